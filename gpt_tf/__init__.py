@@ -1,0 +1,41 @@
+"""gpt-tf: train a GPT from scratch on your own text with TensorFlow, every part in sight.
+
+Public names are imported when they are first used: `import gpt_tf` imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from gpt_tf.version import __version__ as __version__
+
+_PUBLIC = {
+    "BPETokenizer": "gpt_tf.tokenizer.bpe",
+    "TokenStream": "gpt_tf.streaming.stream",
+    "MultiHeadAttention": "gpt_tf.model.attention",
+    "FeedForward": "gpt_tf.model.layers",
+    "DecoderBlock": "gpt_tf.model.layers",
+    "TokenAndPositionEmbedding": "gpt_tf.model.layers",
+    "GPT": "gpt_tf.model.gpt",
+    "masked_loss": "gpt_tf.training.losses",
+    "Perplexity": "gpt_tf.training.metrics",
+    "WarmupCosine": "gpt_tf.training.schedule",
+    "CheckpointManager": "gpt_tf.training.checkpoint",
+    "EarlyStopping": "gpt_tf.training.early_stopping",
+    "Config": "gpt_tf.config",
+    "train": "gpt_tf.cli.assemble",
+    "load": "gpt_tf.inference.loading",
+    "generate": "gpt_tf.inference.generate",
+}
+__all__ = [*sorted(_PUBLIC), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'gpt_tf' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

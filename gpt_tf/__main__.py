@@ -1,0 +1,5 @@
+"""`python -m gpt_tf` is `gpt-tf`."""
+
+from gpt_tf.cli.main import main
+
+main()

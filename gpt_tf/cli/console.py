@@ -1,0 +1,85 @@
+"""What a person sees: results on stdout, notes and progress on stderr.
+
+rich is imported where it is needed, so that `gpt-tf --help` stays fast. It honours NO_COLOR.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Silence notes and progress; results and errors are always shown."""
+    global _quiet
+    _quiet = quiet
+
+
+def is_quiet() -> bool:
+    """True with --quiet."""
+    return _quiet
+
+
+def printable(text: str) -> str:
+    r"""`text` with control characters as ``\xNN``, so that no file name steers a terminal."""
+    return "".join(
+        char
+        if char in "\n\t" or (char.isprintable() and char != "\x7f")
+        else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def note(text: str) -> None:
+    """A line on stderr, unless --quiet."""
+    if not _quiet:
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def error(text: str) -> None:
+    """An error line on stderr."""
+    print(f"error: {printable(text)}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress_bar(description: str, unit: str = "") -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on a terminal, nothing elsewhere; call what it yields with (done, total)."""
+    if _quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(description, total=1)
+
+        def advance(done: int, total: int | None) -> None:
+            progress.update(task, completed=done, total=total or max(done, 1))
+
+        yield advance
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on stdout; numbers are set right with thousands separators."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, title_justify="left")
+    for index, column in enumerate(columns):
+        numeric = any(isinstance(row[index], (int, float)) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left")
+    for row in rows:
+        cells = [f"{cell:,}" if isinstance(cell, int) else printable(str(cell)) for cell in row]
+        table.add_row(*(Text(cell) for cell in cells))
+    Console().print(table)

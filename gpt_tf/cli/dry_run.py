@@ -1,0 +1,40 @@
+"""`gpt-tf train --dry-run`: the model's size before anything is trained."""
+
+from __future__ import annotations
+
+from gpt_tf.cli.console import print_table
+from gpt_tf.config import Config
+
+
+def describe(config: Config) -> None:
+    """Build the model and print parameters, memory and tokens a step."""
+    from gpt_tf.model.gpt import GPT
+    from gpt_tf.training.precision import resolve_precision
+
+    config, reason = resolve_precision(config)
+    training, model_config = config.training, config.model
+    model = GPT(model_config, training.precision, training.seed)
+    parameters = model.count_params()
+    tokens = training.batch_size * model_config.context_length
+    print_table(
+        "",
+        ("what", "value"),
+        [
+            ("parameters", f"{parameters:,}"),
+            ("tokens a step", f"{tokens * training.grad_accum_steps:,}"),
+            ("weights, gradients, Adam's moments", f"{16 * parameters / 1e6:,.0f} MB"),
+            ("activations, about", f"{activation_bytes(config) / 1e6:,.0f} MB"),
+            ("precision", reason),
+        ],
+    )
+
+
+def activation_bytes(config: Config) -> float:
+    """What the forward pass keeps for the backward one, roughly: a count of the large tensors."""
+    model, training = config.model, config.training
+    rows = training.batch_size * model.context_length
+    width = 2 if training.precision == "bfloat16" else 4
+    attention = 3 * model.num_heads * model.context_length * 4  # scores, weights, dropout mask
+    block = 12 * model.embed_dim * 4 + 4 * model.ffn_dim * width + attention
+    logits = min(rows * model.vocab_size * width, 1 << 28) * 2
+    return rows * (model.num_layers * block + 4 * model.embed_dim * 4) + logits

@@ -1,0 +1,122 @@
+"""The `gpt-tf` command: lazy subcommands, one place for errors and exit codes.
+
+Exit codes: 0 done, 1 run-time failure, 2 usage, 129/130/143 stopped by a signal after saving.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from gpt_tf.cli import console
+from gpt_tf.errors import GptTfError
+from gpt_tf.version import __version__
+
+# name -> (module, its short help): the module is imported when the command is used, so that
+# `gpt-tf --help` imports neither TensorFlow nor rich.
+COMMANDS = {
+    "prepare": ("prepare", "Download or unpack a corpus and split it."),
+    "train-tokenizer": ("train_tokenizer", "Train a byte-level BPE tokenizer on your text."),
+    "train": ("train", "Train a GPT from scratch, or resume a run."),
+    "generate": ("generate", "Continue a prompt with a trained GPT."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose subcommands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = COMMANDS[cmd_name][0]
+        command: click.Command = getattr(importlib.import_module(f"gpt_tf.cli.{module}"), module)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gpt-tf")
+@click.option("--quiet", is_flag=True, help="Only results and errors.")
+@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
+def cli(quiet: bool, debug: bool) -> None:
+    """Train a GPT from scratch on your own text, every part in sight.
+
+    The current folder is the workspace: corpora are kept in data/, tokenizers in tokenizers/,
+    runs in runs/. Each command works with no argument:
+
+    \b
+      gpt-tf train-tokenizer
+      gpt-tf train
+      gpt-tf generate --sampler beam
+    """
+    console.set_quiet(quiet)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # an ASCII locale must not end in a traceback
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of stdout has gone, as in `gpt-tf generate | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    debug = "--debug" in arguments
+    # --quiet and --debug are understood before and after the command's name.
+    common = [flag for flag in ("--quiet", "--debug") if flag in arguments]
+    rest = [word for word in arguments if word not in common]
+    try:
+        result: Any = cli.main(common + rest, prog_name="gpt-tf", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.exceptions.Abort:
+        return 130
+    except click.UsageError as problem:
+        if debug:
+            raise
+        console.error(f"{problem.format_message()}{_help_hint(problem)}")
+        return 2
+    except GptTfError as problem:
+        if debug:
+            raise
+        console.error(str(problem))
+        return problem.exit_code
+    except MemoryError as problem:
+        if debug:
+            raise
+        console.error(f"out of memory: {problem}. Reduce training.batch_size or the model's size.")
+        return 1
+    except OSError as problem:
+        if debug or isinstance(problem, BrokenPipeError):
+            raise
+        console.error(f"{problem.strerror or problem} in {problem.filename or 'a file'}.")
+        return 1
+
+
+def _help_hint(problem: click.UsageError) -> str:
+    return f" Try `{problem.ctx.command_path} --help`." if problem.ctx else ""
+
+
+if __name__ == "__main__":
+    main()

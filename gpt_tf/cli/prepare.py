@@ -1,0 +1,75 @@
+"""`gpt-tf prepare`: bring a corpus to data/ and split it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpt_tf.cli.console import note, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from gpt_tf.streaming.corpora import PrepareReport
+
+
+@click.group()
+def prepare() -> None:
+    """Download or unpack a corpus into data/ and split it.
+
+    The corpus prepared last is the one that `train-tokenizer` and `train` take.
+    """
+
+
+@prepare.command()
+@click.option(
+    "--archive",
+    "archives",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Unpack this archive instead of downloading; may be given several times.",
+)
+@click.option(
+    "--train-on",
+    default="train",
+    show_default=True,
+    metavar="PARTS",
+    help="Parts to train on, of train,test,unsup; test: all of it but validation.",
+)
+@click.option("--seed", default=42, show_default=True, help="Chooses the validation reviews.")
+def imdb(archives: tuple[Path, ...], train_on: str, seed: int) -> None:
+    """The 50,000 IMDB reviews of Maas et al. (2011), into data/imdb.
+
+    2,500 + 2,500 reviews of test/ are set aside for validation; duplicates across the splits are
+    dropped. Without --archive the original (84 MB) is downloaded from Stanford.
+    """
+    from gpt_tf.streaming.corpora import prepare_imdb
+
+    parts = [part.strip() for part in train_on.split(",") if part.strip()]
+    _show(
+        prepare_imdb(
+            Path.cwd(), archives=archives, train_on=parts, seed=seed, progress=progress_bar
+        )
+    )
+
+
+@prepare.command("sample-reviews")
+def sample_reviews() -> None:
+    """9,000 film reviews that gpt-tf writes itself, into data/sample-reviews."""
+    from gpt_tf.streaming.corpora import prepare_sample_reviews
+
+    _show(prepare_sample_reviews(Path.cwd(), progress_bar))
+
+
+def _show(report: PrepareReport) -> None:
+    """Print what was read, and what comes next."""
+    corpus = report.corpus
+    if report.reused:
+        note(f"{corpus.name}: the reviews were there already, only the splits are new.")
+    print_table(
+        f"{corpus.name}, in {corpus.directory.relative_to(Path.cwd())}",
+        ("split", "folder", "documents", "bytes", "duplicates dropped"),
+        [(row.split, row.folder, row.files, row.bytes, row.duplicates) for row in report.rows],
+    )
+    note("Next: gpt-tf train-tokenizer")

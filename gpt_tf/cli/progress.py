@@ -1,0 +1,142 @@
+"""What is seen of a training run: a live line on a terminal, a line a log interval elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from gpt_tf.cli import console
+from gpt_tf.config import Config
+
+Scalars = Mapping[str, float]
+
+
+@contextmanager
+def training_output() -> Iterator[Callable[[Config], list[Any]]]:
+    """Route the library's log to notes; yields what makes the progress writer of a run."""
+    opened: list[LineProgress | BarProgress] = []
+
+    def writers(config: Config) -> list[Any]:
+        total = config.training.max_steps or 0
+        kind = BarProgress if sys.stderr.isatty() and not console.is_quiet() else LineProgress
+        opened.append(kind(total))
+        return list(opened)
+
+    logger = logging.getLogger("gpt_tf")
+    handler = NoteHandler()
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield writers
+    finally:
+        logger.removeHandler(handler)
+        for writer in opened:
+            writer.close()
+
+
+class NoteHandler(logging.Handler):
+    """Log records as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message."""
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        console.note(prefix + record.getMessage())
+
+
+class Eta:
+    """Time left, from the steps since the first report: the compile time is not in it."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._first: tuple[int, float] | None = None
+
+    def text(self, step: int) -> str:
+        """Hours, minutes and seconds left, or dashes while not known."""
+        now = time.monotonic()
+        if self._first is None or step <= self._first[0]:
+            self._first = (step, now)
+            return "--:--"
+        seconds = (now - self._first[1]) / (step - self._first[0]) * max(0, self._total - step)
+        minutes, rest = divmod(round(seconds), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
+
+
+def train_text(scalars: Scalars) -> str:
+    """The figures of a log interval."""
+    return (
+        f"loss {scalars['train/loss']:.4f}  ppl {scalars['train/perplexity']:,.1f}  "
+        f"{scalars['perf/tokens_per_second']:,.0f} tok/s"
+    )
+
+
+def eval_text(step: int, scalars: Scalars) -> str:
+    """The figures of an evaluation."""
+    return (
+        f"step {step:,}: validation loss {scalars['eval/loss']:.4f}, perplexity "
+        f"{scalars['eval/perplexity']:,.2f} (training {scalars['eval/train_loss']:.4f})"
+    )
+
+
+class LineProgress:
+    """One line a log interval."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._eta = Eta(total)
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        """Print the figures."""
+        if "eval/loss" in scalars:
+            console.note(eval_text(step, scalars))
+        else:
+            console.note(
+                f"step {step:,}/{self._total:,}  {train_text(scalars)}  "
+                f"wait {scalars['perf/data_wait_fraction']:.1%}  left {self._eta.text(step)}"
+            )
+
+    def write_text(self, step: int, text: str) -> None:
+        """Print the sample text."""
+        console.note(f"  {text}")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class BarProgress:
+    """A bar with the newest figures; evaluations and samples stay above it."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._eta = Eta(total)
+        self._progress = Progress(
+            MofNCompleteColumn(), BarColumn(bar_width=24), TextColumn("{task.description}"),
+            console=Console(stderr=True), refresh_per_second=4,
+        )  # fmt: skip
+        self._task = self._progress.add_task("compiling the first step", total=total)
+        self._progress.start()
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        """Move the bar, or print an evaluation above it."""
+        if "eval/loss" in scalars:
+            self._print(eval_text(step, scalars))
+        else:
+            text = f"{train_text(scalars)}  left {self._eta.text(step)}"
+            self._progress.update(self._task, completed=step, description=text)
+
+    def write_text(self, step: int, text: str) -> None:
+        """Print the sample text above the bar."""
+        self._print(f"  {text}")
+
+    def _print(self, text: str) -> None:
+        self._progress.console.print(console.printable(text), markup=False, highlight=False)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        self._progress.stop()

@@ -1,0 +1,163 @@
+"""`gpt-tf train`: train a GPT from scratch, or go on with a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from gpt_tf.config import Config
+    from gpt_tf.storage.run_directory import RunDirectory
+
+NEWEST = "newest"
+
+
+@click.command()
+@click.option("--preset", help="A ready-made run; the corpus's own where not given.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path),
+              help="A YAML file of settings.")  # fmt: skip
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
+              help="Change one setting; may be given again.")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path), help="A folder of .txt documents.")
+@click.option("--tokenizer", type=click.Path(path_type=Path), help="A ready tokenizer's folder.")
+@click.option("--name", help="Name of the run's directory below runs/.")
+@click.option("--max-steps", type=int, help="Updates in all: the schedule's horizon.")
+@click.option("--batch-size", type=int, help="Rows of a batch.")
+@click.option("--learning-rate", type=float, help="The peak learning rate.")
+@click.option("--stop-at-step", type=click.IntRange(min=1),
+              help="End earlier and keep the horizon.")  # fmt: skip
+@click.option("--resume", is_flag=False, flag_value=NEWEST, metavar="[RUN]",
+              help="Go on with RUN, or with the newest run.")  # fmt: skip
+@click.option("--overwrite", is_flag=True, help="Empty a used run directory first.")
+@click.option("--print-config", is_flag=True, help="Show the resolved settings and stop.")
+@click.option("--dry-run", is_flag=True, help="Build the model, show its size and stop.")
+def train(
+    preset: str | None,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+    data: Path | None,
+    tokenizer: Path | None,
+    name: str | None,
+    max_steps: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    stop_at_step: int | None,
+    resume: str | None,
+    overwrite: bool,
+    print_config: bool,
+    dry_run: bool,
+) -> int:
+    """Train a GPT on the most recently prepared corpus, or on the documents of --data.
+
+    Settings: defaults < --preset < --config < --set < the other options.
+    """
+    from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+    from gpt_tf.config_files import parse_assignments
+
+    flags = {"max_steps": max_steps, "batch_size": batch_size, "peak_learning_rate": learning_rate}
+    training = {key: value for key, value in flags.items() if value is not None}
+    overrides = [parse_assignments(assignments), {"training": training} if training else {}]
+    if resume is not None:
+        _refuse_with_resume(preset=preset, config=config_file, data=data, tokenizer=tokenizer,
+                            name=name, overwrite=overwrite or None)  # fmt: skip
+        return _resume(resume, overrides, stop_at_step)
+    workspace = Path.cwd()
+    preset, config = _resolve_config(workspace, preset, config_file, data, overrides)
+    if print_config:
+        from gpt_tf.config_files import as_yaml
+
+        click.echo(as_yaml(config), nl=False)
+        return 0
+    import_tensorflow()
+    if dry_run:
+        from gpt_tf.cli.dry_run import describe
+
+        describe(config)
+        return 0
+    from gpt_tf.cli.assemble import train as train_run
+    from gpt_tf.cli.progress import training_output
+
+    with training_output() as writers:
+        run = train_run(
+            config,
+            workspace=workspace,
+            data=data,
+            tokenizer=tokenizer,
+            preset=preset,
+            name=name,
+            overwrite=overwrite,
+            stop_at_step=stop_at_step,
+            writers=writers,
+        )
+    return _report(run)
+
+
+def _resolve_config(
+    workspace: Path,
+    preset: str | None,
+    config_file: Path | None,
+    data: Path | None,
+    overrides: list[dict[str, Any]],
+) -> tuple[str, Config]:
+    """The preset's name and the settings before data, tokenizer and machine are known."""
+    from gpt_tf.cli.console import note
+    from gpt_tf.config_files import read_config_file, read_preset, resolve
+    from gpt_tf.streaming.corpora import newest_corpus
+
+    if preset is None:
+        corpus = newest_corpus(workspace) if data is None else None
+        preset = corpus.preset if corpus else "demo"
+        note(f"preset: {preset}")
+    file_settings = read_config_file(config_file) if config_file else {}
+    return preset, resolve(read_preset(preset), file_settings, *overrides)
+
+
+def _refuse_with_resume(**options: Any) -> None:
+    for option, value in options.items():
+        if value is not None:
+            raise click.UsageError(f"--{option} cannot be changed with --resume: {value}.")
+
+
+def _resume(name: str, overrides: list[dict[str, Any]], stop_at_step: int | None) -> int:
+    from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+    from gpt_tf.storage.run_directory import find_run, newest_run
+
+    workspace = Path.cwd()
+    run = newest_run(workspace) if name == NEWEST else find_run(workspace, name)
+    run.checkpoints.last()  # says what is missing before TensorFlow is loaded
+    import_tensorflow()
+    from gpt_tf.cli.assemble import resume, stored_config
+    from gpt_tf.cli.progress import training_output
+    from gpt_tf.config_files import merge
+
+    config = stored_config(run, merge(*overrides))
+    with training_output() as writers:
+        ended = resume(
+            run,
+            config,
+            workspace=workspace,
+            source=_source(run),
+            stop_at_step=stop_at_step,
+            writers=writers,
+        )
+    return _report(ended)
+
+
+def _source(run: RunDirectory) -> dict[str, Any]:
+    from gpt_tf.errors import RunError
+
+    path = run.path / "source.json"
+    try:
+        return dict(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"cannot read where the data of the run are from: {path}: {error}."
+        ) from error
+
+
+def _report(run: Any) -> int:
+    click.echo(f"{run.directory.path}: step {run.step:,}, {run.reason}")
+    return 0 if run.signal is None else 128 + int(run.signal)

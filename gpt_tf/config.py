@@ -1,0 +1,241 @@
+"""The settings of a run: frozen dataclasses, one sentence a field.
+
+The sentence is also the help of the command line, the range is checked when the object is made,
+and every problem found is reported at once. A resolved `Config` is stored with each run, so that a
+resumed run obeys the same numbers. Reading and merging files is in `config_files`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gpt_tf.errors import UsageError
+
+
+def setting(
+    default: Any, help: str, *, minimum: float | None = None, maximum: float | None = None
+) -> Any:
+    """A dataclass field with its sentence and its inclusive range."""
+    return field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum})
+
+
+def rate(default: float, help: str) -> Any:
+    """A dropout rate: at least 0, below 1."""
+    return setting(default, help, minimum=0.0, maximum=0.99)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Base of every section: checks types and ranges of its own fields when it is made."""
+
+    def __post_init__(self) -> None:
+        problems = check_section(self)
+        if problems:
+            raise UsageError("\n".join(problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DropoutConfig(Section):
+    """Where units are dropped while training, and how many of them."""
+
+    embedding: float = rate(0.0, "Share dropped after the embeddings.")
+    attention_weights: float = rate(0.0, "Share of attention weights dropped.")
+    attention_output: float = rate(0.0, "Share dropped after the attention's output projection.")
+    ffn_hidden: float = rate(0.0, "Share dropped between the two dense layers of a block.")
+    ffn_output: float = rate(0.0, "Share dropped after the feed-forward.")
+    head: float = rate(0.0, "Share dropped before the output head.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(Section):
+    """The architecture of the GPT."""
+
+    vocab_size: int = setting(
+        50257, "Entries of the embedding; the tokenizer's real size once there is one.", minimum=2
+    )
+    context_length: int = setting(128, "Tokens the model sees at once.", minimum=1)
+    num_layers: int = setting(4, "Decoder blocks.", minimum=1)
+    num_heads: int = setting(4, "Attention heads of a block.", minimum=1)
+    embed_dim: int = setting(128, "Width of the residual stream.", minimum=1)
+    ffn_dim: int = setting(512, "Width of the feed-forward's hidden layer.", minimum=1)
+    head_dim: int | None = setting(
+        None, "Width of one attention head; embed_dim / num_heads where none is given.", minimum=1
+    )
+    activation: Literal["gelu", "gelu_tanh", "relu"] = setting(
+        "gelu", "Activation of the feed-forward: exact gelu, its tanh approximation, or relu."
+    )
+    norm_position: Literal["pre", "post"] = setting(
+        "pre", "Layer norm before each sub-layer (GPT-2) or after its residual sum (GPT-1)."
+    )
+    norm_epsilon: float = setting(1e-5, "Added to the variance in layer norms.", minimum=1e-12)
+    embedding_norm: bool = setting(False, "Layer norm right after the embeddings.")
+    final_norm: bool = setting(True, "Layer norm before the head.")
+    tied_head: bool = setting(True, "The head shares the token embedding's weights.")
+    head_bias: bool = setting(False, "The head adds a bias.")
+    initial_std: float = setting(
+        0.02, "Standard deviation of the initial weights (GPT-2).", minimum=1e-6, maximum=1.0
+    )
+    dropout: DropoutConfig = field(default_factory=DropoutConfig)
+
+    @property
+    def head_width(self) -> int:
+        """Width of one attention head."""
+        return self.head_dim or self.embed_dim // self.num_heads
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig(Section):
+    """What `train-tokenizer` makes."""
+
+    vocab_size: int = setting(8000, "Entries asked for, special tokens included.", minimum=2)
+    lower_case: bool = setting(False, "Turn text to lower case.")
+    remove_punctuation: bool = setting(False, "Turn ASCII punctuation into blanks.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Section):
+    """How documents become batches."""
+
+    windows: Literal["padded", "packed"] = setting(
+        "padded", "One document a row, cut or padded; or documents joined, nothing thrown away."
+    )
+    shuffle: bool = setting(True, "Visit the documents of each epoch in a new random order.")
+    buffer_size: int = setting(16, "Batches read ahead of the training step.", minimum=1)
+    num_threads: int = setting(2, "Threads that read and tokenize.", minimum=1, maximum=64)
+    replace_breaks: bool = setting(True, "Turn `<br />` tags into blanks.")
+    encoding: str = setting("utf-8", "Character encoding of the files.")
+    on_bad_file: Literal["fail", "skip"] = setting(
+        "fail", "What to do with a file that does not decode."
+    )
+    validation_share: float = setting(
+        0.1, "Share of the documents of a plain folder set aside.", minimum=0.0, maximum=0.9
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(Section):
+    """The loop: steps, optimizer, schedule, evaluation, checkpoints."""
+
+    seed: int = setting(2023, "Seed of weights, dropout and shuffling.", minimum=0)
+    batch_size: int = setting(32, "Rows of a batch.", minimum=1)
+    grad_accum_steps: int = setting(1, "Batches summed into one update.", minimum=1)
+    max_steps: int | None = setting(
+        None, "Updates in all, the schedule's horizon; from max_epochs where none.", minimum=1
+    )
+    max_epochs: float = setting(1.0, "Passes over the data where max_steps is none.", minimum=1e-6)
+    peak_learning_rate: float = setting(
+        1e-3, "Highest learning rate, reached after the warm-up.", minimum=0.0
+    )
+    min_learning_rate: float = setting(0.0, "Learning rate at the horizon.", minimum=0.0)
+    warmup_steps: int = setting(100, "Steps of linear warm-up.", minimum=0)
+    beta_1: float = setting(0.9, "Adam's decay of the first moment.", minimum=0.0, maximum=0.9999)
+    beta_2: float = setting(
+        0.98, "Adam's decay of the second moment.", minimum=0.0, maximum=0.99999
+    )
+    epsilon: float = setting(1e-9, "Adam's epsilon.", minimum=1e-20)
+    clip_norm: float = setting(
+        1.0, "Largest global norm of the gradient; 0 turns clipping off.", minimum=0.0
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto", "Type of the matrix products; parameters, norms, softmax and loss stay float32."
+    )
+    xla: Literal["auto", "on", "off"] = setting("auto", "Compile the whole step with XLA.")
+    log_interval: int = setting(10, "Steps between log lines.", minimum=1)
+    eval_interval: int | None = setting(
+        None, "Steps between evaluations; once an epoch where none.", minimum=1
+    )
+    eval_batches: int | None = setting(
+        None, "Validation batches of an evaluation while training; all where none.", minimum=1
+    )
+    checkpoint_interval: int | None = setting(
+        None, "Steps between checkpoints; as eval_interval where none.", minimum=1
+    )
+    keep_checkpoints: int = setting(2, "Recent checkpoints kept besides the best.", minimum=1)
+    patience: int | None = setting(
+        None, "Evaluations without improvement before stopping; never where none.", minimum=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig(Section):
+    """The sample text written at each evaluation, and what `generate` does unless told."""
+
+    prompt: str = setting("This movie is", "Text to continue.")
+    max_new_tokens: int = setting(60, "Tokens to generate.", minimum=1)
+    num_beams: int = setting(4, "Beams of the beam sampler.", minimum=1)
+    length_penalty: float = setting(
+        1.0, "A beam's score is its log-probability / length ** length_penalty."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Section):
+    """Everything that a run depends on, but its data and its tokenizer."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        problems = []
+        model, training = self.model, self.training
+        if model.head_dim is None and model.embed_dim % model.num_heads:
+            problems.append(
+                f"model.embed_dim must be a multiple of model.num_heads ({model.num_heads}) where "
+                f"model.head_dim is none, received: {model.embed_dim}"
+            )
+        if training.min_learning_rate > training.peak_learning_rate:
+            problems.append(
+                "training.min_learning_rate must be at most training.peak_learning_rate "
+                f"({training.peak_learning_rate}), received: {training.min_learning_rate}"
+            )
+        if training.max_steps is not None and training.max_steps <= training.warmup_steps:
+            problems.append(
+                f"training.max_steps must exceed training.warmup_steps ({training.warmup_steps}), "
+                f"received: {training.max_steps}"
+            )
+        if problems:
+            raise UsageError("\n".join(problems))
+
+
+def check_section(section: Section) -> list[str]:
+    """Every field of `section` whose type or range is wrong, one sentence each."""
+    hints = typing.get_type_hints(type(section))
+    problems = []
+    for item in dataclasses.fields(section):
+        problem = check_value(getattr(section, item.name), hints[item.name], item.metadata)
+        if problem:
+            problems.append(f"{item.name} must be {problem}")
+    return problems
+
+
+def check_value(value: Any, hint: Any, metadata: Any) -> str | None:
+    """None where `value` fits, else the rule that it breaks and the value received."""
+    received = f"received: {value!r}"
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        return None if value in choices else f"one of {', '.join(choices)}, {received}"
+    if hint is float and type(value) is int:
+        hint = int
+    if type(value) is not hint:
+        return f"of type {hint.__name__}, {received}"
+    if type(value) is float and not math.isfinite(value):
+        return f"a finite number, {received}"
+    low, high = metadata.get("minimum"), metadata.get("maximum")
+    if low is not None and value < low:
+        return f"at least {low:g}, {received}"
+    if high is not None and value > high:
+        return f"at most {high:g}, {received}"
+    return None

@@ -1,0 +1,93 @@
+"""A stored run as an object that writes text: `load(run).generate("This movie is")`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from gpt_tf.config import Config
+from gpt_tf.config_files import read_config_file, resolve
+from gpt_tf.errors import UsageError
+from gpt_tf.inference.generate import generate
+from gpt_tf.inference.kv_cache import Decoder
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.variables import assign_values, weight_variables
+from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.storage.run_directory import RunDirectory, find_run
+from gpt_tf.streaming.cleaning import clean
+from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
+
+log = logging.getLogger(__name__)
+
+
+class TextGenerator:
+    """A model with its tokenizer and the cleaning it was trained with."""
+
+    def __init__(self, model: GPT, tokenizer: Tokenizer, *, replace_breaks: bool) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self._replace_breaks = replace_breaks
+        self.decoder = Decoder(model)
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """The ids of a cleaned prompt, after the begin token if there is one.
+
+        An empty prompt is the begin token, else the end token, else a line feed.
+        """
+        tokenizer = self.tokenizer
+        ids = tokenizer.encode(clean(prompt, replace_breaks=self._replace_breaks))
+        if tokenizer.bos_id is not None:
+            ids = [tokenizer.bos_id, *ids]
+        if not ids:
+            ids = tokenizer.encode("\n") if tokenizer.eot_id is None else [tokenizer.eot_id]
+        return ids
+
+    def generate(self, prompt: str, **options: Any) -> str:
+        """The continuation of `prompt`; options as in `gpt_tf.generate`."""
+        ids = generate(
+            self.decoder,
+            self.prompt_ids(prompt),
+            end_id=self.tokenizer.eot_id,
+            banned_ids=self.tokenizer.control_ids,
+            **options,
+        )
+        return self.tokenizer.decode(ids)
+
+
+def load(run: str | Path | RunDirectory) -> TextGenerator:
+    """The best checkpoint of a run, else the last.
+
+    Args:
+      run: a run directory, its path, or its name in the present workspace.
+
+    Raises:
+      UsageError: where there is no such run, no checkpoint, or another tokenizer.
+      RunError: where no checkpoint is intact.
+    """
+    directory = run if isinstance(run, RunDirectory) else find_run(Path.cwd(), str(run))
+    config = resolve(read_config_file(directory.config_file))
+    checkpoint = directory.checkpoints.best(weights_only=True)
+    tokenizer = Tokenizer.load(directory.tokenizer)
+    check_tokenizer(directory.tokenizer, tokenizer, config, checkpoint)
+    model = GPT(config.model, "float32", config.training.seed)
+    assign_values(weight_variables(model), checkpoint.model, f"checkpoint {checkpoint.name}")
+    log.info("%s, checkpoint %s", directory.path, checkpoint.name)
+    return TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)
+
+
+def check_tokenizer(
+    directory: Path, tokenizer: Tokenizer, config: Config, checkpoint: Checkpoint
+) -> None:
+    """Raise UsageError where the model was trained with another tokenizer."""
+    expected, found = checkpoint.manifest.get("tokenizer_sha256"), tokenizer_sha256(directory)
+    if expected != found:
+        raise UsageError(
+            f"another tokenizer in {directory}: its SHA-256 is {found}, the model was trained "
+            f"with {expected}. Restore the run's own tokenizer."
+        )
+    if tokenizer.vocab_size > config.model.vocab_size:
+        raise UsageError(
+            f"tokenizer larger than the model in {directory}: {tokenizer.vocab_size} entries, "
+            f"the model has {config.model.vocab_size}."
+        )

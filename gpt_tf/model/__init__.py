@@ -1,0 +1,1 @@
+"""The GPT: attention, layers, the whole model (Keras layers, TensorFlow operations)."""

@@ -1,0 +1,133 @@
+"""Causal multi-head attention, all heads computed together (Vaswani et al. 2017, section 3.2).
+
+Shapes: B batch, T time, S cached time, D embed, N heads, H head_dim.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from gpt_tf.model.dropout import Dropout
+from gpt_tf.model.initial import derive_seed, normal
+
+
+@keras.saving.register_keras_serializable(package="gpt_tf")
+class MultiHeadAttention(keras.layers.Layer):
+    """Self-attention in which position t sees positions up to t.
+
+    Args:
+      embed_dim: width D of inputs and outputs.
+      num_heads, head_dim: N and H; N * H need not be D.
+      weights_dropout: share of attention weights dropped while training.
+      initial_std, output_std: standard deviations of the initial projections.
+      seed: of initial weights and dropout.
+
+    Right-padded rows need no padding mask: no real position looks to its right.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        head_dim: int,
+        *,
+        weights_dropout: float = 0.0,
+        initial_std: float = 0.02,
+        output_std: float = 0.02,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.embed_dim = embed_dim
+        self.num_heads = num_heads
+        self.head_dim = head_dim
+        self.weights_dropout = weights_dropout
+        self.initial_std = initial_std
+        self.output_std = output_std
+        self.seed = seed
+        self.qkv = keras.layers.Dense(
+            3 * num_heads * head_dim,
+            kernel_initializer=normal(initial_std, derive_seed(seed, "qkv")),
+            dtype=self.dtype_policy,
+            name="qkv",
+        )
+        self.dropout = Dropout(weights_dropout, seed=derive_seed(seed, "weights"), name="dropout")
+        self.output_projection = keras.layers.Dense(
+            embed_dim,
+            kernel_initializer=normal(output_std, derive_seed(seed, "output")),
+            dtype=self.dtype_policy,
+            name="output",
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the two projections for inputs [B, T, D]."""
+        self.qkv.build((None, None, self.embed_dim))
+        self.dropout.build((None, self.num_heads, None, None))
+        self.output_projection.build((None, None, self.num_heads * self.head_dim))
+
+    def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Attend within whole rows."""
+        query_BNTH, key_BNTH, value_BNTH = self._project(x_BTD)
+        time = tf.shape(x_BTD)[1]
+        mask_TT = tf.linalg.band_part(tf.ones((time, time), tf.bool), -1, 0)
+        return self._attend(query_BNTH, key_BNTH, value_BNTH, mask_TT, training)
+
+    def decode(
+        self, x_BTD: tf.Tensor, cache_2BNSH: tf.Tensor, positions_BT: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Attend to cached positions; new keys and values are written at `positions_BT`.
+
+        Whatever a cache holds beyond a row's position is never looked at.
+        """
+        query_BNTH, *new_BNTH = self._project(x_BTD)
+        rows, time, slots = tf.shape(x_BTD)[0], tf.shape(x_BTD)[1], tf.shape(cache_2BNSH)[3]
+        row_BT = tf.broadcast_to(tf.range(rows)[:, None], (rows, time))
+        index_BT2 = tf.stack([row_BT, positions_BT], axis=-1)
+        cached = []
+        for old_BNSH, fresh_BNTH in zip(tf.unstack(cache_2BNSH, num=2), new_BNTH, strict=True):
+            fresh_BTNH = tf.cast(tf.transpose(fresh_BNTH, (0, 2, 1, 3)), old_BNSH.dtype)
+            old_BSNH = tf.transpose(old_BNSH, (0, 2, 1, 3))
+            now_BSNH = tf.tensor_scatter_nd_update(old_BSNH, index_BT2, fresh_BTNH)
+            cached.append(tf.transpose(now_BSNH, (0, 2, 1, 3)))
+        mask_B1TS = (tf.range(slots) <= positions_BT[..., None])[:, None]
+        key_BNSH, value_BNSH = (tf.cast(item, query_BNTH.dtype) for item in cached)
+        y_BTD = self._attend(query_BNTH, key_BNSH, value_BNSH, mask_B1TS, training=False)
+        return y_BTD, tf.stack(cached)
+
+    def _project(self, x_BTD: tf.Tensor) -> list[tf.Tensor]:
+        """Queries, keys and values, [B, N, T, H] each."""
+        shape = tf.shape(x_BTD)
+        qkv = tf.reshape(self.qkv(x_BTD), (shape[0], shape[1], 3, self.num_heads, self.head_dim))
+        # unstack, not slices: the gradient of three slices is three padded copies
+        return tf.unstack(tf.transpose(qkv, (2, 0, 3, 1, 4)), num=3)
+
+    def _attend(
+        self,
+        query_BNTH: tf.Tensor,
+        key_BNSH: tf.Tensor,
+        value_BNSH: tf.Tensor,
+        mask: tf.Tensor,
+        training: bool,
+    ) -> tf.Tensor:
+        scale = 1.0 / math.sqrt(self.head_dim)
+        scores_BNTS = tf.matmul(query_BNTH * scale, key_BNSH, transpose_b=True)
+        scores_BNTS = tf.cast(scores_BNTS, tf.float32)
+        weights_BNTS = tf.nn.softmax(tf.where(mask, scores_BNTS, scores_BNTS.dtype.min))
+        weights_BNTS = self.dropout(weights_BNTS, training=training)
+        mixed_BNTH = tf.matmul(tf.cast(weights_BNTS, value_BNSH.dtype), value_BNSH)
+        shape = tf.shape(query_BNTH)
+        mixed_BTD = tf.reshape(
+            tf.transpose(mixed_BNTH, (0, 2, 1, 3)),
+            (shape[0], shape[2], self.num_heads * self.head_dim),
+        )
+        return self.output_projection(mixed_BTD)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("embed_dim", "num_heads", "head_dim", "weights_dropout", "initial_std",
+                 "output_std", "seed")  # fmt: skip
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

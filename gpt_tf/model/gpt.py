@@ -1,0 +1,204 @@
+"""The GPT: embed, blocks, norm, head.
+
+Shapes: B batch, T time, S cached time, L layers, D embed, N heads, H head_dim, V vocab.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from gpt_tf.config import DropoutConfig, ModelConfig
+from gpt_tf.model.attention import MultiHeadAttention
+from gpt_tf.model.dropout import Dropout
+from gpt_tf.model.initial import derive_seed, normal
+from gpt_tf.model.layers import DecoderBlock, FeedForward, TokenAndPositionEmbedding, layer_norm
+
+
+@keras.saving.register_keras_serializable(package="gpt_tf")
+class GPT(keras.Model):
+    """A decoder-only transformer; `GPT(config)` is built at once.
+
+    Args:
+      config: the architecture.
+      precision: "float32", or "bfloat16" for the matrix products alone.
+      seed: of initial weights and dropout.
+    """
+
+    def __init__(
+        self, config: ModelConfig, precision: str = "float32", seed: int = 0, **kwargs: Any
+    ) -> None:
+        super().__init__(**{"name": "gpt", "dtype": "float32", **kwargs})
+        self.config = config
+        self.precision = precision
+        self.seed = seed
+        products = "float32" if precision == "float32" else f"mixed_{precision}"
+        rates = config.dropout
+        self.embedding = TokenAndPositionEmbedding(
+            config.vocab_size,
+            config.context_length,
+            config.embed_dim,
+            initial_std=config.initial_std,
+            seed=derive_seed(seed, "embedding"),
+            name="embedding",
+        )
+        self.embedding_norm = (
+            layer_norm(config.norm_epsilon, "embedding_norm") if config.embedding_norm else None
+        )
+        self.embedding_dropout = Dropout(
+            rates.embedding, seed=derive_seed(seed, "embedding_dropout"), name="embedding_dropout"
+        )
+        self.blocks = [self._block(index, products) for index in range(config.num_layers)]
+        self.final_norm = (
+            layer_norm(config.norm_epsilon, "final_norm") if config.final_norm else None
+        )
+        self.head_dropout = Dropout(
+            rates.head, seed=derive_seed(seed, "head_dropout"), name="head_dropout"
+        )
+        self.build((None, config.context_length))
+
+    def _block(self, index: int, products: str) -> DecoderBlock:
+        config, rates = self.config, self.config.dropout
+        seed = derive_seed(self.seed, f"block_{index}")
+        # Radford et al. 2019, section 2.3: residual outputs start smaller in deeper models
+        output_std = config.initial_std / math.sqrt(2 * config.num_layers)
+        attention = MultiHeadAttention(
+            config.embed_dim,
+            config.num_heads,
+            config.head_width,
+            weights_dropout=rates.attention_weights,
+            initial_std=config.initial_std,
+            output_std=output_std,
+            seed=derive_seed(seed, "attention"),
+            dtype=products,
+            name="attention",
+        )
+        feed_forward = FeedForward(
+            config.embed_dim,
+            config.ffn_dim,
+            activation=config.activation,
+            hidden_dropout=rates.ffn_hidden,
+            initial_std=config.initial_std,
+            output_std=output_std,
+            seed=derive_seed(seed, "feed_forward"),
+            dtype=products,
+            name="feed_forward",
+        )
+        return DecoderBlock(
+            attention,
+            feed_forward,
+            norm_position=config.norm_position,
+            norm_epsilon=config.norm_epsilon,
+            attention_dropout=rates.attention_output,
+            ffn_dropout=rates.ffn_output,
+            seed=seed,
+            name=f"block_{index}",
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create every variable; token ids are [B, T]."""
+        config = self.config
+        shape = (None, None, config.embed_dim)
+        self.embedding.build(input_shape)
+        for layer in (self.embedding_norm, self.embedding_dropout, *self.blocks, self.final_norm,
+                      self.head_dropout):  # fmt: skip
+            if layer is not None:
+                layer.build(shape)
+        self.head_DV: keras.Variable | None = None
+        self.head_bias_V: keras.Variable | None = None
+        if not config.tied_head:
+            self.head_DV = self.add_weight(
+                shape=(config.embed_dim, config.vocab_size),
+                initializer=normal(config.initial_std, derive_seed(self.seed, "head")),
+                name="head_kernel",
+            )
+        if config.head_bias:
+            self.head_bias_V = self.add_weight(
+                shape=(config.vocab_size,), initializer="zeros", name="head_bias"
+            )
+        self.built = True
+
+    def call(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Logits [B, T, V] in float32."""
+        return self.head(self.hidden(token_ids_BT, training=training))
+
+    def hidden(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """The residual stream after the final norm and the head's dropout, [B, T, D]."""
+        x_BTD = self.embedding(token_ids_BT)
+        if self.embedding_norm is not None:
+            x_BTD = self.embedding_norm(x_BTD)
+        x_BTD = self.embedding_dropout(x_BTD, training=training)
+        for block in self.blocks:
+            x_BTD = block(x_BTD, training=training)
+        if self.final_norm is not None:
+            x_BTD = self.final_norm(x_BTD)
+        return self.head_dropout(x_BTD, training=training)
+
+    def head(self, hidden_BTD: tf.Tensor) -> tf.Tensor:
+        """Logits of hidden states."""
+        kernel, bias_V = self.head_weights()
+        compute = tf.bfloat16 if self.precision == "bfloat16" else tf.float32
+        logits_BTV = tf.matmul(
+            tf.cast(hidden_BTD, compute),
+            tf.cast(kernel, compute),
+            transpose_b=self.config.tied_head,
+        )
+        logits_BTV = tf.cast(logits_BTV, tf.float32)
+        return logits_BTV if bias_V is None else logits_BTV + bias_V
+
+    def head_weights(self) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """The head's kernel, [V, D] where it is tied and [D, V] else, and its bias or None."""
+        kernel: keras.Variable = self.embedding.tokens_VD if self.config.tied_head else self.head_DV
+        bias = None if self.head_bias_V is None else tf.convert_to_tensor(self.head_bias_V.value)
+        return tf.convert_to_tensor(kernel.value), bias
+
+    def new_cache(self, rows: int) -> tf.Tensor:
+        """An empty cache of keys and values for `rows` rows, [L, 2, B, N, S, H]."""
+        config = self.config
+        return tf.zeros((config.num_layers, 2, rows, config.num_heads, config.context_length,
+                         config.head_width))  # fmt: skip
+
+    def decode(
+        self, token_ids_BT: tf.Tensor, cache: tf.Tensor, positions_B: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Logits, hidden states and the new cache for tokens that follow cached ones.
+
+        Args:
+          token_ids_BT: the new tokens of each row.
+          cache: keys and values, [L, 2, B, N, S, H].
+          positions_B: the position of each row's first new token.
+        """
+        time = tf.shape(token_ids_BT)[1]
+        positions_BT = positions_B[:, None] + tf.range(time)
+        x_BTD = self.embedding(token_ids_BT, positions_BT=positions_BT)
+        if self.embedding_norm is not None:
+            x_BTD = self.embedding_norm(x_BTD)
+        caches = []
+        for block, block_cache in zip(
+            self.blocks, tf.unstack(cache, num=len(self.blocks)), strict=True
+        ):
+            x_BTD, block_cache = block.decode(x_BTD, block_cache, positions_BT)
+            caches.append(block_cache)
+        if self.final_norm is not None:
+            x_BTD = self.final_norm(x_BTD)
+        return self.head(x_BTD), x_BTD, tf.stack(caches)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain values."""
+        return {
+            "config": dataclasses.asdict(self.config),
+            "precision": self.precision,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GPT:
+        """A new model of the same architecture."""
+        values = dict(config["config"])
+        values["dropout"] = DropoutConfig(**values["dropout"])
+        return cls(**{**config, "config": ModelConfig(**values)})

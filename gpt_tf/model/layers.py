@@ -1,0 +1,224 @@
+"""The parts of the GPT around attention: embeddings, feed-forward, decoder block.
+
+The residual stream stays float32; only matrix products take the layer's compute type.
+Shapes: B batch, T time, D embed, F ffn, V vocab.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from gpt_tf.model.attention import MultiHeadAttention
+from gpt_tf.model.dropout import Dropout
+from gpt_tf.model.initial import derive_seed, normal
+
+ACTIVATIONS = {
+    "gelu": functools.partial(tf.nn.gelu, approximate=False),  # Hendrycks and Gimpel 2016
+    "gelu_tanh": functools.partial(tf.nn.gelu, approximate=True),  # as in GPT-2's code
+    "relu": tf.nn.relu,
+}
+
+
+def layer_norm(epsilon: float, name: str) -> keras.layers.LayerNormalization:
+    """Layer norm in float32 (Ba et al. 2016)."""
+    return keras.layers.LayerNormalization(epsilon=epsilon, dtype="float32", name=name)
+
+
+@keras.saving.register_keras_serializable(package="gpt_tf")
+class TokenAndPositionEmbedding(keras.layers.Layer):
+    """The sum of a learned vector for the token and one for its position."""
+
+    def __init__(
+        self,
+        vocab_size: int,
+        context_length: int,
+        embed_dim: int,
+        *,
+        initial_std: float = 0.02,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.vocab_size = vocab_size
+        self.context_length = context_length
+        self.embed_dim = embed_dim
+        self.initial_std = initial_std
+        self.seed = seed
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create both tables."""
+        self.tokens_VD = self.add_weight(
+            shape=(self.vocab_size, self.embed_dim),
+            initializer=normal(self.initial_std, derive_seed(self.seed, "tokens")),
+            name="tokens",
+        )
+        self.positions_TD = self.add_weight(
+            shape=(self.context_length, self.embed_dim),
+            initializer=normal(self.initial_std, derive_seed(self.seed, "positions")),
+            name="positions",
+        )
+
+    def call(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
+        """Embed ids at `positions_BT`, by default 0, 1, 2, …"""
+        x_BTD = tf.gather(self.tokens_VD.value, token_ids_BT)
+        if positions_BT is None:
+            return x_BTD + self.positions_TD.value[: tf.shape(token_ids_BT)[1]]
+        return x_BTD + tf.gather(self.positions_TD.value, positions_BT)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("vocab_size", "context_length", "embed_dim", "initial_std", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable(package="gpt_tf")
+class FeedForward(keras.layers.Layer):
+    """Two dense layers with an activation between them (Vaswani et al. 2017, section 3.3)."""
+
+    def __init__(
+        self,
+        embed_dim: int,
+        ffn_dim: int,
+        *,
+        activation: str = "gelu",
+        hidden_dropout: float = 0.0,
+        initial_std: float = 0.02,
+        output_std: float = 0.02,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.embed_dim = embed_dim
+        self.ffn_dim = ffn_dim
+        self.activation = activation
+        self.hidden_dropout = hidden_dropout
+        self.initial_std = initial_std
+        self.output_std = output_std
+        self.seed = seed
+        self.expand = keras.layers.Dense(
+            ffn_dim,
+            kernel_initializer=normal(initial_std, derive_seed(seed, "expand")),
+            dtype=self.dtype_policy,
+            name="expand",
+        )
+        self.dropout = Dropout(hidden_dropout, seed=derive_seed(seed, "hidden"),
+                               dtype=self.dtype_policy, name="dropout")  # fmt: skip
+        self.contract = keras.layers.Dense(
+            embed_dim,
+            kernel_initializer=normal(output_std, derive_seed(seed, "contract")),
+            dtype=self.dtype_policy,
+            name="contract",
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create both dense layers for inputs [B, T, D]."""
+        self.expand.build((None, None, self.embed_dim))
+        self.dropout.build((None, None, self.ffn_dim))
+        self.contract.build((None, None, self.ffn_dim))
+
+    def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Expand to F, activate, contract to D."""
+        hidden_BTF = ACTIVATIONS[self.activation](self.expand(x_BTD))
+        return self.contract(self.dropout(hidden_BTF, training=training))
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("embed_dim", "ffn_dim", "activation", "hidden_dropout", "initial_std",
+                 "output_std", "seed")  # fmt: skip
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@keras.saving.register_keras_serializable(package="gpt_tf")
+class DecoderBlock(keras.layers.Layer):
+    """Attention and feed-forward, each with its residual sum.
+
+    With `norm_position` "pre" a norm stands before each sub-layer (Radford et al. 2019), with
+    "post" after each sum (Radford et al. 2018).
+    """
+
+    def __init__(
+        self,
+        attention: MultiHeadAttention,
+        feed_forward: FeedForward,
+        *,
+        norm_position: str = "pre",
+        norm_epsilon: float = 1e-5,
+        attention_dropout: float = 0.0,
+        ffn_dropout: float = 0.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.attention = attention
+        self.feed_forward = feed_forward
+        self.norm_position = norm_position
+        self.norm_epsilon = norm_epsilon
+        self.attention_dropout = attention_dropout
+        self.ffn_dropout = ffn_dropout
+        self.seed = seed
+        self.attention_norm = layer_norm(norm_epsilon, "attention_norm")
+        self.ffn_norm = layer_norm(norm_epsilon, "ffn_norm")
+        self.drop_attention = Dropout(
+            attention_dropout, seed=derive_seed(seed, "attention"), name="attention_dropout"
+        )
+        self.drop_ffn = Dropout(ffn_dropout, seed=derive_seed(seed, "ffn"), name="ffn_dropout")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create both sub-layers and both norms for inputs [B, T, D]."""
+        shape = (None, None, self.attention.embed_dim)
+        for layer in (self.attention_norm, self.attention, self.drop_attention,
+                      self.ffn_norm, self.feed_forward, self.drop_ffn):  # fmt: skip
+            layer.build(shape)
+
+    def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Both sub-layers over whole rows."""
+        if self.norm_position == "pre":
+            y_BTD = self.attention(self.attention_norm(x_BTD), training=training)
+            x_BTD = self._add(x_BTD, self.drop_attention, y_BTD, training)
+            y_BTD = self.feed_forward(self.ffn_norm(x_BTD), training=training)
+            return self._add(x_BTD, self.drop_ffn, y_BTD, training)
+        y_BTD = self.attention(x_BTD, training=training)
+        x_BTD = self.attention_norm(self._add(x_BTD, self.drop_attention, y_BTD, training))
+        y_BTD = self.feed_forward(x_BTD, training=training)
+        return self.ffn_norm(self._add(x_BTD, self.drop_ffn, y_BTD, training))
+
+    def decode(
+        self, x_BTD: tf.Tensor, cache_2BNSH: tf.Tensor, positions_BT: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Both sub-layers over new positions, with the keys and values of earlier ones cached."""
+        if self.norm_position == "pre":
+            y_BTD, cache = self.attention.decode(
+                self.attention_norm(x_BTD), cache_2BNSH, positions_BT
+            )
+            x_BTD = x_BTD + tf.cast(y_BTD, x_BTD.dtype)
+            y_BTD = self.feed_forward(self.ffn_norm(x_BTD))
+            return x_BTD + tf.cast(y_BTD, x_BTD.dtype), cache
+        y_BTD, cache = self.attention.decode(x_BTD, cache_2BNSH, positions_BT)
+        x_BTD = self.attention_norm(x_BTD + tf.cast(y_BTD, x_BTD.dtype))
+        y_BTD = self.feed_forward(x_BTD)
+        return self.ffn_norm(x_BTD + tf.cast(y_BTD, x_BTD.dtype)), cache
+
+    @staticmethod
+    def _add(x_BTD: tf.Tensor, dropout: Dropout, y_BTD: tf.Tensor, training: bool) -> tf.Tensor:
+        return x_BTD + dropout(tf.cast(y_BTD, x_BTD.dtype), training=training)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; both sub-layers as Keras serializes layers."""
+        names = ("norm_position", "norm_epsilon", "attention_dropout", "ffn_dropout", "seed")
+        return {
+            **super().get_config(),
+            **{name: getattr(self, name) for name in names},
+            "attention": keras.saving.serialize_keras_object(self.attention),
+            "feed_forward": keras.saving.serialize_keras_object(self.feed_forward),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> DecoderBlock:
+        """A new block of the same arguments."""
+        parts = ("attention", "feed_forward")
+        layers = {name: keras.saving.deserialize_keras_object(config[name]) for name in parts}
+        return cls(**{**config, **layers})

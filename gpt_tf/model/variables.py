@@ -1,0 +1,73 @@
+"""Variables to names and back: every variable counted and named.
+
+`tf.train.Checkpoint` silently skips layers kept in lists; here the names stored and the names in the
+model must be the same set, on save and on load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import keras
+import numpy as np
+
+from gpt_tf.errors import UsageError
+from gpt_tf.model.gpt import GPT
+
+Arrays = dict[str, np.ndarray]
+Named = dict[str, keras.Variable]
+
+
+def weight_variables(model: GPT) -> Named:
+    """The model's weights by name.
+
+    Raises:
+      ValueError: where the model is not built.
+    """
+    if not model.built:
+        raise ValueError("the model must be built before its weights are saved or restored.")
+    return _unique(model, model.weights, lambda v: v.trainable)
+
+
+def seed_variables(model: GPT) -> Named:
+    """The states of the dropout seeds by name."""
+    return _unique(model, model.variables, lambda v: not v.trainable)
+
+
+def _unique(
+    model: GPT, variables: list[keras.Variable], wanted: Callable[[keras.Variable], bool]
+) -> Named:
+    chosen = [variable for variable in variables if wanted(variable)]
+    named = {relative_name(model, variable): variable for variable in chosen}
+    assert len(named) == len(chosen), "two variables share a name"
+    return named
+
+
+def read_values(named: Named) -> Arrays:
+    """The arrays of variables."""
+    return {name: np.asarray(variable.numpy()) for name, variable in named.items()}
+
+
+def assign_values(named: Named, arrays: Mapping[str, np.ndarray], source: str) -> None:
+    """Give every variable its stored array.
+
+    Raises:
+      UsageError: where names or shapes differ; it lists them.
+    """
+    problems = [f"missing: {name}" for name in named if name not in arrays]
+    problems += [f"unknown: {name}" for name in arrays if name not in named]
+    problems += [
+        f"shape of {name}: {tuple(arrays[name].shape)}, the model has {tuple(variable.shape)}"
+        for name, variable in named.items()
+        if name in arrays and tuple(arrays[name].shape) != tuple(variable.shape)
+    ]
+    if problems:
+        shown = "\n".join(f"  {problem}" for problem in problems[:10])
+        raise UsageError(f"{source} does not fit the model ({len(problems)} problems):\n{shown}")
+    for name, variable in named.items():
+        variable.assign(arrays[name])
+
+
+def relative_name(model: GPT, variable: keras.Variable) -> str:
+    """A variable's path below the model, the same whatever the model is called."""
+    return str(variable.path).removeprefix(f"{model.name}/")

@@ -1,0 +1,64 @@
+"""`loss.png`: the losses and the learning rate of a run, by step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def draw_losses(rows: list[dict[str, float]], path: Path, title: str) -> None:
+    """Draw training and evaluation loss, with the learning rate below, into a PNG."""
+    from matplotlib.figure import Figure  # no pyplot: no display, no global state
+
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    for name, label, style in (
+        ("train/loss", "training, with dropout", {"linewidth": 1, "alpha": 0.7}),
+        ("eval/train_loss", "training, dropout off", {"marker": ".", "linewidth": 1.2}),
+        ("eval/loss", "validation", {"marker": "o", "markersize": 4, "linewidth": 1.8}),
+    ):
+        points = [(row["step"], row[name]) for row in rows if name in row]
+        if points:
+            losses.plot(*zip(*points, strict=True), label=label, **style)
+    best = min(
+        (row for row in rows if "eval/loss" in row), key=lambda r: r["eval/loss"], default=None
+    )
+    if best:
+        text = f"best {best['eval/loss']:.4f} at step {best['step']:,}"
+        losses.axhline(best["eval/loss"], color="grey", linewidth=0.8, linestyle=":", label=text)
+    losses.set(ylabel="loss (nats a token)", title=title)
+    losses.grid(alpha=0.3)
+    if losses.lines:
+        losses.legend()
+    points = [
+        (row["step"], row["train/learning_rate"]) for row in rows if "train/learning_rate" in row
+    ]
+    if points:
+        rates.plot(*zip(*points, strict=True), color="tab:green")
+    rates.set(xlabel="step", ylabel="rate")
+    rates.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+
+
+class LossPicture:
+    """A writer that draws the picture anew at each evaluation, from the metrics file."""
+
+    def __init__(self, metrics_file: Path, picture: Path, title: str) -> None:
+        self._metrics_file = metrics_file
+        self._picture = picture
+        self._title = title
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Draw if this is an evaluation."""
+        if "eval/loss" in scalars:
+            lines = self._metrics_file.read_text("utf-8").splitlines()
+            rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+            draw_losses(rows, self._picture, self._title)
+
+    def write_text(self, step: int, text: str) -> None:
+        """Texts are not drawn."""
+
+    def close(self) -> None:
+        """Nothing is held open."""

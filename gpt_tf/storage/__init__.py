@@ -1,0 +1,1 @@
+"""Durable files: atomic writes, manifests, locks, archives, checkpoints (no TensorFlow)."""

@@ -1,0 +1,291 @@
+"""Unpacking an archive from a stranger: plain files only, within limits, nothing outside.
+
+`tarfile` parses the headers; every decision is made here, and its own `data_filter` (PEP 706) is
+asked as a second opinion. The archive is read once, front to back:
+
+1. the decompressor checks the stream's own checksum, to its last byte;
+2. each header may take at most `HEADER_LIMIT` bytes, so that none can fill the memory;
+3. each member's type and name are checked, wanted or not;
+4. bytes are counted as they come out of the decompressor, whatever the header says;
+5. the end mark of the archive must be there: `tarfile` alone takes a cut or a broken header for
+   the end.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import os
+import tarfile
+import unicodedata
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from gpt_tf.errors import RunError, UsageError
+
+Progress = Callable[[int, int | None], None]
+
+BLOCK = 512  # bytes; tar is made of such blocks and ends with two of zeros (POSIX.1-2001, ustar)
+HEADER_LIMIT = 256 * 1024  # bytes of one member's headers, and of the zeros after the end
+CHUNK = 1024 * 1024  # bytes read at a time
+NAME_LIMIT = 1024  # bytes of a member's name
+NEWEST_MTIME = 2**33  # seconds since 1970: the year 2242, what a ustar header can hold
+
+_DAMAGE = (
+    tarfile.TarError,
+    EOFError,
+    lzma.LZMAError,
+    zlib.error,
+    gzip.BadGzipFile,
+    ValueError,
+    OverflowError,
+    RecursionError,
+)
+
+
+def extract(
+    archive: Path,
+    destination: Path,
+    *,
+    wanted: Callable[[str], bool] | None = None,
+    max_files: int,
+    max_bytes: int,
+    progress: Progress | None = None,
+) -> int:
+    """Unpack a .tar, .tar.gz or .tar.xz below `destination`; returns the number of files written.
+
+    The kind of archive is told by its first bytes, not by its name. `wanted` is asked with each
+    file's cleaned name (no leading ``./``). `max_files` counts all members, `max_bytes` the bytes
+    of all files, wanted or not. `progress` receives (bytes of the archive read, its size).
+
+    Files get mode 0644 and the member's time stamp, folders 0755. `destination` must be a folder
+    that the caller throws away when this raises: `storage.atomic.new_directory`.
+
+    Raises:
+        UsageError: there is no such archive.
+        RunError: the archive is damaged, too large, or holds anything but plain files and folders
+            with harmless names.
+    """
+    if not hasattr(tarfile, "data_filter"):
+        raise RunError(
+            "no safe extraction filter in this Python's tarfile. "
+            "Use Python 3.10.12, 3.11.4 or newer (PEP 706)."
+        )
+    if not archive.is_file():
+        raise UsageError(f"no archive in {str(archive)!r}. Give the path of a .tar.gz or .tar.xz.")
+    size = archive.stat().st_size
+    names = _Names(archive)
+    written = members = total_bytes = 0
+    with _open(archive) as (raw, meter):
+        for tar, member in _members(archive, meter):
+            members += 1
+            if members > max_files:
+                raise _refusal(archive, member.name, f"is beyond the limit of {max_files:,} files")
+            name = names.admit(member, destination)
+            if member.isdir():
+                _make_folder(destination, name)
+                continue
+            target = destination / name if wanted is None or wanted(name) else None
+            total_bytes += _copy(archive, tar, member, target, destination, max_bytes - total_bytes)
+            written += target is not None
+            if progress is not None:
+                progress(raw.tell(), size)
+    return written
+
+
+class _Meter:
+    """The decompressed stream, with a limit on what parsing may read and the last block kept."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+        self.allowance: int | None = None  # bytes; None: no limit here, the reader counts
+        self.last = b""
+
+    def read(self, size: int) -> bytes:
+        data = self.stream.read(size)
+        if self.allowance is not None:
+            self.allowance -= len(data)
+            if self.allowance < 0:
+                raise tarfile.ReadError(f"more than {HEADER_LIMIT:,} bytes where a header belongs")
+        self.last = data
+        return data
+
+
+@contextmanager
+def _open(archive: Path) -> Iterator[tuple[IO[bytes], _Meter]]:
+    """The raw file, whose position is the progress, and its decompressed contents."""
+    with archive.open("rb") as raw:
+        magic = raw.read(6)
+        raw.seek(0)
+        if magic.startswith(b"\x1f\x8b"):
+            with gzip.GzipFile(fileobj=raw) as unzipped:
+                yield raw, _Meter(unzipped)  # type: ignore[arg-type]
+        elif magic == b"\xfd7zXZ\0":
+            with lzma.LZMAFile(raw) as unpacked:
+                yield raw, _Meter(unpacked)
+        else:
+            yield raw, _Meter(raw)
+
+
+def _members(archive: Path, meter: _Meter) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Each member, in order; afterwards the end of the archive is checked."""
+    meter.allowance = HEADER_LIMIT
+    with _reading(archive):
+        # Blocks are read one by one, so that `meter.last` is the block the parser stopped at.
+        tar = tarfile.open(  # noqa: SIM115  (it holds nothing that needs closing)
+            mode="r|", fileobj=meter, bufsize=BLOCK
+        )  # type: ignore[call-overload]
+    while True:
+        meter.allowance = HEADER_LIMIT
+        with _reading(archive):
+            member = tar.next()
+        if member is None:
+            break
+        meter.allowance = None
+        yield tar, member
+    with _reading(archive):
+        _check_end(meter)
+
+
+def _check_end(meter: _Meter) -> None:
+    zeros = bytes(BLOCK)
+    if meter.last != zeros or meter.read(BLOCK) != zeros:
+        raise tarfile.ReadError("the mark of the archive's end is missing: cut short?")
+    while padding := meter.read(BLOCK):
+        if padding.strip(b"\0"):
+            raise tarfile.ReadError("there is data after the archive's end")
+
+
+class _Names:
+    """The names met so far, to refuse one that a careless file system would take for another."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        self.taken: dict[str, str] = {}  # case-folded, composed name -> the name itself
+        self.folders: set[str] = set()
+
+    def admit(self, member: tarfile.TarInfo, destination: Path) -> str:
+        """The member's clean name; raises RunError when its type or name is not harmless."""
+        complaint = _type_complaint(member) or _name_complaint(member.name)
+        if complaint:
+            raise _refusal(self.archive, member.name, complaint)
+        try:
+            tarfile.data_filter(member, str(destination))
+        except tarfile.FilterError as error:
+            raise _refusal(self.archive, member.name, f"is refused: {error}") from error
+        parts = [part for part in member.name.split("/") if part not in ("", ".")]
+        name = "/".join(parts)
+        for depth in range(1, len(parts)):
+            self._claim("/".join(parts[:depth]), is_folder=True)
+        self._claim(name, is_folder=member.isdir())
+        return name
+
+    def _claim(self, name: str, is_folder: bool) -> None:
+        """Take `name`; only a folder may be met again, spelled the same."""
+        if is_folder and name in self.folders:
+            return
+        folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+        if folded in self.taken:
+            raise _refusal(self.archive, name, f"clashes with {self.taken[folded]!r}")
+        self.taken[folded] = name
+        if is_folder:
+            self.folders.add(name)
+
+
+def _type_complaint(member: tarfile.TarInfo) -> str:
+    if member.issym() or member.islnk():
+        return f"is a link to {member.linkname[:NAME_LIMIT]!r}"
+    if not member.isdir() and (not member.isreg() or member.issparse()):
+        return "is not a plain file or folder (a device, a FIFO, a sparse file)"
+    if member.size < 0 or not 0 <= member.mtime < NEWEST_MTIME:
+        return f"has an impossible size or time: {member.size} bytes, {member.mtime} s"
+    return ""
+
+
+def _name_complaint(name: str) -> str:
+    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
+        return "has control characters or bytes that are not UTF-8 in its name"
+    if not name or len(name.encode()) > NAME_LIMIT:
+        return f"has an empty name or one of more than {NAME_LIMIT:,} bytes"
+    if name.startswith("/"):
+        return "has an absolute name"
+    if ".." in name.split("/"):
+        return "leaves the destination"
+    return ""
+
+
+def _make_folder(destination: Path, name: str) -> None:
+    """Create `name` and its parents below `destination`, each with mode 0755."""
+    folder = destination
+    for part in name.split("/"):
+        folder = folder / part
+        if part and not folder.is_dir():
+            folder.mkdir()
+            folder.chmod(0o755)  # mkdir's own mode is cut by the umask
+
+
+def _copy(
+    archive: Path,
+    tar: tarfile.TarFile,
+    member: tarfile.TarInfo,
+    target: Path | None,
+    destination: Path,
+    max_bytes: int,
+) -> int:
+    """Read one file, into `target` unless that is None; returns its bytes."""
+    sink = None
+    copied = 0
+    try:
+        if target is not None:
+            if not target.parent.is_dir():
+                _make_folder(destination, target.parent.relative_to(destination).as_posix())
+            # O_EXCL: what is there already, a link too, is never written through.
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+            sink = os.fdopen(os.open(target, flags, 0o644), "wb")
+        with _reading(archive):
+            source = tar.extractfile(member)
+        assert source is not None  # it is a regular file
+        while True:
+            with _reading(archive):
+                data = source.read(min(CHUNK, max_bytes - copied + 1))
+            copied += len(data)
+            if copied > max_bytes:
+                raise _refusal(archive, member.name, "is beyond the limit of bytes: a bomb?")
+            if not data:
+                break
+            if sink is not None:
+                sink.write(data)
+        if sink is not None and target is not None:
+            os.fchmod(sink.fileno(), 0o644)
+            sink.close()
+            os.utime(target, (member.mtime, member.mtime))
+    except OSError as error:
+        raise RunError(
+            f"cannot write a member of {str(archive)!r} to {str(target)!r}: {error.strerror}. "
+            "See that the disk has room and is writable."
+        ) from error
+    finally:
+        if sink is not None:
+            sink.close()
+    return copied
+
+
+@contextmanager
+def _reading(archive: Path) -> Iterator[None]:
+    """What the parser and the decompressor raise, as one kind of error."""
+    try:
+        yield
+    except (*_DAMAGE, OSError) as error:
+        raise RunError(
+            f"damaged or not a tar archive in {str(archive)!r}: {error}. Get it again."
+        ) from error
+
+
+def _refusal(archive: Path, name: str, reason: str) -> RunError:
+    return RunError(
+        f"refused member in {str(archive)!r}: {name[:NAME_LIMIT]!r} {reason}. "
+        "Use an archive from the publisher."
+    )

@@ -1,0 +1,189 @@
+"""The format of checkpoints on disk: {name: array} in and out.
+
+A checkpoint is a directory `step-00000800/` that appears whole, with its manifest written last:
+
+- `model.safetensors`: the weights alone, all that generating needs
+- `training.safetensors`: optimizer slots and dropout seeds
+- `state.json`: step, position in the data, early stopping, metric sums
+- `manifest.json`: SHA-256 and size of each, and what the checkpoint belongs to
+
+`best.json` points to the best one, which retention never removes; the last one is the newest that
+verifies. There is no pickle in it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage import atomic
+from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
+
+MODEL_FILE = "model.safetensors"
+TRAINING_FILE = "training.safetensors"
+STATE_FILE = "state.json"
+FORMAT = 1
+
+Arrays = dict[str, np.ndarray]
+log = logging.getLogger(__name__)
+
+
+class Checkpoint(NamedTuple):
+    """What was read back."""
+
+    name: str
+    model: Arrays
+    training: Arrays  # empty where only the weights were asked for
+    state: dict[str, Any]
+    manifest: dict[str, Any]
+
+
+class CheckpointStore:
+    """The checkpoints of one run."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = Path(directory)
+
+    def names(self) -> list[str]:
+        """Committed checkpoints, oldest first."""
+        found = [
+            path.parent.name
+            for path in self.directory.glob(f"step-*/{MANIFEST}")
+            if re.fullmatch(r"step-\d{8,}", path.parent.name)
+        ]
+        return sorted(found, key=checkpoint_step)
+
+    def save(
+        self,
+        step: int,
+        model: Arrays,
+        training: Arrays,
+        state: Mapping[str, Any],
+        facts: Mapping[str, Any],
+    ) -> str:
+        """Write a checkpoint; it exists when this returns, and not before."""
+        name = f"step-{step:08d}"
+        with atomic.new_directory(self.directory / name) as temporary:
+            safetensors.numpy.save_file(model, temporary / MODEL_FILE)
+            safetensors.numpy.save_file(training, temporary / TRAINING_FILE)
+            atomic.write_json(temporary / STATE_FILE, state)
+            write_manifest(
+                temporary,
+                [MODEL_FILE, TRAINING_FILE, STATE_FILE],
+                {"format": FORMAT, "step": step, **facts},
+            )
+        return name
+
+    def read(self, name: str, *, weights_only: bool = False) -> Checkpoint:
+        """A verified checkpoint.
+
+        Raises:
+          RunError: where a file is damaged or missing.
+          UsageError: where it was written in another format.
+        """
+        directory = self.directory / name
+        manifest = read_manifest(directory)
+        if manifest.get("format") != FORMAT:
+            raise UsageError(
+                f"unknown checkpoint format in {directory}: {manifest.get('format')}. "
+                f"This version of gpt-tf reads format {FORMAT}."
+            )
+        wanted = [MODEL_FILE, STATE_FILE] + ([] if weights_only else [TRAINING_FILE])
+        verify(directory, manifest, wanted)
+        try:
+            model = safetensors.numpy.load_file(directory / MODEL_FILE)
+            training = (
+                {} if weights_only else safetensors.numpy.load_file(directory / TRAINING_FILE)
+            )
+            state = json.loads((directory / STATE_FILE).read_text("utf-8"))
+        except (OSError, ValueError, safetensors.SafetensorError) as error:
+            raise RunError(f"damaged checkpoint in {directory}: {error}.") from error
+        return Checkpoint(name, model, training, state, manifest)
+
+    def last(self, *, weights_only: bool = False) -> Checkpoint:
+        """The newest checkpoint that verifies; a warning names every one passed over.
+
+        Raises:
+          UsageError: where there is no checkpoint.
+          RunError: where none verifies.
+        """
+        names = self.names()
+        if not names:
+            raise UsageError(f"no checkpoint in {self.directory}.{self._listing()}")
+        damaged = []
+        for name in reversed(names):
+            try:
+                checkpoint = self.read(name, weights_only=weights_only)
+            except RunError as error:
+                damaged.append(str(error))
+                continue
+            for reason in damaged:
+                log.warning("%s Using the older checkpoint %s instead.", reason, name)
+            return checkpoint
+        raise RunError(f"no intact checkpoint in {self.directory}: {' '.join(damaged)}")
+
+    def best(self, *, weights_only: bool = False) -> Checkpoint:
+        """The best checkpoint, or the last where none was evaluated or it is damaged."""
+        name = self.best_name()
+        if name is None:
+            return self.last(weights_only=weights_only)
+        try:
+            return self.read(name, weights_only=weights_only)
+        except RunError as error:
+            checkpoint = self.last(weights_only=weights_only)
+            log.warning("%s Using checkpoint %s instead.", error, checkpoint.name)
+            return checkpoint
+
+    def best_name(self) -> str | None:
+        """What `best.json` points to, rebuilt from the manifests where it is damaged."""
+        names = self.names()
+        try:
+            name = json.loads((self.directory / "best.json").read_text("utf-8"))["checkpoint"]
+        except FileNotFoundError:
+            name = None
+        except (OSError, ValueError, KeyError, TypeError):
+            log.warning("damaged pointer %s: rebuilt from the manifests.",
+                        self.directory / "best.json")  # fmt: skip
+            name = None
+        if name in names:
+            return str(name)
+        for candidate in reversed(names):
+            step = read_manifest(self.directory / candidate).get("best_step")
+            if step is not None and f"step-{step:08d}" in names:
+                return f"step-{step:08d}"
+        return None
+
+    def point_best(self, name: str) -> None:
+        """Make `name` the best checkpoint."""
+        atomic.write_json(self.directory / "best.json", {"checkpoint": name})
+
+    def rotate(self, keep: int) -> None:
+        """Remove all but the newest `keep` checkpoints and the best; call it after a good save."""
+        best = self.best_name()
+        for name in self.names()[:-keep]:
+            if name != best:
+                # Unname it first: a half-removed directory must not look like a checkpoint.
+                doomed = self.directory / f"{name}.old{atomic.TEMPORARY_SUFFIX}"
+                (self.directory / name / MANIFEST).unlink()
+                (self.directory / name).rename(doomed)
+                shutil.rmtree(doomed)
+
+    def _listing(self) -> str:
+        parent = self.directory.parent
+        found = sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
+        return f" {parent} holds: {', '.join(found) or 'nothing'}."
+
+
+def checkpoint_step(name: str) -> int:
+    """The step in a checkpoint's name."""
+    return int(name.removeprefix("step-"))

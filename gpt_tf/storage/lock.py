@@ -1,0 +1,44 @@
+"""One writer a run directory: an advisory lock that dies with its process."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from gpt_tf.errors import UsageError
+from gpt_tf.storage import atomic
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the lock of `directory` inside the block.
+
+    Raises:
+      UsageError: naming process and host of the holder.
+    """
+    owner = directory / "lock-owner.json"
+    lock = filelock.FileLock(directory / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise UsageError(f"run directory in use: {directory} by {_describe(owner)}.") from error
+    try:
+        atomic.write_json(owner, {"pid": os.getpid(), "host": socket.gethostname()})
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
+
+
+def _describe(owner: Path) -> str:
+    try:
+        facts = json.loads(owner.read_text("utf-8"))
+        return f"process {facts['pid']} on {facts['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

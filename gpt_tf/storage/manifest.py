@@ -1,0 +1,80 @@
+"""`manifest.json`: the SHA-256 and size of each file of a directory, written last.
+
+Names are plain basenames: a manifest cannot point outside its own directory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gpt_tf.errors import RunError
+from gpt_tf.storage import atomic
+
+MANIFEST = "manifest.json"
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_manifest(directory: Path, names: Iterable[str], facts: Mapping[str, Any]) -> None:
+    """Describe `names` in `directory`, with `facts` beside them; call it after the last file."""
+    files = {
+        name: {
+            "sha256": sha256_file(directory / name),
+            "bytes": (directory / name).stat().st_size,
+        }
+        for name in sorted(names)
+    }
+    atomic.write_json(directory / MANIFEST, {**facts, "files": files})
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest of `directory`. Raises RunError where it is missing or damaged."""
+    path = directory / MANIFEST
+    try:
+        manifest = json.loads(path.read_text("utf-8"))
+        files = manifest["files"]
+        well_formed = isinstance(files, dict) and all(
+            isinstance(entry["sha256"], str) and isinstance(entry["bytes"], int)
+            for entry in files.values()
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"no readable manifest in {path}: {error!r}.") from error
+    if not well_formed:
+        raise RunError(f"damaged manifest in {path}: its list of files is malformed.")
+    for name in files:
+        if Path(name).name != name or name in ("", ".", ".."):
+            raise RunError(f"damaged manifest in {path}: file name {name!r} is no basename.")
+    return dict(manifest)
+
+
+def verify(
+    directory: Path, manifest: Mapping[str, Any], names: Iterable[str] | None = None
+) -> None:
+    """Check `names` (default: all files) against the manifest. Raises RunError naming the file."""
+    for name in manifest["files"] if names is None else names:
+        path = directory / name
+        if name not in manifest["files"]:
+            raise RunError(f"file missing in the manifest of {directory}: {name}.")
+        entry = manifest["files"][name]
+        try:
+            size = path.stat().st_size
+            found = sha256_file(path) if size == entry["bytes"] else None
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {error.strerror}.") from error
+        if found is None:
+            raise RunError(
+                f"damaged file {path}: {size} bytes where {entry['bytes']} were written."
+            )
+        if found != entry["sha256"]:
+            raise RunError(f"damaged file {path}: its SHA-256 is {found}, not {entry['sha256']}.")

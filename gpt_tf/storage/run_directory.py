@@ -1,0 +1,123 @@
+"""Run directories: `runs/<name>/` in the workspace, what stands in them, and which is newest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage.checkpoint import CheckpointStore
+from gpt_tf.storage.manifest import read_manifest
+
+RUNS = "runs"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The places inside one run's directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.path.name
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved settings, YAML."""
+        return self.path / "config.yaml"
+
+    @property
+    def tokenizer(self) -> Path:
+        """The run's own copy of its tokenizer."""
+        return self.path / "tokenizer"
+
+    @property
+    def checkpoints(self) -> CheckpointStore:
+        """The run's checkpoints."""
+        return CheckpointStore(self.path / "checkpoints")
+
+    @property
+    def metrics_file(self) -> Path:
+        """One JSON object a logged step."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def samples_file(self) -> Path:
+        """The sample text of each evaluation."""
+        return self.path / "samples.md"
+
+    @property
+    def loss_picture(self) -> Path:
+        """The curves of the losses."""
+        return self.path / "loss.png"
+
+    @property
+    def log_file(self) -> Path:
+        """What was said while it ran."""
+        return self.path / "run.log"
+
+    def newest_sequence(self) -> int:
+        """The counter of the newest committed checkpoint; 0 where there is none."""
+        store = self.checkpoints
+        for name in reversed(store.names()):
+            try:
+                return int(read_manifest(store.directory / name).get("sequence", 0))
+            except RunError:
+                continue
+        return 0
+
+
+def all_runs(workspace: Path) -> list[RunDirectory]:
+    """Every run of the workspace, by name."""
+    return [RunDirectory(path.parent) for path in sorted((workspace / RUNS).glob("*/config.yaml"))]
+
+
+def newest_run(workspace: Path) -> RunDirectory:
+    """The run with the newest committed checkpoint.
+
+    Raises:
+      UsageError: where no run has a checkpoint.
+    """
+    ranked = [(run.newest_sequence(), run.name, run) for run in all_runs(workspace)]
+    ranked = [entry for entry in ranked if entry[0] > 0]
+    if not ranked:
+        raise UsageError(
+            f"no run with a checkpoint in {workspace / RUNS}. Train one with `gpt-tf train`."
+        )
+    return max(ranked, key=lambda entry: entry[:2])[2]
+
+
+def find_run(workspace: Path, name: str) -> RunDirectory:
+    """The run called `name`, or the run directory at that path.
+
+    Raises:
+      UsageError: listing the runs there are.
+    """
+    for path in (workspace / RUNS / name, Path(name)):
+        if (path / "config.yaml").is_file():
+            return RunDirectory(path)
+    names = ", ".join(run.name for run in all_runs(workspace)) or "none"
+    raise UsageError(f"no such run: {name}. Runs in {workspace / RUNS}: {names}.")
+
+
+def next_sequence(workspace: Path) -> int:
+    """A counter above that of every committed checkpoint of the workspace."""
+    return 1 + max((run.newest_sequence() for run in all_runs(workspace)), default=0)
+
+
+def new_run(workspace: Path, preset: str, name: str | None) -> RunDirectory:
+    """A directory for a new run: `name`, else `<preset>-NNN` with the next free number."""
+    parent = workspace / RUNS
+    if name is not None and (not re.fullmatch(r"[\w.-]+", name) or name.startswith(".")):
+        raise UsageError(f"bad run name in --name: {name!r}. Use letters, digits, '-', '_', '.'.")
+    if name is None:
+        taken = [
+            int(match.group(1))
+            for path in parent.glob(f"{preset}-*")
+            if (match := re.fullmatch(re.escape(preset) + r"-(\d{3,})", path.name))
+        ]
+        name = f"{preset}-{max(taken, default=0) + 1:03d}"
+    return RunDirectory(parent / name)

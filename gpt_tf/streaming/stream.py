@@ -1,0 +1,237 @@
+"""`TokenStream`: the iterator of batches that training and evaluation read.
+
+Batch i is a pure function of (seed, epoch, i, sorted file list, settings). The state is therefore a
+few integers and a fingerprint, it counts what was consumed and not what was read ahead, and any
+position is reached in O(1).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gpt_tf.errors import UsageError
+from gpt_tf.streaming.prefetch import Prefetcher
+from gpt_tf.streaming.sources import DocumentReader, fingerprint
+from gpt_tf.streaming.token_store import Progress, open_or_build, store_key
+from gpt_tf.streaming.windows import PackedWindows, PaddedWindows, Windows
+from gpt_tf.tokenizer.base import Tokenizer
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class Batch(NamedTuple):
+    """One batch; every one of an epoch has the full shape [batch, context]."""
+
+    inputs: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    weights: NDArray[np.float32]  # 0 where no loss counts
+
+
+class TokenStream:
+    """Batches of token ids, read and tokenized by threads ahead of the training step.
+
+    Args:
+      windows: the source of rows.
+      batch_size, context_length: the shape of a batch.
+      pad_id: fills the rest of a row (weight 0); 0 where the tokenizer has none.
+      data_fingerprint: names the list of files; a state of other files is refused.
+      num_threads: threads that read and tokenize; never changes the order.
+      buffer_size: batches read ahead.
+      epochs: end after so many; None to go on for ever.
+
+    Raises:
+      UsageError: where the data give no batch.
+    """
+
+    def __init__(
+        self,
+        windows: Windows,
+        *,
+        batch_size: int,
+        context_length: int,
+        pad_id: int | None = None,
+        data_fingerprint: str = "",
+        num_threads: int = 2,
+        buffer_size: int = 16,
+        epochs: int | None = None,
+        allow_partial: bool = False,
+    ) -> None:
+        if len(windows) < (1 if allow_partial else batch_size):
+            raise UsageError(
+                f"dataset gives 0 batches: {len(windows)} samples < batch_size {batch_size}. "
+                "Give more text or reduce training.batch_size."
+            )
+        self._windows = windows
+        self._batch_size = batch_size
+        self._context = context_length
+        self._pad = 0 if pad_id is None else pad_id
+        self._fingerprint = data_fingerprint
+        self._num_threads = num_threads
+        self._buffer_size = buffer_size
+        self._stop = None if epochs is None else epochs * len(self)
+        self._position = 0  # batches consumed since the first epoch
+        self._prefetcher: Prefetcher[Batch] | None = None
+
+    @classmethod
+    def from_documents(
+        cls,
+        documents: Sequence[Path],
+        tokenizer: Tokenizer,
+        *,
+        windows: str = "padded",
+        context_length: int = 128,
+        batch_size: int = 64,
+        shuffle: bool = True,
+        seed: int = 2023,
+        reader: DocumentReader | None = None,
+        store_directory: Path | None = None,
+        tokenizer_sha256: str = "",
+        progress: Progress | None = None,
+        num_threads: int = 2,
+        **options: Any,
+    ) -> TokenStream:
+        """A stream over files, one document each.
+
+        Args:
+          windows: "padded" (tokenized on the fly) or "packed" (through a token store, made below
+            `store_directory` where it is not there yet).
+          progress: called with (documents done, documents) while the token store is made.
+          options: what the constructor takes.
+        """
+        read = reader or DocumentReader()
+        mark = fingerprint(documents)
+        shape: dict[str, Any] = {"context_length": context_length}
+        rows: Windows
+        if windows == "padded":
+            rows = PaddedWindows(documents, read, tokenizer, shuffle=shuffle, seed=seed, **shape)
+        else:
+            if store_directory is None:
+                raise UsageError("packed windows need store_directory, where ids are kept.")
+            store = open_or_build(
+                store_directory / store_key(mark, tokenizer_sha256, repr(read)),
+                documents, read, tokenizer, num_threads=num_threads, progress=progress,
+            )  # fmt: skip
+            rows = PackedWindows(documents, store, shuffle=shuffle, seed=seed, **shape)
+        return cls(
+            rows,
+            batch_size=batch_size,
+            pad_id=tokenizer.pad_id,
+            data_fingerprint=mark,
+            num_threads=num_threads,
+            **shape,
+            **options,
+        )
+
+    def __len__(self) -> int:
+        """Batches an epoch; the last one may be filled with rows of weight 0."""
+        return -(-len(self._windows) // self._batch_size)
+
+    @property
+    def epoch(self) -> int:
+        """Whole passes over the data that were consumed."""
+        return self._position // len(self)
+
+    def _index(self, position: int) -> tuple[int, range]:
+        """Epoch and rows of the batch at `position`."""
+        epoch, batch = divmod(position, len(self))
+        first = batch * self._batch_size
+        return epoch, range(first, min(first + self._batch_size, len(self._windows)))
+
+    def batch_at(self, position: int) -> Batch:
+        """The batch at `position`, counted from the start of the first epoch."""
+        shape = (self._batch_size, self._context)
+        batch = Batch(
+            np.full(shape, self._pad, np.int32),
+            np.full(shape, self._pad, np.int32),
+            np.zeros(shape, np.float32),
+        )
+        for i, row in enumerate(self._windows.rows(*self._index(position))):
+            count = max(0, len(row) - 1)  # a document with no text gives no target
+            batch.inputs[i, :count] = row[:-1]
+            batch.targets[i, :count] = row[1:]
+            batch.weights[i, :count] = 1.0
+        return batch
+
+    def documents(self, position: int) -> list[Path]:
+        """The documents of the batch at `position`."""
+        return self._windows.documents(*self._index(position))
+
+    def __iter__(self) -> TokenStream:
+        return self
+
+    def __next__(self) -> Batch:
+        if self._prefetcher is None:
+            # Rayon over all cores would starve the training step: our threads encode alone.
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"
+            self._prefetcher = Prefetcher(
+                self.batch_at,
+                start=self._position,
+                stop=self._stop,
+                num_threads=self._num_threads,
+                capacity=self._buffer_size,
+            )
+        batch = next(self._prefetcher)
+        self._position += 1
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the consumer stands, and what the order depends on."""
+        return {
+            "position": self._position,
+            "batches_per_epoch": len(self),
+            "batch_size": self._batch_size,
+            "fingerprint": self._fingerprint,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken.
+
+        Raises:
+          UsageError: where the files or the batch size are others.
+        """
+        current = self.state_dict()
+        for key in ("batch_size", "batches_per_epoch", "fingerprint"):
+            if state[key] != current[key]:
+                raise UsageError(
+                    f"the data changed since the checkpoint: {key} was {state[key]}, now "
+                    f"{current[key]}. Restore the files, or start a new run."
+                )
+        self.close()
+        self._position = int(state["position"])
+
+    def close(self) -> None:
+        """Stop the threads; iterating again goes on after the last batch consumed."""
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+            self._prefetcher = None
+
+    def __enter__(self) -> TokenStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def as_dataset(self) -> tf.data.Dataset:
+        """The remaining batches as a `tf.data.Dataset` of (inputs, targets, weights)."""
+        import tensorflow as tf
+
+        shape = (self._batch_size, self._context)
+        signature = (
+            tf.TensorSpec(shape, tf.int32),
+            tf.TensorSpec(shape, tf.int32),
+            tf.TensorSpec(shape, tf.float32),
+        )
+        return tf.data.Dataset.from_generator(lambda: iter(self), output_signature=signature)

@@ -1,0 +1,1 @@
+"""Text to token ids and back: train, encode, decode, save, load (no TensorFlow)."""

@@ -1,0 +1,169 @@
+"""The tokenizer contract, over a `tokenizers.Tokenizer`.
+
+Ids are the same after save and load. Control strings in ordinary text (`<|endoftext|>`, `[PAD]`)
+are ordinary text: `encode_special_tokens` is a run-time attribute of the backend that its file
+does not keep, so it is set here whenever a tokenizer is made.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tokenizers
+
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage import atomic
+from gpt_tf.storage.manifest import MANIFEST, read_manifest, sha256_file, verify, write_manifest
+
+TOKENIZER_FILE = "tokenizer.json"
+CONFIG_FILE = "tokenizer_config.json"
+END_OF_TEXT = "<|endoftext|>"
+PAD = "[PAD]"
+
+T = TypeVar("T", bound="Tokenizer")
+
+
+class Tokenizer:
+    """Encodes text to ids and decodes ids to text.
+
+    Args:
+      backend: the trained tokenizer.
+      special_tokens: role ("eos", "pad", "bos", "unk") to token; roles may be missing.
+
+    Attributes:
+      eot_id, pad_id, bos_id, unk_id: ids of the special tokens, or None. A pad or begin token
+        that is the end token counts as none.
+
+    Raises:
+      UsageError: where a special token is not in the vocabulary.
+    """
+
+    def __init__(self, backend: tokenizers.Tokenizer, special_tokens: dict[str, str]) -> None:
+        backend.encode_special_tokens = True
+        self.backend = backend
+        self.special_tokens = dict(special_tokens)
+        ids = {role: self._special_id(token) for role, token in special_tokens.items()}
+        self.eot_id: int | None = ids.get("eos")
+        self.unk_id: int | None = ids.get("unk")
+        self.pad_id: int | None = ids.get("pad") if ids.get("pad") != self.eot_id else None
+        self.bos_id: int | None = ids.get("bos") if ids.get("bos") != self.eot_id else None
+
+    def _special_id(self, token: str) -> int:
+        token_id = self.backend.token_to_id(token)
+        if token_id is None:
+            raise UsageError(f"special token not in the tokenizer's vocabulary: {token}.")
+        return int(token_id)
+
+    @property
+    def vocab_size(self) -> int:
+        """Entries of the vocabulary, special tokens included."""
+        return int(self.backend.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def control_ids(self) -> frozenset[int]:
+        """Ids of the special tokens that are never text: all but the end token."""
+        return frozenset(i for i in (self.pad_id, self.bos_id, self.unk_id) if i is not None)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`, no special token added."""
+        return list(self.backend.encode(text, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text; in one call, which releases Python's lock."""
+        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`; special tokens are left out, broken UTF-8 becomes U+FFFD."""
+        return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=True))
+
+    def tokens(self, ids: Iterable[int]) -> list[str]:
+        """The vocabulary entry of each id."""
+        return [str(self.backend.id_to_token(int(i))) for i in ids]
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a vocabulary entry, or None."""
+        token_id = self.backend.token_to_id(token)
+        return None if token_id is None else int(token_id)
+
+    def normalize(self, text: str) -> str:
+        """What `decode(encode(text))` gives back: `text` itself where nothing normalizes."""
+        return self.backend.normalizer.normalize_str(text) if self.backend.normalizer else text
+
+    def save(self, directory: Path) -> None:
+        """Write the tokenizer as `transformers.AutoTokenizer` loads it, atomically, with SHA-256."""
+        from transformers import PreTrainedTokenizerFast
+
+        wrapped = PreTrainedTokenizerFast(
+            tokenizer_object=self.backend,
+            clean_up_tokenization_spaces=False,
+            **{f"{role}_token": token for role, token in self.special_tokens.items()},
+        )
+        with atomic.new_directory(Path(directory)) as temporary:
+            wrapped.save_pretrained(temporary)
+            config_path = temporary / CONFIG_FILE
+            config = json.loads(config_path.read_text("utf-8"))
+            # transformers 5 writes a class name that transformers 4 does not know
+            config["tokenizer_class"] = "PreTrainedTokenizerFast"
+            atomic.write_json(config_path, config)
+            names = [path.name for path in temporary.iterdir()]
+            write_manifest(temporary, names, {"vocab_size": self.vocab_size})
+
+    @classmethod
+    def load(cls: type[T], directory: Path) -> T:
+        """Read a saved tokenizer, or any folder with a `tokenizer.json`.
+
+        Raises:
+          UsageError: where there is no tokenizer.
+          RunError: where a file is damaged.
+        """
+        directory = Path(directory)
+        path = directory / TOKENIZER_FILE
+        if not path.is_file():
+            raise UsageError(
+                f"no tokenizer in {directory}: {TOKENIZER_FILE} is missing. "
+                "Train one with `gpt-tf train-tokenizer`."
+            )
+        if (directory / MANIFEST).exists():
+            verify(directory, read_manifest(directory))
+        try:
+            backend = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the backend raises plain Exception
+            raise RunError(f"damaged tokenizer in {path}: {error}.") from error
+        return cls(backend, read_special_tokens(directory))
+
+
+def read_special_tokens(directory: Path) -> dict[str, str]:
+    """Roles and tokens named in `tokenizer_config.json`, as transformers writes them."""
+    path = directory / CONFIG_FILE
+    if not path.exists():
+        return {}
+    try:
+        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise RunError(f"damaged tokenizer in {path}: {error}.") from error
+    special = {}
+    for role in ("eos", "pad", "bos", "unk"):
+        token = config.get(f"{role}_token")
+        if isinstance(token, dict):
+            token = token.get("content")
+        if isinstance(token, str):
+            special[role] = token
+    return special
+
+
+def tokenizer_sha256(directory: Path) -> str:
+    """The SHA-256 of the vocabulary file: what ties a model to its tokenizer."""
+    return sha256_file(Path(directory) / TOKENIZER_FILE)
+
+
+def copy_tokenizer(source: Path, destination: Path) -> None:
+    """Copy a tokenizer's files into a run, atomically."""
+    with atomic.new_directory(destination) as temporary:
+        for path in sorted(source.iterdir()):
+            if path.is_file():
+                shutil.copyfile(path, temporary / path.name)

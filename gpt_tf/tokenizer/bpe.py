@@ -1,0 +1,83 @@
+"""Byte-level byte-pair encoding (Sennrich et al. 2016; the byte alphabet of GPT-2, 2019).
+
+Training needs no network: the pieces are built here and `tokenizers` counts the merges. The
+pre-tokenizer's pattern is GPT-2's, fixed in the library. Equal counts are resolved in favour of
+the pair with the smaller ids, so that training is deterministic.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer as Backend
+
+from gpt_tf.errors import UsageError
+from gpt_tf.tokenizer.base import END_OF_TEXT, PAD, Tokenizer
+
+BYTE_ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
+SPECIAL_TOKENS = {"eos": END_OF_TEXT, "pad": PAD}
+ASCII_PUNCTUATION = r"[!-/:-@\[-`{-~]"
+MINIMUM_VOCAB_SIZE = len(BYTE_ALPHABET) + len(SPECIAL_TOKENS)
+
+
+class BPETokenizer(Tokenizer):
+    """A byte-level BPE tokenizer: every text has ids, and they decode to the same text."""
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        *,
+        vocab_size: int,
+        lower_case: bool = False,
+        remove_punctuation: bool = False,
+        num_texts: int | None = None,
+        show_progress: bool = False,
+    ) -> BPETokenizer:
+        """Learn merges from `texts` until the vocabulary has `vocab_size` entries.
+
+        Fewer entries come out where the texts have no more pairs to merge.
+
+        Args:
+          texts: documents, read once, one after the other.
+          vocab_size: entries asked for, special tokens and the 256 bytes included.
+          lower_case, remove_punctuation: normalizing, saved with the tokenizer.
+          num_texts: how many there are, for the progress bars.
+          show_progress: draw bars on stderr.
+
+        Raises:
+          UsageError: where `vocab_size` is below the bytes and special tokens.
+        """
+        if vocab_size < MINIMUM_VOCAB_SIZE:
+            raise UsageError(
+                f"vocabulary too small in --vocab-size: {vocab_size}. "
+                f"The minimum is {MINIMUM_VOCAB_SIZE}: 256 bytes and {len(SPECIAL_TOKENS)} "
+                "special tokens."
+            )
+        backend = untrained(lower_case, remove_punctuation)
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=list(SPECIAL_TOKENS.values()),
+            initial_alphabet=BYTE_ALPHABET,
+            show_progress=show_progress,
+        )
+        os.environ["TOKENIZERS_PARALLELISM"] = "true"  # all cores count pairs
+        backend.train_from_iterator(texts, trainer, length=num_texts)
+        return cls(backend, SPECIAL_TOKENS)
+
+
+def untrained(lower_case: bool, remove_punctuation: bool) -> Backend:
+    """The pipeline without merges: normalizer, byte-level pre-tokenizer, decoder."""
+    backend = Backend(models.BPE())
+    steps: list[normalizers.Normalizer] = []
+    if lower_case:
+        steps.append(normalizers.Lowercase())
+    if remove_punctuation:
+        steps.append(normalizers.Replace(Regex(ASCII_PUNCTUATION), " "))
+    if steps:
+        backend.normalizer = normalizers.Sequence(steps)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    backend.decoder = decoders.ByteLevel()
+    return backend

@@ -1,0 +1,236 @@
+"""The training loop: the page to read first.
+
+Restore or start; then, until a limit, a signal or early stopping ends it: evaluate if due, save if
+due, take the next batches, make one update, log if due.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import psutil
+
+from gpt_tf.config import TrainingConfig
+from gpt_tf.errors import RunError
+from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.streaming.stream import TokenStream
+from gpt_tf.training.checkpoint import CheckpointManager
+from gpt_tf.training.clock import Clock
+from gpt_tf.training.early_stopping import EarlyStopping
+from gpt_tf.training.evaluator import Evaluation
+from gpt_tf.training.metrics import perplexity
+from gpt_tf.training.schedule import WarmupCosine
+from gpt_tf.training.signals import StopRequest
+from gpt_tf.training.train_step import TrainStep
+from gpt_tf.training.writers import Writer
+
+log = logging.getLogger(__name__)
+
+# (split, should_stop) -> the evaluation, or None where should_stop cut it short
+Evaluate = Callable[[str, Callable[[], bool]], Evaluation | None]
+
+
+class Outcome(NamedTuple):
+    """How a run ended."""
+
+    step: int
+    reason: str
+    signal: int | None  # its number where a signal ended the run
+
+
+@dataclass
+class LoopState:
+    """What the loop itself carries from step to step; saved with each checkpoint."""
+
+    step: int = 0
+    tokens_seen: int = 0
+    evaluated_step: int = 0
+    window_nats: float = 0.0  # since the last log line
+    window_tokens: float = 0.0
+
+
+class Trainer:
+    """Trains until `max_steps`.
+
+    Args:
+      config: the resolved settings; `max_steps` and the intervals are numbers.
+      stream: endless training batches.
+      step: the compiled update.
+      schedule: step number to learning rate.
+      evaluate: measures "validation" or "train"; None where nothing was set aside.
+      checkpoints: saves and restores.
+      writer: receives numbers and sample texts.
+      sample_text: continues the sample prompt with the present weights; None for no samples.
+      sequence: a workspace-wide counter for manifests.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        *,
+        stream: TokenStream,
+        step: TrainStep,
+        schedule: WarmupCosine,
+        evaluate: Evaluate | None,
+        checkpoints: CheckpointManager,
+        writer: Writer,
+        sample_text: Callable[[], str] | None = None,
+        sequence: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self._config = config
+        self._stream = stream
+        self._step = step
+        self._schedule = schedule
+        self._evaluate = evaluate
+        self._checkpoints = checkpoints
+        self._writer = writer
+        self._sample_text = sample_text
+        self._sequence = sequence
+        self._early_stopping = EarlyStopping(config.patience)
+        self.state = LoopState()
+        self._saved_step = -1
+        self._clock = Clock()
+        self._last: dict[str, float] = {}  # of the step before
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on where `checkpoint` was saved."""
+        state = self._checkpoints.restore(checkpoint)
+        self.state = LoopState(**state["loop"])
+        self._stream.load_state_dict(state["stream"])
+        self._early_stopping.load_state_dict(state["early_stopping"])
+        self._saved_step = self.state.step
+
+    def run(self, stop_at_step: int | None = None) -> Outcome:
+        """Train; on every way out but an error the last step is saved."""
+        with StopRequest() as request:
+            try:
+                reason = None
+                while reason is None:
+                    if self._due(self._config.eval_interval):
+                        self._run_evaluation(request)
+                    if self._due(self._config.checkpoint_interval):
+                        self._save()
+                    reason = self._reason_to_stop(request, stop_at_step)
+                    if reason is None:
+                        self._update()
+                        if self.state.step % self._config.log_interval == 0:
+                            self._log_window()
+                self._save()
+                return Outcome(self.state.step, reason, request.received)
+            finally:
+                self._stream.close()
+
+    def _due(self, interval: int | None) -> bool:
+        assert interval is not None, "intervals are resolved before the loop"
+        step = self.state.step
+        return step > 0 and (step % interval == 0 or step == self._config.max_steps)
+
+    def _reason_to_stop(self, request: StopRequest, stop_at_step: int | None) -> str | None:
+        if request.received is not None:
+            return f"signal {request.received}"
+        if self.state.step >= (self._config.max_steps or 0):
+            return "all steps done"
+        if self._early_stopping.should_stop:
+            waited = self._early_stopping.waited
+            return f"no better evaluation for {waited} times"
+        if stop_at_step is not None and self.state.step >= stop_at_step:
+            return f"--stop-at-step {stop_at_step}"
+        return None
+
+    def _update(self) -> None:
+        """One optimizer update from the next batches."""
+        position = self._stream.state_dict()["position"]
+        with self._clock.waiting():
+            batches = [next(self._stream) for _ in range(self._config.grad_accum_steps)]
+        learning_rate = float(self._schedule(self.state.step))
+        result = self._step(batches, learning_rate)
+        if not result.finite:
+            self._refuse(position, learning_rate, result.nats, result.grad_norm)
+        self.state.step += 1
+        self.state.tokens_seen += int(result.tokens)
+        self.state.window_nats += result.nats
+        self.state.window_tokens += result.tokens
+        self._clock.count(result.tokens)
+        self._last = {"train/grad_norm": result.grad_norm, "train/learning_rate": learning_rate}
+
+    def _refuse(self, position: int, learning_rate: float, nats: float, norm: float) -> None:
+        documents = [
+            path
+            for i in range(position, position + self._config.grad_accum_steps)
+            for path in self._stream.documents(i)
+        ]
+        named = ", ".join(repr(str(path)) for path in documents[:3])
+        raise RunError(
+            f"non-finite loss or gradient at step {self.state.step + 1}: loss sum {nats}, gradient "
+            f"norm {norm}, learning rate {learning_rate:g}, batch of {named} and "
+            f"{max(0, len(documents) - 3)} more. The weights are as before the step; lower "
+            "training.peak_learning_rate or resume from the last checkpoint."
+        )
+
+    def _log_window(self) -> None:
+        """Write the means since the last log line."""
+        state = self.state
+        loss = state.window_nats / state.window_tokens if state.window_tokens else 0.0
+        self._writer.write_scalars(
+            state.step,
+            {
+                "train/loss": loss,
+                "train/perplexity": perplexity(loss),
+                **self._last,
+                "train/tokens_seen": state.tokens_seen,
+                "train/epoch": self._stream.state_dict()["position"] / len(self._stream),
+                **self._clock.read(),
+                "perf/memory_gb": psutil.Process().memory_info().rss / 1e9,
+            },
+        )
+        state.window_nats = state.window_tokens = 0.0
+
+    def _run_evaluation(self, request: StopRequest) -> None:
+        """Measure both splits, write a sample text, save, and remember the best."""
+        if self._evaluate is None or self.state.evaluated_step == self.state.step:
+            return
+        results: dict[str, Evaluation] = {}
+        for split in ("validation", "train"):
+            result = self._evaluate(split, lambda: request.received is not None)
+            if result is None:  # cut short: the resumed run evaluates first
+                return
+            results[split] = result
+        step, loss = self.state.step, results["validation"].loss
+        improved = self._early_stopping.update(loss, step)
+        self.state.evaluated_step = step
+        self._writer.write_scalars(
+            step,
+            {
+                "eval/loss": loss,
+                "eval/perplexity": results["validation"].perplexity,
+                "eval/train_loss": results["train"].loss,
+                "eval/best_loss": self._early_stopping.best,
+            },
+        )
+        if self._sample_text is not None:
+            self._writer.write_text(step, self._sample_text())
+        self._save(is_best=improved, evaluated=True)
+        self._clock.restart()
+
+    def _save(self, *, is_best: bool = False, evaluated: bool = False) -> None:
+        if self._saved_step == self.state.step and not evaluated:
+            return
+        name = self._checkpoints.save(
+            self.state.step,
+            self._state_dict(),
+            is_best=is_best,
+            best_step=self._early_stopping.best_step,
+            sequence=self._sequence(),
+        )
+        self._saved_step = self.state.step
+        log.info("saved %s%s", name, " (best so far)" if is_best else "")
+
+    def _state_dict(self) -> dict[str, Any]:
+        return {
+            "loop": asdict(self.state),
+            "stream": self._stream.state_dict(),
+            "early_stopping": self._early_stopping.state_dict(),
+        }

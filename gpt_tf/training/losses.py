@@ -1,0 +1,199 @@
+"""Cross entropy over the targets that count, plain or chunk by chunk.
+
+With a vocabulary of 50,000 the logits of a batch take gigabytes. The chunked form computes the
+loss, and in the same pass its gradients, for a slice of rows at a time: the logits are never whole
+(the idea of Wijmans et al. 2024, "Cut Your Losses"). The plain form is its twin in the tests.
+
+Shapes: B batch, T time, R rows (B * T), C rows of a chunk, D embed, V vocab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+CHUNK_BYTES = 1 << 28  # of one chunk's logits
+
+
+def masked_loss(logits_BTV: tf.Tensor, targets_BT: tf.Tensor, weights_BT: tf.Tensor) -> tf.Tensor:
+    """Mean nats a counted token: sum of weighted nats / sum of weights; 0 where no token counts."""
+    total = weighted_nats(logits_BTV, targets_BT, weights_BT)
+    return tf.math.divide_no_nan(total, tf.reduce_sum(weights_BT))
+
+
+def weighted_nats(logits_BTV: tf.Tensor, targets_BT: tf.Tensor, weights_BT: tf.Tensor) -> tf.Tensor:
+    """Sum over targets of weight times cross entropy, in nats."""
+    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
+        targets_BT, tf.cast(logits_BTV, tf.float32)
+    )
+    return tf.reduce_sum(nats * weights_BT)
+
+
+def chunk_rows(rows: int, vocab_size: int, compute: tf.DType) -> int:
+    """Rows of one chunk: the largest divisor of `rows` whose logits fit in CHUNK_BYTES."""
+    limit = max(1, CHUNK_BYTES // (vocab_size * compute.size))
+    return max(size for size in range(1, min(rows, limit) + 1) if rows % size == 0)
+
+
+def chunked_nats(
+    hidden_RD: tf.Tensor,
+    kernel: tf.Tensor,
+    bias_V: tf.Tensor | None,
+    targets_R: tf.Tensor,
+    weights_R: tf.Tensor,
+    *,
+    tied: bool,
+    compute: tf.DType,
+    chunk: int,
+    with_gradient: bool,
+) -> tf.Tensor:
+    """`weighted_nats` of the head's logits without the whole logits.
+
+    Args:
+      hidden_RD: what the head reads; `chunk` divides R.
+      kernel: [V, D] where `tied`, else [D, V].
+      compute: type of the matrix products.
+      with_gradient: compute the gradients in the same pass; without, there are none.
+    """
+    bias = tf.zeros((kernel.shape[0 if tied else 1],)) if bias_V is None else bias_V
+
+    @tf.custom_gradient
+    def nats(hidden_RD: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        total, *gradients = _sum_chunks(
+            hidden_RD, kernel, bias, targets_R, weights_R, tied, compute, chunk
+        )
+        return total, _scaled(gradients)
+
+    if with_gradient:
+        return nats(hidden_RD, kernel, bias)
+    return _sum_chunks_forward(hidden_RD, kernel, bias, targets_R, weights_R, tied, compute, chunk)
+
+
+def _scaled(gradients: list[tf.Tensor]) -> Callable[[tf.Tensor], list[tf.Tensor]]:
+    return lambda upstream: [upstream * gradient for gradient in gradients]
+
+
+def _sum_chunks(
+    hidden_RD: tf.Tensor,
+    kernel: tf.Tensor,
+    bias_V: tf.Tensor,
+    targets_R: tf.Tensor,
+    weights_R: tf.Tensor,
+    tied: bool,
+    compute: tf.DType,
+    chunk: int,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Loss and its gradients by hidden states, kernel and bias."""
+    count = hidden_RD.shape[0] // chunk
+    weight = tf.cast(kernel, compute)
+    hidden = tf.cast(hidden_RD, compute)
+
+    def one(
+        i: tf.Tensor,
+        total: tf.Tensor,
+        dhidden: tf.TensorArray,
+        dkernel: tf.Tensor,
+        dbias: tf.Tensor,
+    ) -> tuple[Any, ...]:
+        rows = tf.range(i * chunk, (i + 1) * chunk)
+        h_CD = tf.ensure_shape(tf.gather(hidden, rows), (chunk, hidden.shape[1]))
+        logits_CV = tf.matmul(h_CD, weight, transpose_b=tied)
+        nats, dlogits_CV, dbias_V = softmax_gradient(
+            logits_CV, bias_V, tf.gather(targets_R, rows), tf.gather(weights_R, rows)
+        )
+        dh_CD = tf.matmul(dlogits_CV, weight, transpose_b=not tied)
+        if tied:
+            product = tf.matmul(dlogits_CV, h_CD, transpose_a=True)
+        else:
+            product = tf.matmul(h_CD, dlogits_CV, transpose_a=True)
+        return (
+            i + 1,
+            total + nats,
+            dhidden.write(i, tf.cast(dh_CD, tf.float32)),
+            dkernel + tf.cast(product, tf.float32),
+            dbias + dbias_V,
+        )
+
+    state = (
+        tf.constant(0),
+        tf.constant(0.0),
+        tf.TensorArray(tf.float32, size=count, element_shape=(chunk, hidden_RD.shape[1])),
+        tf.zeros_like(kernel),
+        tf.zeros_like(bias_V),
+    )
+    _, total, dhidden, dkernel, dbias = tf.while_loop(
+        lambda i, *_: i < count, one, state, parallel_iterations=1, maximum_iterations=count
+    )
+    return total, dhidden.concat(), dkernel, dbias
+
+
+def _sum_chunks_forward(
+    hidden_RD: tf.Tensor,
+    kernel: tf.Tensor,
+    bias_V: tf.Tensor,
+    targets_R: tf.Tensor,
+    weights_R: tf.Tensor,
+    tied: bool,
+    compute: tf.DType,
+    chunk: int,
+) -> tf.Tensor:
+    """Loss alone."""
+    count = hidden_RD.shape[0] // chunk
+    weight = tf.cast(kernel, compute)
+    hidden = tf.cast(hidden_RD, compute)
+
+    def one(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        rows = tf.range(i * chunk, (i + 1) * chunk)
+        logits_CV = tf.matmul(tf.gather(hidden, rows), weight, transpose_b=tied)
+        logits_CV = tf.ensure_shape(logits_CV, (chunk, bias_V.shape[0]))
+        nats = softmax_loss(
+            logits_CV, bias_V, tf.gather(targets_R, rows), tf.gather(weights_R, rows)
+        )
+        return i + 1, total + nats
+
+    _, total = tf.while_loop(
+        lambda i, _: i < count,
+        one,
+        (tf.constant(0), tf.constant(0.0)),
+        parallel_iterations=1,
+        maximum_iterations=count,
+    )
+    return total
+
+
+def softmax_gradient(
+    logits_CV: tf.Tensor, bias_V: tf.Tensor, targets_C: tf.Tensor, weights_C: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Weighted nats of a chunk, and its gradients by logits and bias."""
+    nats, dlogits_CV = _weighted_softmax(logits_CV, bias_V, targets_C, weights_C)
+    # The target's own -1 is scattered in: a comparison over all of V costs as much as the softmax.
+    index_C2 = tf.stack([tf.range(tf.shape(targets_C)[0]), targets_C], axis=1)
+    dlogits_CV = tf.tensor_scatter_nd_sub(
+        dlogits_CV, index_C2, tf.cast(weights_C, dlogits_CV.dtype)
+    )
+    ones_1C = tf.ones((1, logits_CV.shape[0]), dlogits_CV.dtype)  # a product sums columns fastest
+    return nats, dlogits_CV, tf.cast(tf.matmul(ones_1C, dlogits_CV)[0], tf.float32)
+
+
+@tf.function(jit_compile=True)
+def _weighted_softmax(
+    logits_CV: tf.Tensor, bias_V: tf.Tensor, targets_C: tf.Tensor, weights_C: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Weighted nats, and weight times softmax; XLA fuses the passes over memory."""
+    logits_CV_32 = tf.cast(logits_CV, tf.float32) + bias_V
+    top_C = tf.reduce_max(logits_CV_32, axis=1)
+    sums_C = tf.reduce_sum(tf.exp(logits_CV_32 - top_C[:, None]), axis=1)
+    normalizer_C = tf.math.log(sums_C) + top_C
+    nats_C = normalizer_C - tf.gather(logits_CV_32, targets_C, batch_dims=1)
+    softmax_CV = tf.exp(logits_CV_32 - normalizer_C[:, None]) * weights_C[:, None]
+    return tf.reduce_sum(nats_C * weights_C), tf.cast(softmax_CV, logits_CV.dtype)
+
+
+@tf.function(jit_compile=True)
+def softmax_loss(
+    logits_CV: tf.Tensor, bias_V: tf.Tensor, targets_C: tf.Tensor, weights_C: tf.Tensor
+) -> tf.Tensor:
+    """Weighted nats of a chunk."""
+    return weighted_nats(tf.cast(logits_CV, tf.float32) + bias_V, targets_C, weights_C)

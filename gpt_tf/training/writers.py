@@ -1,0 +1,128 @@
+"""Where numbers and sample texts go: `metrics.jsonl`, TensorBoard, `samples.md`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import tensorflow as tf
+
+from gpt_tf.storage import atomic
+
+Scalars = Mapping[str, float]
+
+
+class Writer(Protocol):
+    """Receives what the loop tells."""
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        """Numbers by grouped name, such as `train/loss`."""
+
+    def write_text(self, step: int, text: str) -> None:
+        """The sample text of an evaluation."""
+
+    def close(self) -> None:
+        """Nothing more will come."""
+
+
+class JsonlWriter:
+    """One JSON object a logged step; rows after the restored step are cut first."""
+
+    def __init__(self, path: Path, resumed_step: int = 0) -> None:
+        rows = read_rows(path)
+        kept = [row for row in rows if row["step"] <= resumed_step]
+        if len(kept) != len(rows):
+            atomic.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        self._file = path.open("a", encoding="utf-8")
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        """Append a row."""
+        self._file.write(json.dumps({"step": step, **scalars}) + "\n")
+        self._file.flush()
+
+    def write_text(self, step: int, text: str) -> None:
+        """Texts are kept elsewhere."""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """The rows of a metrics file; a last row cut short by a kill is dropped."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class TensorBoardWriter:
+    """Scalars and sample texts as TensorBoard shows them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._writer = tf.summary.create_file_writer(str(directory))
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        """One point a scalar."""
+        with self._writer.as_default(step=step):
+            for name, value in scalars.items():
+                tf.summary.scalar(name, value)
+        self._writer.flush()
+
+    def write_text(self, step: int, text: str) -> None:
+        """The text, as a quotation in Markdown."""
+        quoted = "\n".join(f"> {line}" for line in text.splitlines())
+        with self._writer.as_default(step=step):
+            tf.summary.text("samples/text", quoted)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the event file."""
+        self._writer.close()
+
+
+class SamplesWriter:
+    """`samples.md`: the texts, newest last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        """Numbers are kept elsewhere."""
+
+    def write_text(self, step: int, text: str) -> None:
+        """Append a section."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(f"## Step {step}\n\n{text}\n\n")
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class Writers:
+    """Several writers as one."""
+
+    def __init__(self, writers: Sequence[Writer]) -> None:
+        self._writers = list(writers)
+
+    def write_scalars(self, step: int, scalars: Scalars) -> None:
+        """To each."""
+        for writer in self._writers:
+            writer.write_scalars(step, scalars)
+
+    def write_text(self, step: int, text: str) -> None:
+        """To each."""
+        for writer in self._writers:
+            writer.write_text(step, text)
+
+    def close(self) -> None:
+        """Close each."""
+        for writer in self._writers:
+            writer.close()

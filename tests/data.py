@@ -1,0 +1,18 @@
+"""The real corpora: files of the folder GPT_TF_DATA, else of ../shared/data."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def data_file(name: str) -> Path:
+    """The path of a real data file; skips the test without it, or fails where it is required."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    path = Path(os.environ.get("GPT_TF_DATA", default)) / name
+    if path.is_file():
+        return path
+    message = f"{name} is not in {str(path.parent)!r}; set GPT_TF_DATA to the folder that has it"
+    if os.environ.get("GPT_TF_REQUIRE_DATA") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
