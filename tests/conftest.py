@@ -1,13 +1,16 @@
 """Fixtures that more than one test file uses."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from commands import TINY_RUN, gpt_tf
 from data import data_file
 from filelock import FileLock
 
 from gpt_tf.streaming.corpora import prepare_imdb
+from gpt_tf.streaming.sample_reviews import write_sample_reviews
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +26,23 @@ def imdb_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not (workspace / "data" / "imdb" / "corpus.json").exists():
             prepare_imdb(workspace, archives=[archive])
     return workspace
+
+
+@pytest.fixture(scope="session")
+def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a folder `reviews`, its tokenizer and a run `tiny`; do not write."""
+    workspace = tmp_path_factory.mktemp("trained_workspace")
+    write_sample_reviews(workspace / "corpus", train_per_class=100, test_per_class=0)
+    (workspace / "corpus" / "train").rename(workspace / "reviews")
+    gpt_tf("train-tokenizer", "reviews", "--vocab-size", "400", cwd=workspace)
+    gpt_tf("train", "--data", "reviews", "--name", "tiny", "--max-steps", "20", *TINY_RUN,
+           cwd=workspace)  # fmt: skip
+    return workspace
+
+
+@pytest.fixture
+def workspace(trained_workspace: Path, tmp_path: Path) -> Path:
+    """A copy of the trained workspace to write in."""
+    copy = tmp_path / "workspace"
+    shutil.copytree(trained_workspace, copy)
+    return copy

@@ -145,7 +145,9 @@ def test_duplicates_are_dropped_and_counted(workspace: Path, tmp_path: Path) -> 
 
 def test_training_on_the_rest_of_test(workspace: Path, labelled: Path) -> None:
     usual = small_imdb(workspace, labelled).corpus.documents("validation")
-    corpus = small_imdb(workspace, train_on=("train", "test")).corpus
+    report = small_imdb(workspace, train_on=("train", "test"))
+    corpus = report.corpus
+    assert sum(row.duplicates for row in report.rows) == 0
     assert corpus.documents("validation") == usual
     assert corpus.documents("test") == []
     assert len(corpus.documents("train")) == 4 * PER_FOLDER - 2 * PER_CLASS
@@ -224,10 +226,15 @@ def test_what_is_there_is_used_again(workspace: Path, labelled: Path) -> None:
     small_imdb(workspace, labelled)
     first = lists(workspace)
     labelled.unlink()
+    folder = workspace / "data/imdb"
+    (folder / "aclImdb_v1.tar.gz.123.tmp").write_text("what a killed download left")
+    (folder / "aclImdb/train/pos/mine.txt").write_text("a stray")
+    (folder / "aclImdb/train/neg/1_2.txt").mkdir()
     report = small_imdb(workspace, labelled)
     assert report.reused
     assert report.corpus.sequence == 2
     assert lists(workspace) == first
+    assert not list(folder.glob("*.tmp"))
     small_imdb(workspace, seed=7)
     assert lists(workspace)["validation"] != first["validation"]
 

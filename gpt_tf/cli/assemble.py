@@ -9,7 +9,8 @@ import dataclasses
 import logging
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,7 +85,10 @@ def train(
         source = {"data": str(data.resolve()) if data else None, "corpus": choice.name}
         atomic.write_json(run.path / "source.json", source)
         atomic.write_text(run.config_file, as_yaml(config))
-        return run_training(config, run, workspace, streams, loaded, None, stop_at_step, writers)
+        with logging_to(run.log_file):
+            return run_training(
+                config, run, workspace, streams, loaded, None, stop_at_step, writers
+            )
 
 
 def resume(
@@ -113,9 +117,10 @@ def resume(
                 f"{source.get('corpus')}. Prepare that one again."
             )
         streams = Streams(config, choice, loaded, tokenizer_sha256(run.tokenizer))
-        return run_training(
-            config, run, workspace, streams, loaded, checkpoint, stop_at_step, writers
-        )
+        with logging_to(run.log_file):
+            return run_training(
+                config, run, workspace, streams, loaded, checkpoint, stop_at_step, writers
+            )
 
 
 class Streams:
@@ -290,6 +295,20 @@ def run_training(
     return Run(run, outcome.step, outcome.reason, outcome.signal)
 
 
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Append what the library logs to the run's own file."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("gpt_tf")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
 def prepare_directory(run: RunDirectory) -> None:
     """Make the run's directory, or say at once that it cannot be written."""
     try:
@@ -340,7 +359,8 @@ def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
     if changed:
         table = "\n".join(changed)
         raise UsageError(
-            f"settings changed since {checkpoint.name}:\n{table}\nPut them back, or start a new run."
+            f"settings changed since {checkpoint.name}:\n{table}\n"
+            "Put them back, or start a new run."
         )
 
 

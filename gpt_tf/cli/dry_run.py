@@ -2,8 +2,30 @@
 
 from __future__ import annotations
 
-from gpt_tf.cli.console import print_table
+import dataclasses
+from pathlib import Path
+
+from gpt_tf.cli.console import note, print_table
+from gpt_tf.cli.workspace import TOKENIZERS
 from gpt_tf.config import Config
+from gpt_tf.streaming.corpora import newest_corpus
+from gpt_tf.tokenizer.base import Tokenizer
+
+
+def with_real_vocabulary(
+    config: Config, workspace: Path, tokenizer: Path | None, data: Path | None
+) -> Config:
+    """The config with the size of the tokenizer that training would take, where there is one."""
+    if tokenizer is None:
+        corpus = newest_corpus(workspace)
+        name = data.resolve().name if data else corpus.name if corpus else ""
+        tokenizer = workspace / TOKENIZERS / name
+        if not name or not (tokenizer / "tokenizer.json").is_file():
+            note("no tokenizer yet: counting with the vocabulary that the preset asks for")
+            return config
+    note(f"tokenizer: {tokenizer}")
+    size = Tokenizer.load(tokenizer).vocab_size
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=size))
 
 
 def describe(config: Config) -> None:

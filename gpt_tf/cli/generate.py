@@ -30,8 +30,8 @@ class FiniteRange(click.FloatRange):
               show_default=True, help="How the next token is chosen.")  # fmt: skip
 @click.option("--max-new-tokens", type=POSITIVE, help="Tokens to generate.")
 @click.option("--num-beams", type=click.IntRange(min=1, max=64), help="Beams of the beam sampler.")
-@click.option("--length-penalty", type=FiniteRange(), help="Beams score log-probability / length ** "
-              "this.")  # fmt: skip
+@click.option("--length-penalty", type=FiniteRange(),
+              help="A beam scores log-probability / length ** this.")  # fmt: skip
 @click.option("--temperature", type=FiniteRange(min=0, min_open=True),
               help="Random: below 1 sharper, above 1 flatter.")  # fmt: skip
 @click.option("--top-k", type=POSITIVE, help="Random: only the k most likely tokens.")

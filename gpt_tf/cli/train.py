@@ -73,9 +73,9 @@ def train(
         return 0
     import_tensorflow()
     if dry_run:
-        from gpt_tf.cli.dry_run import describe
+        from gpt_tf.cli.dry_run import describe, with_real_vocabulary
 
-        describe(config)
+        describe(with_real_vocabulary(config, workspace, tokenizer, data))
         return 0
     from gpt_tf.cli.assemble import train as train_run
     from gpt_tf.cli.progress import training_output

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gpt_tf.errors import UsageError
 from gpt_tf.inference.kv_cache import Session
 from gpt_tf.inference.samplers import Filter, log_softmax
 
@@ -40,7 +41,14 @@ def beam_search(
 
     A beam that ends is set aside; the others go on until `num_beams` have ended and none alive can
     still do better, or until `max_new_tokens`. Width 1 is greedy search.
+
+    Raises:
+      UsageError: for an option out of range.
     """
+    if num_beams < 1:
+        raise UsageError(f"out of range in num_beams: {num_beams}. Give 1 or more.")
+    if not -10 <= length_penalty <= 10:  # beyond, length ** length_penalty overflows
+        raise UsageError(f"out of range in length_penalty: {length_penalty}. Give -10 to 10.")
     alive = [Beam([], 0.0, 0.0)]
     ended: list[Beam] = []
     for length in range(1, max_new_tokens + 1):

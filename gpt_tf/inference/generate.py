@@ -6,7 +6,15 @@ from collections.abc import Iterator, Sequence
 
 from gpt_tf.inference.beam_search import beam_search
 from gpt_tf.inference.kv_cache import Decoder
-from gpt_tf.inference.samplers import Filter, Sampler, ban, compose, make_sampler
+from gpt_tf.inference.samplers import (
+    Filter,
+    Greedy,
+    RandomSampler,
+    Sampler,
+    ban,
+    compose,
+    sampling_filters,
+)
 
 
 def stream(
@@ -53,10 +61,11 @@ def generate(
       banned_ids: control tokens, never chosen.
 
     Raises:
-      UsageError: for an unknown sampler, options it does not use, or a bad prompt.
+      UsageError: for an unknown sampler, options it does not use or out of range, or a bad prompt.
       RunError: where the model gives non-finite logits.
     """
     filters: list[Filter] = [ban(banned_ids)] if banned_ids else []
+    filters += sampling_filters(sampler, temperature_value=temperature, k=top_k, p=top_p)
     if sampler == "beam":
         beams = beam_search(
             decoder.start([prompt]),
@@ -67,15 +76,12 @@ def generate(
             logits_filter=compose(filters),
         )
         return [token_id for token_id in beams[0].token_ids if token_id != end_id]
-    chosen, own_filters = make_sampler(
-        sampler, seed=seed, temperature_value=temperature, k=top_k, p=top_p
-    )
     ids = stream(
         decoder,
         prompt,
-        chosen,
+        RandomSampler(seed) if sampler == "random" else Greedy(),
         max_new_tokens=max_new_tokens,
         end_id=end_id,
-        logits_filter=compose([*filters, *own_filters]),
+        logits_filter=compose(filters),
     )
     return list(ids)

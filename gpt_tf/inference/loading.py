@@ -34,7 +34,17 @@ class TextGenerator:
         """The ids of a cleaned prompt, after the begin token if there is one.
 
         An empty prompt is the begin token, else the end token, else a line feed.
+
+        Raises:
+          UsageError: where the prompt is no Unicode text, as an argument in another encoding.
         """
+        try:
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"no Unicode text in the prompt: {prompt[error.start]!r} at character "
+                f"{error.start}. Give it in UTF-8."
+            ) from error
         tokenizer = self.tokenizer
         ids = tokenizer.encode(clean(prompt, replace_breaks=self._replace_breaks))
         if tokenizer.bos_id is not None:

@@ -6,6 +6,7 @@ A filter is a pure function of float32 logits [B, V]; filters compose. Randomnes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from gpt_tf.errors import UsageError
 
 Logits = NDArray[np.float32]
 Filter = Callable[[Logits], Logits]
+SAMPLERS = ("greedy", "beam", "random")
 
 
 def log_softmax(logits_BV: Logits) -> NDArray[np.float64]:
@@ -38,11 +40,21 @@ def ban(token_ids: Collection[int]) -> Filter:
 
 def temperature(value: float) -> Filter:
     """Divide logits by `value`: below 1 sharper, above 1 flatter."""
-    return lambda logits_BV: (logits_BV / np.float32(value)).astype(np.float32)
+    if not 0 < value < math.inf:
+        raise UsageError(f"out of range in temperature: {value}. Give a finite number above 0.")
+
+    def apply(logits_BV: Logits) -> Logits:
+        below_BV = logits_BV.astype(np.float64) - logits_BV.max(axis=-1, keepdims=True)
+        with np.errstate(over="ignore"):  # the highest is 0: a tiny value sends the rest to -inf
+            return (below_BV / value).astype(np.float32)
+
+    return apply
 
 
 def top_k(k: int) -> Filter:
     """Keep the k most likely tokens (Fan et al. 2018); ties with the k-th stay."""
+    if k < 1:
+        raise UsageError(f"out of range in top_k: {k}. Give 1 or more.")
 
     def apply(logits_BV: Logits) -> Logits:
         count = min(k, logits_BV.shape[-1])
@@ -54,6 +66,8 @@ def top_k(k: int) -> Filter:
 
 def top_p(p: float) -> Filter:
     """Keep the fewest most likely tokens whose probabilities reach p (Holtzman et al. 2020)."""
+    if not 0 < p <= 1:
+        raise UsageError(f"out of range in top_p: {p}. Give a number above 0, at most 1.")
 
     def apply(logits_BV: Logits) -> Logits:
         order_BV = np.argsort(-logits_BV, axis=-1, kind="stable")
@@ -109,19 +123,22 @@ class RandomSampler:
         return (cumulative_BV <= targets_B1).sum(axis=-1)
 
 
-def make_sampler(
-    name: str,
+def sampling_filters(
+    sampler: str,
     *,
-    seed: int = 0,
     temperature_value: float | None = None,
     k: int | None = None,
     p: float | None = None,
-) -> tuple[Sampler, list[Filter]]:
-    """A sampler by name, and its filters in the order temperature, top-k, top-p.
+) -> list[Filter]:
+    """The filters asked for, in the order temperature, top-k, top-p.
 
     Raises:
-      UsageError: for an unknown name, or an option that the sampler does not use.
+      UsageError: for an unknown sampler, an option that it does not use, or one out of range.
     """
+    if sampler not in SAMPLERS:
+        raise UsageError(
+            f"unknown sampler in --sampler: {sampler}. Samplers: {', '.join(SAMPLERS)}."
+        )
     filters: list[Filter] = []
     if temperature_value is not None:
         filters.append(temperature(temperature_value))
@@ -129,16 +146,9 @@ def make_sampler(
         filters.append(top_k(k))
     if p is not None:
         filters.append(top_p(p))
-    if name == "random":
-        return RandomSampler(seed), filters
-    if name != "greedy":
-        raise UsageError(f"unknown sampler in --sampler: {name}. Samplers: {', '.join(SAMPLERS)}.")
-    if filters:
+    if filters and sampler != "random":
         raise UsageError(
-            "unused option with --sampler greedy: temperature, top_k and top_p need "
+            f"unused option with --sampler {sampler}: temperature, top_k and top_p need "
             "--sampler random."
         )
-    return Greedy(), []
-
-
-SAMPLERS = ("greedy", "beam", "random")
+    return filters

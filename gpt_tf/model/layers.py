@@ -209,12 +209,11 @@ class DecoderBlock(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; both sub-layers as Keras serializes layers."""
         names = ("norm_position", "norm_epsilon", "attention_dropout", "ffn_dropout", "seed")
-        return {
-            **super().get_config(),
-            **{name: getattr(self, name) for name in names},
-            "attention": keras.saving.serialize_keras_object(self.attention),
-            "feed_forward": keras.saving.serialize_keras_object(self.feed_forward),
-        }
+        parts = {name: keras.saving.serialize_keras_object(getattr(self, name))
+                 for name in ("attention", "feed_forward")}  # fmt: skip
+        for part in parts.values():
+            part.pop("build_config", None)  # the block builds them, and once
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}, **parts}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> DecoderBlock:

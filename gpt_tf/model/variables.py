@@ -1,7 +1,7 @@
 """Variables to names and back: every variable counted and named.
 
-`tf.train.Checkpoint` silently skips layers kept in lists; here the names stored and the names in the
-model must be the same set, on save and on load.
+`tf.train.Checkpoint` silently skips layers kept in lists; here the names stored and the names in
+the model must be the same set, on save and on load.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ contents, rename, fsync the parent directory.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -15,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 TEMPORARY_SUFFIX = ".tmp"
+AT_FDCWD = -100  # linux/fcntl.h
+RENAME_EXCHANGE = 2  # linux/fs.h
 
 
 def fsync_path(path: Path) -> None:
@@ -55,8 +58,9 @@ def write_json(path: Path, value: Any) -> None:
 def new_directory(path: Path) -> Iterator[Path]:
     """Fill a temporary directory that becomes `path` when the block ends without an error.
 
-    An existing directory at `path` is replaced; between the two renames a killed process leaves
-    the old one under a temporary name, which `sweep` brings back.
+    An existing directory at `path` is replaced in one step. Where the system cannot do that, it
+    takes two renames, and a process killed between them leaves the old directory under a
+    temporary name, which `sweep` brings back.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
@@ -68,15 +72,26 @@ def new_directory(path: Path) -> Iterator[Path]:
             fsync_path(entry)
         fsync_path(temporary)
         retired = path.with_name(f"{path.name}.old{TEMPORARY_SUFFIX}")
-        if path.exists():
-            shutil.rmtree(retired, ignore_errors=True)
-            path.rename(retired)
-        temporary.rename(path)
+        if not exchange(temporary, path):
+            if path.exists():
+                shutil.rmtree(retired, ignore_errors=True)
+                path.rename(retired)
+            temporary.rename(path)
         fsync_path(path.parent)
-        shutil.rmtree(retired, ignore_errors=True)
+        for old in (temporary, retired):
+            shutil.rmtree(old, ignore_errors=True)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Swap two paths in one step; False where one is missing or the system cannot do it."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # Linux alone
+    if renameat2 is None:
+        return False
+    paths = os.fsencode(first), os.fsencode(second)
+    return bool(renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE) == 0)
 
 
 def sweep(parent: Path) -> list[str]:

@@ -31,9 +31,7 @@ def permuted(index: NDArray[np.integer], n: int, *, seed: int, epoch: int) -> ND
     keys = round_keys(seed, epoch)
     value = np.array(index, np.uint64)
     outside = np.ones(value.shape, bool)
-    while (
-        outside.any()
-    ):  # walk the cycle until the value lies in range; under four turns on average
+    while outside.any():  # walk the cycle into range: at most four turns on average
         value[outside] = feistel(value[outside], np.uint64(half_bits), mask, keys)
         outside = value >= n
     return value.astype(np.int64)

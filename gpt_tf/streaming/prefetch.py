@@ -8,11 +8,13 @@ raised from the consumer's next `next()`, and every waiting side wakes on `close
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+PATIENCE = 5.0  # seconds that closing waits for all threads together
 
 
 class Prefetcher(Generic[T]):
@@ -36,7 +38,7 @@ class Prefetcher(Generic[T]):
         capacity: int = 2,
     ) -> None:
         self._produce = produce
-        self._stop = stop
+        self._stop = None if stop is None else max(start, stop)
         self._capacity = max(capacity, num_threads)
         self._changed = threading.Condition()
         self._ready: dict[int, T] = {}
@@ -98,9 +100,10 @@ class Prefetcher(Generic[T]):
             self._closed = True
             self._ready.clear()
             self._changed.notify_all()
+        deadline = time.monotonic() + PATIENCE
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(timeout=5.0)
+                thread.join(timeout=max(0.0, deadline - time.monotonic()))
 
     def __enter__(self) -> Prefetcher[T]:
         return self

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,27 @@ class DocumentReader:
         return clean(text, replace_breaks=self.replace_breaks)
 
 
+class UnchangedDocuments:
+    """Reads documents, and refuses one that changed since they were listed."""
+
+    def __init__(self, documents: Sequence[Path], read: Callable[[Path], str]) -> None:
+        self._read = read
+        self._facts = {path: facts(path) for path in documents}
+
+    def __call__(self, path: Path) -> str:
+        """The text of one document.
+
+        Raises:
+          DocumentError: where it cannot be read, or is not what it was.
+        """
+        text = self._read(path)
+        if facts(path) != self._facts[path]:
+            raise DocumentError(
+                f"changed while in use: {str(path)!r}. Restore the file, or start a new run."
+            )
+        return text
+
+
 def find_documents(directory: Path) -> list[Path]:
     """All `*.txt` files below `directory`, sorted by the bytes of their relative path.
 
@@ -64,22 +85,31 @@ def find_documents(directory: Path) -> list[Path]:
 
     Raises:
       UsageError: where the directory is missing or holds no such file.
-      DocumentError: where an entry named `*.txt` is no regular file.
+      DocumentError: where an entry named `*.txt` is no regular file, or a link out of the
+        directory, and where a folder cannot be read.
     """
     if not directory.is_dir():
         raise UsageError(f"no such directory: {directory} (looked for {PATTERN}).")
+    root = directory.resolve()
     found = []
-    for folder, _, names in os.walk(directory):
-        for name in names:
+    for folder, folders, names in os.walk(directory, onerror=_refuse):
+        for name in (*names, *folders):
             if not name.endswith(".txt"):
                 continue
             path = Path(folder, name)
             if not path.is_file():  # a FIFO would block the reader for ever
-                raise DocumentError(f"no regular file: {str(path)!r}.")
+                raise DocumentError(f"no regular file: {str(path)!r}. Remove or rename it.")
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise DocumentError(f"link out of {directory}: {str(path)!r}. Copy the file there.")
             found.append(path)
     if not found:
         raise UsageError(f"no {PATTERN} files in directory: {directory}.")
     return sorted(found, key=lambda path: os.fsencode(path.relative_to(directory)))
+
+
+def _refuse(error: OSError) -> None:
+    """What `os.walk` calls where it would pass over a folder."""
+    raise DocumentError(f"cannot read {error.filename!r}: {error.strerror}.") from error
 
 
 def is_blank(path: Path) -> bool:
@@ -115,11 +145,28 @@ def drop_blank(documents: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def fingerprint(documents: Sequence[Path]) -> str:
-    """SHA-256 over relative path, size and modification time of each document, in order."""
+    """SHA-256 over relative path, size and modification time of each document, in order.
+
+    Raises:
+      DocumentError: where one is gone.
+    """
     digest = hashlib.sha256()
     root = os.path.commonpath([path.parent for path in documents]) if documents else ""
     for path in documents:
-        facts = path.stat()
+        size, time = facts(path)
         digest.update(os.fsencode(path.relative_to(root)))
-        digest.update(f"\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+        digest.update(f"\0{size}\0{time}\n".encode())
     return digest.hexdigest()
+
+
+def facts(path: Path) -> tuple[int, int]:
+    """Size and modification time (nanoseconds) of a document.
+
+    Raises:
+      DocumentError: where it is gone.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DocumentError(f"cannot read {str(path)!r}: {error.strerror}.") from error
+    return status.st_size, status.st_mtime_ns

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.prefetch import Prefetcher
-from gpt_tf.streaming.sources import DocumentReader, fingerprint
+from gpt_tf.streaming.sources import DocumentReader, UnchangedDocuments, fingerprint
 from gpt_tf.streaming.token_store import Progress, open_or_build, store_key
 from gpt_tf.streaming.windows import PackedWindows, PaddedWindows, Windows
 from gpt_tf.tokenizer.base import Tokenizer
@@ -102,21 +102,25 @@ class TokenStream:
 
         Args:
           windows: "padded" (tokenized on the fly) or "packed" (through a token store, made below
-            `store_directory` where it is not there yet).
+            `store_directory` where it is not there yet, named after `tokenizer_sha256`).
           progress: called with (documents done, documents) while the token store is made.
           options: what the constructor takes.
         """
-        read = reader or DocumentReader()
+        reader = reader or DocumentReader()
+        read = UnchangedDocuments(documents, reader)
         mark = fingerprint(documents)
         shape: dict[str, Any] = {"context_length": context_length}
         rows: Windows
         if windows == "padded":
             rows = PaddedWindows(documents, read, tokenizer, shuffle=shuffle, seed=seed, **shape)
         else:
-            if store_directory is None:
-                raise UsageError("packed windows need store_directory, where ids are kept.")
+            if store_directory is None or not tokenizer_sha256:
+                raise UsageError(
+                    "packed windows need store_directory, where ids are kept, and "
+                    "tokenizer_sha256, which names them."
+                )
             store = open_or_build(
-                store_directory / store_key(mark, tokenizer_sha256, repr(read)),
+                store_directory / store_key(mark, tokenizer_sha256, repr(reader)),
                 documents, read, tokenizer, num_threads=num_threads, progress=progress,
             )  # fmt: skip
             rows = PackedWindows(documents, store, shuffle=shuffle, seed=seed, **shape)

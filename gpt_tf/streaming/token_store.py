@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gpt_tf.errors import RunError
 from gpt_tf.storage import atomic
-from gpt_tf.storage.manifest import MANIFEST, read_manifest, write_manifest
+from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
 from gpt_tf.streaming.prefetch import Prefetcher
 from gpt_tf.tokenizer.base import Tokenizer
 
@@ -56,6 +56,7 @@ def open_or_build(
 
     Raises:
       DocumentError: where a document cannot be read.
+      RunError: where the store is damaged.
     """
     if not (directory / MANIFEST).exists():
         with atomic.new_directory(directory) as temporary:
@@ -95,17 +96,20 @@ def _build(
                 progress(len(lengths), len(documents))
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     np.save(directory / "offsets.npy", offsets, allow_pickle=False)
-    facts = {"dtype": np.dtype(dtype).name, "tokens": int(offsets[-1])}
-    write_manifest(directory, ["ids.bin", "offsets.npy"], facts)
+    write_manifest(directory, ["ids.bin", "offsets.npy"], {"dtype": np.dtype(dtype).name})
 
 
 def _open(directory: Path) -> TokenStore:
-    manifest = read_manifest(directory)
     path = directory / "ids.bin"
-    # The sizes are checked at each start, the SHA-256 (seconds a gigabyte) when it is asked for.
-    if path.stat().st_size != manifest["files"]["ids.bin"]["bytes"]:
-        raise RunError(f"damaged token store in {path}: wrong size. Delete {directory}.")
+    try:
+        manifest = read_manifest(directory)
+        verify(directory, manifest, ["offsets.npy"])
+        # Of the ids only the size is checked at each start: their SHA-256 takes seconds a gigabyte.
+        size, dtype = manifest["files"]["ids.bin"]["bytes"], np.dtype(manifest["dtype"])
+        if path.stat().st_size != size:
+            raise RunError(f"wrong size of {path.name}")
+    except (OSError, KeyError, TypeError, RunError) as error:
+        raise RunError(f"damaged token store in {directory}: {error}. Delete it.") from error
     offsets = np.load(directory / "offsets.npy", allow_pickle=False)
-    dtype = np.dtype(manifest["dtype"])
-    ids = np.memmap(path, dtype, "r") if manifest["tokens"] else np.zeros(0, dtype)
+    ids = np.memmap(path, dtype, "r") if size else np.zeros(0, dtype)
     return TokenStore(ids, offsets)

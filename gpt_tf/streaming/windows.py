@@ -32,7 +32,7 @@ class Windows(Protocol):
         """Rows an epoch."""
 
     def rows(self, epoch: int, index: range) -> list[Row]:
-        """The ids of each row, at most context_length + 1 and at least 2."""
+        """The ids of each row, at most context_length + 1; fewer than 2 give no target."""
 
     def documents(self, epoch: int, index: range) -> list[Path]:
         """The documents that these rows come from."""
@@ -148,5 +148,5 @@ class PackedWindows:
         for begin, end in self._spans(epoch, index):
             first = int(np.searchsorted(starts, begin, side="right")) - 1
             last = int(np.searchsorted(starts, end - 1, side="right"))
-            touched.update(dict.fromkeys(int(d) for d in order[first:last]))
+            touched.update((int(d), None) for d in order[first:last] if self._lengths[d])
         return [self._documents[document] for document in touched]

@@ -8,6 +8,7 @@ does not keep, so it is set here whenever a tokenizer is made.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -44,6 +45,8 @@ class Tokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer, special_tokens: dict[str, str]) -> None:
         backend.encode_special_tokens = True
+        backend.no_truncation()  # an imported file may ask for either
+        backend.no_padding()
         self.backend = backend
         self.special_tokens = dict(special_tokens)
         ids = {role: self._special_id(token) for role, token in special_tokens.items()}
@@ -66,7 +69,8 @@ class Tokenizer:
     @property
     def control_ids(self) -> frozenset[int]:
         """Ids of the special tokens that are never text: all but the end token."""
-        return frozenset(i for i in (self.pad_id, self.bos_id, self.unk_id) if i is not None)
+        ids = (self.pad_id, self.bos_id, self.unk_id)
+        return frozenset(i for i in ids if i is not None and i != self.eot_id)
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, no special token added."""
@@ -95,7 +99,8 @@ class Tokenizer:
         return self.backend.normalizer.normalize_str(text) if self.backend.normalizer else text
 
     def save(self, directory: Path) -> None:
-        """Write the tokenizer as `transformers.AutoTokenizer` loads it, atomically, with SHA-256."""
+        """Write it atomically, with SHA-256, as `transformers.AutoTokenizer` loads it."""
+        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # of PyTorch's absence
         from transformers import PreTrainedTokenizerFast
 
         wrapped = PreTrainedTokenizerFast(
@@ -143,8 +148,8 @@ def read_special_tokens(directory: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+        config: dict[str, Any] = dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, TypeError) as error:
         raise RunError(f"damaged tokenizer in {path}: {error}.") from error
     special = {}
     for role in ("eos", "pad", "bos", "unk"):

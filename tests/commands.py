@@ -1,0 +1,40 @@
+"""The real command line in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+# One thread count for all runs that are compared bit for bit.
+TINY_RUN = [
+    "--set", "model.num_layers=1",
+    "--set", "model.embed_dim=32",
+    "--set", "model.ffn_dim=64",
+    "--set", "model.num_heads=2",
+    "--set", "model.context_length=32",
+    "--set", "model.dropout.embedding=0.1",
+    "--set", "model.dropout.attention_weights=0.1",
+    "--set", "model.dropout.head=0.2",
+    "--set", "training.batch_size=4",
+    "--set", "training.warmup_steps=5",
+    "--set", "training.log_interval=3",
+    "--set", "training.eval_interval=5",
+    "--set", "training.eval_batches=2",
+    "--set", "training.xla=off",
+    "--set", "sampling.max_new_tokens=5",
+]  # fmt: skip
+
+
+def gpt_tf(*arguments: str, cwd: Path, check: bool = True, **environment: str):
+    """Run `gpt-tf` with `arguments` in `cwd`; the result has returncode, stdout and stderr."""
+    result = subprocess.run(
+        [sys.executable, "-m", "gpt_tf", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if check and result.returncode != 0:
+        raise AssertionError(f"gpt-tf {' '.join(arguments)}: {result.returncode}\n{result.stderr}")
+    return result

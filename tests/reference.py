@@ -1,0 +1,186 @@
+"""Oracles in NumPy float64: a GPT, the cross entropy, a step of Adam, the learning rate.
+
+Written from the papers and independent of gpt_tf; no TensorFlow. Weights are {name: array}, with
+the names of `gpt_tf.model.variables.weight_variables`.
+
+Shapes: B batch, T time, D embed, N heads, H head_dim, F ffn, V vocab.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from gpt_tf.config import ModelConfig
+
+Values = Mapping[str, np.ndarray]
+
+
+def part(values: Values, name: str) -> dict[str, np.ndarray]:
+    """The weights below `name`, named relative to it, in float64.
+
+    >>> part({"norm/gamma": np.ones(1), "head": np.ones(1)}, "norm")
+    {'gamma': array([1.])}
+    """
+    start = f"{name}/"
+    return {
+        key.removeprefix(start): np.asarray(value, np.float64)
+        for key, value in values.items()
+        if key.startswith(start)
+    }
+
+
+# --- the forward pass
+
+
+def logits(config: ModelConfig, values: Values, token_ids_BT: np.ndarray) -> np.ndarray:
+    """Logits [B, T, V]."""
+    return head(config, values, hidden(config, values, token_ids_BT))
+
+
+def hidden(config: ModelConfig, values: Values, token_ids_BT: np.ndarray) -> np.ndarray:
+    """What the head reads, [B, T, D]."""
+    x_BTD = embed(part(values, "embedding"), token_ids_BT)
+    if config.embedding_norm:
+        x_BTD = layer_norm(part(values, "embedding_norm"), x_BTD, config.norm_epsilon)
+    for index in range(config.num_layers):
+        x_BTD = decoder_block(config, part(values, f"block_{index}"), x_BTD)
+    if config.final_norm:
+        x_BTD = layer_norm(part(values, "final_norm"), x_BTD, config.norm_epsilon)
+    return x_BTD
+
+
+def head(config: ModelConfig, values: Values, hidden_BTD: np.ndarray) -> np.ndarray:
+    """Logits of hidden states."""
+    kernel_DV = values["embedding/tokens"].T if config.tied_head else values["head_kernel"]
+    logits_BTV = hidden_BTD @ kernel_DV.astype(np.float64)
+    return logits_BTV + values["head_bias"] if config.head_bias else logits_BTV
+
+
+def embed(weights: Values, token_ids_BT: np.ndarray) -> np.ndarray:
+    """Token vector plus position vector."""
+    return weights["tokens"][token_ids_BT] + weights["positions"][: token_ids_BT.shape[1]]
+
+
+def decoder_block(config: ModelConfig, weights: Values, x_BTD: np.ndarray) -> np.ndarray:
+    """Attention and feed-forward with their residual sums and norms."""
+
+    def attend(x_BTD: np.ndarray) -> np.ndarray:
+        return attention(part(weights, "attention"), x_BTD, config.num_heads)
+
+    def feed(x_BTD: np.ndarray) -> np.ndarray:
+        return feed_forward(part(weights, "feed_forward"), x_BTD, config.activation)
+
+    for sublayer, norm in ((attend, "attention_norm"), (feed, "ffn_norm")):
+        if config.norm_position == "pre":
+            normed_BTD = layer_norm(part(weights, norm), x_BTD, config.norm_epsilon)
+            x_BTD = x_BTD + sublayer(normed_BTD)
+        else:
+            summed_BTD = x_BTD + sublayer(x_BTD)
+            x_BTD = layer_norm(part(weights, norm), summed_BTD, config.norm_epsilon)
+    return x_BTD
+
+
+def attention(weights: Values, x_BTD: np.ndarray, num_heads: int) -> np.ndarray:
+    """Causal attention, one head after the other and one position after the other."""
+    query_BTNH, key_BTNH, value_BTNH = (
+        item.reshape(*x_BTD.shape[:2], num_heads, -1)
+        for item in np.split(x_BTD @ weights["qkv/kernel"] + weights["qkv/bias"], 3, axis=-1)
+    )
+    mixed_BTNH = np.zeros_like(value_BTNH)
+    for n in range(num_heads):
+        for t in range(x_BTD.shape[1]):
+            seen_BSH = key_BTNH[:, : t + 1, n]
+            scores_BS = np.einsum("bh,bsh->bs", query_BTNH[:, t, n], seen_BSH)
+            weights_BS = softmax(scores_BS / math.sqrt(seen_BSH.shape[-1]))
+            mixed_BTNH[:, t, n] = np.einsum("bs,bsh->bh", weights_BS, value_BTNH[:, : t + 1, n])
+    joined = mixed_BTNH.reshape(*x_BTD.shape[:2], -1)
+    return joined @ weights["output/kernel"] + weights["output/bias"]
+
+
+def feed_forward(weights: Values, x_BTD: np.ndarray, activation: str) -> np.ndarray:
+    """Two dense layers with an activation between them."""
+    hidden_BTF = activate(x_BTD @ weights["expand/kernel"] + weights["expand/bias"], activation)
+    return hidden_BTF @ weights["contract/kernel"] + weights["contract/bias"]
+
+
+def activate(x: np.ndarray, activation: str) -> np.ndarray:
+    """Exact gelu, gelu with tanh (both Hendrycks and Gimpel 2016), or relu."""
+    if activation == "gelu":
+        return x * 0.5 * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0)))
+    if activation == "gelu_tanh":
+        return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+    assert activation == "relu"
+    return np.where(x > 0.0, x, 0.0)
+
+
+def layer_norm(weights: Values, x_BTD: np.ndarray, epsilon: float) -> np.ndarray:
+    """Mean 0 and variance 1 over D, then gamma and beta (Ba et al. 2016)."""
+    centred_BTD = x_BTD - x_BTD.mean(axis=-1, keepdims=True)
+    variance_BT1 = (centred_BTD**2).mean(axis=-1, keepdims=True)
+    return centred_BTD / np.sqrt(variance_BT1 + epsilon) * weights["gamma"] + weights["beta"]
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Over the last axis."""
+    powers = np.exp(x - x.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+# --- training
+
+
+def cross_entropy(logits_BTV: np.ndarray, targets_BT: np.ndarray) -> np.ndarray:
+    """Nats of each target, [B, T]."""
+    x_BTV = np.asarray(logits_BTV, np.float64)
+    top_BT1 = x_BTV.max(axis=-1, keepdims=True)
+    log_sum_BT = np.log(np.exp(x_BTV - top_BT1).sum(axis=-1)) + top_BT1[..., 0]
+    return log_sum_BT - np.take_along_axis(x_BTV, targets_BT[..., None], axis=-1)[..., 0]
+
+
+def masked_loss(logits_BTV: np.ndarray, targets_BT: np.ndarray, weights_BT: np.ndarray) -> float:
+    """Weighted mean of the nats; 0 where no token counts."""
+    total = float(np.sum(weights_BT, dtype=np.float64))
+    nats = float(np.sum(cross_entropy(logits_BTV, targets_BT) * weights_BT))
+    return nats / total if total else 0.0
+
+
+def adam_step(
+    parameter: np.ndarray,
+    gradient: np.ndarray,
+    momentum: np.ndarray,
+    velocity: np.ndarray,
+    *,
+    step: int,
+    learning_rate: float,
+    beta_1: float = 0.9,
+    beta_2: float = 0.98,
+    epsilon: float = 1e-9,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """New (parameter, momentum, velocity) of update number `step`, counted from 1.
+
+    The efficient order of Kingma and Ba 2015, end of section 2, as in Keras: epsilon is added to
+    the root before its bias correction.
+    """
+    momentum = beta_1 * np.asarray(momentum, np.float64) + (1.0 - beta_1) * gradient
+    velocity = beta_2 * np.asarray(velocity, np.float64) + (1.0 - beta_2) * np.square(gradient)
+    rate = learning_rate * math.sqrt(1.0 - beta_2**step) / (1.0 - beta_1**step)
+    return parameter - rate * momentum / (np.sqrt(velocity) + epsilon), momentum, velocity
+
+
+def warmup_cosine(
+    step: int, peak: float, warmup_steps: int, max_steps: int, minimum: float = 0.0
+) -> float:
+    """The rate of the update number `step`, counted from 0.
+
+    >>> [warmup_cosine(step, 1.0, 2, 4) for step in (0, 1, 2, 3, 4)]
+    [0.5, 1.0, 1.0, 0.5, 0.0]
+    """
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    if step >= max_steps:
+        return minimum
+    angle = math.pi * (step - warmup_steps) / (max_steps - warmup_steps)
+    return minimum + (peak - minimum) * (1.0 + math.cos(angle)) / 2.0

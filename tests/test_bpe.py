@@ -1,0 +1,201 @@
+"""Byte-pair encoding: the merges are the ones of a naive trainer, and no text is ever changed."""
+
+import doctest
+import json
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import reference_bpe
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer as Backend
+from tokenizers import models, pre_tokenizers, trainers
+
+from gpt_tf.errors import UsageError
+from gpt_tf.streaming.sample_reviews import write_sample_reviews
+from gpt_tf.tokenizer.bpe import MINIMUM_VOCAB_SIZE, BPETokenizer
+
+SPECIAL_TOKENS = ["<|endoftext|>", "[PAD]"]
+CONTROL_STRINGS = [*SPECIAL_TOKENS, "<|ENDOFTEXT|>", "[UNK]", "[BOS]", "</s>"]
+FAMILY, FLAG = "\U0001f469\u200d\U0001f469\u200d\U0001f467", "\U0001f1e8\U0001f1ed"
+LINE_ENDS = ["\x85", "\r", "\r\n", "\0", "\ufeff", "\u2028", "\ufffd", "\t\n"]
+LETTERS = [FAMILY, FLAG, "é", "e\u0301", "İ", "ΑΣ", "ß", "Ġ", "Ċ"]
+PIECES = [*CONTROL_STRINGS, *LINE_ENDS, *LETTERS, " ", "  ", "don't", "it'S", "Good!?"]
+TEXTS = st.lists(st.one_of(st.text(), st.sampled_from(PIECES)), max_size=8).map("".join)
+OPTIONS = [
+    {},
+    {"lower_case": True},
+    {"remove_punctuation": True},
+    {"lower_case": True, "remove_punctuation": True},
+]
+
+
+@pytest.fixture(scope="module")
+def sample_texts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    directory = tmp_path_factory.mktemp("sample")
+    write_sample_reviews(directory, train_per_class=100, test_per_class=0)
+    return [path.read_bytes().decode() for path in sorted(directory.rglob("*.txt"))]
+
+
+@pytest.fixture(scope="module")
+def imdb_texts(imdb_workspace: Path) -> list[str]:
+    """2,000 real reviews, as they are in the archive."""
+    folder = imdb_workspace / "data" / "imdb" / "aclImdb" / "train"
+    paths = [*islice(sorted(folder.glob("pos/*.txt")), 1000),
+             *islice(sorted(folder.glob("neg/*.txt")), 1000)]  # fmt: skip
+    return [path.read_bytes().decode() for path in paths]
+
+
+@pytest.fixture(scope="module", params=OPTIONS, ids=lambda options: "+".join(options) or "plain")
+def tokenizer(request: pytest.FixtureRequest, sample_texts: list[str]) -> BPETokenizer:
+    return BPETokenizer.train(sample_texts, vocab_size=500, **request.param)
+
+
+def merges_of(tokenizer: BPETokenizer) -> list[tuple[str, str]]:
+    return [tuple(pair) for pair in json.loads(tokenizer.backend.to_str())["model"]["merges"]]
+
+
+def test_the_examples_of_the_reference():
+    result = doctest.testmod(reference_bpe)
+    assert result.attempted >= 4 and result.failed == 0
+
+
+@pytest.mark.parametrize("corpus", ["sample_texts", "imdb_texts"])
+def test_the_first_merges_are_those_of_the_naive_trainer(corpus, request):
+    texts = request.getfixturevalue(corpus)
+    texts = texts[:: len(texts) // 200]
+    tokenizer = BPETokenizer.train(texts, vocab_size=MINIMUM_VOCAB_SIZE + 500)
+    expected = reference_bpe.train(texts, SPECIAL_TOKENS, 500)
+    assert merges_of(tokenizer)[:500] == expected
+    for text in texts[::20]:
+        assert tokenizer.encode(text) == reference_bpe.encode(text, expected, SPECIAL_TOKENS)
+
+
+def test_ties_go_to_the_pair_with_the_smaller_ids():
+    # each pair once, in an order that is not that of their ids
+    tokenizer = BPETokenizer.train(["zy\nab\nyx"], vocab_size=MINIMUM_VOCAB_SIZE + 3)
+    assert merges_of(tokenizer) == [("a", "b"), ("y", "x"), ("z", "y")]
+
+
+def test_the_vocabulary_is_that_of_tokenizers_called_directly(imdb_texts):
+    direct = Backend(models.BPE())
+    direct.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=8000,
+        special_tokens=SPECIAL_TOKENS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    direct.train_from_iterator(imdb_texts, trainer)
+    tokenizer = BPETokenizer.train(imdb_texts, vocab_size=8000)
+    assert tokenizer.vocab_size == 8000
+    assert tokenizer.backend.get_vocab() == direct.get_vocab()
+    expected = [encoding.ids for encoding in direct.encode_batch(imdb_texts)]
+    assert tokenizer.encode_batch(imdb_texts) == expected
+
+
+def test_training_is_deterministic(sample_texts):
+    first, second = (BPETokenizer.train(iter(sample_texts), vocab_size=600) for _ in range(2))
+    assert first.backend.to_str() == second.backend.to_str()
+
+
+def test_ids_are_the_special_tokens_then_the_bytes_then_the_merges(tokenizer):
+    assert (tokenizer.eot_id, tokenizer.pad_id) == (0, 1)
+    assert (tokenizer.bos_id, tokenizer.unk_id) == (None, None)
+    assert tokenizer.tokens([0, 1, 2]) == [*SPECIAL_TOKENS, "!"]
+    assert tokenizer.control_ids == {1}
+    assert tokenizer.token_to_id("[PAD]") == 1 and tokenizer.token_to_id("[BOS]") is None
+    assert len(set(tokenizer.tokens(range(tokenizer.vocab_size)))) == tokenizer.vocab_size == 500
+    assert reference_bpe.first_ids(SPECIAL_TOKENS).items() <= tokenizer.backend.get_vocab().items()
+
+
+@settings(
+    max_examples=10_000,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.differing_executors],
+)
+@given(text=TEXTS)
+def test_every_text_comes_back(plain_tokenizer, text):
+    ids = plain_tokenizer.encode(text)
+    assert plain_tokenizer.decode(ids) == text
+    assert plain_tokenizer.normalize(text) == text
+    assert not {0, 1} & set(ids)  # no control id, whatever the text says
+    assert plain_tokenizer.encode_batch([text, "x" + text])[0] == ids
+
+
+@pytest.fixture(scope="module")
+def plain_tokenizer(sample_texts: list[str]) -> BPETokenizer:
+    return BPETokenizer.train(sample_texts, vocab_size=500)
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(text=TEXTS)
+def test_with_a_normalizer_the_normalized_text_comes_back(tokenizer, text):
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == tokenizer.normalize(text)
+    assert not {0, 1} & set(ids)
+
+
+def test_what_the_normalizers_do(sample_texts):
+    text = "It's <br /> GOOD—naïve, ÉCLAIR!?\r\n~[PAD]"
+    expected = [
+        text,
+        "it's <br /> good—naïve, éclair!?\r\n~[pad]",
+        "It s  br    GOOD—naïve  ÉCLAIR  \r\n  PAD ",
+        "it s  br    good—naïve  éclair  \r\n  pad ",
+    ]
+    for options, normalized in zip(OPTIONS, expected, strict=True):
+        tokenizer = BPETokenizer.train(sample_texts[:5], vocab_size=300, **options)
+        assert tokenizer.normalize(text) == normalized
+    cased = "".join(tokenizer.tokens(range(2, 300)))
+    assert "Ġthe" in cased and "ĠThe" not in cased  # trained on normalized text
+
+
+@pytest.mark.parametrize("text", CONTROL_STRINGS)
+def test_control_strings_are_ordinary_text(plain_tokenizer, text):
+    ids = plain_tokenizer.encode(f"a{text}b")
+    assert len(ids) > 3 and not {0, 1} & set(ids)
+    assert plain_tokenizer.decode(ids) == f"a{text}b"
+
+
+def test_control_strings_in_the_training_texts_are_ordinary_text(sample_texts):
+    texts = [text.replace(" ", "<|endoftext|> [PAD]") for text in sample_texts[:20]]
+    tokenizer = BPETokenizer.train(texts, vocab_size=600)
+    ids = tokenizer.encode(texts[0])
+    assert not {0, 1} & set(ids) and tokenizer.decode(ids) == texts[0]
+    merges = reference_bpe.train(texts, SPECIAL_TOKENS, 342)
+    assert merges_of(tokenizer) == merges
+
+
+def test_decoding_leaves_control_tokens_out_and_marks_broken_bytes(plain_tokenizer):
+    first, *rest = plain_tokenizer.encode("👩")
+    assert plain_tokenizer.decode([0, *plain_tokenizer.encode("good"), 1]) == "good"
+    assert plain_tokenizer.decode([first]) == "\ufffd"
+    assert plain_tokenizer.decode([first, *rest]) == "👩"
+
+
+@pytest.mark.parametrize("vocab_size", [-1, 0, 10, MINIMUM_VOCAB_SIZE - 1])
+def test_a_vocabulary_below_the_bytes_is_refused(vocab_size):
+    with pytest.raises(UsageError, match=rf"--vocab-size: {vocab_size}\..*minimum is 258") as error:
+        BPETokenizer.train(["text"], vocab_size=vocab_size)
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "vocab_size", "expected"),
+    [
+        (["good good"], MINIMUM_VOCAB_SIZE, 258),
+        (["abc abc"], 10_000_000, 262),  # ab, abc, Ġa + b or c
+        ([], 1000, 258),
+        ([""], 1000, 258),
+    ],
+)
+def test_a_vocabulary_ends_where_there_is_nothing_to_merge(texts, vocab_size, expected):
+    tokenizer = BPETokenizer.train(texts, vocab_size=vocab_size)
+    merges = reference_bpe.train(texts, SPECIAL_TOKENS, vocab_size)
+    if vocab_size > 258:
+        assert merges_of(tokenizer) == merges
+        expected = len({a + b for a, b in merges}) + 258
+    assert tokenizer.vocab_size == expected

@@ -1,0 +1,180 @@
+"""Checkpoints on disk: complete, verified, with fallback, retention and pointers."""
+
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage.checkpoint import CheckpointStore
+from gpt_tf.storage.manifest import MANIFEST
+from gpt_tf.storage.run_directory import RunDirectory, find_run, new_run, newest_run, next_sequence
+
+FILES = ("model.safetensors", "training.safetensors", "state.json", MANIFEST)
+
+
+def save(store: CheckpointStore, step: int, value: float | None = None, **facts) -> str:
+    number = float(step) if value is None else value
+    return store.save(
+        step,
+        {"w": np.full((2, 3), number, np.float32), "scalar": np.float32(number)[None]},
+        {"slot": np.arange(3), "seed": np.array([7, step], np.uint32)},
+        {"loop": {"step": step}},
+        facts,
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> CheckpointStore:
+    return CheckpointStore(tmp_path / "checkpoints")
+
+
+def test_what_is_saved_comes_back(store: CheckpointStore) -> None:
+    name = save(store, 12, sequence=3)
+    checkpoint = store.read(name)
+    np.testing.assert_array_equal(checkpoint.model["w"], np.full((2, 3), 12, np.float32))
+    np.testing.assert_array_equal(checkpoint.training["seed"], [7, 12])
+    assert checkpoint.training["seed"].dtype == np.uint32
+    assert checkpoint.state == {"loop": {"step": 12}}
+    assert checkpoint.manifest["sequence"] == 3
+    assert {path.name for path in (store.directory / name).iterdir()} == set(FILES)
+
+
+def test_weights_alone_need_no_training_file(store: CheckpointStore) -> None:
+    name = save(store, 1)
+    (store.directory / name / "training.safetensors").unlink()
+    assert store.read(name, weights_only=True).training == {}
+    with pytest.raises(RunError, match=r"training\.safetensors"):
+        store.read(name)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_damaged_checkpoint_falls_back_to_the_older(
+    store: CheckpointStore, file: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    save(store, 1)
+    path = store.directory / save(store, 2) / file
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    elif damage == "truncate":
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        path.unlink()
+    with caplog.at_level(logging.WARNING):
+        checkpoint = store.last()
+    if file == MANIFEST and damage == "flip":
+        return  # a changed fact of the manifest itself is not what its sums protect
+    assert checkpoint.name == "step-00000001"
+    if not (file == MANIFEST and damage == "remove"):  # without a manifest it does not exist
+        assert "step-00000002" in caplog.text
+        assert "step-00000001" in caplog.text
+
+
+def test_no_checkpoint_and_no_intact_checkpoint(store: CheckpointStore) -> None:
+    with pytest.raises(UsageError, match="no checkpoint in"):
+        store.last()
+    name = save(store, 1)
+    (store.directory / name / "state.json").write_text("{}")
+    with pytest.raises(RunError, match=r"no intact checkpoint .*state\.json"):
+        store.last()
+
+
+def test_unknown_format_is_refused_with_both_versions(store: CheckpointStore) -> None:
+    path = store.directory / save(store, 1) / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(UsageError, match="format 1"):
+        store.last()
+
+
+@pytest.mark.parametrize("name", ["../state.json", "/etc/passwd", "", ".."])
+def test_manifest_names_are_basenames(store: CheckpointStore, name: str) -> None:
+    path = store.directory / save(store, 1) / MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["files"][name] = {"sha256": "0", "bytes": 1}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(RunError, match="is no basename"):
+        store.read("step-00000001")
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3])
+def test_retention_keeps_the_newest_and_the_best(store: CheckpointStore, keep: int) -> None:
+    for step in range(1, 8):
+        name = save(store, step)
+        if step == 2:
+            store.point_best(name)
+        store.rotate(keep)
+    newest = [f"step-{step:08d}" for step in range(8 - keep, 8)]
+    assert store.names() == ["step-00000002", *newest]
+    assert store.best().name == "step-00000002"
+    assert store.last().name == "step-00000007"
+    assert not list(store.directory.glob("*.tmp"))
+
+
+@pytest.mark.parametrize("text", [None, "", "x", "{}", '{"checkpoint": "step-00000099"}'])
+def test_damaged_best_pointer_is_rebuilt_from_the_manifests(
+    store: CheckpointStore, text: str | None
+) -> None:
+    save(store, 1, best_step=1)
+    save(store, 2, best_step=1)
+    store.point_best("step-00000001")
+    pointer = store.directory / "best.json"
+    pointer.unlink() if text is None else pointer.write_text(text)
+    assert store.best().name == "step-00000001"
+
+
+def test_best_is_the_last_where_nothing_was_evaluated(store: CheckpointStore) -> None:
+    save(store, 1)
+    save(store, 2)
+    assert store.best().name == "step-00000002"
+
+
+def test_same_step_again_replaces_it(store: CheckpointStore) -> None:
+    save(store, 1, value=1.0)
+    save(store, 1, value=5.0)
+    assert store.names() == ["step-00000001"]
+    assert store.last().model["w"][0, 0] == 5.0
+
+
+def make_run(workspace: Path, name: str, sequence: int | None) -> RunDirectory:
+    run = RunDirectory(workspace / "runs" / name)
+    run.path.mkdir(parents=True)
+    run.config_file.write_text("{}")
+    if sequence is not None:
+        save(run.checkpoints, 1, sequence=sequence)
+    return run
+
+
+def test_newest_run_is_by_counter_not_by_time(tmp_path: Path) -> None:
+    make_run(tmp_path, "b", 2)
+    make_run(tmp_path, "a", 3)
+    make_run(tmp_path, "c", 1)
+    make_run(tmp_path, "z", None)
+    assert newest_run(tmp_path).name == "a"
+    assert next_sequence(tmp_path) == 4
+
+
+def test_numbered_run_names_take_the_next_free_number(tmp_path: Path) -> None:
+    assert new_run(tmp_path, "demo", None).name == "demo-001"
+    for name in ("demo-001", "demo-007", "demo-x", "imdb-009"):
+        make_run(tmp_path, name, None)
+    assert new_run(tmp_path, "demo", None).name == "demo-008"
+    assert new_run(tmp_path, "demo", "mine").name == "mine"
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "x\n"])
+def test_bad_run_names(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="bad run name"):
+        new_run(tmp_path, "demo", name)
+
+
+def test_runs_are_found_by_name_and_by_path(tmp_path: Path) -> None:
+    run = make_run(tmp_path, "mine", 1)
+    assert find_run(tmp_path, "mine").path == run.path
+    assert find_run(tmp_path, str(run.path)).path == run.path
+    with pytest.raises(UsageError, match=r"no such run: yours\. Runs in .*: mine"):
+        find_run(tmp_path, "yours")

@@ -1,0 +1,275 @@
+"""Bad input at the command line: exit code, and a message that names what, where and the remedy."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import TINY_RUN, gpt_tf
+
+from gpt_tf.storage.checkpoint import CheckpointStore
+
+TRAIN = ("train", "--data", "reviews", *TINY_RUN)
+
+
+def refused(*arguments: str, cwd: Path, code: int = 2) -> str:
+    """Run a command that must fail with `code` and one error message; gives the message."""
+    result = gpt_tf(*arguments, cwd=cwd, check=False)
+    assert result.returncode == code, result.stderr
+    assert result.stderr.count("error: ") == 1
+    assert "Traceback" not in result.stderr
+    return result.stderr[result.stderr.index("error: ") :]
+
+
+def test_missing_folder(tmp_path: Path) -> None:  # D1
+    assert "no such directory: nowhere" in refused("train-tokenizer", "nowhere", cwd=tmp_path)
+
+
+def test_folder_without_documents(tmp_path: Path) -> None:  # D1
+    (tmp_path / "empty").mkdir()
+    assert "no *.txt files" in refused("train-tokenizer", "empty", cwd=tmp_path)
+
+
+def test_only_blank_documents(tmp_path: Path) -> None:  # D2
+    (tmp_path / "blank").mkdir()
+    (tmp_path / "blank" / "a.txt").write_text(" \n\t\n")
+    assert "no text in 1 documents" in refused("train-tokenizer", "blank", cwd=tmp_path)
+
+
+def test_undecodable_document(tmp_path: Path) -> None:  # D3
+    (tmp_path / "latin").mkdir()
+    (tmp_path / "latin" / "a.txt").write_bytes(b"caf\xe9 au lait")
+    message = refused(
+        "train-tokenizer", "latin", "--set", "data.validation_share=0", cwd=tmp_path, code=1
+    )
+    assert "a.txt" in message
+    assert "byte offset 3" in message
+    assert "data.on_bad_file=skip" in message
+
+
+def test_fewer_documents_than_a_batch(workspace: Path) -> None:  # D14
+    message = refused(*TRAIN, "--set", "data.windows=padded", "--batch-size", "500", cwd=workspace)
+    assert "dataset gives 0 batches" in message
+    assert "batch_size 500" in message
+
+
+def test_swapped_tokenizer(workspace: Path) -> None:  # D17
+    path = workspace / "runs" / "tiny" / "tokenizer" / "tokenizer.json"
+    value = json.loads(path.read_text())
+    vocabulary = value["model"]["vocab"]
+    a, b = "a", "b"
+    vocabulary[a], vocabulary[b] = vocabulary[b], vocabulary[a]
+    path.write_text(json.dumps(value))
+    (path.parent / "manifest.json").unlink()
+    for command in (["generate"], ["train", "--resume", "tiny", "--set", "training.patience=3"]):
+        result = gpt_tf(*command, cwd=workspace, check=False)
+        assert result.returncode == 2, result.stderr
+        assert "another tokenizer" in result.stderr
+
+
+def test_impossible_vocabulary_size(workspace: Path) -> None:  # D19
+    message = refused("train-tokenizer", "reviews", "--vocab-size", "10", cwd=workspace)
+    assert "The minimum is 258" in message
+
+
+def test_unreachable_vocabulary_size(workspace: Path) -> None:  # D19
+    result = gpt_tf("train-tokenizer", "reviews", "--vocab-size", "10000000", cwd=workspace)
+    size = int(result.stdout.split(": ")[1].split(" entries")[0].replace(",", ""))
+    assert 258 < size < 10_000
+    assert "no more pairs to merge" in result.stderr
+
+
+def test_fresh_run_in_a_used_directory(workspace: Path) -> None:  # C11
+    message = refused(*TRAIN, "--name", "tiny", "--max-steps", "20", cwd=workspace)
+    assert "holds step-00000020" in message
+    assert "--resume" in message
+    assert "--overwrite" in message
+
+
+def test_overwrite_begins_anew(workspace: Path) -> None:  # C11
+    gpt_tf(*TRAIN, "--name", "tiny", "--max-steps", "6", "--overwrite", cwd=workspace)
+    names = CheckpointStore(workspace / "runs" / "tiny" / "checkpoints").names()
+    assert names == ["step-00000005", "step-00000006"]
+    steps = [
+        json.loads(line)["step"]
+        for line in (workspace / "runs" / "tiny" / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert max(steps) == 6
+
+
+def test_resume_without_a_run(tmp_path: Path) -> None:  # C13
+    assert "no run with a checkpoint" in refused("train", "--resume", cwd=tmp_path)
+
+
+def test_resume_of_an_unknown_run_lists_the_runs(workspace: Path) -> None:  # C13
+    message = refused("train", "--resume", "bogus", cwd=workspace)
+    assert "no such run: bogus" in message
+    assert "tiny" in message
+
+
+def test_resume_of_a_run_without_checkpoints(workspace: Path) -> None:  # C13
+    import shutil
+
+    shutil.rmtree(workspace / "runs" / "tiny" / "checkpoints")
+    message = refused("train", "--resume", "tiny", cwd=workspace)
+    assert "no checkpoint in" in message
+    assert "metrics.jsonl" in message  # what is there
+
+
+def test_generate_never_uses_random_weights(tmp_path: Path) -> None:  # G1
+    assert "no run with a checkpoint" in refused("generate", cwd=tmp_path)
+
+
+def test_prompt_longer_than_the_context(workspace: Path) -> None:  # G2
+    prompt = "The plot is dull. " * 40
+    message = refused("generate", "--prompt", prompt, cwd=workspace)
+    assert "the context has 32" in message
+    assert "--truncate left" in message
+    result = gpt_tf(
+        "generate", "--prompt", prompt, "--truncate", "left", "--max-new-tokens", "2", cwd=workspace
+    )
+    assert result.stdout.startswith(prompt)
+
+
+@pytest.mark.parametrize("prompt", ["", "   "])
+def test_empty_prompt_starts_from_the_end_token(workspace: Path, prompt: str) -> None:  # G2
+    result = gpt_tf("generate", "--prompt", prompt, "--max-new-tokens", "5", cwd=workspace)
+    assert result.stdout.startswith(prompt)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        *[("--temperature", value) for value in ("0", "-1", "nan", "inf")],
+        *[("--top-k", value) for value in ("0", "-3", "401")],
+        *[("--top-p", value) for value in ("0", "1.01", "-0.5", "nan")],
+        *[("--max-new-tokens", value) for value in ("0", "-1", "x")],
+    ],
+)
+def test_sampling_option_out_of_range(  # G4
+    trained_workspace: Path, option: str, value: str
+) -> None:
+    message = refused("generate", "--sampler", "random", option, value, cwd=trained_workspace)
+    assert option in message
+    assert value in message
+
+
+@pytest.mark.parametrize(("option", "value"), [("--num-beams", "0"), ("--length-penalty", "nan")])
+def test_beam_option_out_of_range(trained_workspace: Path, option: str, value: str) -> None:  # G4
+    message = refused("generate", "--sampler", "beam", option, value, cwd=trained_workspace)
+    assert option in message
+
+
+def test_option_of_another_sampler(trained_workspace: Path) -> None:  # G4
+    message = refused("generate", "--num-beams", "3", cwd=trained_workspace)
+    assert "no effect with --sampler greedy" in message
+
+
+def rewrite_weights(workspace: Path, change) -> None:
+    """Commit the newest checkpoint of `tiny` again with changed weights."""
+    store = CheckpointStore(workspace / "runs" / "tiny" / "checkpoints")
+    for name in store.names():
+        checkpoint = store.read(name)
+        facts = {key: value for key, value in checkpoint.manifest.items() if key != "files"}
+        step = facts.pop("step")
+        facts.pop("format")
+        model = change(dict(checkpoint.model))
+        store.save(step, model, checkpoint.training, checkpoint.state, facts)
+
+
+def test_weights_with_nan(workspace: Path) -> None:  # G5
+    def poison(model):
+        model["final_norm/gamma"] = np.full_like(model["final_norm/gamma"], np.nan)
+        return model
+
+    rewrite_weights(workspace, poison)
+    for sampler in ("greedy", "beam", "random"):
+        message = refused("generate", "--sampler", sampler, cwd=workspace, code=1)
+        assert "model gives non-finite logits" in message
+
+
+def test_checkpoint_that_lacks_a_layer(workspace: Path) -> None:  # C15
+    def forget(model):
+        del model["block_0/attention/qkv/kernel"]
+        return model
+
+    rewrite_weights(workspace, forget)
+    message = refused("generate", cwd=workspace)
+    assert "missing: block_0/attention/qkv/kernel" in message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--lerning-rate", "1"], ["--learning-rate"]),
+        (["trian"], ["trian"]),
+        (["train", "--max-steps", "many"], ["--max-steps", "many"]),
+        (["train", "--preset", "imbd"], ["imbd", "Did you mean imdb?"]),
+        (["train", "--set", "training.bach_size=3"], ["training.bach_size", "batch_size"]),
+        (["train", "--set", "training.batch_size=x"], ["training.batch_size", "'x'"]),
+        (["train", "--set", "training.batch_size=0"], ["at least 1", "received: 0"]),
+        (["train", "--config", "missing.yaml"], ["missing.yaml"]),
+        (["train", "--max-steps", "10"], ["training.warmup_steps (50)", "received: 10"]),
+    ],
+)
+def test_mistyped_options_and_settings(  # G12
+    tmp_path: Path, arguments: list[str], words: list[str]
+) -> None:
+    message = refused(*arguments, cwd=tmp_path)
+    for word in words:
+        assert word in message
+
+
+def test_unknown_keys_of_a_config_file_are_all_named(tmp_path: Path) -> None:  # G12
+    (tmp_path / "mine.yaml").write_text("model:\n  layers: 3\ntraning: {}\n")
+    message = refused("train", "--config", "mine.yaml", cwd=tmp_path)
+    assert "unknown key model.layers. Did you mean num_layers?" in message
+    assert "unknown key traning. Did you mean training?" in message
+
+
+def test_diverging_learning_rate(workspace: Path) -> None:  # C23
+    """The update is refused, the weights stay finite, the last good checkpoint is kept."""
+    message = refused(
+        *TRAIN, "--name", "hot", "--max-steps", "30", "--set", "training.warmup_steps=1",
+        "--set", "training.eval_interval=100", "--set", "training.checkpoint_interval=1",
+        "--set", "training.clip_norm=0", "--learning-rate", "1e30",
+        cwd=workspace, code=1,
+    )  # fmt: skip
+    assert "non-finite loss or gradient at step" in message
+    assert ".txt" in message
+    assert "learning rate 1e+30" in message
+    checkpoint = CheckpointStore(workspace / "runs" / "hot" / "checkpoints").last()
+    assert all(np.isfinite(value).all() for value in checkpoint.model.values())
+
+
+def test_train_without_a_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    for i in range(20):
+        (tmp_path / "text" / f"{i}.txt").write_text("Some text.")
+    assert "gpt-tf train-tokenizer" in refused("train", "--data", "text", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_saves_and_leaves_with_its_code(workspace: Path, number: signal.Signals) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpt_tf", *TRAIN, "--name", "stopped", "--max-steps", "100000",
+         "--set", "training.eval_interval=50000"],
+        cwd=workspace, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("step 6/"):
+            break
+    process.send_signal(number)
+    start = time.monotonic()
+    process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert time.monotonic() - start < 10
+    store = CheckpointStore(workspace / "runs" / "stopped" / "checkpoints")
+    checkpoint = store.last()
+    assert checkpoint.state["loop"]["step"] >= 6
+    assert checkpoint.state["stream"]["position"] == checkpoint.state["loop"]["step"]

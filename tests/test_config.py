@@ -1,0 +1,123 @@
+"""Settings: precedence, what is refused and how it is said."""
+
+import pytest
+
+from gpt_tf.config import Config, ModelConfig, TrainingConfig
+from gpt_tf.config_files import (
+    as_yaml,
+    merge,
+    parse_assignments,
+    parse_yaml,
+    preset_names,
+    read_config_file,
+    read_preset,
+    resolve,
+)
+from gpt_tf.errors import UsageError
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_is_valid_and_survives_its_yaml(name: str) -> None:
+    config = resolve(read_preset(name))
+    assert resolve(parse_yaml(as_yaml(config), "stored")) == config
+
+
+def test_later_layers_win() -> None:
+    config = resolve(
+        read_preset("imdb"),
+        {"training": {"batch_size": 7, "seed": 1}},
+        parse_assignments(["training.seed=2", "model.dropout.head=0.25"]),
+        {"training": {"max_steps": 5000}},
+    )
+    assert (config.training.batch_size, config.training.seed) == (7, 2)
+    assert config.training.max_steps == 5000
+    assert config.model.dropout.head == 0.25
+    assert config.model.dropout.embedding == 0.1  # of the preset
+    assert config.training.beta_1 == 0.9  # the default
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 0.001), ("2.5E+4", 25000.0), ("1_0", 10), ("on", "on"), ("off", "off"),
+     ("true", True), ("null", None), ("0.5", 0.5), ("7", 7)],
+)  # fmt: skip
+def test_yaml_numbers_and_booleans_are_what_they_look_like(text: str, value: object) -> None:
+    assert parse_yaml(text, "test") == value
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
+        ("a: &x [1]\nb: *x", "aliases are not allowed"),
+        ("a: 1\na: 2", "repeated key 'a'"),
+        ("a: [", "invalid YAML in test"),
+        ("x" * (1 << 20) + "y", "too large"),
+    ],
+)
+def test_hostile_yaml_is_refused(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        parse_yaml(text, "test")
+
+
+def test_all_problems_are_reported_at_once() -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve({
+            "training": {"lerning_rate": 3, "batch_size": 0, "max_steps": "x"},
+            "model": {"dropout": {"head": 2.0}},
+            "modle": {},
+        })  # fmt: skip
+    message = str(caught.value)
+    for words in (
+        "unknown key training.lerning_rate. Did you mean",
+        "training.batch_size must be at least 1, received: 0",
+        "training.max_steps must be of type int, received: 'x'",
+        "model.dropout.head must be at most 0.99, received: 2.0",
+        "unknown key modle. Did you mean model?",
+    ):
+        assert words in message
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model": {"embed_dim": 100, "num_heads": 3}}, "multiple of model.num_heads"),
+        ({"training": {"min_learning_rate": 1.0}}, "at most training.peak_learning_rate"),
+        ({"training": {"max_steps": 100}}, r"must exceed training.warmup_steps \(100\)"),
+        ({"training": {"epsilon": float("nan")}}, "a finite number"),
+        ({"training": {"batch_size": True}}, "of type int, received: True"),
+        ({"data": {"windows": "random-ish"}}, "one of padded, packed"),
+        ({"model": 3}, "model must be a mapping"),
+    ],
+)
+def test_rules(settings: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        resolve(settings)
+
+
+@pytest.mark.parametrize("text", ["batch_size=3", "training.batch_size", "=3", "training.=3"])
+def test_assignment_without_section_or_value(text: str) -> None:
+    with pytest.raises(UsageError, match="no assignment in --set"):
+        parse_assignments([text])
+
+
+def test_sections_check_themselves_and_are_frozen() -> None:
+    with pytest.raises(UsageError, match="num_layers must be at least 1, received: 0"):
+        ModelConfig(num_layers=0)
+    with pytest.raises(AttributeError):
+        TrainingConfig().seed = 3  # type: ignore[misc]
+
+
+def test_merge_does_not_change_its_arguments() -> None:
+    low = {"a": {"x": 1}}
+    assert merge(low, {"a": {"x": 2}}) == {"a": {"x": 2}}
+    assert low == {"a": {"x": 1}}
+
+
+def test_missing_file(tmp_path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read configuration in .*none\.yaml"):
+        read_config_file(tmp_path / "none.yaml")
+
+
+def test_default_config_is_valid() -> None:
+    assert Config().model.head_width == 32

@@ -1,0 +1,132 @@
+"""The house rules that no linter knows: what is imported when, and what is never called."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import gpt_tf as run_gpt_tf
+
+import gpt_tf
+
+PACKAGE = Path(gpt_tf.__file__).parent
+REPOSITORY = PACKAGE.parent
+HEAVY = ("tensorflow", "keras", "transformers", "matplotlib", "rich", "numpy", "yaml")
+
+
+def modules_after(code: str) -> set[str]:
+    """What a fresh interpreter has imported after `code`."""
+    program = f"{code}\nimport sys; print(*sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return set(result.stdout.split())
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    assert not modules_after("import gpt_tf; dir(gpt_tf)").intersection(HEAVY)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom gpt_tf.cli.main import main\nsys.stdout.write('')\n"
+        "try: main(['--help'])\nexcept SystemExit: pass"
+    )
+    assert not modules_after(code).intersection(HEAVY)
+
+
+@pytest.mark.parametrize("room", ["tokenizer.bpe", "streaming.stream", "storage.checkpoint",
+                                  "config_files", "streaming.corpora"])  # fmt: skip
+def test_light_rooms_import_no_tensorflow_and_no_transformers(room: str) -> None:
+    modules = modules_after(f"import gpt_tf.{room}")
+    assert not modules.intersection(("tensorflow", "keras", "transformers"))
+
+
+def test_public_names_are_there() -> None:
+    names = [name for name in gpt_tf.__all__ if name != "__version__"]
+    code = "import gpt_tf\n" + "\n".join(f"gpt_tf.{name}" for name in names)
+    assert "tensorflow" in modules_after(code)
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = gpt_tf.Nothing
+
+
+def test_commands_listed_are_commands_there_are() -> None:
+    from gpt_tf.cli.main import COMMANDS, cli
+
+    for name in COMMANDS:
+        assert cli.get_command(None, name) is not None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [r"\bimport pickle", r"\bpickle\.", r"\beval\(", r"\bexec\(", r"yaml\.load\((?!text, _Loader)",
+     r"allow_pickle=True", r"load_model", r"\.extractall\(", r"expect_partial"],
+)  # fmt: skip
+def test_calls_that_run_foreign_data_are_not_in_the_source(forbidden: str) -> None:
+    found = [
+        f"{path.relative_to(PACKAGE)}: {match.group()}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for match in re.finditer(forbidden, path.read_text("utf-8"))
+    ]
+    assert not found
+
+
+def test_presets_are_in_the_wheel_metadata() -> None:
+    import configparser
+
+    metadata = configparser.ConfigParser()
+    metadata.read(REPOSITORY / "setup.cfg")
+    assert "presets/*.yaml" in metadata["options.package_data"]["gpt_tf"]
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_no_tensorflow_noise_and_no_network_on_any_command(trained_workspace: Path) -> None:
+    result = run_gpt_tf("generate", "--max-new-tokens", "3", cwd=trained_workspace)
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("run: ")
+    result = run_gpt_tf("--quiet", "generate", "--max-new-tokens", "3", cwd=trained_workspace)
+    assert result.stderr == ""
+
+
+def test_environment_of_another_keras_does_no_harm(trained_workspace: Path) -> None:
+    result = run_gpt_tf(
+        "generate", "--max-new-tokens", "3", cwd=trained_workspace,
+        KERAS_BACKEND="jax", TF_USE_LEGACY_KERAS="1",
+    )  # fmt: skip
+    assert result.returncode == 0
+
+
+def test_reader_of_stdout_that_has_gone(trained_workspace: Path) -> None:
+    generate = f"{sys.executable} -m gpt_tf generate --max-new-tokens 3"
+    command = f"{generate} | true; echo ${{PIPESTATUS[0]}}"
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=trained_workspace, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "0"
+    assert "Traceback" not in result.stderr
+
+
+def test_wheel_holds_everything(tmp_path: Path, trained_workspace: Path) -> None:
+    """A wheel built from the repository works alone, away from it."""
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path),
+         str(REPOSITORY)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    wheel = next(tmp_path.glob("*.whl"))
+    site = tmp_path / "site"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site),
+         str(wheel)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    code = "import gpt_tf; from gpt_tf.cli.main import main; print(gpt_tf.__file__); main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "train", "--preset", "imdb", "--print-config"],
+        cwd=tmp_path, env={"PYTHONPATH": str(site), "PATH": ""}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert str(site) in result.stdout
+    assert "vocab_size: 50358" in result.stdout

@@ -1,0 +1,247 @@
+"""A stored run becomes a text generator, or says exactly why not."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import ByteTokenizer
+from tiny_models import small_config, small_gpt
+
+from gpt_tf.config import Config, DataConfig
+from gpt_tf.config_files import as_yaml
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.inference.generate import generate
+from gpt_tf.inference.loading import TextGenerator, load
+from gpt_tf.model.variables import read_values, weight_variables
+from gpt_tf.storage.checkpoint import MODEL_FILE
+from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.tokenizer.base import TOKENIZER_FILE, tokenizer_sha256
+from gpt_tf.tokenizer.bpe import BPETokenizer
+
+Arrays = dict[str, np.ndarray]
+VOCAB_SIZE = 262
+CORPUS = ["a good movie, good"]
+OTHER_CORPUS = ["some bad, bad books"]
+
+
+def weights(seed: int) -> Arrays:
+    return read_values(weight_variables(small_gpt(seed=seed, vocab_size=VOCAB_SIZE)))
+
+
+@pytest.fixture(scope="module")
+def stored() -> dict[int, Arrays]:
+    return {step: weights(seed=step) for step in (1, 2, 3)}
+
+
+@pytest.fixture
+def run(tmp_path: Path, stored: dict[int, Arrays]) -> RunDirectory:
+    """A run with three checkpoints, none of them called the best."""
+    directory = RunDirectory(tmp_path / "runs" / "tiny-001")
+    BPETokenizer.train(CORPUS, vocab_size=VOCAB_SIZE).save(directory.tokenizer)
+    config = Config(model=small_config(vocab_size=VOCAB_SIZE), data=DataConfig())
+    directory.config_file.write_text(as_yaml(config))
+    for step, arrays in stored.items():
+        save(directory, step, arrays)
+    return directory
+
+
+def save(run: RunDirectory, step: int, arrays: Arrays) -> str:
+    facts = {"tokenizer_sha256": tokenizer_sha256(run.tokenizer)}
+    return run.checkpoints.save(step, arrays, {}, {}, facts)
+
+
+def step_of(generator: TextGenerator, stored: dict[int, Arrays]) -> int:
+    """Which checkpoint's weights these are, every one of them."""
+    found = read_values(weight_variables(generator.model))
+    (step,) = [
+        step
+        for step, arrays in stored.items()
+        if all(np.array_equal(arrays[name], found[name]) for name in arrays)
+    ]
+    assert found.keys() == stored[step].keys()
+    return step
+
+
+def test_the_best_checkpoint_is_loaded_else_the_last(run, stored):
+    assert step_of(load(run), stored) == 3
+    run.checkpoints.point_best("step-00000002")
+    assert step_of(load(run), stored) == 2
+
+
+def test_a_run_is_found_by_name_and_by_path(run, stored, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("tiny-001", "runs/tiny-001", run.path):
+        assert step_of(load(name), stored) == 3
+    with pytest.raises(UsageError, match=r"no such run: tiny-002\..*tiny-001"):
+        load("tiny-002")
+
+
+def test_a_damaged_best_checkpoint_gives_way_to_the_last_with_a_warning(run, stored, caplog):
+    run.checkpoints.point_best("step-00000002")
+    flip_a_bit(run.checkpoints.directory / "step-00000002" / MODEL_FILE)
+    assert step_of(load(run), stored) == 3
+    assert "step-00000002" in caplog.text and "Using checkpoint step-00000003" in caplog.text
+
+
+def flip_a_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def test_no_intact_checkpoint_is_an_error_and_never_random_weights(run):
+    for name in run.checkpoints.names():
+        flip_a_bit(run.checkpoints.directory / name / MODEL_FILE)
+    with pytest.raises(RunError, match=f"no intact checkpoint.*{MODEL_FILE}"):
+        load(run)
+    for name in run.checkpoints.names():
+        (run.checkpoints.directory / name / "manifest.json").unlink()
+    with pytest.raises(UsageError, match=r"no checkpoint in .*checkpoints, config.yaml"):
+        load(run)
+
+
+# The tokenizer that belongs to the weights
+
+
+def test_another_tokenizer_of_the_same_size_is_refused(run):
+    ours = tokenizer_sha256(run.tokenizer)
+    other = BPETokenizer.train(OTHER_CORPUS, vocab_size=VOCAB_SIZE)
+    other.save(run.tokenizer)
+    assert other.vocab_size == VOCAB_SIZE
+    with pytest.raises(UsageError, match="another tokenizer") as error:
+        load(run)
+    assert ours in str(error.value) and tokenizer_sha256(run.tokenizer) in str(error.value)
+
+
+def test_a_swapped_vocabulary_file_is_refused(run, tmp_path):
+    BPETokenizer.train(OTHER_CORPUS, vocab_size=VOCAB_SIZE).save(tmp_path / "other")
+    swapped = (tmp_path / "other" / TOKENIZER_FILE).read_bytes()
+    (run.tokenizer / TOKENIZER_FILE).write_bytes(swapped)
+    with pytest.raises(RunError, match=rf"damaged file .*{TOKENIZER_FILE}"):
+        load(run)
+    (run.tokenizer / "manifest.json").unlink()
+    with pytest.raises(UsageError, match="another tokenizer"):
+        load(run)
+
+
+def test_a_tokenizer_larger_than_the_model_is_refused(run):
+    BPETokenizer.train(CORPUS, vocab_size=VOCAB_SIZE + 1).save(run.tokenizer)
+    save(run, 4, weights(seed=4))
+    with pytest.raises(UsageError, match=r"tokenizer larger than the model.*263 entries.*262"):
+        load(run)
+
+
+def test_a_run_without_tokenizer_is_refused(run):
+    (run.tokenizer / TOKENIZER_FILE).unlink()
+    with pytest.raises(UsageError, match=r"tokenizer.json is missing"):
+        load(run)
+
+
+# Weights that do not fit
+
+
+def drop(arrays: Arrays, name: str) -> Arrays:
+    return {key: value for key, value in arrays.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "problems"),
+    [
+        (drop, ["missing: {name}"]),
+        (
+            lambda arrays, name: {**drop(arrays, name), "old/name": arrays[name]},
+            ["missing: {name}", "unknown: old/name"],
+        ),
+        (
+            lambda arrays, name: {**arrays, name: arrays[name][:-1].copy()},
+            ["shape of {name}: (11,), the model has (12,)"],
+        ),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(
+    run: RunDirectory, stored: dict[int, Arrays], change: Callable, problems: list[str]
+):
+    name = "final_norm/gamma"
+    save(run, 4, change(stored[1], name))
+    with pytest.raises(UsageError, match="step-00000004 does not fit the model") as error:
+        load(run)
+    for problem in problems:
+        assert problem.format(name=name) in str(error.value)
+
+
+def test_a_config_of_another_width_is_refused(run):
+    run.config_file.write_text(run.config_file.read_text().replace("ffn_dim: 20", "ffn_dim: 24"))
+    with pytest.raises(UsageError, match="block_0/feed_forward/"):
+        load(run)
+
+
+# Text
+
+
+def test_text_is_generated_from_the_stored_tokenizer_and_weights(run):
+    generator = load(run)
+    text = generator.generate("good", max_new_tokens=10)
+    tokenizer = generator.tokenizer
+    ids = generate(
+        generator.decoder,
+        tokenizer.encode("good"),
+        max_new_tokens=10,
+        end_id=0,
+        banned_ids=frozenset({1}),
+    )
+    assert text == tokenizer.decode(ids) == load(run).generate("good", max_new_tokens=10)
+    options = {"sampler": "random", "max_new_tokens": 30}
+    assert generator.generate("good", seed=1, **options) == (
+        load(run).generate("good", seed=1, **options)
+    )
+    assert generator.generate("good", seed=2, **options) != (
+        generator.generate("good", seed=1, **options)
+    )
+
+
+def test_control_tokens_are_never_sampled_into_text(run, stored):
+    tokens_VD = stored[1]["embedding/tokens"].copy()
+    tokens_VD[1] *= 10  # [PAD]'s logit is the highest whatever the history
+    changes = {"final_norm/gamma": np.zeros(12, np.float32), "final_norm/beta": tokens_VD[1]}
+    save(run, 4, {**stored[1], **changes, "embedding/tokens": tokens_VD})
+    generator = load(run)
+    pad = generator.tokenizer.pad_id
+    assert generate(generator.decoder, [5], max_new_tokens=3) == [pad] * 3
+    for sampler in ("greedy", "beam", "random"):
+        ids = generate(generator.decoder, [5], sampler=sampler, max_new_tokens=5,
+                       banned_ids=generator.tokenizer.control_ids)  # fmt: skip
+        assert len(ids) == 5 and pad not in ids
+
+
+@pytest.fixture(scope="module")
+def byte_model():
+    return small_gpt(vocab_size=259)
+
+
+@pytest.mark.parametrize(
+    ("special", "empty", "hi"),
+    [
+        ({"end": True, "begin": True}, [257], [257, 104, 105]),
+        ({"end": False, "begin": True}, [257], [257, 104, 105]),
+        ({"end": True}, [258], [104, 105]),
+        ({"end": False}, [10], [104, 105]),
+    ],
+)
+def test_an_empty_prompt_is_the_begin_token_else_the_end_token_else_a_line_feed(
+    byte_model, special, empty, hi
+):
+    generator = TextGenerator(byte_model, ByteTokenizer(**special), replace_breaks=True)
+    assert generator.prompt_ids("") == generator.prompt_ids("\ufeff") == empty
+    assert generator.prompt_ids("hi") == hi
+
+
+def test_a_prompt_is_cleaned_as_the_training_texts_were(byte_model):
+    for replace_breaks, expected in ((True, "a b\nc\rd"), (False, "a<br />b\nc\rd")):
+        generator = TextGenerator(byte_model, ByteTokenizer(), replace_breaks=replace_breaks)
+        assert generator.prompt_ids("\ufeffa<br />b\r\nc\rd") == list(expected.encode())
+
+
+def test_a_prompt_that_is_no_unicode_is_refused(run):
+    with pytest.raises(UsageError, match=r"no Unicode text in the prompt: .* at character 2"):
+        load(run).prompt_ids("ab\udce9")

@@ -1,0 +1,119 @@
+"""Stopping and resuming is the same as never stopping, bit for bit, in new processes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import TINY_RUN, gpt_tf
+
+from gpt_tf.storage.checkpoint import CheckpointStore
+from gpt_tf.storage.manifest import sha256_file
+
+COMPARED = ("model.safetensors", "training.safetensors", "state.json")
+
+
+@pytest.fixture(scope="session")
+def stopped_workspace(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained workspace with a run `stopped` that ended at step 10 of 20; do not write."""
+    workspace = tmp_path_factory.mktemp("stopped") / "workspace"
+    shutil.copytree(trained_workspace, workspace)
+    gpt_tf("train", "--data", "reviews", "--name", "stopped", "--max-steps", "20",
+           "--stop-at-step", "10", *TINY_RUN, cwd=workspace)  # fmt: skip
+    return workspace
+
+
+@pytest.fixture
+def stopped(stopped_workspace: Path, tmp_path: Path) -> Path:
+    """A copy of the stopped workspace, its data in the same place with the same times."""
+    copy = tmp_path / "workspace"
+    shutil.copytree(stopped_workspace, copy)
+    shutil.copytree(stopped_workspace / "reviews", copy / "reviews", dirs_exist_ok=True)
+    point_data_to(copy)
+    return copy
+
+
+def point_data_to(workspace: Path) -> None:
+    """The copied run reads the copied documents."""
+    source = workspace / "runs" / "stopped" / "source.json"
+    value = json.loads(source.read_text())
+    source.write_text(json.dumps({**value, "data": str(workspace / "reviews")}))
+
+
+def digests(workspace: Path, run: str) -> dict[str, str]:
+    folder = workspace / "runs" / run / "checkpoints" / "step-00000020"
+    return {name: sha256_file(folder / name) for name in COMPARED}
+
+
+def metrics(workspace: Path, run: str) -> list[dict[str, float]]:
+    lines = (workspace / "runs" / run / "metrics.jsonl").read_text().splitlines()
+    return [
+        {name: value for name, value in json.loads(line).items() if not name.startswith("perf/")}
+        for line in lines
+    ]
+
+
+def test_resumed_run_equals_uninterrupted_run(stopped: Path) -> None:
+    result = gpt_tf("train", "--resume", "stopped", cwd=stopped)
+    assert "step 20, all steps done" in result.stdout
+    assert digests(stopped, "stopped") == digests(stopped, "tiny")
+    assert metrics(stopped, "stopped") == metrics(stopped, "tiny")
+
+
+def reset_seeds(training: dict[str, np.ndarray], state: dict) -> None:
+    for name, value in training.items():
+        if name.startswith("seeds/"):
+            training[name] = np.array([value[0], 0], value.dtype)
+
+
+def reset_slots(training: dict[str, np.ndarray], state: dict) -> None:
+    for name, value in training.items():
+        if name.startswith(("optimizer/momentum", "optimizer/velocity")):
+            training[name] = np.zeros_like(value)
+
+
+def reset_stream(training: dict[str, np.ndarray], state: dict) -> None:
+    state["stream"]["position"] = 0
+
+
+@pytest.mark.parametrize("forget", [reset_seeds, reset_slots, reset_stream])
+def test_forgetting_a_part_of_the_state_changes_the_result(stopped: Path, forget) -> None:
+    """The equality above is no accident: each part of the state is needed for it."""
+    store = CheckpointStore(stopped / "runs" / "stopped" / "checkpoints")
+    checkpoint = store.read("step-00000010")
+    forget(checkpoint.training, checkpoint.state)
+    facts = {key: value for key, value in checkpoint.manifest.items() if key != "files"}
+    step = facts.pop("step")
+    facts.pop("format")
+    store.save(step, checkpoint.model, checkpoint.training, checkpoint.state, facts)
+    gpt_tf("train", "--resume", "stopped", cwd=stopped)
+    assert digests(stopped, "stopped") != digests(stopped, "tiny")
+
+
+def test_finished_run_says_so(workspace: Path) -> None:
+    result = gpt_tf("train", "--resume", cwd=workspace)
+    assert "runs/tiny: step 20, all steps done" in result.stdout
+
+
+def test_changed_data_are_refused(stopped: Path) -> None:
+    next((stopped / "reviews").rglob("*.txt")).write_text("Another text.")
+    result = gpt_tf("train", "--resume", "stopped", cwd=stopped, check=False)
+    assert result.returncode == 2
+    assert "the data changed" in result.stderr
+
+
+def test_changed_settings_are_refused_with_a_table(stopped: Path) -> None:
+    result = gpt_tf(
+        "train", "--resume", "stopped", "--batch-size", "8", "--set", "model.num_layers=2",
+        cwd=stopped, check=False,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "training.batch_size: 4 in the checkpoint, 8 now" in result.stderr
+    assert "model.num_layers: 1 in the checkpoint, 2 now" in result.stderr
+
+
+def test_changed_horizon_is_refused(stopped: Path) -> None:
+    result = gpt_tf("train", "--resume", "stopped", "--max-steps", "40", cwd=stopped, check=False)
+    assert result.returncode == 2
+    assert "training.max_steps: 20 in the checkpoint, 40 now" in result.stderr

@@ -1,0 +1,232 @@
+"""Documents on disk: finding and reading them, and what is wrong with some."""
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gpt_tf.errors import UsageError
+from gpt_tf.streaming.sources import (
+    DocumentError,
+    DocumentReader,
+    drop_blank,
+    find_documents,
+    fingerprint,
+)
+
+PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+BAD_BYTES = {
+    "Latin-1": ("caf\xe9 noir".encode("latin-1"), 3),
+    "two bytes": (b"\xe9\xff", 0),
+    "UTF-16": ("Good".encode("utf-16"), 0),
+    "PNG": (PNG, 0),
+    "late": (b"a" * 100_000 + b"\xff", 100_000),
+    "cut in a letter": ("né".encode()[:2], 1),
+    "a lone surrogate": (b"ab\xed\xa0\x80", 2),
+}
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    """Nothing may block: a FIFO without a writer would do so for ever."""
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < 5
+
+
+def make(folder: Path, *names: str | bytes) -> None:
+    for name in names:
+        path = folder / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("text")
+
+
+# Finding
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_documents_are_sorted_by_bytes(tmp_path: Path, seed: int) -> None:
+    expected = [
+        *("Z.txt", "a-.txt", "a.txt", "a/b.txt", "a/z/y.txt", "b.txt"),
+        *("é.txt", "\uff5e.txt", "\U0001f600.txt", b"\xff.txt"),
+    ]
+    created = [*expected, "a.md", "txt", "a/b.txt.gz"]
+    random.Random(seed).shuffle(created)
+    make(tmp_path, *created)
+    found = [os.fsencode(path.relative_to(tmp_path)) for path in find_documents(tmp_path)]
+    assert found == [os.fsencode(name) for name in expected]
+
+
+def test_no_directory_or_no_documents(tmp_path: Path) -> None:
+    make(tmp_path, "a.md")
+    for folder, message in ((tmp_path / "gone", "no such directory"), (tmp_path, r"no \*\.txt")):
+        with pytest.raises(UsageError, match=message) as refused:
+            find_documents(folder)
+        assert str(folder) in str(refused.value)
+        assert "*.txt" in str(refused.value)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("kind", ["FIFO", "folder", "dangling link", "link to itself"])
+def test_what_is_no_regular_file_is_refused(tmp_path: Path, kind: str) -> None:
+    make(tmp_path, "a.txt")
+    odd = tmp_path / "odd.txt"
+    match kind:
+        case "FIFO":
+            os.mkfifo(odd)
+        case "folder":
+            make(odd, "inside.txt")
+        case "dangling link":
+            odd.symlink_to("gone")
+        case "link to itself":
+            odd.symlink_to("odd.txt")
+    with pytest.raises(DocumentError, match=r"no regular file: .*odd\.txt'"):
+        find_documents(tmp_path)
+
+
+def test_links_are_kept_inside_the_directory(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make(data, "a.txt", "b/c.txt")
+    make(tmp_path, "outside.txt")
+    (data / "b" / "loop").symlink_to("..")
+    (data / "more").symlink_to("../../data")
+    (data / "z.txt").symlink_to("b/c.txt")
+    names = [path.relative_to(data).as_posix() for path in find_documents(data)]
+    assert names == ["a.txt", "b/c.txt", "z.txt"]
+    (tmp_path / "also data").symlink_to("data")  # the directory itself may be a link
+    assert len(find_documents(tmp_path / "also data")) == 3
+    (data / "b" / "d.txt").symlink_to("../../outside.txt")
+    with pytest.raises(DocumentError, match=rf"link out of {data}: .*d\.txt'"):
+        find_documents(data)
+
+
+UNREADABLE = """
+import os, sys
+from pathlib import Path
+from gpt_tf.streaming.sources import DocumentError, DocumentReader, drop_blank, find_documents
+
+os.chdir(sys.argv[1])
+if os.getuid() == 0:
+    os.setuid(65534)  # root may read everything
+documents = find_documents(Path("files"))
+for call in (
+    lambda: drop_blank(documents),
+    lambda: DocumentReader()(documents[0]),
+    lambda: find_documents(Path("folders")),
+):
+    try:
+        print(call())
+    except DocumentError as error:
+        print(error)
+"""
+
+
+def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
+    make(tmp_path, "files/a.txt", "folders/a.txt", "folders/secret/b.txt")
+    tmp_path.chmod(0o755)
+    (tmp_path / "files" / "a.txt").chmod(0)
+    (tmp_path / "folders" / "secret").chmod(0)
+    output = subprocess.check_output([sys.executable, "-c", UNREADABLE, tmp_path], text=True)
+    assert output.splitlines() == [
+        "cannot read 'files/a.txt': Permission denied.",
+        "cannot read 'files/a.txt': Permission denied.",
+        "cannot read 'folders/secret': Permission denied.",
+    ]
+
+
+def test_documents_without_text_are_set_aside(tmp_path: Path) -> None:
+    contents = [b"", b" \t\r\n\v\f", b" " * 70_000, b" " * 70_000 + b"x", "\u00a0".encode(), b"\0"]
+    paths = [tmp_path / f"{i}.txt" for i in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    assert drop_blank(paths) == (paths[3:], paths[:3])
+    with pytest.raises(UsageError, match=r"no text in 3 documents, the first .*0\.txt'"):
+        drop_blank(paths[:3])
+    with pytest.raises(UsageError, match=r"no text in 0 documents\."):
+        drop_blank([])
+
+
+def test_the_fingerprint_is_that_of_names_sizes_and_times(tmp_path: Path) -> None:
+    make(tmp_path / "a", "1.txt", "2.txt", "b/3.txt")
+    documents = find_documents(tmp_path / "a")
+    mark = fingerprint(documents)
+    assert fingerprint(documents) == mark
+    shutil.copytree(tmp_path / "a", tmp_path / "moved")  # with the times
+    assert fingerprint(find_documents(tmp_path / "moved")) == mark
+    marks = {mark, fingerprint(documents[:2]), fingerprint(documents[::-1])}
+    documents[1].rename(documents[1].with_name("4.txt"))
+    marks.add(fingerprint(find_documents(tmp_path / "a")))
+    facts = documents[0].stat()
+    documents[0].write_text("texts")
+    os.utime(documents[0], ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    marks.add(fingerprint(find_documents(tmp_path / "a")))
+    os.utime(documents[0], ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
+    marks.add(fingerprint(find_documents(tmp_path / "a")))
+    assert len(marks) == 6
+
+
+# Reading
+
+
+@pytest.mark.parametrize(("data", "offset"), BAD_BYTES.values(), ids=list(BAD_BYTES))
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path, data: bytes, offset: int) -> None:
+    path = tmp_path / "bad.txt"
+    path.write_bytes(data)
+    with pytest.raises(DocumentError) as refused:
+        DocumentReader()(path)
+    assert str(refused.value) == (
+        f"text is not utf-8 in {str(path)!r}: byte offset {offset}. "
+        "Set data.encoding, or data.on_bad_file=skip."
+    )
+    assert DocumentReader(on_bad_file="skip")(path) == ""
+
+
+def test_another_encoding_may_be_set(tmp_path: Path) -> None:
+    for encoding in ("latin-1", "utf-16", "cp1252"):
+        (tmp_path / "a.txt").write_bytes("café".encode(encoding))
+        assert DocumentReader(encoding=encoding)(tmp_path / "a.txt") == "café"
+    with pytest.raises(UsageError, match=r"unknown encoding in data\.encoding: klingon"):
+        DocumentReader(encoding="klingon")(tmp_path / "a.txt")
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_file_below_a_file_is_named(tmp_path: Path) -> None:
+    make(tmp_path, "a.txt")
+    below = tmp_path / "a.txt" / "b.txt"
+    for call in (DocumentReader(), lambda path: drop_blank([path]), lambda p: fingerprint([p])):
+        with pytest.raises(DocumentError, match=r"b\.txt': Not a directory"):
+            call(below)
+
+
+IN_ANY_LOCALE = """
+import os, sys
+from pathlib import Path
+from gpt_tf.streaming.sources import *
+documents = find_documents(Path(sys.argv[1]))
+print([os.fsencode(path) for path in documents], fingerprint(documents), sys.flags.utf8_mode)
+for path in documents:
+    try:
+        print(ascii(DocumentReader()(path)))
+    except RuntimeError as error:
+        print(ascii(str(error)))
+"""
+
+
+def test_the_locale_changes_nothing(tmp_path: Path) -> None:
+    make(tmp_path, "é.txt", "\U0001f600.txt")
+    (tmp_path / "a.txt").write_bytes("né à Paris".encode("latin-1"))
+    (tmp_path / "b.txt").write_bytes("né à Paris".encode())
+    outputs = set()
+    for locale in ({"LC_ALL": "C.UTF-8"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}):
+        environment = {**os.environ, **locale, "PYTHONUTF8": "0"}
+        command = [sys.executable, "-c", IN_ANY_LOCALE, tmp_path]
+        outputs.add(subprocess.check_output(command, env=environment, text=True))
+    (output,) = outputs
+    assert "byte offset 1. Set data.encoding" in output
+    assert r"'n\xe9 \xe0 Paris'" in output

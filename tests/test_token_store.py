@@ -1,0 +1,245 @@
+"""The ids of a corpus on disk: made once, whole or not at all, never stale."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import ByteTokenizer
+
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage.manifest import read_manifest, verify
+from gpt_tf.streaming.sources import DocumentError, DocumentReader
+from gpt_tf.streaming.stream import TokenStream
+from gpt_tf.streaming.token_store import TokenStore, open_or_build
+
+TEXTS = [f"{i} " * (i % 7) for i in range(300)]  # of five calls of the tokenizer; some empty
+DOCUMENTS = [Path(str(i)) for i in range(len(TEXTS))]
+
+
+def read(path: Path) -> str:
+    return TEXTS[int(path.name)]
+
+
+def build(directory: Path, tokenizer: ByteTokenizer | None = None, **options: Any) -> TokenStore:
+    settings: dict[str, Any] = {"num_threads": 2} | options
+    return open_or_build(
+        directory, DOCUMENTS, settings.pop("read", read), tokenizer or ByteTokenizer(), **settings
+    )
+
+
+def rows(store: TokenStore) -> list[list[int]]:
+    return [store.ids[a:b].tolist() for a, b in zip(store.offsets, store.offsets[1:], strict=False)]
+
+
+@pytest.mark.parametrize(
+    ("end", "begin", "before", "after"),
+    [
+        (True, False, [], [258]),
+        (True, True, [], [258]),
+        (False, True, [257], []),
+        (False, False, [], []),
+    ],
+)
+def test_documents_are_joined_by_one_token(
+    tmp_path: Path, end: bool, begin: bool, before: list[int], after: list[int]
+) -> None:
+    store = build(tmp_path / "store", ByteTokenizer(end=end, begin=begin))
+    assert rows(store) == [before + list(text.encode()) + after for text in TEXTS]
+    assert isinstance(store.ids, np.memmap)
+    assert store.offsets.dtype == np.int64
+    assert store.offsets[-1] == len(store.ids)
+
+
+def test_a_store_is_made_once(tmp_path: Path) -> None:
+    tokenizer = ByteTokenizer()
+    first = build(tmp_path / "store", tokenizer)
+    assert tokenizer.texts_encoded == len(TEXTS)
+    second = build(tmp_path / "store", tokenizer)
+    assert tokenizer.texts_encoded == len(TEXTS)
+    assert rows(second) == rows(first)
+    verify(tmp_path / "store", read_manifest(tmp_path / "store"))
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    told: list[tuple[int, int | None]] = []
+    build(tmp_path / "store", progress=lambda done, total: told.append((done, total)))
+    assert told == [(64, 300), (128, 300), (192, 300), (256, 300), (300, 300)]
+    build(tmp_path / "store", progress=lambda done, total: told.append((done, total)))
+    assert len(told) == 5
+
+
+@pytest.mark.parametrize(
+    ("vocab_size", "dtype"), [(65_536, np.uint16), (65_537, np.uint32), (200_000, np.uint32)]
+)
+def test_every_id_of_the_vocabulary_fits(tmp_path: Path, vocab_size: int, dtype: type) -> None:
+    store = build(tmp_path / "store", ByteTokenizer(vocab_size=vocab_size))
+    assert store.ids.dtype == dtype
+    assert rows(store)[8] == [*b"8 ", vocab_size - 1]
+
+
+def test_the_number_of_threads_does_not_change_the_bytes(tmp_path: Path) -> None:
+    def read_at_odd_speeds(path: Path) -> str:
+        if int(path.name) % 128 == 0:  # the first of every second call
+            time.sleep(0.02)
+        return read(path)
+
+    found = set()
+    for num_threads in (1, 2, 8):
+        directory = tmp_path / str(num_threads)
+        build(directory, read=read_at_odd_speeds, num_threads=num_threads)
+        found.add(tuple((directory / name).read_bytes() for name in ("ids.bin", "offsets.npy")))
+    assert len(found) == 1
+
+
+# The key
+
+
+def test_other_ids_get_another_store(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    documents = [folder / f"{i}.txt" for i in range(3)]
+    for path in documents:
+        path.write_text("a film<br />")
+
+    def stores(**options: Any) -> int:
+        settings = {"documents": documents, "tokenizer_sha256": "one", "batch_size": 1} | options
+        TokenStream.from_documents(
+            tokenizer=ByteTokenizer(), windows="packed", context_length=4,
+            store_directory=tmp_path / "stores", **settings,
+        )  # fmt: skip
+        return len(list((tmp_path / "stores").iterdir()))
+
+    assert stores() == 1
+    assert stores() == stores(seed=7) == stores(batch_size=2) == stores(shuffle=False) == 1
+    assert stores(tokenizer_sha256="two") == 2
+    assert stores(reader=DocumentReader(replace_breaks=False)) == 3
+    assert stores(reader=DocumentReader(encoding="latin-1")) == 4
+    assert stores(documents=documents[:2]) == 5
+    documents[0].write_text("another film")
+    assert stores() == 6
+    assert stores() == 6
+
+
+def test_packed_windows_need_a_store_and_its_name(tmp_path: Path) -> None:
+    for missing in ({"store_directory": None}, {"tokenizer_sha256": ""}):
+        options = {"store_directory": tmp_path, "tokenizer_sha256": "one"} | missing
+        with pytest.raises(UsageError, match="packed windows need"):
+            TokenStream.from_documents([], ByteTokenizer(), windows="packed", **options)
+
+
+def test_a_document_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("a film")
+
+    class Meddler(ByteTokenizer):
+        """Changes the file just before it is read."""
+
+        @property
+        def bos_id(self) -> None:
+            path.write_text("another film")
+
+        @bos_id.setter
+        def bos_id(self, _: object) -> None:
+            pass
+
+    with pytest.raises(DocumentError, match=r"changed while in use: .*a\.txt"):
+        TokenStream.from_documents(
+            [path], Meddler(), windows="packed", context_length=4, batch_size=1,
+            store_directory=tmp_path / "stores", tokenizer_sha256="one",
+        )  # fmt: skip
+    assert list((tmp_path / "stores").iterdir()) == []
+
+
+# Interrupted
+
+
+@pytest.mark.parametrize("number", [0, 100, 299])
+def test_a_failure_leaves_nothing(tmp_path: Path, number: int) -> None:
+    def fail(path: Path) -> str:
+        if int(path.name) == number:
+            raise DocumentError(f"cannot read {path}.")
+        return read(path)
+
+    with pytest.raises(DocumentError, match=f"cannot read {number}"):
+        build(tmp_path / "stores" / "store", read=fail)
+    assert list((tmp_path / "stores").iterdir()) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = [sys.argv[1]]
+import test_token_store
+
+def killed(path):
+    if path.name == "250":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return test_token_store.read(path)
+
+test_token_store.build(Path(sys.argv[2]), read=killed, num_threads=1)
+"""
+
+
+def test_a_killed_process_leaves_no_store(tmp_path: Path) -> None:
+    directory = tmp_path / "store"
+    tests = Path(__file__).parent
+    ended = subprocess.run([sys.executable, "-c", KILLED, tests, directory], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    (litter,) = tmp_path.iterdir()  # a part, under a temporary name
+    assert litter.name.endswith(".tmp")
+    assert rows(build(directory)) == [[*text.encode(), 258] for text in TEXTS]
+
+
+# Damaged
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def flip(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+
+
+def drop_a_fact(path: Path) -> None:
+    manifest = json.loads(path.read_text())
+    del manifest["files"]["ids.bin"]
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("ids.bin", cut),
+        ("ids.bin", Path.unlink),
+        ("offsets.npy", cut),
+        ("offsets.npy", flip),
+        ("offsets.npy", Path.unlink),
+        ("manifest.json", lambda path: path.write_text("{")),
+        ("manifest.json", drop_a_fact),
+    ],
+)
+def test_a_damaged_store_is_refused(
+    tmp_path: Path, name: str, damage: Callable[[Path], object]
+) -> None:
+    directory = tmp_path / "store"
+    build(directory)
+    damage(directory / name)
+    with pytest.raises(RunError, match=rf"damaged token store in {directory}: .*\. Delete it\."):
+        build(directory)
+
+
+def test_a_store_without_its_manifest_is_made_again(tmp_path: Path) -> None:
+    build(tmp_path / "store")
+    cut(tmp_path / "store" / "ids.bin")
+    (tmp_path / "store" / "manifest.json").unlink()
+    tokenizer = ByteTokenizer()
+    assert len(rows(build(tmp_path / "store", tokenizer))) == tokenizer.texts_encoded == len(TEXTS)
