@@ -34,7 +34,7 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/pytest -m 'not long and not parity'
+	$(BIN)/pytest -n 2 -m 'not long and not parity'
 
 test-parity: $(VENV)/.parity
 	$(BIN)/pytest -m 'parity and not long'

@@ -1,7 +1,9 @@
 """The real corpora: files of the folder GPT_TF_DATA, else of ../shared/data."""
 
+import importlib
 import os
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -16,3 +18,14 @@ def data_file(name: str) -> Path:
     if os.environ.get("GPT_TF_REQUIRE_DATA") == "1":
         pytest.fail(message)
     pytest.skip(message)
+
+
+def parity_package(name: str) -> ModuleType:
+    """A package of the extra `parity`; skips the test without it, or fails where it is required."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        message = f"{name} is not installed; `make test-parity` installs it"
+        if os.environ.get("GPT_TF_REQUIRE_DATA") == "1":
+            pytest.fail(message)
+        pytest.skip(message)

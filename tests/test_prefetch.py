@@ -5,16 +5,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
+from prefetch_threads import SOON, prefetching, wait_until
 
 from gpt_tf.streaming import prefetch
 from gpt_tf.streaming.prefetch import Prefetcher
 
 CAPACITIES = (1, 2, 7)
 THREADS = (1, 2, 8)
-SOON = 5.0  # seconds that nothing here may take; most take milliseconds
 
 matrix = pytest.mark.parametrize(
     ("capacity", "num_threads"), list(itertools.product(CAPACITIES, THREADS))
@@ -25,17 +25,6 @@ matrix = pytest.mark.parametrize(
 def no_thread_is_left() -> Iterator[None]:
     yield
     wait_until(lambda: not prefetching())
-
-
-def prefetching() -> list[str]:
-    return [t.name for t in threading.enumerate() if t.name.startswith("gpt-tf-prefetch")]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 class Producer:

@@ -29,7 +29,6 @@ def stopped(stopped_workspace: Path, tmp_path: Path) -> Path:
     """A copy of the stopped workspace, its data in the same place with the same times."""
     copy = tmp_path / "workspace"
     shutil.copytree(stopped_workspace, copy)
-    shutil.copytree(stopped_workspace / "reviews", copy / "reviews", dirs_exist_ok=True)
     point_data_to(copy)
     return copy
 
@@ -59,6 +58,17 @@ def test_resumed_run_equals_uninterrupted_run(stopped: Path) -> None:
     assert "step 20, all steps done" in result.stdout
     assert digests(stopped, "stopped") == digests(stopped, "tiny")
     assert metrics(stopped, "stopped") == metrics(stopped, "tiny")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("stop", range(1, 20))
+def test_resuming_at_every_step_equals_never_stopping(workspace: Path, stop: int) -> None:
+    """Evaluations lie at 5, 10, 15 and log lines at 3, 6, 9: stops before, at and after each."""
+    gpt_tf("train", "--data", "reviews", "--name", "stopped", "--max-steps", "20",
+           "--stop-at-step", str(stop), *TINY_RUN, cwd=workspace)  # fmt: skip
+    gpt_tf("train", "--resume", "stopped", cwd=workspace)
+    assert digests(workspace, "stopped") == digests(workspace, "tiny")
+    assert metrics(workspace, "stopped") == metrics(workspace, "tiny")
 
 
 def reset_seeds(training: dict[str, np.ndarray], state: dict) -> None:

@@ -3,8 +3,6 @@
 import itertools
 import json
 import os
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 import pytest
 from fakes import ByteTokenizer, CountedRows
+from prefetch_threads import prefetching, wait_until
 
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.sources import DocumentError, DocumentReader
@@ -46,10 +45,6 @@ def open_stream(documents: list[Path], windows: str = "padded", **options: Any) 
 
 def numbers(batches: Iterable[Batch]) -> list[list[list]]:
     return [[array.tolist() for array in batch] for batch in batches]
-
-
-def prefetching() -> int:
-    return sum(t.name.startswith("gpt-tf-prefetch") for t in threading.enumerate())
 
 
 # Order
@@ -114,8 +109,8 @@ def test_the_state_counts_what_was_consumed() -> None:
         assert stream.state_dict()["position"] == 0
         for taken in range(1, 15):
             next(stream)
-            while len(rows.asked) < 2 * (taken + 5):  # until the buffer is full
-                time.sleep(0.001)
+            full = 2 * (taken + 5)
+            wait_until(lambda full=full: len(rows.asked) == full)
             assert stream.state_dict()["position"] == taken
             assert stream.epoch == taken // 6
 
@@ -156,7 +151,7 @@ def test_one_epoch_has_its_length(documents: list[Path], batch_size: int, batche
     with open_stream(documents, batch_size=batch_size, epochs=1) as stream:
         assert len(stream) == len(list(stream)) == batches
         assert next(stream, None) is None
-        assert prefetching() == 0  # they went home by themselves
+        wait_until(lambda: prefetching() == 0)  # they go home by themselves
 
 
 @pytest.mark.parametrize("windows", WINDOWS)

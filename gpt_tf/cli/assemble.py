@@ -9,22 +9,28 @@ import dataclasses
 import logging
 import math
 import platform
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpt_tf.cli.console import progress_bar
-from gpt_tf.cli.workspace import DataChoice, choose_data, choose_tokenizer, document_reader
+from gpt_tf.cli.resuming import check_same_config
+from gpt_tf.cli.streams import Streams
+from gpt_tf.cli.workspace import choose_data, choose_tokenizer
 from gpt_tf.config import Config
-from gpt_tf.config_files import as_yaml, read_config_file, resolve
+from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.run_directory import RunDirectory, new_run, next_sequence
-from gpt_tf.streaming.stream import TokenStream
-from gpt_tf.tokenizer.base import Tokenizer, copy_tokenizer, tokenizer_sha256
+from gpt_tf.tokenizer.base import (
+    Tokenizer,
+    check_same_tokenizer,
+    copy_tokenizer,
+    tokenizer_sha256,
+)
 from gpt_tf.version import __version__
 
 log = logging.getLogger(__name__)
@@ -104,11 +110,12 @@ def resume(
     with locked(run.path):
         atomic.sweep(run.checkpoints.directory)
         checkpoint = run.checkpoints.last()
-        if checkpoint.state["loop"]["step"] >= (config.training.max_steps or math.inf):
-            return Run(run, checkpoint.state["loop"]["step"], "all steps done", None)
         check_same_config(checkpoint, config)
         loaded = Tokenizer.load(run.tokenizer)
-        check_same_tokenizer(run.tokenizer, checkpoint)
+        check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
+        step = checkpoint.state["loop"]["step"]
+        if step >= (config.training.max_steps or math.inf):
+            return Run(run, step, "all steps done", None)
         folder = Path(source["data"]) if source.get("data") else None
         choice = choose_data(workspace, folder, config.data)
         if choice.name != source.get("corpus"):
@@ -121,45 +128,6 @@ def resume(
             return run_training(
                 config, run, workspace, streams, loaded, checkpoint, stop_at_step, writers
             )
-
-
-class Streams:
-    """The training stream, and fresh streams for evaluation."""
-
-    def __init__(
-        self, config: Config, choice: DataChoice, tokenizer: Tokenizer, tokenizer_sha: str
-    ) -> None:
-        self._config = config
-        self._choice = choice
-        self._tokenizer = tokenizer
-        self._sha = tokenizer_sha
-        self.has_validation = bool(choice.validation)
-        self.train = self._open(choice.train, shuffle=config.data.shuffle)
-
-    def _open(self, documents: list[Path], **options: Any) -> TokenStream:
-        config = self._config
-        with progress_bar("tokenizing", "documents") as progress:
-            return TokenStream.from_documents(
-                documents,
-                self._tokenizer,
-                windows=config.data.windows,
-                context_length=config.model.context_length,
-                batch_size=config.training.batch_size,
-                seed=config.training.seed,
-                reader=document_reader(config.data),
-                store_directory=self._choice.directory / "token_stores",
-                tokenizer_sha256=self._sha,
-                progress=progress,
-                num_threads=config.data.num_threads,
-                buffer_size=config.data.buffer_size,
-                **options,
-            )
-
-    def evaluation(self, split: str) -> TokenStream:
-        """One pass over a split, in an order that never changes."""
-        documents = self._choice.validation if split == "validation" else self._choice.train
-        # shuffled, so that the first batches of a sorted list are not all of one kind
-        return self._open(documents, shuffle=True, epochs=1, allow_partial=True)
 
 
 def resolve_config(config: Config, tokenizer: Tokenizer, batches_per_epoch: int) -> Config:
@@ -227,9 +195,7 @@ def run_training(
     log.info("%s: %s parameters, %s tokens a step", run.path, f"{model.count_params():,}",
              f"{math.prod(shape) * training.grad_accum_steps:,}")  # fmt: skip
     nats_of = make_nats_of(model, shape, xla=xla)
-    batches = training.eval_batches or (
-        len(streams.evaluation("validation")) if streams.has_validation else None
-    )
+    batches = training.eval_batches or len(streams.validation or ())
 
     def evaluate_split(split: str, should_stop: Callable[[], bool]) -> Evaluation | None:
         with streams.evaluation(split) as stream:
@@ -278,7 +244,7 @@ def run_training(
             training.max_steps or 0,
             training.min_learning_rate,
         ),
-        evaluate=evaluate_split if streams.has_validation else None,
+        evaluate=evaluate_split if streams.validation else None,
         checkpoints=manager,
         writer=writer,
         sample_text=sample_text,
@@ -322,8 +288,6 @@ def prepare_directory(run: RunDirectory) -> None:
 
 def clear(run: RunDirectory) -> None:
     """Empty a used run directory, its lock apart."""
-    import shutil
-
     for entry in run.path.iterdir():
         if entry.name in ("lock", "lock-owner.json"):
             continue
@@ -332,59 +296,6 @@ def clear(run: RunDirectory) -> None:
         else:
             entry.unlink()
     run.checkpoints.directory.mkdir()
-
-
-def stored_config(run: RunDirectory, overrides: dict[str, Any]) -> Config:
-    """A run's settings with the overrides of a resume laid over them."""
-    return resolve(read_config_file(run.config_file), overrides)
-
-
-# What a resumed run may change without becoming another run.
-CHANGEABLE = (
-    "training.log_interval", "training.eval_interval", "training.checkpoint_interval",
-    "training.keep_checkpoints", "training.patience", "data.num_threads", "data.buffer_size",
-    "sampling.",
-)  # fmt: skip
-
-
-def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
-    """Raise UsageError with a table of every setting that must not change, old and new."""
-    old = flatten(checkpoint.manifest["config"])
-    new = flatten(dataclasses.asdict(config))
-    changed = [
-        f"  {key}: {old.get(key)} in the checkpoint, {new.get(key)} now"
-        for key in sorted({*old, *new})
-        if old.get(key) != new.get(key) and not key.startswith(CHANGEABLE)
-    ]
-    if changed:
-        table = "\n".join(changed)
-        raise UsageError(
-            f"settings changed since {checkpoint.name}:\n{table}\n"
-            "Put them back, or start a new run."
-        )
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings with dotted keys.
-
-    >>> flatten({"a": {"b": 1}, "c": 2})
-    {'a.b': 1, 'c': 2}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat.update(flatten(value, f"{prefix}{key}.") if isinstance(value, dict)
-                    else {f"{prefix}{key}": value})  # fmt: skip
-    return flat
-
-
-def check_same_tokenizer(directory: Path, checkpoint: Checkpoint) -> None:
-    """Raise UsageError where the run's tokenizer is not the one it was trained with."""
-    expected, found = checkpoint.manifest.get("tokenizer_sha256"), tokenizer_sha256(directory)
-    if expected != found:
-        raise UsageError(
-            f"another tokenizer in {directory}: its SHA-256 is {found}, the model was trained "
-            f"with {expected}. Restore the run's own tokenizer."
-        )
 
 
 def versions() -> dict[str, str]:

@@ -129,8 +129,9 @@ def _resume(name: str, overrides: list[dict[str, Any]], stop_at_step: int | None
     run = newest_run(workspace) if name == NEWEST else find_run(workspace, name)
     run.checkpoints.last()  # says what is missing before TensorFlow is loaded
     import_tensorflow()
-    from gpt_tf.cli.assemble import resume, stored_config
+    from gpt_tf.cli.assemble import resume
     from gpt_tf.cli.progress import training_output
+    from gpt_tf.cli.resuming import stored_config
     from gpt_tf.config_files import merge
 
     config = stored_config(run, merge(*overrides))

@@ -6,17 +6,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.config import Config
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.generate import generate
 from gpt_tf.inference.kv_cache import Decoder
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import assign_values, weight_variables
-from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory, find_run
 from gpt_tf.streaming.cleaning import clean
-from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
+from gpt_tf.tokenizer.base import Tokenizer, check_same_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -79,25 +77,13 @@ def load(run: str | Path | RunDirectory) -> TextGenerator:
     config = resolve(read_config_file(directory.config_file))
     checkpoint = directory.checkpoints.best(weights_only=True)
     tokenizer = Tokenizer.load(directory.tokenizer)
-    check_tokenizer(directory.tokenizer, tokenizer, config, checkpoint)
+    check_same_tokenizer(directory.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
+    if tokenizer.vocab_size > config.model.vocab_size:
+        raise UsageError(
+            f"tokenizer larger than the model in {directory.tokenizer}: {tokenizer.vocab_size} "
+            f"entries, the model has {config.model.vocab_size}."
+        )
     model = GPT(config.model, "float32", config.training.seed)
     assign_values(weight_variables(model), checkpoint.model, f"checkpoint {checkpoint.name}")
     log.info("%s, checkpoint %s", directory.path, checkpoint.name)
     return TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)
-
-
-def check_tokenizer(
-    directory: Path, tokenizer: Tokenizer, config: Config, checkpoint: Checkpoint
-) -> None:
-    """Raise UsageError where the model was trained with another tokenizer."""
-    expected, found = checkpoint.manifest.get("tokenizer_sha256"), tokenizer_sha256(directory)
-    if expected != found:
-        raise UsageError(
-            f"another tokenizer in {directory}: its SHA-256 is {found}, the model was trained "
-            f"with {expected}. Restore the run's own tokenizer."
-        )
-    if tokenizer.vocab_size > config.model.vocab_size:
-        raise UsageError(
-            f"tokenizer larger than the model in {directory}: {tokenizer.vocab_size} entries, "
-            f"the model has {config.model.vocab_size}."
-        )

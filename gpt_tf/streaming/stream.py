@@ -211,6 +211,11 @@ class TokenStream:
         self.close()
         self._position = int(state["position"])
 
+    def rewind(self) -> None:
+        """Go back to the first batch."""
+        self.close()
+        self._position = 0
+
     def close(self) -> None:
         """Stop the threads; iterating again goes on after the last batch consumed."""
         if self._prefetcher is not None:

@@ -166,6 +166,16 @@ def tokenizer_sha256(directory: Path) -> str:
     return sha256_file(Path(directory) / TOKENIZER_FILE)
 
 
+def check_same_tokenizer(directory: Path, expected_sha256: str | None) -> None:
+    """Raise UsageError where the tokenizer is not the one that a model was trained with."""
+    found = tokenizer_sha256(directory)
+    if found != expected_sha256:
+        raise UsageError(
+            f"another tokenizer in {directory}: its SHA-256 is {found}, the model was trained "
+            f"with {expected_sha256}. Restore the run's own tokenizer."
+        )
+
+
 def copy_tokenizer(source: Path, destination: Path) -> None:
     """Copy a tokenizer's files into a run, atomically."""
     with atomic.new_directory(destination) as temporary:
