@@ -127,6 +127,13 @@ def test_an_end_token_below_the_beams_ends_none_of_them():
     assert beam.token_ids == [1, 1]  # not [END], which is the second best of the first step
 
 
+def test_a_beam_that_ends_leaves_its_place_to_the_next():
+    rows = {PROMPT: [0.5, 0.3, 0.2], (*PROMPT, 1): [0.8, 0.1, 0.1], (*PROMPT, 2): [0.1, 0.8, 0.1]}
+    session = ScriptedSession(probability_table(rows), [PROMPT])
+    beam_search(session, num_beams=2, max_new_tokens=2, end_id=END)
+    assert session.history == [[*PROMPT, 1], [*PROMPT, 2]]  # two go on beside the ended [END]
+
+
 def test_equal_scores_go_to_the_smaller_ids():
     beams = search(lambda history: np.zeros(3, np.float32), end_id=None, num_beams=4,
                    max_new_tokens=3)  # fmt: skip

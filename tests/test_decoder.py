@@ -122,6 +122,16 @@ def test_non_finite_logits_are_an_error_at_the_step_that_gives_them(value):
         decoder.start([[5, 1]])
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_one_infinite_logit_is_an_error(value):
+    model = small_gpt("imdb")
+    bias_V = model.head_bias_V.numpy()
+    bias_V[7] = value
+    model.head_bias_V.assign(bias_V)
+    with pytest.raises(RunError, match="non-finite logits"):
+        Decoder(model).start([[1, 2]])
+
+
 def test_the_decoder_follows_the_weights_of_its_model():
     model = small_gpt()
     decoder = Decoder(model)

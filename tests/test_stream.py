@@ -123,6 +123,11 @@ def test_the_state_of_other_data_is_refused(documents: list[Path]) -> None:
         "fingerprint was": [open_stream([*documents[:-1], more])],
         "batches_per_epoch was 4, now 2": [open_stream(documents[:5])],
         "batch_size was 3, now 4": [open_stream(documents, batch_size=4)],
+        "context_length was": [open_stream(documents, context_length=3)],
+        "order was": [
+            open_stream(documents, seed=99),
+            open_stream(documents, shuffle=False),
+        ],
     }
     documents[4].write_text("changed!")
     others["fingerprint was"] += [open_stream(documents)]
@@ -135,6 +140,14 @@ def test_the_state_of_other_data_is_refused(documents: list[Path]) -> None:
                 stream.load_state_dict(state)
             assert stream.state_dict()["position"] == 0
     assert len({stream.state_dict()["fingerprint"] for stream in others["fingerprint was"]}) == 3
+
+
+def test_rewinding_gives_the_same_batches_again(documents: list[Path]) -> None:
+    with open_stream(documents, epochs=1) as stream:
+        first = numbers(stream)
+        stream.rewind()
+        assert numbers(stream) == first
+    assert len(first) == len(stream)
 
 
 def test_a_state_past_the_end_gives_nothing_more() -> None:

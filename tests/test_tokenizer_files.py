@@ -192,7 +192,7 @@ def test_a_folder_without_manifest_loads(tmp_path):
     tokenizer = imported(tmp_path / "ready", {"eos_token": {"content": "<|endoftext|>"}})
     ids = tokenizer.encode(CORPUS[0])
     assert tokenizer.decode(ids) == CORPUS[0]  # neither truncated nor padded
-    assert tokenizer.encode_batch([CORPUS[0], "a"]) == [ids, tokenizer.encode("a")]
+    assert tokenizer.encode_batch([CORPUS[0], "a"]) == [ids, [tokenizer.token_to_id("a")]]
     assert not {0, 1} & set(tokenizer.encode("<|endoftext|>[PAD]"))
     assert (tokenizer.eot_id, tokenizer.pad_id, tokenizer.bos_id) == (0, None, None)
     (tmp_path / "ready" / CONFIG_FILE).unlink()

@@ -1,6 +1,7 @@
 """Tiny models for tests: the presets' architectures in small, with weights that hide no mistake."""
 
 import dataclasses
+import inspect
 import json
 from typing import Any
 
@@ -108,6 +109,8 @@ def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
     text = json.dumps(keras.saving.serialize_keras_object(layer))
     twin = keras.saving.deserialize_keras_object(json.loads(text))
     assert type(twin) is type(layer)
+    arguments = inspect.signature(type(layer).__init__).parameters.keys() - {"self", "kwargs"}
+    assert arguments <= layer.get_config().keys()  # even those that copied weights would hide
     assert twin.get_config() == layer.get_config()
     if not twin.built:
         twin.build((None, None, SMALL["embed_dim"]))

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpt_tf.cli.resuming import check_same_config
 from gpt_tf.cli.streams import Streams
@@ -32,6 +32,14 @@ from gpt_tf.tokenizer.base import (
     tokenizer_sha256,
 )
 from gpt_tf.version import __version__
+
+if TYPE_CHECKING:  # what imports TensorFlow is imported in the functions
+    from keras.optimizers import Optimizer
+
+    from gpt_tf.model.gpt import GPT
+    from gpt_tf.training.checkpoint import CheckpointManager
+    from gpt_tf.training.loop import Evaluate
+    from gpt_tf.training.writers import Writer
 
 log = logging.getLogger(__name__)
 
@@ -164,90 +172,42 @@ def run_training(
     stop_at_step: int | None,
     more_writers: Callable[[Config], list[Any]],
 ) -> Run:
-    """Build model, optimizer, step, evaluation and writers, and hand them to the loop."""
-    import keras
-
-    from gpt_tf.inference.loading import TextGenerator
+    """Build model, optimizer and step, and hand them with everything else to the loop."""
     from gpt_tf.model.gpt import GPT
-    from gpt_tf.reports.plot import LossPicture
-    from gpt_tf.training.checkpoint import CheckpointManager
-    from gpt_tf.training.evaluator import Evaluation, evaluate, make_nats_of
     from gpt_tf.training.loop import Trainer
     from gpt_tf.training.optimizer import make_optimizer
     from gpt_tf.training.schedule import WarmupCosine
     from gpt_tf.training.train_step import TrainStep
-    from gpt_tf.training.writers import JsonlWriter, SamplesWriter, TensorBoardWriter, Writers
+    from gpt_tf.training.writers import Writers
 
-    training, sampling = config.training, config.sampling
-    keras.utils.set_random_seed(training.seed)
+    training = config.training
     model = GPT(config.model, training.precision, training.seed)
     optimizer = make_optimizer(model, training)
     shape = (training.batch_size, config.model.context_length)
-    xla = training.xla == "on"
-    step = TrainStep(
-        model,
-        optimizer,
-        shape=shape,
-        clip_norm=training.clip_norm,
-        grad_accum_steps=training.grad_accum_steps,
-        xla=xla,
-    )
     log.info("%s: %s parameters, %s tokens a step", run.path, f"{model.count_params():,}",
              f"{math.prod(shape) * training.grad_accum_steps:,}")  # fmt: skip
-    nats_of = make_nats_of(model, shape, xla=xla)
-    batches = training.eval_batches or len(streams.validation or ())
-
-    def evaluate_split(split: str, should_stop: Callable[[], bool]) -> Evaluation | None:
-        with streams.evaluation(split) as stream:
-            return evaluate(nats_of, stream, max_batches=batches, should_stop=should_stop)
-
-    generator = TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)
-
-    def sample_text() -> str:
-        text = generator.generate(
-            sampling.prompt,
-            sampler="beam",
-            num_beams=sampling.num_beams,
-            length_penalty=sampling.length_penalty,
-            max_new_tokens=sampling.max_new_tokens,
-        )
-        return sampling.prompt + text
-
-    manager = CheckpointManager(
-        model,
-        optimizer,
-        run.checkpoints,
-        facts={
-            "config": dataclasses.asdict(config),
-            "tokenizer_sha256": tokenizer_sha256(run.tokenizer),
-            "versions": versions(),
-        },
-        keep=training.keep_checkpoints,
-    )
-    resumed_step = checkpoint.state["loop"]["step"] if checkpoint else 0
-    writer = Writers(
-        [
-            JsonlWriter(run.metrics_file, resumed_step),
-            TensorBoardWriter(run.path),
-            SamplesWriter(run.samples_file),
-            LossPicture(run.metrics_file, run.loss_picture, run.name),
-            *more_writers(config),
-        ]
-    )
+    writer = Writers([*own_writers(run, checkpoint), *more_writers(config)])
     trainer = Trainer(
         training,
         stream=streams.train,
-        step=step,
+        step=TrainStep(
+            model,
+            optimizer,
+            shape=shape,
+            clip_norm=training.clip_norm,
+            grad_accum_steps=training.grad_accum_steps,
+            xla=training.xla == "on",
+        ),
         schedule=WarmupCosine(
             training.peak_learning_rate,
             training.warmup_steps,
             training.max_steps or 0,
             training.min_learning_rate,
         ),
-        evaluate=evaluate_split if streams.validation else None,
-        checkpoints=manager,
+        evaluate=evaluation(config, model, streams) if streams.validation else None,
+        checkpoints=checkpoint_manager(config, run, model, optimizer),
         writer=writer,
-        sample_text=sample_text,
+        sample_text=sampling(config, model, tokenizer),
         sequence=lambda: next_sequence(workspace),
     )
     try:
@@ -257,8 +217,72 @@ def run_training(
         outcome = trainer.run(stop_at_step)
     finally:
         writer.close()
-        streams.train.close()
     return Run(run, outcome.step, outcome.reason, outcome.signal)
+
+
+def evaluation(config: Config, model: GPT, streams: Streams) -> Evaluate:
+    """What measures a split: as many batches of each, always the same."""
+    from gpt_tf.training.evaluator import Evaluation, evaluate, make_nats_of
+
+    training = config.training
+    shape = (training.batch_size, config.model.context_length)
+    nats_of = make_nats_of(model, shape, xla=training.xla == "on")
+    batches = training.eval_batches or len(streams.validation or ())
+
+    def evaluate_split(split: str, should_stop: Callable[[], bool]) -> Evaluation | None:
+        with streams.evaluation(split) as stream:
+            return evaluate(nats_of, stream, max_batches=batches, should_stop=should_stop)
+
+    return evaluate_split
+
+
+def sampling(config: Config, model: GPT, tokenizer: Tokenizer) -> Callable[[], str]:
+    """What continues the sample prompt with the weights that the model has at the time."""
+    from gpt_tf.inference.loading import TextGenerator
+
+    settings = config.sampling
+    generator = TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)
+
+    def sample_text() -> str:
+        text = generator.generate(
+            settings.prompt,
+            sampler="beam",
+            num_beams=settings.num_beams,
+            length_penalty=settings.length_penalty,
+            max_new_tokens=settings.max_new_tokens,
+        )
+        return settings.prompt + text
+
+    return sample_text
+
+
+def checkpoint_manager(
+    config: Config, run: RunDirectory, model: GPT, optimizer: Optimizer
+) -> CheckpointManager:
+    """Saves to the run's checkpoints, with what ties them to config and tokenizer."""
+    from gpt_tf.training.checkpoint import CheckpointManager
+
+    facts = {
+        "config": dataclasses.asdict(config),
+        "tokenizer_sha256": tokenizer_sha256(run.tokenizer),
+        "versions": versions(),
+    }
+    keep = config.training.keep_checkpoints
+    return CheckpointManager(model, optimizer, run.checkpoints, facts=facts, keep=keep)
+
+
+def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> list[Writer]:
+    """The files of the run's directory; the picture reads what the first one wrote."""
+    from gpt_tf.reports.plot import LossPicture
+    from gpt_tf.training.writers import JsonlWriter, SamplesWriter, TensorBoardWriter
+
+    resumed_step = checkpoint.state["loop"]["step"] if checkpoint else 0
+    return [
+        JsonlWriter(run.metrics_file, resumed_step),
+        TensorBoardWriter(run.path),
+        SamplesWriter(run.samples_file),
+        LossPicture(run.metrics_file, run.loss_picture, run.name),
+    ]
 
 
 @contextmanager

@@ -6,15 +6,19 @@ The list is sorted by the bytes of the path, so that it is the same on every fil
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.streaming.cleaning import clean
 
 PATTERN = "*.txt"
+
+log = logging.getLogger(__name__)
 
 
 class DocumentError(RunError):
@@ -45,6 +49,7 @@ class DocumentReader:
             text = path.read_bytes().decode(self.encoding)
         except UnicodeDecodeError as error:
             if self.on_bad_file == "skip":
+                _warn_of_bad_file(path, self.encoding)
                 return ""
             raise DocumentError(
                 f"text is not {self.encoding} in {str(path)!r}: byte offset {error.start}. "
@@ -55,6 +60,11 @@ class DocumentReader:
         except OSError as error:
             raise DocumentError(f"cannot read {str(path)!r}: {error.strerror}.") from error
         return clean(text, replace_breaks=self.replace_breaks)
+
+
+@cache  # once a file, not once an epoch
+def _warn_of_bad_file(path: Path, encoding: str) -> None:
+    log.warning("skipped a file that is not %s: %r", encoding, str(path))
 
 
 class UnchangedDocuments:

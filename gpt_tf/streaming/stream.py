@@ -43,6 +43,7 @@ class TokenStream:
       batch_size, context_length: the shape of a batch.
       pad_id: fills the rest of a row (weight 0); 0 where the tokenizer has none.
       data_fingerprint: names the list of files; a state of other files is refused.
+      order: says what the order of rows depends on; a state of another order is refused.
       num_threads: threads that read and tokenize; never changes the order.
       buffer_size: batches read ahead.
       epochs: end after so many; None to go on for ever.
@@ -59,6 +60,7 @@ class TokenStream:
         context_length: int,
         pad_id: int | None = None,
         data_fingerprint: str = "",
+        order: str = "",
         num_threads: int = 2,
         buffer_size: int = 16,
         epochs: int | None = None,
@@ -74,6 +76,7 @@ class TokenStream:
         self._context = context_length
         self._pad = 0 if pad_id is None else pad_id
         self._fingerprint = data_fingerprint
+        self._order = order
         self._num_threads = num_threads
         self._buffer_size = buffer_size
         self._stop = None if epochs is None else epochs * len(self)
@@ -129,6 +132,7 @@ class TokenStream:
             batch_size=batch_size,
             pad_id=tokenizer.pad_id,
             data_fingerprint=mark,
+            order=f"{windows} windows, shuffle {shuffle}, seed {seed}",
             num_threads=num_threads,
             **shape,
             **options,
@@ -190,8 +194,10 @@ class TokenStream:
         """Where the consumer stands, and what the order depends on."""
         return {
             "position": self._position,
-            "batches_per_epoch": len(self),
             "batch_size": self._batch_size,
+            "context_length": self._context,
+            "order": self._order,
+            "batches_per_epoch": len(self),
             "fingerprint": self._fingerprint,
         }
 
@@ -199,14 +205,13 @@ class TokenStream:
         """Go on where `state` was taken.
 
         Raises:
-          UsageError: where the files or the batch size are others.
+          UsageError: where the files, their order or the shape of a batch are others.
         """
-        current = self.state_dict()
-        for key in ("batch_size", "batches_per_epoch", "fingerprint"):
-            if state[key] != current[key]:
+        for key, current in self.state_dict().items():
+            if key != "position" and state.get(key) != current:
                 raise UsageError(
-                    f"the data changed since the checkpoint: {key} was {state[key]}, now "
-                    f"{current[key]}. Restore the files, or start a new run."
+                    f"the data changed since the checkpoint: {key} was {state.get(key)}, now "
+                    f"{current}. Restore the files and settings, or start a new run."
                 )
         self.close()
         self._position = int(state["position"])
