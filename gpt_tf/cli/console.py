@@ -60,13 +60,17 @@ def progress_bar(description: str, unit: str = "") -> Iterator[Callable[[int, in
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(description, total=1)
+    progress = Progress(*columns, console=Console(stderr=True))
+    task = progress.add_task(description, total=1)
 
-        def advance(done: int, total: int | None) -> None:
-            progress.update(task, completed=done, total=total or max(done, 1))
+    def advance(done: int, total: int | None) -> None:
+        progress.start()  # work that turns out to be done already shows no bar
+        progress.update(task, completed=done, total=total or max(done, 1))
 
+    try:
         yield advance
+    finally:
+        progress.stop()
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

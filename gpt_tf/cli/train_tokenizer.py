@@ -56,7 +56,7 @@ def train_tokenizer(
     size = {"bytes": 0}
 
     start = time.perf_counter()
-    with progress_bar("reading", "documents") as advance:
+    with progress_bar("reading, then merging", "documents") as advance:
 
         def texts() -> Iterator[str]:
             for done, path in enumerate(choice.train, 1):
