@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import reference_bpe
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, trainers
@@ -110,12 +110,7 @@ def test_ids_are_the_special_tokens_then_the_bytes_then_the_merges(tokenizer):
     assert reference_bpe.first_ids(SPECIAL_TOKENS).items() <= tokenizer.backend.get_vocab().items()
 
 
-@settings(
-    max_examples=10_000,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.differing_executors],
-)
+@settings(max_examples=10_000, deadline=None, derandomize=True)
 @given(text=TEXTS)
 def test_every_text_comes_back(plain_tokenizer, text):
     ids = plain_tokenizer.encode(text)

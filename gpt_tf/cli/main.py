@@ -90,6 +90,8 @@ def _run(arguments: list[str]) -> int:
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
+    except SystemExit:  # click's own way out where the reader of stdout has gone
+        return 0
     except click.exceptions.Abort:
         return 130
     except click.UsageError as problem:
