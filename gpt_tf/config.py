@@ -82,6 +82,14 @@ class ModelConfig(Section):
     )
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.head_dim is None and self.embed_dim % self.num_heads:
+            raise UsageError(
+                f"embed_dim must be a multiple of num_heads ({self.num_heads}) where head_dim is "
+                f"none, received: {self.embed_dim}"
+            )
+
     @property
     def head_width(self) -> int:
         """Width of one attention head."""
@@ -186,12 +194,7 @@ class Config(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         problems = []
-        model, training = self.model, self.training
-        if model.head_dim is None and model.embed_dim % model.num_heads:
-            problems.append(
-                f"model.embed_dim must be a multiple of model.num_heads ({model.num_heads}) where "
-                f"model.head_dim is none, received: {model.embed_dim}"
-            )
+        training = self.training
         if training.min_learning_rate > training.peak_learning_rate:
             problems.append(
                 "training.min_learning_rate must be at most training.peak_learning_rate "

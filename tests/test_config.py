@@ -81,7 +81,10 @@ def test_all_problems_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"model": {"embed_dim": 100, "num_heads": 3}}, "multiple of model.num_heads"),
+        (
+            {"model": {"embed_dim": 100, "num_heads": 3}},
+            "model.embed_dim must be a multiple",
+        ),
         ({"training": {"min_learning_rate": 1.0}}, "at most training.peak_learning_rate"),
         ({"training": {"max_steps": 100}}, r"must exceed training.warmup_steps \(100\)"),
         ({"training": {"epsilon": float("nan")}}, "a finite number"),

@@ -178,10 +178,7 @@ def test_each_dropout_drops_its_own_rate(preset: str, precision: str) -> None:
         before, after = (tf.cast(item, tf.float32).numpy() for item in (x, y))
         alive = before != 0  # the masked attention weights are 0 anyway
         assert alive.sum() > 40_000  # the share's own deviation is then below 0.0025
-        # a random bfloat16 number is a multiple of 1/128, and so is the share (Keras draws it)
-        share = rate if x.dtype == tf.float32 else math.ceil(rate * 128) / 128
-        assert np.mean(after[alive] == 0) == pytest.approx(share, abs=0.01), layer.path
-        assert share == pytest.approx(rate, abs=0.01)
+        assert np.mean(after[alive] == 0) == pytest.approx(rate, abs=0.01), layer.path
         kept = after != 0
         # bfloat16 keeps 8 bits, and both the factor and the product are rounded
         rtol = 1e-5 if x.dtype == tf.float32 else 0.01

@@ -30,7 +30,9 @@ class Dropout(keras.layers.Layer):
         """Drop units of `x` where `training`."""
         if self.rate == 0 or not training:
             return x
-        return keras.random.dropout(x, self.rate, seed=self.seed_generator)
+        # Drawn in float32: bfloat16 draws in steps of 1/128 and drops more than the rate.
+        dropped = keras.random.dropout(tf.cast(x, tf.float32), self.rate, seed=self.seed_generator)
+        return tf.cast(dropped, x.dtype)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -33,6 +33,8 @@ class GPT(keras.Model):
         self, config: ModelConfig, precision: str = "float32", seed: int = 0, **kwargs: Any
     ) -> None:
         super().__init__(**{"name": "gpt", "dtype": "float32", **kwargs})
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision must be float32 or bfloat16. Received: {precision!r}.")
         self.config = config
         self.precision = precision
         self.seed = seed
