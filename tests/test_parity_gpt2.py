@@ -92,5 +92,5 @@ def test_loss_and_gradient_equal_pytorch(models) -> None:
     )
     theirs.zero_grad()
     expected.backward()
-    assert float(loss) == pytest.approx(float(expected), abs=1e-5)
+    assert float(loss) == pytest.approx(expected.item(), abs=1e-5)
     np.testing.assert_allclose(gradient, theirs.transformer.wte.weight.grad.numpy(), atol=1e-4)
