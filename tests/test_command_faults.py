@@ -64,7 +64,6 @@ def test_swapped_tokenizer(workspace: Path) -> None:  # D17
     a, b = "a", "b"
     vocabulary[a], vocabulary[b] = vocabulary[b], vocabulary[a]
     path.write_text(json.dumps(value))
-    (path.parent / "manifest.json").unlink()
     for command in (["generate"], ["train", "--resume", "tiny", "--set", "training.patience=3"]):
         result = gpt_tf(*command, cwd=workspace, check=False)
         assert result.returncode == 2, result.stderr

@@ -119,8 +119,8 @@ def resume(
         atomic.sweep(run.checkpoints.directory)
         checkpoint = run.checkpoints.last()
         check_same_config(checkpoint, config)
-        loaded = Tokenizer.load(run.tokenizer)
         check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
+        loaded = Tokenizer.load(run.tokenizer)
         step = checkpoint.state["loop"]["step"]
         if step >= (config.training.max_steps or math.inf):
             return Run(run, step, "all steps done", None)

@@ -76,8 +76,8 @@ def load(run: str | Path | RunDirectory) -> TextGenerator:
     directory = run if isinstance(run, RunDirectory) else find_run(Path.cwd(), str(run))
     config = resolve(read_config_file(directory.config_file))
     checkpoint = directory.checkpoints.best(weights_only=True)
-    tokenizer = Tokenizer.load(directory.tokenizer)
     check_same_tokenizer(directory.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
+    tokenizer = Tokenizer.load(directory.tokenizer)
     if tokenizer.vocab_size > config.model.vocab_size:
         raise UsageError(
             f"tokenizer larger than the model in {directory.tokenizer}: {tokenizer.vocab_size} "

@@ -127,18 +127,10 @@ class Tokenizer:
           RunError: where a file is damaged.
         """
         directory = Path(directory)
-        path = directory / TOKENIZER_FILE
-        if not path.is_file():
-            raise UsageError(
-                f"no tokenizer in {directory}: {TOKENIZER_FILE} is missing. "
-                "Train one with `gpt-tf train-tokenizer`."
-            )
+        path = tokenizer_file(directory)
         if (directory / MANIFEST).exists():
             verify(directory, read_manifest(directory))
-        try:
-            backend = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the backend raises plain Exception
-            raise RunError(f"damaged tokenizer in {path}: {error}.") from error
+        backend = read_backend(path)
         return cls(backend, read_special_tokens(directory))
 
 
@@ -161,15 +153,38 @@ def read_special_tokens(directory: Path) -> dict[str, str]:
     return special
 
 
+def tokenizer_file(directory: Path) -> Path:
+    """The vocabulary file of a tokenizer's folder. Raises UsageError where it is missing."""
+    path = directory / TOKENIZER_FILE
+    if not path.is_file():
+        raise UsageError(
+            f"no tokenizer in {directory}: {TOKENIZER_FILE} is missing. "
+            "Train one with `gpt-tf train-tokenizer`."
+        )
+    return path
+
+
+def read_backend(path: Path) -> tokenizers.Tokenizer:
+    """The tokenizer in a vocabulary file. Raises RunError where the file is damaged."""
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the backend raises plain Exception
+        raise RunError(f"damaged tokenizer in {path}: {error}.") from error
+
+
 def tokenizer_sha256(directory: Path) -> str:
     """The SHA-256 of the vocabulary file: what ties a model to its tokenizer."""
-    return sha256_file(Path(directory) / TOKENIZER_FILE)
+    return sha256_file(tokenizer_file(directory))
 
 
 def check_same_tokenizer(directory: Path, expected_sha256: str | None) -> None:
-    """Raise UsageError where the tokenizer is not the one that a model was trained with."""
+    """Raise UsageError where the tokenizer is not the one that a model was trained with.
+
+    Call it before loading: a file that is whole but another one is a mistake, not damage.
+    """
     found = tokenizer_sha256(directory)
     if found != expected_sha256:
+        read_backend(tokenizer_file(directory))
         raise UsageError(
             f"another tokenizer in {directory}: its SHA-256 is {found}, the model was trained "
             f"with {expected_sha256}. Restore the run's own tokenizer."
