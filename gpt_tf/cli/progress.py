@@ -128,7 +128,8 @@ class BarProgress:
             self._print(eval_text(step, scalars))
         else:
             text = f"{train_text(scalars)}  left {self._eta.text(step)}"
-            self._progress.update(self._task, completed=step, description=text)
+            self._progress.update(self._task, description=text)
+        self._progress.update(self._task, completed=step)
 
     def write_text(self, step: int, text: str) -> None:
         """Print the sample text above the bar."""

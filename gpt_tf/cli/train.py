@@ -161,4 +161,7 @@ def _source(run: RunDirectory) -> dict[str, Any]:
 
 def _report(run: Any) -> int:
     click.echo(f"{run.directory.path}: step {run.step:,}, {run.reason}")
-    return 0 if run.signal is None else 128 + int(run.signal)
+    if run.signal is None:
+        return 0
+    click.echo(f"saved; go on with: gpt-tf train --resume {run.directory.name}", err=True)
+    return 128 + int(run.signal)

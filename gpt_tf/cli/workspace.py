@@ -8,7 +8,7 @@ from pathlib import Path
 from gpt_tf.cli.console import note, progress_bar
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
-from gpt_tf.streaming.corpora import newest_corpus, prepare_sample_reviews
+from gpt_tf.streaming.corpora import CORPUS_FILE, newest_corpus, prepare_sample_reviews
 from gpt_tf.streaming.sources import DocumentReader, drop_blank, find_documents
 from gpt_tf.streaming.splits import split_by_share
 
@@ -80,9 +80,10 @@ def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) ->
     """
     directory = given or choice.tokenizer_directory(workspace)
     if not (directory / "tokenizer.json").is_file():
+        prepared = (choice.directory / CORPUS_FILE).exists()
+        command = "gpt-tf train-tokenizer" + ("" if prepared else f" {choice.directory}")
         raise UsageError(
-            f"no tokenizer in {directory}. Train one with `gpt-tf train-tokenizer`, or give one "
-            "with --tokenizer."
+            f"no tokenizer in {directory}. Train one with `{command}`, or give one with --tokenizer."
         )
     note(f"tokenizer: {directory}")
     return directory

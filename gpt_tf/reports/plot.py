@@ -15,8 +15,8 @@ def draw_losses(rows: list[dict[str, float]], path: Path, title: str) -> None:
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     for name, label, style in (
-        ("train/loss", "training, with dropout", {"linewidth": 1, "alpha": 0.7}),
-        ("eval/train_loss", "training, dropout off", {"marker": ".", "linewidth": 1.2}),
+        ("train/loss", "training", {"linewidth": 1, "alpha": 0.7}),
+        ("eval/train_loss", "training, evaluated", {"marker": ".", "linewidth": 1.2}),
         ("eval/loss", "validation", {"marker": "o", "markersize": 4, "linewidth": 1.8}),
     ):
         points = [(row["step"], row[name]) for row in rows if name in row]

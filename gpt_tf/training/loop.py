@@ -7,6 +7,7 @@ due, take the next batches, make one update, log if due.
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
@@ -130,7 +131,7 @@ class Trainer:
 
     def _reason_to_stop(self, request: StopRequest, stop_at_step: int | None) -> str | None:
         if request.received is not None:
-            return f"signal {request.received}"
+            return f"stopped by {signal.Signals(request.received).name}"
         if self.state.step >= (self._config.max_steps or 0):
             return "all steps done"
         if self._early_stopping.should_stop:
