@@ -83,7 +83,8 @@ def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) ->
         prepared = (choice.directory / CORPUS_FILE).exists()
         command = "gpt-tf train-tokenizer" + ("" if prepared else f" {choice.directory}")
         raise UsageError(
-            f"no tokenizer in {directory}. Train one with `{command}`, or give one with --tokenizer."
+            f"no tokenizer in {directory}. Train one with `{command}`, or give one with "
+            "--tokenizer."
         )
     note(f"tokenizer: {directory}")
     return directory
