@@ -77,7 +77,8 @@ def train(
       writers: more receivers of numbers and sample texts.
 
     Raises:
-      UsageError, RunError: as FAULTS of data, configuration, disk and numbers demand.
+      UsageError: for a mistake in data, settings or names.
+      RunError: for damage, a full disk, a loss that is not finite.
     """
     workspace = workspace or Path.cwd()
     choice = choose_data(workspace, data, config.data)
