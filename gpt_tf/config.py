@@ -44,6 +44,7 @@ class DropoutConfig(Section):
     """Where units are dropped while training, and how many of them."""
 
     embedding: float = rate(0.0, "Share dropped after the embeddings.")
+    block_input: float = rate(0.0, "Share of the residual stream dropped before each block.")
     attention_weights: float = rate(0.0, "Share of attention weights dropped.")
     attention_output: float = rate(0.0, "Share dropped after the attention's output projection.")
     ffn_hidden: float = rate(0.0, "Share dropped between the two dense layers of a block.")
@@ -53,8 +54,11 @@ class DropoutConfig(Section):
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(Section):
-    """The architecture of the GPT."""
+    """The architecture of the model."""
 
+    architecture: Literal["gpt", "bigram"] = setting(
+        "gpt", "A GPT; or one table of logits, vocabulary by vocabulary, the baseline below it."
+    )
     vocab_size: int = setting(
         50257, "Entries of the embedding; the tokenizer's real size once there is one.", minimum=2
     )
@@ -64,8 +68,9 @@ class ModelConfig(Section):
     embed_dim: int = setting(128, "Width of the residual stream.", minimum=1)
     ffn_dim: int = setting(512, "Width of the feed-forward's hidden layer.", minimum=1)
     head_dim: int | None = setting(
-        None, "Width of one attention head; embed_dim / num_heads where none is given.", minimum=1
+        None, "Width of one attention head; embed_dim // num_heads where none is given.", minimum=1
     )
+    qkv_bias: bool = setting(True, "Queries, keys and values add a bias.")
     activation: Literal["gelu", "gelu_tanh", "relu"] = setting(
         "gelu", "Activation of the feed-forward: exact gelu, its tanh approximation, or relu."
     )
@@ -73,20 +78,28 @@ class ModelConfig(Section):
         "pre", "Layer norm before each sub-layer (GPT-2) or after its residual sum (GPT-1)."
     )
     norm_epsilon: float = setting(1e-5, "Added to the variance in layer norms.", minimum=1e-12)
+    positions: Literal["learned", "offset", "none"] = setting(
+        "learned", "A learned vector for each position; the same shifted by 2 (OPT); or none."
+    )
     embedding_norm: bool = setting(False, "Layer norm right after the embeddings.")
     final_norm: bool = setting(True, "Layer norm before the head.")
     tied_head: bool = setting(True, "The head shares the token embedding's weights.")
     head_bias: bool = setting(False, "The head adds a bias.")
+    initial_weights: Literal["gpt2", "keras", "pytorch"] = setting(
+        "gpt2",
+        "Normal with initial_std, residual outputs smaller (GPT-2); glorot, and uniform 0.05 for "
+        "embeddings (Keras); or uniform by fan-in, and standard normal embeddings (PyTorch).",
+    )
     initial_std: float = setting(
-        0.02, "Standard deviation of the initial weights (GPT-2).", minimum=1e-6, maximum=1.0
+        0.02, "Standard deviation of the initial weights of gpt2.", minimum=1e-6, maximum=1.0
     )
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.head_dim is None and self.embed_dim % self.num_heads:
+        if self.head_dim is None and self.embed_dim < self.num_heads:
             raise UsageError(
-                f"embed_dim must be a multiple of num_heads ({self.num_heads}) where head_dim is "
+                f"embed_dim must be at least num_heads ({self.num_heads}) where head_dim is "
                 f"none, received: {self.embed_dim}"
             )
 
@@ -100,18 +113,33 @@ class ModelConfig(Section):
 class TokenizerConfig(Section):
     """What `train-tokenizer` makes."""
 
-    vocab_size: int = setting(8000, "Entries asked for, special tokens included.", minimum=2)
+    kind: Literal["bpe", "wordpiece", "char"] = setting(
+        "bpe", "Byte-level BPE, WordPiece, or one entry a character."
+    )
+    vocab_size: int = setting(
+        8000, "Entries asked for, special tokens included; char takes what the text has.", minimum=2
+    )
     lower_case: bool = setting(False, "Turn text to lower case.")
     remove_punctuation: bool = setting(False, "Turn ASCII punctuation into blanks.")
+    unknown_characters: Literal["fail", "replace"] = setting(
+        "fail", "What a char tokenizer does with a character it has not seen: an error, or [UNK]."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Section):
     """How documents become batches."""
 
-    windows: Literal["padded", "packed"] = setting(
-        "padded", "One document a row, cut or padded; or documents joined, nothing thrown away."
+    windows: Literal["padded", "packed", "random"] = setting(
+        "padded",
+        "One document a row, cut or padded; documents joined, nothing thrown away; or the same at "
+        "random offsets.",
     )
+    document: Literal["file", "line"] = setting(
+        "file", "What a document is in a .txt file; in .jsonl and .csv it is a record."
+    )
+    column: str = setting("text", "Where the text of a .jsonl or .csv record stands.")
+    min_bytes: int = setting(0, "Documents of fewer UTF-8 bytes are left out.", minimum=0)
     shuffle: bool = setting(True, "Visit the documents of each epoch in a new random order.")
     buffer_size: int = setting(16, "Batches read ahead of the training step.", minimum=1)
     num_threads: int = setting(2, "Threads that read and tokenize.", minimum=1, maximum=64)
@@ -121,7 +149,10 @@ class DataConfig(Section):
         "fail", "What to do with a file that does not decode."
     )
     validation_share: float = setting(
-        0.1, "Share of the documents of a plain folder set aside.", minimum=0.0, maximum=0.9
+        0.1,
+        "Share set aside of your own data: of the files, or the end of a single one.",
+        minimum=0.0,
+        maximum=0.9,
     )
 
 
@@ -136,16 +167,37 @@ class TrainingConfig(Section):
         None, "Updates in all, the schedule's horizon; from max_epochs where none.", minimum=1
     )
     max_epochs: float = setting(1.0, "Passes over the data where max_steps is none.", minimum=1e-6)
+    optimizer: Literal["adam", "adamw", "muon"] = setting(
+        "adam", "Adam; AdamW; or Muon for the matrices of the blocks and AdamW for the rest."
+    )
     peak_learning_rate: float = setting(
         1e-3, "Highest learning rate, reached after the warm-up.", minimum=0.0
     )
     min_learning_rate: float = setting(0.0, "Learning rate at the horizon.", minimum=0.0)
     warmup_steps: int = setting(100, "Steps of linear warm-up.", minimum=0)
+    schedule: Literal["cosine", "linear", "constant"] = setting(
+        "cosine", "How the rate falls from its peak to min_learning_rate, if it does."
+    )
+    decay_share: float = setting(
+        1.0,
+        "Share of the steps after the warm-up, at their end, in which the rate falls.",
+        minimum=0.01,
+        maximum=1.0,
+    )
     beta_1: float = setting(0.9, "Adam's decay of the first moment.", minimum=0.0, maximum=0.9999)
     beta_2: float = setting(
         0.98, "Adam's decay of the second moment.", minimum=0.0, maximum=0.99999
     )
     epsilon: float = setting(1e-9, "Adam's epsilon.", minimum=1e-20)
+    weight_decay: float = setting(
+        0.0,
+        "AdamW's and Muon's decay of matrices; embeddings, norms and biases have none.",
+        minimum=0.0,
+    )
+    muon_learning_rate: float = setting(
+        0.02, "Muon's peak rate; it follows the same schedule.", minimum=0.0
+    )
+    muon_momentum: float = setting(0.95, "Muon's momentum.", minimum=0.0, maximum=0.9999)
     clip_norm: float = setting(
         1.0, "Largest global norm of the gradient; 0 turns clipping off.", minimum=0.0
     )
