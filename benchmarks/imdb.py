@@ -18,7 +18,7 @@ from gpt_tf.storage.run_directory import find_run, newest_run
 from gpt_tf.streaming.corpora import load_corpus
 from gpt_tf.streaming.sources import DocumentReader
 from gpt_tf.streaming.stream import TokenStream
-from gpt_tf.training.evaluator import evaluate, make_nats_of
+from gpt_tf.training.evaluator import evaluate, make_scores_of
 
 DISCOUNT = 0.75
 
@@ -79,8 +79,8 @@ def main() -> None:
     vocab_size = config.model.vocab_size
     bigram = bigram_loss(pairs(stream("train")), pairs(stream("validation")), vocab_size)
     shape = (config.training.batch_size, config.model.context_length)
-    nats_of = make_nats_of(generator.model, shape)
-    result = evaluate(nats_of, stream("validation")) or SimpleNamespace(loss=float("nan"))
+    scores_of = make_scores_of(generator.model, shape)
+    result = evaluate(scores_of, stream("validation")) or SimpleNamespace(loss=float("nan"))
     rows = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
     curve = [row["eval/loss"] for row in rows if "eval/loss" in row]
     speeds = [row["perf/tokens_per_second"] for row in rows if "train/loss" in row][1:]

@@ -85,10 +85,10 @@ class ModelConfig(Section):
     final_norm: bool = setting(True, "Layer norm before the head.")
     tied_head: bool = setting(True, "The head shares the token embedding's weights.")
     head_bias: bool = setting(False, "The head adds a bias.")
-    initial_weights: Literal["gpt2", "keras", "pytorch"] = setting(
-        "gpt2",
-        "Normal with initial_std, residual outputs smaller (GPT-2); glorot, and uniform 0.05 for "
-        "embeddings (Keras); or uniform by fan-in, and standard normal embeddings (PyTorch).",
+    initial_weights: Literal["keras", "gpt2", "pytorch"] = setting(
+        "keras",
+        "Glorot, and uniform 0.05 for embeddings (Keras); normal with initial_std, residual "
+        "outputs smaller (GPT-2); or uniform by fan-in, and normal embeddings (PyTorch).",
     )
     initial_std: float = setting(
         0.02, "Standard deviation of the initial weights of gpt2.", minimum=1e-6, maximum=1.0
@@ -191,7 +191,7 @@ class TrainingConfig(Section):
     epsilon: float = setting(1e-9, "Adam's epsilon.", minimum=1e-20)
     weight_decay: float = setting(
         0.0,
-        "AdamW's and Muon's decay of matrices; embeddings, norms and biases have none.",
+        "Decay (AdamW, Muon) of the blocks' matrices and of an untied head, of nothing else.",
         minimum=0.0,
     )
     muon_learning_rate: float = setting(
@@ -247,6 +247,11 @@ class Config(Section):
         super().__post_init__()
         problems = []
         training = self.training
+        if training.weight_decay > 0 and training.optimizer == "adam":
+            problems.append(
+                "training.weight_decay needs training.optimizer adamw or muon, "
+                f"received: {training.weight_decay} with adam"
+            )
         if training.min_learning_rate > training.peak_learning_rate:
             problems.append(
                 "training.min_learning_rate must be at most training.peak_learning_rate "

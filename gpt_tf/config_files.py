@@ -73,14 +73,20 @@ def preset_names() -> list[str]:
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """The settings of a ready-made run. Raises UsageError with the nearest name."""
+    """The settings of a ready-made run, laid over those of its `base` where it names one.
+
+    Raises:
+      UsageError: with the nearest name where there is no such preset.
+    """
     if name not in preset_names():
         raise UsageError(
             f"unknown preset in --preset: {name}.{nearest(name, preset_names())} "
             f"Presets: {', '.join(preset_names())}."
         )
     text = (resources.files("gpt_tf") / "presets" / f"{name}.yaml").read_text("utf-8")
-    return dict(parse_yaml(text, f"preset {name}"))
+    settings = dict(parse_yaml(text, f"preset {name}"))
+    base = settings.pop("base", None)
+    return merge(read_preset(base), settings) if base else settings
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

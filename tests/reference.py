@@ -1,4 +1,4 @@
-"""Oracles in NumPy float64: a GPT, the cross entropy, a step of Adam, the learning rate.
+"""Oracles in NumPy float64: a GPT, the cross entropy, steps of optimizers, the learning rate.
 
 Written from the papers and independent of gpt_tf; no TensorFlow. Weights are {name: array}, with
 the names of `gpt_tf.model.variables.weight_variables`.
@@ -42,7 +42,7 @@ def logits(config: ModelConfig, values: Values, token_ids_BT: np.ndarray) -> np.
 
 def hidden(config: ModelConfig, values: Values, token_ids_BT: np.ndarray) -> np.ndarray:
     """What the head reads, [B, T, D]."""
-    x_BTD = embed(part(values, "embedding"), token_ids_BT)
+    x_BTD = embed(config, part(values, "embedding"), token_ids_BT)
     if config.embedding_norm:
         x_BTD = layer_norm(part(values, "embedding_norm"), x_BTD, config.norm_epsilon)
     for index in range(config.num_layers):
@@ -59,9 +59,15 @@ def head(config: ModelConfig, values: Values, hidden_BTD: np.ndarray) -> np.ndar
     return logits_BTV + values["head_bias"] if config.head_bias else logits_BTV
 
 
-def embed(weights: Values, token_ids_BT: np.ndarray) -> np.ndarray:
-    """Token vector plus position vector."""
-    return weights["tokens"][token_ids_BT] + weights["positions"][: token_ids_BT.shape[1]]
+def embed(config: ModelConfig, weights: Values, token_ids_BT: np.ndarray) -> np.ndarray:
+    """Token vector plus position vector, if there is one."""
+    x_BTD = weights["tokens"][token_ids_BT]
+    if config.positions == "none":
+        assert "positions" not in weights
+        return x_BTD
+    first = 2 if config.positions == "offset" else 0
+    assert len(weights["positions"]) == config.context_length + first
+    return x_BTD + weights["positions"][first : first + token_ids_BT.shape[1]]
 
 
 def decoder_block(config: ModelConfig, weights: Values, x_BTD: np.ndarray) -> np.ndarray:
@@ -87,7 +93,9 @@ def attention(weights: Values, x_BTD: np.ndarray, num_heads: int) -> np.ndarray:
     """Causal attention, one head after the other and one position after the other."""
     query_BTNH, key_BTNH, value_BTNH = (
         item.reshape(*x_BTD.shape[:2], num_heads, -1)
-        for item in np.split(x_BTD @ weights["qkv/kernel"] + weights["qkv/bias"], 3, axis=-1)
+        for item in np.split(
+            x_BTD @ weights["qkv/kernel"] + weights.get("qkv/bias", 0.0), 3, axis=-1
+        )
     )
     mixed_BTNH = np.zeros_like(value_BTNH)
     for n in range(num_heads):
@@ -168,6 +176,70 @@ def adam_step(
     velocity = beta_2 * np.asarray(velocity, np.float64) + (1.0 - beta_2) * np.square(gradient)
     rate = learning_rate * math.sqrt(1.0 - beta_2**step) / (1.0 - beta_1**step)
     return parameter - rate * momentum / (np.sqrt(velocity) + epsilon), momentum, velocity
+
+
+def adamw_step(
+    parameter: np.ndarray,
+    gradient: np.ndarray,
+    momentum: np.ndarray,
+    velocity: np.ndarray,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    **settings: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A step of Adam from a parameter that decayed first (Loshchilov and Hutter 2019)."""
+    decayed = parameter * (1.0 - learning_rate * weight_decay)
+    return adam_step(decayed, gradient, momentum, velocity, learning_rate=learning_rate, **settings)
+
+
+def muon_step(
+    parameter: np.ndarray,
+    gradient: np.ndarray,
+    momentum: np.ndarray,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    beta: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """New (parameter, momentum) of a kernel [inputs, outputs] (Jordan et al. 2024).
+
+    The paper's matrices are [outputs, inputs]: rows are outputs.
+    """
+    momentum = beta * np.asarray(momentum, np.float64) + gradient
+    matrix = (gradient + beta * momentum).T
+    update = orthogonal(matrix) * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
+    return parameter * (1.0 - learning_rate * weight_decay) - learning_rate * update.T, momentum
+
+
+def orthogonal(matrix: np.ndarray) -> np.ndarray:
+    """Every singular value through the quintic five times, by decomposition."""
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    values = values / np.sqrt(np.sum(values**2))
+    for _ in range(5):
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+    return left @ np.diag(values) @ right
+
+
+def warmup_linear(
+    step: int,
+    peak: float,
+    warmup_steps: int,
+    max_steps: int,
+    minimum: float = 0.0,
+    share: float = 1.0,
+) -> float:
+    """The rate of the update number `step`, which falls along a line over the last `share`.
+
+    Only where that is whole steps.
+
+    >>> [warmup_linear(step, 1.0, 2, 6, share=0.5) for step in (0, 1, 2, 4, 5, 6)]
+    [0.5, 1.0, 1.0, 1.0, 0.5, 0.0]
+    """
+    corners = [warmup_steps, max_steps - share * (max_steps - warmup_steps), max_steps]
+    if step < warmup_steps:
+        return peak * (step + 1) / warmup_steps
+    return float(np.interp(step, corners, [peak, peak, minimum]))
 
 
 def warmup_cosine(

@@ -5,10 +5,12 @@ import json
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import reference_bpe
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, trainers
 
@@ -146,6 +148,23 @@ def test_what_the_normalizers_do(sample_texts):
         assert tokenizer.normalize(text) == normalized
     cased = "".join(tokenizer.tokens(range(2, 300)))
     assert "Ġthe" in cased and "ĠThe" not in cased  # trained on normalized text
+
+
+@pytest.fixture(scope="module")
+def plain_token_bytes(plain_tokenizer: BPETokenizer) -> NDArray[np.int64]:
+    return plain_tokenizer.token_bytes()
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(text=TEXTS)
+def test_the_bytes_of_the_ids_are_the_bytes_of_the_text(plain_tokenizer, plain_token_bytes, text):
+    assert plain_token_bytes[plain_tokenizer.encode(text)].sum() == len(text.encode())
+
+
+def test_special_tokens_have_no_bytes_and_the_first_entries_one(plain_token_bytes):
+    assert plain_token_bytes.dtype == np.int64 and plain_token_bytes.shape == (500,)
+    assert plain_token_bytes[:258].tolist() == [0, 0] + [1] * 256
+    assert (plain_token_bytes[258:] >= 2).all()
 
 
 @pytest.mark.parametrize("text", CONTROL_STRINGS)

@@ -263,3 +263,18 @@ def test_signal_saves_and_leaves_with_its_code(workspace: Path, number: signal.S
     checkpoint = CheckpointStore(workspace / "runs" / "stopped" / "checkpoints").last()
     assert checkpoint.state["loop"]["step"] >= 6
     assert checkpoint.state["stream"]["position"] == checkpoint.state["loop"]["step"]
+
+
+def test_a_stalled_disk_is_named_and_a_signal_still_saves(workspace: Path) -> None:  # D13
+    script = Path(__file__).with_name("stalled_training.py")
+    padded = ("--set", "data.windows=padded", "--set", "data.num_threads=1", "--max-steps", "50")
+    command = [sys.executable, str(script), *TRAIN, "--name", "stalled", *padded]
+    process = subprocess.Popen(command, cwd=workspace, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    line = next(line for line in process.stderr if "waiting for data" in line)
+    assert "reviews" in line
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=40)
+    assert process.returncode == 143
+    store = CheckpointStore(workspace / "runs" / "stalled" / "checkpoints")
+    assert store.last().state["loop"]["step"] == store.last().state["stream"]["position"] > 0

@@ -82,8 +82,8 @@ def test_all_problems_are_reported_at_once() -> None:
     ("settings", "words"),
     [
         (
-            {"model": {"embed_dim": 100, "num_heads": 3}},
-            "model.embed_dim must be a multiple",
+            {"model": {"embed_dim": 2, "num_heads": 3}},
+            "model.embed_dim must be at least num_heads",
         ),
         ({"training": {"min_learning_rate": 1.0}}, "at most training.peak_learning_rate"),
         ({"training": {"max_steps": 100}}, r"must exceed training.warmup_steps \(100\)"),

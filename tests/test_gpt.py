@@ -1,7 +1,6 @@
 """The whole model: sizes, outputs, causality, dropout, precision, serialization."""
 
 import doctest
-import math
 from typing import Any
 from unittest import mock
 
@@ -15,7 +14,6 @@ from tiny_models import (
     ARCHITECTURES,
     RATES,
     copied,
-    preset_model,
     randomise,
     small_config,
     small_gpt,
@@ -46,21 +44,12 @@ def spy_on(kind: type, calls: list[tuple[Any, Any, Any]]) -> Any:
 # --- sizes
 
 
-# imdb: the published size of GenesisMind's model. demo, by hand: 1,200 * 128 + 128 * 128
-# + 4 * (49,536 + 16,512 + 66,048 + 65,664 + 512) + 256
-@pytest.mark.parametrize(("preset", "count"), [("imdb", 27_446_454), ("demo", 963_328)])
-def test_the_presets_have_their_parameter_counts(preset: str, count: int) -> None:
-    model = GPT(preset_model(preset))
-    sizes = [math.prod(variable.shape) for variable in weight_variables(model).values()]
-    assert sum(sizes) == model.count_params() == count
-
-
 # --- outputs
 
 
 def test_the_oracles_own_examples() -> None:
     result = doctest.testmod(reference)
-    assert (result.attempted, result.failed) == (2, 0)
+    assert result.attempted >= 2 and result.failed == 0
 
 
 def check_against_the_oracle(model: GPT) -> None:
@@ -160,11 +149,12 @@ def test_each_dropout_drops_its_own_rate(preset: str, precision: str) -> None:
     model = GPT(small_config(preset, dropout=RATES, embed_dim=32, ffn_dim=128, num_heads=8),
                 precision)  # fmt: skip
     randomise(model)
-    ids_BT = token_ids(160, 8)
+    ids_BT = token_ids(200, 8)
     calls: list[tuple[Any, Any, Any]] = []
     with spy_on(Dropout, calls):
         model(ids_BT, training=True)
     of_block = {
+        "input_dropout": RATES.block_input,
         "attention/dropout": RATES.attention_weights,
         "attention_dropout": RATES.attention_output,
         "feed_forward/dropout": RATES.ffn_hidden,

@@ -14,9 +14,12 @@ from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.layers import ACTIVATIONS, DecoderBlock, FeedForward, TokenAndPositionEmbedding
 
+POSITIONS = ["learned", "offset", "none"]
 
-def embedding_of() -> TokenAndPositionEmbedding:
-    layer = TokenAndPositionEmbedding(29, 8, 12, initial_std=0.5, seed=3, name="embedding")
+
+def embedding_of(positions: str = "learned", **options: object) -> TokenAndPositionEmbedding:
+    settings = {"initial_std": 0.5, "seed": 3, "positions": positions, **options}
+    layer = TokenAndPositionEmbedding(29, 8, 12, name="embedding", **settings)
     layer.build((None, 8))
     return layer
 
@@ -49,19 +52,23 @@ def block_of(config: ModelConfig, dtype: str = "float32", **options: object) -> 
 # --- embedding
 
 
-def test_embedding_equals_the_oracle() -> None:
-    layer, ids_BT = embedding_of(), token_ids(3, 5)
-    expected = reference.embed(values_below(layer), ids_BT)
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_embedding_equals_the_oracle(positions: str) -> None:
+    layer, ids_BT = embedding_of(positions), token_ids(3, 5)
+    config = small_config(positions=positions)
+    expected = reference.embed(config, values_below(layer), ids_BT)
     np.testing.assert_allclose(layer(ids_BT), expected, atol=1e-6)
 
 
-def test_positions_may_be_given() -> None:
-    layer, ids_BT = embedding_of(), token_ids(2, 6)
+@pytest.mark.parametrize("positions", ["learned", "offset"])
+def test_positions_may_be_given(positions: str) -> None:
+    layer, ids_BT = embedding_of(positions), token_ids(2, 6)
     later = layer(ids_BT[:, 2:], positions_BT=tf.constant([[2, 3, 4, 5], [2, 3, 4, 5]]))
     np.testing.assert_array_equal(later, layer(ids_BT)[:, 2:])
     own = layer(ids_BT[:, :1], positions_BT=tf.constant([[7], [0]]))
     weights = values_below(layer)
-    expected = weights["tokens"][ids_BT[:, 0]] + weights["positions"][[7, 0]]
+    rows = np.array([7, 0]) + (2 if positions == "offset" else 0)
+    expected = weights["tokens"][ids_BT[:, 0]] + weights["positions"][rows]
     np.testing.assert_allclose(own[:, 0], expected, atol=1e-6)
 
 

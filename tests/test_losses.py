@@ -11,12 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_models import small_gpt, token_ids
 
-from gpt_tf.model.gpt import GPT
+from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import weight_variables
 from gpt_tf.training import losses
-from gpt_tf.training.losses import chunk_rows, chunked_nats, masked_loss, weighted_nats
+from gpt_tf.training.batch_loss import batch_nats, batch_scores
+from gpt_tf.training.losses import (
+    chunk_rows,
+    chunked_nats,
+    chunked_scores,
+    masked_loss,
+    weighted_nats,
+)
 from gpt_tf.training.metrics import Perplexity, perplexity
-from gpt_tf.training.train_step import batch_nats
 
 ROWS, WIDTH, VOCAB = 12, 10, 23
 
@@ -122,11 +128,11 @@ def chunked(
     weights_R: np.ndarray,
     chunk: int,
     compute: tf.DType = tf.float32,
-    with_gradient: bool = True,
+    function: Callable[..., tf.Tensor] = chunked_nats,
 ) -> Callable[..., tf.Tensor]:
-    return lambda *parts: chunked_nats(
+    return lambda *parts: function(
         *parts, tf.constant(targets_R), tf.constant(weights_R), tied=tied, compute=compute,
-        chunk=chunk, with_gradient=with_gradient,
+        chunk=chunk,
     )  # fmt: skip
 
 
@@ -149,8 +155,11 @@ def test_chunks_give_the_same_loss_and_gradients(tied: bool, with_bias: bool, ch
     for value, goal in zip(found, expected, strict=True):
         assert value.dtype == np.float32
         assert relative_error(value, goal) < 1e-6
-    forward = chunked(tied, targets_R, weights_R, chunk, with_gradient=False)(*parts)
-    assert 3 * float(forward) == pytest.approx(float(expected[0]), rel=1e-6)
+    nats, right = chunked(tied, targets_R, weights_R, chunk, function=chunked_scores)(*parts)
+    hidden_RD, kernel, *bias = (part.numpy() for part in parts if part is not None)
+    logits_RV = hidden_RD @ (kernel.T if tied else kernel) + sum(bias)
+    assert float(right) == pytest.approx(weights_R[logits_RV.argmax(axis=1) == targets_R].sum())
+    assert 3 * float(nats) == pytest.approx(float(expected[0]), rel=1e-6)
 
 
 def test_chunks_of_no_weight_give_zeros() -> None:
@@ -180,8 +189,8 @@ def test_bfloat16_chunks_come_close(tied: bool) -> None:
         assert value.dtype == np.float32
         # bfloat16 keeps 8 bits (0.4 %); operands, logits and their gradients are each rounded
         assert relative_error(value, goal) < 0.02
-    forward = chunked(tied, targets_R, weights_R, 4, tf.bfloat16, with_gradient=False)(*parts)
-    assert 3 * float(forward) == pytest.approx(float(rough[0]), rel=1e-6)
+    nats, _ = chunked(tied, targets_R, weights_R, 4, tf.bfloat16, chunked_scores)(*parts)
+    assert 3 * float(nats) == pytest.approx(float(rough[0]), rel=1e-6)
 
 
 @pytest.mark.parametrize("preset", ["imdb", "demo"])
@@ -193,9 +202,9 @@ def test_a_models_gradients_are_the_same_in_chunks(
     inputs, targets = tf.constant(token_ids(3, 8)), tf.constant(token_ids(3, 8, seed=1))
     weights = tf.constant(some_weights(3, 8))
 
-    def run(model: GPT) -> list[np.ndarray]:
+    def run(model: LanguageModel) -> list[np.ndarray]:
         with tf.GradientTape() as tape:
-            nats = batch_nats(model, inputs, targets, weights, training=True)
+            nats = batch_nats(model, inputs, targets, weights)
         gradients = tape.gradient(nats, variables)
         return [nats.numpy(), *(tf.convert_to_tensor(gradient).numpy() for gradient in gradients)]
 
@@ -206,7 +215,7 @@ def test_a_models_gradients_are_the_same_in_chunks(
         # through two blocks the first roundings grow by a factor of a few; atol: a query's bias
         # and a key's have gradients near 0
         np.testing.assert_allclose(value, goal, rtol=1e-5, atol=1e-5)
-    evaluated = batch_nats(model, inputs, targets, weights, training=False)
+    evaluated, _ = batch_scores(model, inputs, targets, weights)
     assert float(evaluated) == pytest.approx(float(whole[0]), rel=1e-6)
 
 

@@ -11,7 +11,7 @@ import pytest
 from prefetch_threads import SOON, prefetching, wait_until
 
 from gpt_tf.streaming import prefetch
-from gpt_tf.streaming.prefetch import Prefetcher
+from gpt_tf.streaming.prefetch import Prefetcher, WaitCancelledError
 
 CAPACITIES = (1, 2, 7)
 THREADS = (1, 2, 8)
@@ -161,7 +161,7 @@ def test_closing_waits_for_all_stuck_threads_together(monkeypatch: pytest.Monkey
 
 CRASH = """
 import sys, threading, time
-from gpt_tf.streaming.prefetch import Prefetcher
+from gpt_tf.streaming.prefetch import Prefetcher, WaitCancelledError
 
 made = []
 
@@ -192,3 +192,25 @@ def test_a_process_ends_when_its_consumer_crashes(close: bool) -> None:
     assert ended.returncode == 1
     assert ended.stderr.endswith("ValueError: bad step\n")
     assert ended.stdout == ("alive: 0\n" if close else "")
+
+
+def test_a_late_item_is_named_and_a_wait_can_be_cancelled(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(prefetch, "STALLED", 0.3)
+    arrived, cancelled = threading.Event(), threading.Event()
+
+    def produce(i: int) -> int:
+        assert arrived.wait(SOON)
+        return i
+
+    with Prefetcher(
+        produce, stop=2, describe=lambda i: f"file {i}", should_stop=cancelled.is_set
+    ) as items:
+        threading.Timer(0.8, cancelled.set).start()
+        with pytest.raises(WaitCancelledError):
+            next(items)
+        assert [record.getMessage() for record in caplog.records] == ["waiting for data: file 0"]
+        cancelled.clear()
+        arrived.set()
+        assert list(items) == [0, 1]  # nothing was lost

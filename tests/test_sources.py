@@ -12,16 +12,12 @@ from pathlib import Path
 import pytest
 
 from gpt_tf.errors import UsageError
-from gpt_tf.streaming.sources import (
-    DocumentError,
-    DocumentReader,
-    drop_blank,
-    find_documents,
-    fingerprint,
-)
+from gpt_tf.streaming.files import BLOCK, DocumentError, drop_blank, fingerprint
+from gpt_tf.streaming.sources import DocumentReader, find_documents
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 BAD_BYTES = {
+    "after a letter cut by a block": (b"a" * (BLOCK - 1) + "é".encode() + b"\xff", BLOCK + 1),
     "Latin-1": ("caf\xe9 noir".encode("latin-1"), 3),
     "two bytes": (b"\xe9\xff", 0),
     "UTF-16": ("Good".encode("utf-16"), 0),
@@ -53,10 +49,10 @@ def make(folder: Path, *names: str | bytes) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_documents_are_sorted_by_bytes(tmp_path: Path, seed: int) -> None:
     expected = [
-        *("Z.txt", "a-.txt", "a.txt", "a/b.txt", "a/z/y.txt", "b.txt"),
+        *("Z.txt", "a-.txt", "a.txt", "a/b.csv", "a/b.txt.gz", "a/z/y.jsonl", "b.txt"),
         *("é.txt", "\uff5e.txt", "\U0001f600.txt", b"\xff.txt"),
     ]
-    created = [*expected, "a.md", "txt", "a/b.txt.gz"]
+    created = [*expected, "a.md", "txt", "a/b.gz"]
     random.Random(seed).shuffle(created)
     make(tmp_path, *created)
     found = [os.fsencode(path.relative_to(tmp_path)) for path in find_documents(tmp_path)]
@@ -106,10 +102,72 @@ def test_links_are_kept_inside_the_directory(tmp_path: Path) -> None:
         find_documents(data)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("*.txt", ["a.txt"]),
+        ("**", ["a.txt", "b/c.jsonl", "b/d/e.csv.gz", "b/d/f.txt"]),
+        ("**/*.txt", ["a.txt", "b/d/f.txt"]),
+        ("b/*", ["c.jsonl"]),
+        ("b/**/[ce].*", ["c.jsonl", "d/e.csv.gz"]),
+        ("*/d/?.txt", ["b/d/f.txt"]),
+        ("b/**/d/**/*", ["d/e.csv.gz", "d/f.txt"]),
+    ],
+)
+def test_a_pattern_finds_what_matches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, names: list[str]
+) -> None:
+    make(tmp_path, "a.txt", "b/c.jsonl", "b/d/e.csv.gz", "b/d/f.txt", "b/d/g.md")
+    (tmp_path / "b" / "loop").symlink_to("..")
+    root = tmp_path / "b" if pattern.startswith("b/") else tmp_path
+    assert find_documents(tmp_path / pattern) == [root / name for name in names]
+    monkeypatch.chdir(tmp_path)
+    assert len(find_documents(Path(pattern))) == len(names)
+
+
+def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path: Path) -> None:
+    make(tmp_path, "[ab].txt", "a.txt")
+    assert find_documents(tmp_path / "[ab].txt") == [tmp_path / "[ab].txt"]
+    assert find_documents(tmp_path / "[a].txt") == [tmp_path / "a.txt"]
+
+
+def test_sources_that_name_nothing(tmp_path: Path) -> None:
+    make(tmp_path, "a.md", "b.txt")
+    refusals = {
+        "gone.txt": "no such directory: .*gone.txt, nor such a file",
+        "a.md": r"unknown kind of file: .*a\.md\. Name it \*\.txt, \*\.jsonl or \*\.csv",
+        "*.md": r"no \*\.txt files in pattern: .*\*\.md",
+        "gone/*.txt": "no such directory: .*gone, of the pattern",
+    }
+    for source, message in refusals.items():
+        with pytest.raises(UsageError, match=message):
+            find_documents(tmp_path / source)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("source", ["odd.csv.gz", "*", "."])
+def test_a_fifo_is_refused_however_it_is_named(tmp_path: Path, source: str) -> None:
+    make(tmp_path, "a.txt")
+    os.mkfifo(tmp_path / "odd.csv.gz")
+    with pytest.raises(DocumentError, match=r"no regular file: .*odd\.csv\.gz'"):
+        find_documents(tmp_path / source)
+    with pytest.raises(DocumentError, match=r"no regular file: .*odd\.csv\.gz'"):
+        list(DocumentReader().documents(tmp_path / "odd.csv.gz"))
+
+
+def test_a_link_out_of_a_pattern_s_folder_is_refused(tmp_path: Path) -> None:
+    make(tmp_path, "outside.txt", "data/b/c.txt")
+    (tmp_path / "data" / "b" / "d.txt").symlink_to("../../outside.txt")
+    assert len(find_documents(tmp_path / "data" / "*" / "c.txt")) == 1
+    with pytest.raises(DocumentError, match=r"link out of .*data: .*d\.txt'"):
+        find_documents(tmp_path / "data" / "*" / "*.txt")
+
+
 UNREADABLE = """
 import os, sys
 from pathlib import Path
-from gpt_tf.streaming.sources import DocumentError, DocumentReader, drop_blank, find_documents
+from gpt_tf.streaming.files import DocumentError, drop_blank
+from gpt_tf.streaming.sources import DocumentReader, find_documents
 
 os.chdir(sys.argv[1])
 if os.getuid() == 0:
@@ -119,6 +177,7 @@ for call in (
     lambda: drop_blank(documents),
     lambda: DocumentReader()(documents[0]),
     lambda: find_documents(Path("folders")),
+    lambda: find_documents(Path("folders/*/b.txt")),
 ):
     try:
         print(call())
@@ -136,6 +195,7 @@ def test_what_may_not_be_read_is_named(tmp_path: Path) -> None:
     assert output.splitlines() == [
         "cannot read 'files/a.txt': Permission denied.",
         "cannot read 'files/a.txt': Permission denied.",
+        "cannot read 'folders/secret': Permission denied.",
         "cannot read 'folders/secret': Permission denied.",
     ]
 
@@ -207,7 +267,8 @@ def test_a_file_below_a_file_is_named(tmp_path: Path) -> None:
 IN_ANY_LOCALE = """
 import os, sys
 from pathlib import Path
-from gpt_tf.streaming.sources import *
+from gpt_tf.streaming.files import fingerprint
+from gpt_tf.streaming.sources import DocumentReader, find_documents
 documents = find_documents(Path(sys.argv[1]))
 print([os.fsencode(path) for path in documents], fingerprint(documents), sys.flags.utf8_mode)
 for path in documents:

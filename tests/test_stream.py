@@ -13,10 +13,11 @@ from fakes import ByteTokenizer, CountedRows
 from prefetch_threads import prefetching, wait_until
 
 from gpt_tf.errors import UsageError
-from gpt_tf.streaming.sources import DocumentError, DocumentReader
+from gpt_tf.streaming.files import DocumentError
+from gpt_tf.streaming.sources import DocumentReader
 from gpt_tf.streaming.stream import Batch, TokenStream
 
-WINDOWS = ("padded", "packed")
+WINDOWS = ("padded", "packed", "random", "lines")
 THREADS = (1, 2, 8)
 
 
@@ -32,7 +33,10 @@ def documents(tmp_path: Path) -> list[Path]:
 
 
 def open_stream(documents: list[Path], windows: str = "padded", **options: Any) -> TokenStream:
+    """Of the kind `windows`; "lines" are padded ones through a store."""
     settings: dict[str, Any] = {"context_length": 16, "batch_size": 3, "seed": 5} | options
+    if windows == "lines":
+        windows, settings["reader"] = "padded", DocumentReader(document="line")
     return TokenStream.from_documents(
         documents,
         ByteTokenizer(),
@@ -78,16 +82,17 @@ def test_a_stream_in_use_goes_back_and_forth(documents: list[Path], windows: str
         assert numbers(itertools.islice(stream, 7)) == before + after
 
 
-@pytest.mark.parametrize("windows", WINDOWS)
+@pytest.mark.parametrize("windows", ["padded", "packed", "lines"])
 def test_each_document_is_in_each_epoch(documents: list[Path], windows: str) -> None:
     stream = open_stream(documents, windows)
     epochs = []
     for epoch in range(3):
         positions = range(epoch * len(stream), (epoch + 1) * len(stream))
         epochs.append([path for i in positions for path in stream.documents(i)])
-    assert all(set(epoch) == set(documents) for epoch in epochs)
-    if windows == "padded":  # a packed one may be in two batches
-        assert all(Counter(epoch) == Counter(documents) for epoch in epochs)
+    expected = documents if windows == "padded" else documents[1:]  # no text, none in a store
+    assert all(set(epoch) == set(expected) for epoch in epochs)
+    if windows != "packed":  # a packed one may be in two batches
+        assert all(Counter(epoch) == Counter(expected) for epoch in epochs)
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
 
 
@@ -98,6 +103,16 @@ def test_the_seed_chooses_the_order(documents: list[Path]) -> None:
     assert first == again != second
     unshuffled = open_stream(documents, shuffle=False)
     assert unshuffled.documents(0) == unshuffled.documents(len(unshuffled)) == documents[:3]
+
+
+def test_random_windows_have_no_order(documents: list[Path]) -> None:
+    with pytest.raises(UsageError, match=r"data\.shuffle must be true"):
+        open_stream(documents, "random", shuffle=False)
+    with pytest.raises(UsageError, match="gives 0 batches: 0 samples"):
+        open_stream(documents[1:4], "random", context_length=50)
+    stream = open_stream(documents[1:4], "random", context_length=20)  # 21 ids: one place
+    assert len(stream) == 1
+    assert stream.documents(0) == documents[1:4]
 
 
 # State
@@ -167,7 +182,7 @@ def test_one_epoch_has_its_length(documents: list[Path], batch_size: int, batche
         wait_until(lambda: prefetching() == 0)  # they go home by themselves
 
 
-@pytest.mark.parametrize("windows", WINDOWS)
+@pytest.mark.parametrize("windows", ["padded", "packed"])
 def test_fewer_samples_than_a_batch(documents: list[Path], windows: str) -> None:
     with pytest.raises(UsageError) as refused:
         open_stream(documents[1:4], windows, batch_size=64)

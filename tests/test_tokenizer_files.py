@@ -9,6 +9,8 @@ from pathlib import Path
 
 import kill_while_saving
 import pytest
+from commands import gpt_tf
+from tokenizers import models
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.manifest import MANIFEST, write_manifest
@@ -20,6 +22,8 @@ from gpt_tf.tokenizer.base import (
     tokenizer_sha256,
 )
 from gpt_tf.tokenizer.bpe import BPETokenizer
+from gpt_tf.tokenizer.kinds import train
+from gpt_tf.tokenizer.wordpiece import WordPieceTokenizer
 
 CORPUS = ["This movie is good. It isn't bad, is it?", "The acting's bad; the MUSIC is good!"] * 3
 TEXTS = [
@@ -30,7 +34,8 @@ TEXTS = [
     "<|endoftext|>[PAD] [UNK]",
     "  two  blanks ",
 ]
-OPTIONS = [{"lower_case": low, "remove_punctuation": out} for low in (0, 1) for out in (0, 1)]
+OPTIONS = [{"lower_case": low, "remove_punctuation": out} for low in (False, True)
+           for out in (False, True)]  # fmt: skip
 
 
 @pytest.fixture
@@ -40,17 +45,38 @@ def saved(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-def test_ids_are_the_same_after_save_and_load(tmp_path, options):
-    tokenizer = BPETokenizer.train(CORPUS, vocab_size=290, **options)
-    before = tokenizer.encode_batch(TEXTS)
-    tokenizer.save(tmp_path / "new" / "tokenizer")
-    loaded = BPETokenizer.load(tmp_path / "new" / "tokenizer")
-    assert type(loaded) is BPETokenizer
-    for one in (tokenizer, loaded):  # saving changes nothing either
+@pytest.fixture(params=OPTIONS, ids=lambda options: "+".join(k for k in options if options[k]))
+def options(request: pytest.FixtureRequest) -> dict[str, bool]:
+    return dict(request.param)
+
+
+@pytest.fixture(params=[("bpe", "fail"), ("wordpiece", "fail"), ("char", "fail"),
+                        ("char", "replace")], ids="-".join)  # fmt: skip
+def trained(request: pytest.FixtureRequest, options: dict[str, bool]) -> Tokenizer:
+    kind, unknown = request.param
+    return train(kind, iter(TEXTS), vocab_size=290, unknown_characters=unknown, **options)
+
+
+def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    roles = {"eos": tokenizer.eot_id, "pad": tokenizer.pad_id, "unk": tokenizer.unk_id,
+             "bos": tokenizer.bos_id}  # fmt: skip
+    return {role: number for role, number in roles.items() if number is not None}
+
+
+def test_ids_are_the_same_after_save_and_load(tmp_path, trained):
+    before = trained.encode_batch(TEXTS)
+    texts = [trained.decode(ids) for ids in before]
+    if not isinstance(trained, WordPieceTokenizer):  # which keeps no blanks
+        assert texts == [trained.normalize(text) for text in TEXTS]
+    sizes = trained.token_bytes()
+    trained.save(tmp_path / "new" / "tokenizer")
+    loaded = Tokenizer.load(tmp_path / "new" / "tokenizer")
+    for one in (trained, loaded):  # saving changes nothing either
         assert one.encode_batch(TEXTS) == before == [one.encode(text) for text in TEXTS]
-        assert [one.decode(ids) for ids in before] == [one.normalize(text) for text in TEXTS]
-        assert (one.eot_id, one.pad_id, one.bos_id, one.unk_id) == (0, 1, None, None)
+        assert [one.decode(ids) for ids in before] == texts
+        assert [one.normalize(text) for text in TEXTS] == [trained.normalize(t) for t in TEXTS]
+        assert one.token_bytes().tolist() == sizes.tolist() and len(sizes) == one.vocab_size
+        assert special_ids(one) == special_ids(trained)
     loaded.save(tmp_path / "again")
     for name in (TOKENIZER_FILE, CONFIG_FILE, MANIFEST):
         assert (tmp_path / "again" / name).read_bytes() == (
@@ -58,22 +84,79 @@ def test_ids_are_the_same_after_save_and_load(tmp_path, options):
         ).read_bytes()
 
 
-@pytest.mark.parametrize("options", OPTIONS)
-def test_transformers_loads_it_with_the_same_ids(tmp_path, options):
+@pytest.mark.parametrize(
+    ("kind", "unknown", "model", "ids"),
+    [
+        ("bpe", "fail", models.BPE, {"eos": 0, "pad": 1}),
+        ("wordpiece", "fail", models.WordPiece, {"pad": 0, "unk": 1, "bos": 2}),
+        ("char", "fail", models.WordLevel, {}),
+        ("char", "replace", models.WordLevel, {"unk": 16}),  # after 15 letters and the blank
+    ],
+)
+def test_each_kind_has_its_model_and_special_tokens(kind, unknown, model, ids):
+    tokenizer = train(kind, CORPUS, vocab_size=290, unknown_characters=unknown, lower_case=True,
+                      remove_punctuation=True)  # fmt: skip
+    assert isinstance(tokenizer.backend.model, model)
+    assert special_ids(tokenizer) == ids
+    assert tokenizer.control_ids == {number for role, number in ids.items() if role != "eos"}
+    assert not tokenizer.token_bytes()[list(ids.values())].any()
+    assert tokenizer.normalize("It's GOOD!") == "it s good "
+
+
+def test_control_strings_in_a_text_are_ordinary_text(trained):
+    for text in TEXTS:  # each character of which is known
+        assert not set(special_ids(trained).values()) & set(trained.encode(text))
+
+
+def test_what_is_no_text_stays_the_backends_error(trained):
+    for encode in (trained.encode, trained.encode_batch):
+        with pytest.raises(TypeError):
+            encode([7])
+
+
+def test_a_loaded_tokenizer_has_the_class_that_was_asked_for(saved):
+    assert type(Tokenizer.load(saved)) is Tokenizer
+    assert type(BPETokenizer.load(saved)) is BPETokenizer
+
+
+def test_transformers_loads_it_with_the_same_ids(tmp_path, trained):
     from transformers import AutoTokenizer
 
-    tokenizer = BPETokenizer.train(CORPUS, vocab_size=290, **options)
-    tokenizer.save(tmp_path / "tokenizer")
+    trained.save(tmp_path / "tokenizer")
     theirs = AutoTokenizer.from_pretrained(tmp_path / "tokenizer")
     for text in TEXTS:
-        if "<|" not in text:
-            assert theirs.encode(text) == tokenizer.encode(text)
-            assert theirs.decode(theirs.encode(text)) == tokenizer.normalize(text)
-    assert (theirs.eos_token_id, theirs.pad_token_id) == (0, 1)
-    assert theirs.bos_token is theirs.unk_token is None
+        if "[PAD]" not in text:
+            ids = trained.encode(text)
+            assert theirs.encode(text) == ids
+            assert theirs.decode(ids, skip_special_tokens=True) == trained.decode(ids)
+    for role in ("eos", "pad", "unk", "bos"):
+        assert getattr(theirs, f"{role}_token_id") == special_ids(trained).get(role)
     # as documented: theirs reads control strings in text as control tokens, ours never does
-    assert theirs.encode("<|endoftext|>[PAD]") == [0, 1]
-    assert not {0, 1} & set(tokenizer.encode("<|endoftext|>[PAD]"))
+    control = [token for role, token in trained.special_tokens.items() if role != "unk"]
+    numbers = [trained.token_to_id(token) for token in control]
+    assert theirs.encode("".join(control)) == numbers
+    if control:
+        assert not set(numbers) & set(trained.encode("<|endoftext|>[PAD]"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "model"),
+    [
+        ([], "BPE"),
+        (["--kind", "wordpiece"], "WordPiece"),
+        (["--set", "tokenizer.kind=wordpiece", "--kind", "char"], "WordLevel"),
+    ],
+)
+def test_the_command_trains_the_kind_that_is_asked_for(tmp_path, arguments, model):
+    (tmp_path / "texts").mkdir()
+    for number in range(20):
+        (tmp_path / "texts" / f"{number}.txt").write_text(CORPUS[number % 2])
+    result = gpt_tf("train-tokenizer", "texts", "--vocab-size", "270", "--output", "new",
+                    *arguments, cwd=tmp_path)  # fmt: skip
+    backend = json.loads((tmp_path / "new" / TOKENIZER_FILE).read_text())
+    assert backend["model"].get("type") == model
+    assert f"{Tokenizer.load(tmp_path / 'new').vocab_size} entries" in result.stdout
+    assert ("no more pairs" in result.stderr) == (model == "WordPiece")
 
 
 def test_the_files_name_a_class_that_every_transformers_knows(saved):

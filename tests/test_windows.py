@@ -11,9 +11,10 @@ from fakes import ByteTokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpt_tf.streaming.stored_windows import PackedWindows, RandomWindows, StoredPaddedWindows
 from gpt_tf.streaming.stream import Batch, TokenStream
-from gpt_tf.streaming.token_store import TokenStore
-from gpt_tf.streaming.windows import PackedWindows, PaddedWindows
+from gpt_tf.streaming.token_store import TokenStore, open_or_build
+from gpt_tf.streaming.windows import SAMPLE, Contents, PaddedWindows
 
 CONTEXTS = st.integers(1, 7)
 BATCH_SIZES = st.integers(1, 4)
@@ -45,7 +46,8 @@ def packed(lengths: list[int], *, context: int, batch_size: int, shuffle: bool) 
     """Documents of these lengths, in which no id occurs twice: 0, 1, 2, …"""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     documents = [Path(str(i)) for i in range(len(lengths))]
-    store = TokenStore(np.arange(offsets[-1], dtype=np.uint16), offsets)
+    files = np.arange(len(offsets))  # of one document each
+    store = TokenStore(np.arange(offsets[-1], dtype=np.uint16), offsets, files)
     rows = PackedWindows(documents, store, context_length=context, shuffle=shuffle, seed=3)
     return TokenStream(rows, batch_size=batch_size, context_length=context, allow_partial=True)
 
@@ -229,3 +231,129 @@ def test_each_epoch_joins_the_documents_in_another_order() -> None:
     ]
     same = set(followers[0].items()) & set(followers[1].items())
     assert 50 <= len(same) < 60  # within the documents, and few between them
+
+
+# Padded, from a store
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.text("abc", max_size=9), min_size=1, max_size=9),
+    CONTEXTS,
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+def test_stored_rows_are_those_made_on_the_fly(
+    tmp_path_factory: pytest.TempPathFactory,
+    texts: list[str],
+    context: int,
+    begin: bool,
+    end: bool,
+    shuffle: bool,
+) -> None:
+    tokenizer = ByteTokenizer(begin=begin, end=end)
+    documents = [Path(str(i)) for i in range(len(texts))]
+    order = {"context_length": context, "shuffle": shuffle, "seed": 3}
+    fresh = PaddedWindows(documents, lambda path: texts[int(path.name)], tokenizer, **order)
+    store = open_or_build(
+        tmp_path_factory.mktemp("stores") / "store", documents,
+        lambda path, left_out: [texts[int(path.name)]], tokenizer, num_threads=1,
+    )  # fmt: skip
+    begin_id = tokenizer.bos_id if end else None
+    stored = StoredPaddedWindows(documents, store, begin_id=begin_id, **order)
+    everything = range(len(texts))
+    for epoch in (0, 5):
+        assert stored.documents(epoch, everything) == fresh.documents(epoch, everything)
+        rows = stored.rows(epoch, everything), fresh.rows(epoch, everything)
+        for one, other in zip(*rows, strict=True):
+            assert one.dtype == other.dtype == np.int64
+            assert one.tolist() == other.tolist()
+    assert stored.contents() == fresh.contents()
+
+
+# Random
+
+
+def random_windows(total: int, context: int, batch_size: int = 4, seed: int = 3) -> RandomWindows:
+    """One document of the ids 0, 1, 2, …"""
+    store = TokenStore(np.arange(total), np.array([0, total]), np.array([0, 1]))
+    shape = {"context_length": context, "batch_size": batch_size}
+    return RandomWindows([Path("0")], store, seed=seed, **shape)
+
+
+def test_random_rows_reach_the_first_id_and_the_last() -> None:
+    rows = random_windows(100, context=7)
+    offsets = rows.offsets(0, range(5000))
+    assert offsets.min() == 0
+    assert offsets.max() == 100 - 7 - 1
+    counts = np.bincount(offsets)
+    assert len(counts) == 93
+    assert 20 < counts.min() <= counts.max() < 100  # 54 each, by chance within 4.7 deviations
+    for row in rows.rows(0, range(50)):
+        assert row.tolist() == list(range(row[0], row[0] + 8))
+
+
+@given(st.integers(2, 500), CONTEXTS, BATCH_SIZES, st.integers(0, 9), st.integers(0, 3), st.data())
+def test_a_random_row_depends_on_seed_epoch_and_number_only(
+    total: int, context: int, batch_size: int, seed: int, epoch: int, data: st.DataObject
+) -> None:
+    rows = random_windows(total, context, batch_size, seed)
+    if total <= context:
+        assert len(rows) == 0
+        return
+    assert len(rows) == ceil(total / (batch_size * context)) * batch_size
+    start = data.draw(st.integers(0, len(rows) - 1))
+    every = rows.offsets(epoch, range(len(rows))).tolist()
+    assert rows.offsets(epoch, range(start, len(rows))).tolist() == every[start:]
+    assert all(0 <= offset < total - context for offset in every)
+
+
+def test_random_rows_are_others_for_each_seed_and_epoch() -> None:
+    drawn = {
+        tuple(random_windows(10_000, 8, seed=seed).offsets(epoch, range(20)))
+        for seed in range(3)
+        for epoch in range(3)
+    }
+    assert len(drawn) == 9
+
+
+def test_random_rows_name_the_files_that_they_touch() -> None:
+    offsets = np.cumsum([0, 5, 0, 3, 40, 2])
+    store = TokenStore(np.arange(50), offsets, np.array([0, 2, 2, 5]))
+    files = [Path("a"), Path("none"), Path("b")]
+    rows = RandomWindows(files, store, context_length=4, batch_size=2, seed=1)
+    for i in range(100):
+        (row,) = rows.rows(0, range(i, i + 1))
+        touched = [files[0]] if row[0] < 5 else []
+        touched += [files[2]] if row[-1] >= 5 else []
+        assert rows.documents(0, range(i, i + 1)) == touched
+
+
+# What there is
+
+
+def test_contents_say_what_is_cut_and_padded() -> None:
+    texts = ["abcdefg", "a"]  # with the end 8 and 2 ids, of which rows of 4 + 1 keep 5 and 2
+    contents = padded(texts, ByteTokenizer(), context=4, batch_size=1).contents()
+    assert contents == Contents(2, 2, 10, cut=0.3, padding=3 / 8)
+    assert contents.describe() == (
+        "2 files, 2 documents, 10 tokens; 30.0 % of tokens cut off, 37.5 % of places are padding"
+    )
+    joined = packed([5, 4], context=4, batch_size=1, shuffle=True).contents()
+    assert joined == Contents(2, 2, 9)
+    assert joined.describe() == "2 files, 2 documents, 9 tokens"
+    assert Contents(1, 1, 1234, left_out=1).describe() == (
+        "1 file, 1 document, 1,234 tokens; left out: 1 document without text or too short"
+    )
+
+
+def test_many_documents_are_estimated_from_a_sample() -> None:
+    tokenizer = ByteTokenizer()
+    stream = padded(["abc"] * 1500 + ["abcde"] * 1500, tokenizer, context=4, batch_size=1)
+    contents = stream.contents()
+    assert tokenizer.texts_encoded <= SAMPLE
+    assert contents.about
+    assert abs(contents.tokens - 15_000) < 150
+    assert abs(contents.cut - 0.1) < 0.01
+    assert contents.describe().startswith("3,000 files, 3,000 documents, about 15,000 tokens")

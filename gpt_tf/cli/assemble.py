@@ -1,4 +1,4 @@
-"""Puts the rooms together for a training run: the only module that hands one to another.
+"""Begins and resumes a training run: data, tokenizer and directory are found, then wired.
 
 `train(config)` is also the Python entry point of the same name in `gpt_tf`.
 """
@@ -8,49 +8,31 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import platform
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
+from gpt_tf.cli.console import note
 from gpt_tf.cli.resuming import check_same_config
 from gpt_tf.cli.streams import Streams
-from gpt_tf.cli.workspace import choose_data, choose_tokenizer
+from gpt_tf.cli.train_tokenizer import make_tokenizer
+from gpt_tf.cli.wiring import Run, logging_to, run_training
+from gpt_tf.cli.workspace import choose_data, choose_tokenizer, data_of_run, has_tokenizer
 from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
-from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.lock import locked
-from gpt_tf.storage.run_directory import RunDirectory, new_run, next_sequence
+from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory, new_run
 from gpt_tf.tokenizer.base import (
     Tokenizer,
     check_same_tokenizer,
     copy_tokenizer,
     tokenizer_sha256,
 )
-from gpt_tf.version import __version__
-
-if TYPE_CHECKING:  # what imports TensorFlow is imported in the functions
-    from keras.optimizers import Optimizer
-
-    from gpt_tf.model.gpt import GPT
-    from gpt_tf.training.checkpoint import CheckpointManager
-    from gpt_tf.training.loop import Evaluate
-    from gpt_tf.training.writers import Writer
 
 log = logging.getLogger(__name__)
-
-
-class Run(NamedTuple):
-    """A run that ended."""
-
-    directory: RunDirectory
-    step: int
-    reason: str
-    signal: int | None
 
 
 def train(
@@ -58,7 +40,9 @@ def train(
     *,
     workspace: Path | None = None,
     data: Path | None = None,
+    validation: Path | None = None,
     tokenizer: Path | None = None,
+    train_tokenizer: bool = False,
     preset: str = "run",
     name: str | None = None,
     overwrite: bool = False,
@@ -69,8 +53,10 @@ def train(
 
     Args:
       config: the settings; what is derived from data and tokenizer is filled in and stored.
-      data: a folder of `*.txt`; else the newest prepared corpus, else the sample reviews.
+      data: a file, a folder or a pattern; else the newest prepared corpus, else sample reviews.
+      validation: the same, to validate on; else a share of the data is set aside.
       tokenizer: its folder; else the corpus's own.
+      train_tokenizer: train the corpus's own first, where there is none.
       preset, name: name the run's directory.
       overwrite: a used directory is emptied first.
       stop_at_step: end earlier; the schedule keeps its horizon.
@@ -81,7 +67,10 @@ def train(
       RunError: for damage, a full disk, a loss that is not finite.
     """
     workspace = workspace or Path.cwd()
-    choice = choose_data(workspace, data, config.data)
+    choice = choose_data(workspace, data, config.data, validation)
+    own = choice.tokenizer_directory(workspace)
+    if train_tokenizer and tokenizer is None and not has_tokenizer(own):
+        note(make_tokenizer(choice, config, own))
     tokenizer_directory = choose_tokenizer(workspace, choice, tokenizer)
     loaded = Tokenizer.load(tokenizer_directory)
     run = new_run(workspace, preset, name)
@@ -97,8 +86,10 @@ def train(
         streams = Streams(config, choice, loaded, tokenizer_sha256(tokenizer_directory))
         config = resolve_config(config, loaded, len(streams.train))
         copy_tokenizer(tokenizer_directory, run.tokenizer)
-        source = {"data": str(data.resolve()) if data else None, "corpus": choice.name}
-        atomic.write_json(run.path / "source.json", source)
+        given = {"data": data, "validation": validation}
+        source = {key: path and str(path.resolve()) for key, path in given.items()}
+        source["corpus"] = choice.name
+        atomic.write_json(run.path / SOURCE_FILE, source)
         atomic.write_text(run.config_file, as_yaml(config))
         with logging_to(run.log_file):
             return run_training(
@@ -125,13 +116,7 @@ def resume(
         step = checkpoint.state["loop"]["step"]
         if step >= (config.training.max_steps or math.inf):
             return Run(run, step, "all steps done", None)
-        folder = Path(source["data"]) if source.get("data") else None
-        choice = choose_data(workspace, folder, config.data)
-        if choice.name != source.get("corpus"):
-            raise UsageError(
-                f"another corpus in {workspace}: {choice.name}, the run was trained on "
-                f"{source.get('corpus')}. Prepare that one again."
-            )
+        choice = data_of_run(workspace, source, config.data)
         streams = Streams(config, choice, loaded, tokenizer_sha256(run.tokenizer))
         with logging_to(run.log_file):
             return run_training(
@@ -163,143 +148,6 @@ def resolve_config(config: Config, tokenizer: Tokenizer, batches_per_epoch: int)
     return config
 
 
-def run_training(
-    config: Config,
-    run: RunDirectory,
-    workspace: Path,
-    streams: Streams,
-    tokenizer: Tokenizer,
-    checkpoint: Checkpoint | None,
-    stop_at_step: int | None,
-    more_writers: Callable[[Config], list[Any]],
-) -> Run:
-    """Build model, optimizer and step, and hand them with everything else to the loop."""
-    from gpt_tf.model.gpt import GPT
-    from gpt_tf.training.loop import Trainer
-    from gpt_tf.training.optimizer import make_optimizer
-    from gpt_tf.training.schedule import WarmupCosine
-    from gpt_tf.training.train_step import TrainStep
-    from gpt_tf.training.writers import Writers
-
-    training = config.training
-    model = GPT(config.model, training.precision, training.seed)
-    optimizer = make_optimizer(model, training)
-    shape = (training.batch_size, config.model.context_length)
-    log.info("%s: %s parameters, %s tokens a step", run.path, f"{model.count_params():,}",
-             f"{math.prod(shape) * training.grad_accum_steps:,}")  # fmt: skip
-    writer = Writers([*own_writers(run, checkpoint), *more_writers(config)])
-    trainer = Trainer(
-        training,
-        stream=streams.train,
-        step=TrainStep(
-            model,
-            optimizer,
-            shape=shape,
-            clip_norm=training.clip_norm,
-            grad_accum_steps=training.grad_accum_steps,
-            xla=training.xla == "on",
-        ),
-        schedule=WarmupCosine(
-            training.peak_learning_rate,
-            training.warmup_steps,
-            training.max_steps or 0,
-            training.min_learning_rate,
-        ),
-        evaluate=evaluation(config, model, streams) if streams.validation else None,
-        checkpoints=checkpoint_manager(config, run, model, optimizer),
-        writer=writer,
-        sample_text=sampling(config, model, tokenizer),
-        sequence=lambda: next_sequence(workspace),
-    )
-    try:
-        if checkpoint is not None:
-            trainer.restore(checkpoint)
-            log.info("resumed from %s", checkpoint.name)
-        outcome = trainer.run(stop_at_step)
-    finally:
-        writer.close()
-    return Run(run, outcome.step, outcome.reason, outcome.signal)
-
-
-def evaluation(config: Config, model: GPT, streams: Streams) -> Evaluate:
-    """What measures a split: as many batches of each, always the same."""
-    from gpt_tf.training.evaluator import Evaluation, evaluate, make_nats_of
-
-    training = config.training
-    shape = (training.batch_size, config.model.context_length)
-    nats_of = make_nats_of(model, shape, xla=training.xla == "on")
-    batches = training.eval_batches or len(streams.validation or ())
-
-    def evaluate_split(split: str, should_stop: Callable[[], bool]) -> Evaluation | None:
-        with streams.evaluation(split) as stream:
-            return evaluate(nats_of, stream, max_batches=batches, should_stop=should_stop)
-
-    return evaluate_split
-
-
-def sampling(config: Config, model: GPT, tokenizer: Tokenizer) -> Callable[[], str]:
-    """What continues the sample prompt with the weights that the model has at the time."""
-    from gpt_tf.inference.loading import TextGenerator
-
-    settings = config.sampling
-    generator = TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)
-
-    def sample_text() -> str:
-        text = generator.generate(
-            settings.prompt,
-            sampler="beam",
-            num_beams=settings.num_beams,
-            length_penalty=settings.length_penalty,
-            max_new_tokens=settings.max_new_tokens,
-        )
-        return settings.prompt + text
-
-    return sample_text
-
-
-def checkpoint_manager(
-    config: Config, run: RunDirectory, model: GPT, optimizer: Optimizer
-) -> CheckpointManager:
-    """Saves to the run's checkpoints, with what ties them to config and tokenizer."""
-    from gpt_tf.training.checkpoint import CheckpointManager
-
-    facts = {
-        "config": dataclasses.asdict(config),
-        "tokenizer_sha256": tokenizer_sha256(run.tokenizer),
-        "versions": versions(),
-    }
-    keep = config.training.keep_checkpoints
-    return CheckpointManager(model, optimizer, run.checkpoints, facts=facts, keep=keep)
-
-
-def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> list[Writer]:
-    """The files of the run's directory; the picture reads what the first one wrote."""
-    from gpt_tf.reports.plot import LossPicture
-    from gpt_tf.training.writers import JsonlWriter, SamplesWriter, TensorBoardWriter
-
-    resumed_step = checkpoint.state["loop"]["step"] if checkpoint else 0
-    return [
-        JsonlWriter(run.metrics_file, resumed_step),
-        TensorBoardWriter(run.path),
-        SamplesWriter(run.samples_file),
-        LossPicture(run.metrics_file, run.loss_picture, run.name),
-    ]
-
-
-@contextmanager
-def logging_to(path: Path) -> Iterator[None]:
-    """Append what the library logs to the run's own file."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("gpt_tf")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-
-
 def prepare_directory(run: RunDirectory) -> None:
     """Make the run's directory, or say at once that it cannot be written."""
     try:
@@ -321,16 +169,3 @@ def clear(run: RunDirectory) -> None:
         else:
             entry.unlink()
     run.checkpoints.directory.mkdir()
-
-
-def versions() -> dict[str, str]:
-    """What a checkpoint was written with."""
-    import keras
-    import tensorflow as tf
-
-    return {
-        "gpt_tf": __version__,
-        "python": platform.python_version(),
-        "tensorflow": str(tf.__version__),
-        "keras": str(keras.__version__),
-    }

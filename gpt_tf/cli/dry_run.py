@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from gpt_tf.cli.console import note, print_table
-from gpt_tf.cli.workspace import TOKENIZERS
+from gpt_tf.cli.workspace import TOKENIZERS, name_of
 from gpt_tf.config import Config
 from gpt_tf.streaming.corpora import newest_corpus
 from gpt_tf.tokenizer.base import Tokenizer
@@ -18,7 +18,7 @@ def with_real_vocabulary(
     """The config with the size of the tokenizer that training would take, where there is one."""
     if tokenizer is None:
         corpus = newest_corpus(workspace)
-        name = data.resolve().name if data else corpus.name if corpus else ""
+        name = name_of(data) if data else corpus.name if corpus else ""
         tokenizer = workspace / TOKENIZERS / name
         if not name or not (tokenizer / "tokenizer.json").is_file():
             note("no tokenizer yet: counting with the vocabulary that the preset asks for")
@@ -30,12 +30,12 @@ def with_real_vocabulary(
 
 def describe(config: Config) -> None:
     """Build the model and print parameters, memory and tokens a step."""
-    from gpt_tf.model.gpt import GPT
+    from gpt_tf.model.architectures import make_model
     from gpt_tf.training.precision import resolve_precision
 
     config, reason = resolve_precision(config)
     training, model_config = config.training, config.model
-    model = GPT(model_config, training.precision, training.seed)
+    model = make_model(model_config, training.precision, training.seed)
     parameters = model.count_params()
     tokens = training.batch_size * model_config.context_length
     print_table(

@@ -20,9 +20,15 @@ from gpt_tf.version import __version__
 # `gpt-tf --help` imports neither TensorFlow nor rich.
 COMMANDS = {
     "prepare": ("prepare", "Download or unpack a corpus and split it."),
-    "train-tokenizer": ("train_tokenizer", "Train a byte-level BPE tokenizer on your text."),
+    "train-tokenizer": (
+        "train_tokenizer",
+        "Train a tokenizer on your text: BPE, WordPiece or characters.",
+    ),
     "train": ("train", "Train a GPT from scratch, or resume a run."),
+    "sweep": ("sweep", "Train every cell of a grid of settings."),
     "generate": ("generate", "Continue a prompt with a trained GPT."),
+    "evaluate": ("evaluate", "Measure a run on a whole split, or on other text."),
+    "plot": ("plot", "Draw the curves of several runs in one picture."),
 }
 
 

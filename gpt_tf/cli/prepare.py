@@ -54,6 +54,23 @@ def imdb(archives: tuple[Path, ...], train_on: str, seed: int) -> None:
     )
 
 
+@prepare.command()
+@click.option(
+    "--archive",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Take this text, plain or gzipped, instead of downloading.",
+)
+def tinyshakespeare(archive: Path | None) -> None:
+    """The 1.1 MB of Shakespeare of char-rnn, into data/tinyshakespeare.
+
+    The first 90 % of the characters are trained on, the rest validates.
+    """
+    from gpt_tf.streaming.shakespeare import prepare_tinyshakespeare
+
+    _show(prepare_tinyshakespeare(Path.cwd(), archive=archive, progress=progress_bar))
+
+
 @prepare.command("sample-reviews")
 def sample_reviews() -> None:
     """9,000 film reviews that gpt-tf writes itself, into data/sample-reviews."""
@@ -66,7 +83,7 @@ def _show(report: PrepareReport) -> None:
     """Print what was read, and what comes next."""
     corpus = report.corpus
     if report.reused:
-        note(f"{corpus.name}: the reviews were there already, only the splits are new.")
+        note(f"{corpus.name}: the text was there already, only the splits are new.")
     print_table(
         f"{corpus.name}, in {corpus.directory.relative_to(Path.cwd())}",
         ("split", "folder", "documents", "bytes", "duplicates dropped"),

@@ -78,7 +78,8 @@ def eval_text(step: int, scalars: Scalars) -> str:
     """The figures of an evaluation."""
     return (
         f"step {step:,}: validation loss {scalars['eval/loss']:.4f}, perplexity "
-        f"{scalars['eval/perplexity']:,.2f} (training {scalars['eval/train_loss']:.4f})"
+        f"{scalars['eval/perplexity']:,.2f}, accuracy {scalars['eval/accuracy']:.1%} "
+        f"(training loss {scalars['eval/train_loss']:.4f})"
     )
 
 

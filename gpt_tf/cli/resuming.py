@@ -31,7 +31,8 @@ def stored_config(run: RunDirectory, overrides: dict[str, Any]) -> Config:
 
 def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
     """Raise UsageError with a table of every setting that must not change, old and new."""
-    old = flatten(checkpoint.manifest["config"])
+    stored = resolve(checkpoint.manifest["config"])  # an older version knew fewer settings
+    old = flatten(dataclasses.asdict(stored))
     new = flatten(dataclasses.asdict(config))
     changed = [
         f"  {key}: {old.get(key)} in the checkpoint, {new.get(key)} now"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from gpt_tf.cli.console import progress_bar
-from gpt_tf.cli.workspace import DataChoice, document_reader
+from gpt_tf.cli.console import note, progress_bar
+from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.base import Tokenizer
@@ -24,33 +23,27 @@ class Streams:
         self, config: Config, choice: DataChoice, tokenizer: Tokenizer, tokenizer_sha256: str
     ) -> None:
         self._config = config
-        self._store_directory = choice.directory / "token_stores"
+        self._choice = choice
         self._tokenizer = tokenizer
         self._tokenizer_sha256 = tokenizer_sha256
-        self.train = self._open(choice.train, shuffle=config.data.shuffle)
-        # Shuffled, so that the first batches of a sorted list are not all of one kind.
-        once: dict[str, Any] = {"shuffle": True, "epochs": 1, "allow_partial": True}
-        self.validation = self._open(choice.validation, **once) if choice.validation else None
-        self._train_once = self._open(choice.train, **once)
+        windows = config.data.windows
+        self.train = self._open("train", windows=windows, shuffle=config.data.shuffle)
+        # Shuffled, so that the first batches of a sorted list are not all of one kind; what is
+        # trained on at random offsets is measured whole and in order.
+        once: dict[str, Any] = {"windows": windows, "shuffle": True}
+        if windows == "random":
+            once = {"windows": "packed", "shuffle": False}
+        once |= {"epochs": 1, "allow_partial": True}
+        self.validation = self._open("validation", **once) if choice.validation else None
+        self._train_once = self._open("train", **once)
+        note(f"train: {self.train.contents().describe()}")
+        if self.validation:
+            note(f"validation: {self.validation.contents().describe()}")
 
-    def _open(self, documents: list[Path], **options: Any) -> TokenStream:
-        config = self._config
-        with progress_bar("tokenizing", "documents") as progress:
-            return TokenStream.from_documents(
-                documents,
-                self._tokenizer,
-                windows=config.data.windows,
-                context_length=config.model.context_length,
-                batch_size=config.training.batch_size,
-                seed=config.training.seed,
-                reader=document_reader(config.data),
-                store_directory=self._store_directory,
-                tokenizer_sha256=self._tokenizer_sha256,
-                progress=progress,
-                num_threads=config.data.num_threads,
-                buffer_size=config.data.buffer_size,
-                **options,
-            )
+    def _open(self, split: str, **options: Any) -> TokenStream:
+        return open_stream(
+            self._config, self._choice, split, self._tokenizer, self._tokenizer_sha256, **options
+        )
 
     def evaluation(self, split: str) -> TokenStream:
         """The stream of a split, back at its start: the same batches each time."""
@@ -58,3 +51,29 @@ class Streams:
         assert stream is not None, "nothing was set aside for validation"
         stream.rewind()
         return stream
+
+
+def open_stream(
+    config: Config,
+    choice: DataChoice,
+    split: str,
+    tokenizer: Tokenizer,
+    tokenizer_sha256: str,
+    **options: Any,
+) -> TokenStream:
+    """The stream of "train" or "validation" under a run's settings; options as of the stream."""
+    with progress_bar("tokenizing", "bytes") as progress:
+        return TokenStream.from_documents(
+            choice.train if split == "train" else choice.validation,
+            tokenizer,
+            context_length=config.model.context_length,
+            batch_size=config.training.batch_size,
+            seed=config.training.seed,
+            reader=choice.reader(config.data, split),
+            store_directory=choice.directory / "token_stores",
+            tokenizer_sha256=tokenizer_sha256,
+            progress=progress,
+            num_threads=config.data.num_threads,
+            buffer_size=config.data.buffer_size,
+            **options,
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,6 @@ import click
 
 if TYPE_CHECKING:
     from gpt_tf.config import Config
-    from gpt_tf.storage.run_directory import RunDirectory
 
 NEWEST = "newest"
 
@@ -21,8 +19,13 @@ NEWEST = "newest"
               help="A YAML file of settings.")  # fmt: skip
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
               help="Change one setting; may be given again.")  # fmt: skip
-@click.option("--data", type=click.Path(path_type=Path), help="A folder of .txt documents.")
+@click.option("--data", type=click.Path(path_type=Path),
+              help="Your own text: a file, a folder or a quoted pattern.")  # fmt: skip
+@click.option("--validation-data", type=click.Path(path_type=Path),
+              help="The same, to validate on; else a share of --data is set aside.")  # fmt: skip
 @click.option("--tokenizer", type=click.Path(path_type=Path), help="A ready tokenizer's folder.")
+@click.option("--train-tokenizer", is_flag=True,
+              help="Train the tokenizer first, where the data have none yet.")  # fmt: skip
 @click.option("--name", help="Name of the run's directory below runs/.")
 @click.option("--max-steps", type=int, help="Updates in all: the schedule's horizon.")
 @click.option("--batch-size", type=int, help="Rows of a batch.")
@@ -39,7 +42,9 @@ def train(
     config_file: Path | None,
     assignments: tuple[str, ...],
     data: Path | None,
+    validation_data: Path | None,
     tokenizer: Path | None,
+    train_tokenizer: bool,
     name: str | None,
     max_steps: int | None,
     batch_size: int | None,
@@ -50,7 +55,10 @@ def train(
     print_config: bool,
     dry_run: bool,
 ) -> int:
-    """Train a GPT on the most recently prepared corpus, or on the documents of --data.
+    """Train a GPT on the most recently prepared corpus, or on the text of --data.
+
+    Files are .txt (a document each, or a line each with --set data.document=line), .jsonl and .csv
+    (a document a record, --set data.column=NAME), also gzipped.
 
     Settings: defaults < --preset < --config < --set < the other options.
     """
@@ -61,8 +69,10 @@ def train(
     training = {key: value for key, value in flags.items() if value is not None}
     overrides = [parse_assignments(assignments), {"training": training} if training else {}]
     if resume is not None:
-        _refuse_with_resume(preset=preset, config=config_file, data=data, tokenizer=tokenizer,
-                            name=name, overwrite=overwrite or None)  # fmt: skip
+        _refuse_with_resume(preset=preset, config=config_file, data=data,
+                            validation_data=validation_data, tokenizer=tokenizer,
+                            train_tokenizer=train_tokenizer or None, name=name,
+                            overwrite=overwrite or None)  # fmt: skip
         return _resume(resume, overrides, stop_at_step)
     workspace = Path.cwd()
     preset, config = _resolve_config(workspace, preset, config_file, data, overrides)
@@ -85,7 +95,9 @@ def train(
             config,
             workspace=workspace,
             data=data,
+            validation=validation_data,
             tokenizer=tokenizer,
+            train_tokenizer=train_tokenizer,
             preset=preset,
             name=name,
             overwrite=overwrite,
@@ -118,6 +130,7 @@ def _resolve_config(
 def _refuse_with_resume(**options: Any) -> None:
     for option, value in options.items():
         if value is not None:
+            option = option.replace("_", "-")
             raise click.UsageError(f"--{option} cannot be changed with --resume: {value}.")
 
 
@@ -140,23 +153,11 @@ def _resume(name: str, overrides: list[dict[str, Any]], stop_at_step: int | None
             run,
             config,
             workspace=workspace,
-            source=_source(run),
+            source=run.source(),
             stop_at_step=stop_at_step,
             writers=writers,
         )
     return _report(ended)
-
-
-def _source(run: RunDirectory) -> dict[str, Any]:
-    from gpt_tf.errors import RunError
-
-    path = run.path / "source.json"
-    try:
-        return dict(json.loads(path.read_text("utf-8")))
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"cannot read where the data of the run are from: {path}: {error}."
-        ) from error
 
 
 def _report(run: Any) -> int:

@@ -1,18 +1,24 @@
-"""`gpt-tf train-tokenizer`: learn a byte-level BPE vocabulary."""
+"""`gpt-tf train-tokenizer`: learn a vocabulary from text."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from gpt_tf.cli.workspace import DataChoice
+    from gpt_tf.config import Config
+
 
 @click.command("train-tokenizer")
-@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option("--preset", help="Take the size and the cleaning options of this preset.")
+@click.option("--kind", type=click.Choice(["bpe", "wordpiece", "char"]),
+              help="Byte-level BPE, WordPiece, or one entry a character.")  # fmt: skip
 @click.option("--vocab-size", type=int, help="Entries asked for, special tokens included.")
 @click.option("--lower-case/--keep-case", default=None, help="Turn text to lower case.")
 @click.option("--remove-punctuation/--keep-punctuation", default=None,
@@ -22,65 +28,70 @@ import click
 @click.option("--output", type=click.Path(path_type=Path),
               help="Where to write it; tokenizers/<corpus>/ where not given.")  # fmt: skip
 def train_tokenizer(
-    folder: Path | None,
+    data: Path | None,
     preset: str | None,
+    kind: str | None,
     vocab_size: int | None,
     lower_case: bool | None,
     remove_punctuation: bool | None,
     assignments: tuple[str, ...],
     output: Path | None,
 ) -> None:
-    """Train a tokenizer on the training documents of FOLDER.
+    """Train a tokenizer on the training documents of DATA, a file, a folder or a pattern.
 
-    Without FOLDER: the most recently prepared corpus, else sample reviews that gpt-tf writes
+    Without it: the most recently prepared corpus, else sample reviews that gpt-tf writes
     itself. Validation documents are left out.
     """
-    from gpt_tf.cli.console import note, progress_bar
-    from gpt_tf.cli.workspace import choose_data, document_reader
-    from gpt_tf.config import DataConfig
+    from gpt_tf.cli.workspace import choose_data
     from gpt_tf.config_files import parse_assignments, read_preset, resolve
-    from gpt_tf.tokenizer.bpe import BPETokenizer
 
     flags: dict[str, Any] = {
+        "kind": kind,
         "vocab_size": vocab_size,
         "lower_case": lower_case,
         "remove_punctuation": remove_punctuation,
     }
     overrides = parse_assignments(assignments)
-    data = resolve({"data": overrides.get("data", {})}).data if overrides else DataConfig()
-    choice = choose_data(Path.cwd(), folder, data)
+    settings_given = (read_preset(preset) if preset else {}, overrides)
+    layers = [{"data": each.get("data", {})} for each in settings_given]
+    choice = choose_data(Path.cwd(), data, resolve(*layers).data)
     given = {key: value for key, value in flags.items() if value is not None}
     config = resolve(read_preset(preset or choice.preset), overrides, {"tokenizer": given})
-    settings = config.tokenizer
-    read = document_reader(config.data)
-    size = {"bytes": 0}
+    directory = output or choice.tokenizer_directory(Path.cwd())
+    click.echo(make_tokenizer(choice, config, directory))
 
+
+def make_tokenizer(choice: DataChoice, config: Config, directory: Path) -> str:
+    """Train a tokenizer on the training documents, save it, and say in a line what came out."""
+    from gpt_tf.cli.console import note, progress_bar
+    from gpt_tf.tokenizer.kinds import train
+
+    settings = config.tokenizer
+    size = {"bytes": 0}
     start = time.perf_counter()
-    with progress_bar("reading, then merging", "documents") as advance:
+    with progress_bar("reading, then counting", "bytes") as advance:
 
         def texts() -> Iterator[str]:
-            for done, path in enumerate(choice.train, 1):
-                text = read(path)
+            for text in choice.training_texts(config.data, advance):
                 size["bytes"] += len(text.encode())
-                advance(done, len(choice.train))
                 yield text
 
-        tokenizer = BPETokenizer.train(
+        tokenizer = train(
+            settings.kind,
             texts(),
             vocab_size=settings.vocab_size,
             lower_case=settings.lower_case,
             remove_punctuation=settings.remove_punctuation,
+            unknown_characters=settings.unknown_characters,
         )
     elapsed = time.perf_counter() - start
-    directory = output or choice.tokenizer_directory(Path.cwd())
     tokenizer.save(directory)
-    if tokenizer.vocab_size < settings.vocab_size:
+    if settings.kind != "char" and tokenizer.vocab_size < settings.vocab_size:
         note(f"the text has no more pairs to merge: asked for {settings.vocab_size:,} entries")
-    sample = choice.train[:: max(1, len(choice.train) // 1000)]
-    sample_texts = [read(path) for path in sample]
+    sample_texts = list(choice.sample_texts(config.data))
     tokens = sum(map(len, tokenizer.encode_batch(sample_texts)))
     bytes_a_token = sum(len(text.encode()) for text in sample_texts) / max(1, tokens)
-    click.echo(
+    return (
         f"{directory}: {tokenizer.vocab_size:,} entries, {bytes_a_token:.2f} bytes a token, "
         f"{size['bytes'] / 1e6:.1f} MB in {elapsed:.1f} s"
     )

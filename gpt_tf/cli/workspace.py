@@ -2,74 +2,198 @@
 
 from __future__ import annotations
 
+import dataclasses
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from gpt_tf.cli.console import note, progress_bar
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
-from gpt_tf.streaming.corpora import CORPUS_FILE, newest_corpus, prepare_sample_reviews
-from gpt_tf.streaming.sources import DocumentReader, drop_blank, find_documents
+from gpt_tf.streaming.corpora import (
+    Corpus,
+    load_corpus,
+    newest_corpus,
+    prepare_sample_reviews,
+)
+from gpt_tf.streaming.files import drop_blank, facts, split_pattern, stem_of
+from gpt_tf.streaming.records import pieces
+from gpt_tf.streaming.sources import WHOLE, DocumentReader, find_documents
 from gpt_tf.streaming.splits import split_by_share
 
 TOKENIZERS = "tokenizers"
+SAMPLE = 1000  # texts
 
 
 @dataclass(frozen=True)
 class DataChoice:
-    """Documents of a corpus, split."""
+    """Files of a corpus, split.
+
+    Attributes:
+      name: of the corpus; its tokenizer has the same.
+      directory: where what is made of the corpus is kept.
+      train, validation: the files of each split.
+      train_part, validation_part: which part of each file belongs to it.
+      source: what the user gave; None for a prepared corpus.
+    """
 
     name: str
     preset: str
     directory: Path
     train: list[Path]
     validation: list[Path]
+    train_part: tuple[float, float] = WHOLE
+    validation_part: tuple[float, float] = WHOLE
+    source: Path | None = None
 
     def tokenizer_directory(self, workspace: Path) -> Path:
         """Where `train-tokenizer` puts this corpus's tokenizer."""
         return workspace / TOKENIZERS / self.name
 
+    def reader(self, data: DataConfig, split: str) -> DocumentReader:
+        """How the documents of "train" or "validation" are read and cleaned."""
+        part = self.train_part if split == "train" else self.validation_part
+        return dataclasses.replace(document_reader(data), part=part)
 
-def choose_data(workspace: Path, folder: Path | None, data: DataConfig) -> DataChoice:
-    """The documents in `folder`, else the newest prepared corpus, else the sample reviews.
+    def training_texts(
+        self, data: DataConfig, progress: Callable[[int, int | None], None] | None = None
+    ) -> Iterator[str]:
+        """What is trained on, document by document; long ones in pieces.
+
+        Args:
+          progress: called with (bytes done, bytes) of the files, about.
+        """
+        read = self.reader(data, "train")
+        sizes = [facts(path)[0] for path in self.train]
+        before, total = 0, sum(sizes)
+        for path, size in zip(self.train, sizes, strict=True):
+            met = 0
+            for document in read.documents(path):
+                yield from pieces(document)
+                met += len(document) + 1
+                if progress:
+                    progress(before + min(met, size), total)
+            before += size
+        if progress:
+            progress(total, total)
+
+    def sample_texts(self, data: DataConfig) -> Iterator[str]:
+        """Some of what is trained on, from the beginning of files everywhere in the list."""
+        read = self.reader(data, "train")
+        files = self.train[:: max(1, len(self.train) // SAMPLE)]
+        for path in files:
+            texts = (piece for document in read.documents(path) for piece in pieces(document))
+            yield from islice(texts, max(1, SAMPLE // len(files)))
+
+
+def choose_data(
+    workspace: Path, source: Path | None, data: DataConfig, validation: Path | None = None
+) -> DataChoice:
+    """The documents that `source` names, else the newest prepared corpus, else sample reviews.
+
+    Args:
+      source: a file, a folder or a pattern.
+      data: says which share of a source is set aside.
+      validation: a file, a folder or a pattern to validate on; then nothing is set aside.
 
     Raises:
       UsageError: where there are no documents.
     """
-    if folder is not None:
-        choice = _choose_folder(folder, data)
+    if source is not None:
+        choice = _choose_own(workspace, source, 0.0 if validation else data.validation_share)
     else:
         corpus = newest_corpus(workspace)
         if corpus is None:
             note("no prepared corpus here: writing sample reviews (made by a grammar of gpt-tf)")
             corpus = prepare_sample_reviews(workspace, progress=progress_bar).corpus
-        choice = DataChoice(
-            corpus.name,
-            corpus.preset,
-            corpus.directory,
-            corpus.documents("train"),
-            corpus.documents("validation"),
-        )
+        choice = _prepared(corpus)
+    return _with_validation(choice, validation)
+
+
+def _prepared(corpus: Corpus) -> DataChoice:
+    train, validation = (corpus.documents(split) for split in ("train", "validation"))
+    return DataChoice(corpus.name, corpus.preset, corpus.directory, train, validation)
+
+
+def _with_validation(choice: DataChoice, validation: Path | None) -> DataChoice:
+    """The choice with the validation data given apart, if any; says what was chosen."""
+    if validation is not None:
+        choice = _validate_on(choice, validation)
+    aside = f"{len(choice.validation):,}"
+    if choice.validation_part != WHOLE:
+        aside = f"its end from {100 * choice.validation_part[0]:g} % on"
     note(
-        f"data: {choice.directory} ({len(choice.train):,} training documents, "
-        f"{len(choice.validation):,} for validation)"
+        f"data: {choice.source or choice.directory} (training files: {len(choice.train):,}, "
+        f"for validation: {aside})"
     )
     return choice
 
 
-def _choose_folder(folder: Path, data: DataConfig) -> DataChoice:
-    documents, blank = drop_blank(find_documents(folder))
-    if blank:
-        note(f"skipped {len(blank)} documents without text, the first {str(blank[0])!r}")
-    by_name = {path.relative_to(folder).as_posix(): path for path in documents}
-    train, validation = split_by_share(list(by_name), data.validation_share, seed=42)
-    return DataChoice(
-        folder.resolve().name,
-        "demo",
-        folder,
-        [by_name[name] for name in train],
-        [by_name[name] for name in validation],
+def data_of_run(workspace: Path, source: Mapping[str, str | None], data: DataConfig) -> DataChoice:
+    """The documents that a run was trained and validated on, by its `source` record.
+
+    Raises:
+      UsageError: where they are gone.
+    """
+    given = (source.get(key) for key in ("data", "validation"))
+    own, validation = (Path(path) if path else None for path in given)
+    if own is None:
+        corpus = load_corpus(workspace / "data" / str(source.get("corpus")))
+        return _with_validation(_prepared(corpus), validation)
+    return choose_data(workspace, own, data, validation)
+
+
+def _choose_own(workspace: Path, source: Path, share: float) -> DataChoice:
+    files = _files_with_text(source)
+    root, _ = split_pattern(source)
+    name = name_of(source)
+    whole = DataChoice(name, "demo", workspace / "data" / name, files, [], source=source)
+    if share == 0:
+        return whole
+    if len(files) == 1:
+        end = 1 - share
+        return dataclasses.replace(
+            whole, validation=files, train_part=(0.0, end), validation_part=(end, 1.0)
+        )
+    by_name = {path.relative_to(root).as_posix(): path for path in files}
+    train, validation = split_by_share(list(by_name), share, seed=42)
+    return dataclasses.replace(
+        whole,
+        train=[by_name[name] for name in train],
+        validation=[by_name[name] for name in validation],
     )
+
+
+def name_of(source: Path) -> str:
+    """The name of a user's own corpus: of the file or the folder, without what says its kind."""
+    root, _ = split_pattern(source)
+    return stem_of(root.resolve().name) or "own"
+
+
+def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
+    """`choice` with validation data of their own, which are not trained on."""
+    validation = _files_with_text(source)
+    apart = {path.resolve() for path in validation}
+    train = [path for path in choice.train if path.resolve() not in apart]
+    if not train:
+        raise UsageError(f"all of the data are set aside for validation by {source}. Give more.")
+    if len(train) < len(choice.train):
+        note(f"not trained on: {len(choice.train) - len(train):,} files that are for validation")
+    return dataclasses.replace(choice, train=train, validation=validation)
+
+
+def _files_with_text(source: Path) -> list[Path]:
+    files, blank = drop_blank(find_documents(source))
+    if blank:
+        note(f"skipped {len(blank)} files without text, the first {str(blank[0])!r}")
+    return files
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """Whether a tokenizer was written there."""
+    return (directory / "tokenizer.json").is_file()
 
 
 def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) -> Path:
@@ -79,12 +203,13 @@ def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) ->
       UsageError: where there is none, naming `train-tokenizer`.
     """
     directory = given or choice.tokenizer_directory(workspace)
-    if not (directory / "tokenizer.json").is_file():
-        prepared = (choice.directory / CORPUS_FILE).exists()
-        command = "gpt-tf train-tokenizer" + ("" if prepared else f" {choice.directory}")
+    if not has_tokenizer(directory):
+        command = "gpt-tf train-tokenizer"
+        if choice.source is not None:
+            command += f" {shlex.quote(str(choice.source))}"
         raise UsageError(
-            f"no tokenizer in {directory}. Train one with `{command}`, or give one with "
-            "--tokenizer."
+            f"no tokenizer in {directory}. Train one with `{command}` or `gpt-tf train "
+            "--train-tokenizer`, or give one with --tokenizer."
         )
     note(f"tokenizer: {directory}")
     return directory
@@ -96,4 +221,7 @@ def document_reader(data: DataConfig) -> DocumentReader:
         encoding=data.encoding,
         replace_breaks=data.replace_breaks,
         on_bad_file=data.on_bad_file,
+        document=data.document,
+        column=data.column,
+        min_bytes=data.min_bytes,
     )

@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.model.gpt import GPT
+from gpt_tf.model.language_model import LanguageModel
 
 Logits = NDArray[np.float32]
 
@@ -24,7 +24,7 @@ class Decoder:
       traces: how often the function was traced; stays 1 whatever the lengths.
     """
 
-    def __init__(self, model: GPT) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         self.model = model
         self.context_length = model.config.context_length
         self.traces = 0

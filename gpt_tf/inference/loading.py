@@ -10,7 +10,8 @@ from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.generate import generate
 from gpt_tf.inference.kv_cache import Decoder
-from gpt_tf.model.gpt import GPT
+from gpt_tf.model.architectures import make_model
+from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, weight_variables
 from gpt_tf.storage.run_directory import RunDirectory, find_run
 from gpt_tf.streaming.cleaning import clean
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 class TextGenerator:
     """A model with its tokenizer and the cleaning it was trained with."""
 
-    def __init__(self, model: GPT, tokenizer: Tokenizer, *, replace_breaks: bool) -> None:
+    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, *, replace_breaks: bool) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self._replace_breaks = replace_breaks
@@ -83,7 +84,7 @@ def load(run: str | Path | RunDirectory) -> TextGenerator:
             f"tokenizer larger than the model in {directory.tokenizer}: {tokenizer.vocab_size} "
             f"entries, the model has {config.model.vocab_size}."
         )
-    model = GPT(config.model, "float32", config.training.seed)
+    model = make_model(config.model, "float32", config.training.seed)
     assign_values(weight_variables(model), checkpoint.model, f"checkpoint {checkpoint.name}")
     log.info("%s, checkpoint %s", directory.path, checkpoint.name)
     return TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)

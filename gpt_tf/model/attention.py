@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.model.dropout import Dropout
-from gpt_tf.model.initial import derive_seed, normal
+from gpt_tf.model.initial import dense, derive_seed
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
@@ -23,7 +23,9 @@ class MultiHeadAttention(keras.layers.Layer):
       embed_dim: width D of inputs and outputs.
       num_heads, head_dim: N and H; N * H need not be D.
       weights_dropout: share of attention weights dropped while training.
-      initial_std, output_std: standard deviations of the initial projections.
+      use_bias: queries, keys and values add a bias; the output always does.
+      initial_weights: scheme of the initial weights (`gpt_tf.model.initial`).
+      initial_std, output_std: standard deviations of the initial projections of "gpt2".
       seed: of initial weights and dropout.
 
     Right-padded rows need no padding mask: no real position looks to its right.
@@ -35,7 +37,9 @@ class MultiHeadAttention(keras.layers.Layer):
         num_heads: int,
         head_dim: int,
         *,
+        use_bias: bool = True,
         weights_dropout: float = 0.0,
+        initial_weights: str = "gpt2",
         initial_std: float = 0.02,
         output_std: float = 0.02,
         seed: int = 0,
@@ -45,23 +49,21 @@ class MultiHeadAttention(keras.layers.Layer):
         self.embed_dim = embed_dim
         self.num_heads = num_heads
         self.head_dim = head_dim
+        self.use_bias = use_bias
         self.weights_dropout = weights_dropout
+        self.initial_weights = initial_weights
         self.initial_std = initial_std
         self.output_std = output_std
         self.seed = seed
-        self.qkv = keras.layers.Dense(
-            3 * num_heads * head_dim,
-            kernel_initializer=normal(initial_std, derive_seed(seed, "qkv")),
-            dtype=self.dtype_policy,
-            name="qkv",
+        common: dict[str, Any] = {
+            "scheme": initial_weights, "seed": seed, "dtype": self.dtype_policy
+        }  # fmt: skip
+        width = num_heads * head_dim
+        self.qkv = dense(
+            3 * width, embed_dim, use_bias=use_bias, std=initial_std, name="qkv", **common
         )
         self.dropout = Dropout(weights_dropout, seed=derive_seed(seed, "weights"), name="dropout")
-        self.output_projection = keras.layers.Dense(
-            embed_dim,
-            kernel_initializer=normal(output_std, derive_seed(seed, "output")),
-            dtype=self.dtype_policy,
-            name="output",
-        )
+        self.output_projection = dense(embed_dim, width, std=output_std, name="output", **common)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the two projections for inputs [B, T, D]."""
@@ -128,6 +130,6 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("embed_dim", "num_heads", "head_dim", "weights_dropout", "initial_std",
-                 "output_std", "seed")  # fmt: skip
+        names = ("embed_dim", "num_heads", "head_dim", "use_bias", "weights_dropout",
+                 "initial_weights", "initial_std", "output_std", "seed")  # fmt: skip
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -5,45 +5,37 @@ Shapes: B batch, T time, S cached time, L layers, D embed, N heads, H head_dim, 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from gpt_tf.config import DropoutConfig, ModelConfig
+from gpt_tf.config import ModelConfig
+from gpt_tf.model import initial
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dropout import Dropout
-from gpt_tf.model.initial import derive_seed, normal
+from gpt_tf.model.initial import derive_seed
+from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.layers import DecoderBlock, FeedForward, TokenAndPositionEmbedding, layer_norm
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
-class GPT(keras.Model):
-    """A decoder-only transformer; `GPT(config)` is built at once.
-
-    Args:
-      config: the architecture.
-      precision: "float32", or "bfloat16" for the matrix products alone.
-      seed: of initial weights and dropout.
-    """
+class GPT(LanguageModel):
+    """A decoder-only transformer; arguments as of `LanguageModel`."""
 
     def __init__(
         self, config: ModelConfig, precision: str = "float32", seed: int = 0, **kwargs: Any
     ) -> None:
-        super().__init__(**{"name": "gpt", "dtype": "float32", **kwargs})
-        if precision not in ("float32", "bfloat16"):
-            raise ValueError(f"precision must be float32 or bfloat16. Received: {precision!r}.")
-        self.config = config
-        self.precision = precision
-        self.seed = seed
+        super().__init__(config, precision, seed, **kwargs)
         products = "float32" if precision == "float32" else f"mixed_{precision}"
         rates = config.dropout
         self.embedding = TokenAndPositionEmbedding(
             config.vocab_size,
             config.context_length,
             config.embed_dim,
+            positions=config.positions,
+            initial_weights=config.initial_weights,
             initial_std=config.initial_std,
             seed=derive_seed(seed, "embedding"),
             name="embedding",
@@ -72,7 +64,9 @@ class GPT(keras.Model):
             config.embed_dim,
             config.num_heads,
             config.head_width,
+            use_bias=config.qkv_bias,
             weights_dropout=rates.attention_weights,
+            initial_weights=config.initial_weights,
             initial_std=config.initial_std,
             output_std=output_std,
             seed=derive_seed(seed, "attention"),
@@ -84,6 +78,7 @@ class GPT(keras.Model):
             config.ffn_dim,
             activation=config.activation,
             hidden_dropout=rates.ffn_hidden,
+            initial_weights=config.initial_weights,
             initial_std=config.initial_std,
             output_std=output_std,
             seed=derive_seed(seed, "feed_forward"),
@@ -95,6 +90,7 @@ class GPT(keras.Model):
             feed_forward,
             norm_position=config.norm_position,
             norm_epsilon=config.norm_epsilon,
+            input_dropout=rates.block_input,
             attention_dropout=rates.attention_output,
             ffn_dropout=rates.ffn_output,
             seed=seed,
@@ -112,21 +108,22 @@ class GPT(keras.Model):
                 layer.build(shape)
         self.head_DV: keras.Variable | None = None
         self.head_bias_V: keras.Variable | None = None
+        scheme, width = config.initial_weights, config.embed_dim
         if not config.tied_head:
             self.head_DV = self.add_weight(
-                shape=(config.embed_dim, config.vocab_size),
-                initializer=normal(config.initial_std, derive_seed(self.seed, "head")),
+                shape=(width, config.vocab_size),
+                initializer=initial.kernel(
+                    scheme, config.initial_std, width, derive_seed(self.seed, "head")
+                ),
                 name="head_kernel",
             )
         if config.head_bias:
             self.head_bias_V = self.add_weight(
-                shape=(config.vocab_size,), initializer="zeros", name="head_bias"
+                shape=(config.vocab_size,),
+                initializer=initial.bias(scheme, width, derive_seed(self.seed, "head_bias")),
+                name="head_bias",
             )
         self.built = True
-
-    def call(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Logits [B, T, V] in float32."""
-        return self.head(self.hidden(token_ids_BT, training=training))
 
     def hidden(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The residual stream after the final norm and the head's dropout, [B, T, D]."""
@@ -188,19 +185,3 @@ class GPT(keras.Model):
         if self.final_norm is not None:
             x_BTD = self.final_norm(x_BTD)
         return self.head(x_BTD), x_BTD, tf.stack(caches)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments as plain values."""
-        return {
-            "config": dataclasses.asdict(self.config),
-            "precision": self.precision,
-            "seed": self.seed,
-            "name": self.name,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> GPT:
-        """A new model of the same architecture."""
-        values = dict(config["config"])
-        values["dropout"] = DropoutConfig(**values["dropout"])
-        return cls(**{**config, "config": ModelConfig(**values)})

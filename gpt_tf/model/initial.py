@@ -1,7 +1,13 @@
-"""Initial weights: normal with GPT-2's deviation, each variable with a seed of its own."""
+"""Initial weights by scheme, each variable with a seed of its own.
+
+- "gpt2": normal with a deviation of 0.02, residual outputs smaller (Radford et al. 2019)
+- "keras": glorot uniform (Glorot and Bengio 2010), embeddings uniform in ±0.05, biases zero
+- "pytorch": uniform in ±1/√fan_in, biases too; embeddings standard normal
+"""
 
 from __future__ import annotations
 
+import math
 import zlib
 
 import keras
@@ -12,6 +18,50 @@ def derive_seed(seed: int, name: str) -> int:
     return zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF
 
 
-def normal(std: float, seed: int) -> keras.initializers.Initializer:
-    """Normal with mean 0 (Radford et al. 2019 use 0.02)."""
+def kernel(scheme: str, std: float, fan_in: int, seed: int) -> keras.initializers.Initializer:
+    """For the matrix of a dense layer with `fan_in` inputs; `std` counts for "gpt2" alone."""
+    if scheme == "keras":
+        return keras.initializers.GlorotUniform(seed=seed)
+    if scheme == "pytorch":
+        return _uniform(1.0 / math.sqrt(fan_in), seed)
     return keras.initializers.RandomNormal(stddev=std, seed=seed)
+
+
+def bias(scheme: str, fan_in: int, seed: int) -> keras.initializers.Initializer:
+    """For the bias of a dense layer with `fan_in` inputs."""
+    if scheme == "pytorch":
+        return _uniform(1.0 / math.sqrt(fan_in), seed)
+    return keras.initializers.Zeros()
+
+
+def embedding(scheme: str, std: float, seed: int) -> keras.initializers.Initializer:
+    """For a table of vectors."""
+    if scheme == "keras":
+        return _uniform(0.05, seed)
+    return keras.initializers.RandomNormal(stddev=1.0 if scheme == "pytorch" else std, seed=seed)
+
+
+def dense(
+    units: int,
+    fan_in: int,
+    *,
+    scheme: str,
+    std: float,
+    seed: int,
+    name: str,
+    dtype: keras.DTypePolicy,
+    use_bias: bool = True,
+) -> keras.layers.Dense:
+    """A dense layer from `fan_in` to `units` with these initial weights."""
+    return keras.layers.Dense(
+        units,
+        use_bias=use_bias,
+        kernel_initializer=kernel(scheme, std, fan_in, derive_seed(seed, name)),
+        bias_initializer=bias(scheme, fan_in, derive_seed(seed, f"{name}_bias")),
+        dtype=dtype,
+        name=name,
+    )
+
+
+def _uniform(limit: float, seed: int) -> keras.initializers.Initializer:
+    return keras.initializers.RandomUniform(-limit, limit, seed=seed)

@@ -12,9 +12,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gpt_tf.model import initial
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dropout import Dropout
-from gpt_tf.model.initial import derive_seed, normal
+from gpt_tf.model.initial import dense, derive_seed
 
 ACTIVATIONS = {
     "gelu": functools.partial(tf.nn.gelu, approximate=False),  # Hendrycks and Gimpel 2016
@@ -30,7 +31,11 @@ def layer_norm(epsilon: float, name: str) -> keras.layers.LayerNormalization:
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
 class TokenAndPositionEmbedding(keras.layers.Layer):
-    """The sum of a learned vector for the token and one for its position."""
+    """The sum of a learned vector for the token and one for its position.
+
+    `positions` is "learned", "offset" (OPT, Zhang et al. 2022: position t has row t + 2 of a table
+    two rows longer), or "none".
+    """
 
     def __init__(
         self,
@@ -38,6 +43,8 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         context_length: int,
         embed_dim: int,
         *,
+        positions: str = "learned",
+        initial_weights: str = "gpt2",
         initial_std: float = 0.02,
         seed: int = 0,
         **kwargs: Any,
@@ -46,32 +53,41 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         self.vocab_size = vocab_size
         self.context_length = context_length
         self.embed_dim = embed_dim
+        self.positions = positions
+        self.initial_weights = initial_weights
         self.initial_std = initial_std
         self.seed = seed
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create both tables."""
-        self.tokens_VD = self.add_weight(
-            shape=(self.vocab_size, self.embed_dim),
-            initializer=normal(self.initial_std, derive_seed(self.seed, "tokens")),
-            name="tokens",
-        )
-        self.positions_TD = self.add_weight(
-            shape=(self.context_length, self.embed_dim),
-            initializer=normal(self.initial_std, derive_seed(self.seed, "positions")),
-            name="positions",
-        )
+        """Create the tables."""
+        self.tokens_VD = self._table("tokens", self.vocab_size)
+        self.positions_TD: keras.Variable | None = None
+        if self.positions != "none":
+            self.positions_TD = self._table("positions", self.context_length + self._offset)
+
+    @property
+    def _offset(self) -> int:
+        return 2 if self.positions == "offset" else 0
+
+    def _table(self, name: str, rows: int) -> keras.Variable:
+        scheme, seed = self.initial_weights, derive_seed(self.seed, name)
+        initializer = initial.embedding(scheme, self.initial_std, seed)
+        return self.add_weight(shape=(rows, self.embed_dim), initializer=initializer, name=name)
 
     def call(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
         """Embed ids at `positions_BT`, by default 0, 1, 2, …"""
         x_BTD = tf.gather(self.tokens_VD.value, token_ids_BT)
+        if self.positions_TD is None:
+            return x_BTD
         if positions_BT is None:
-            return x_BTD + self.positions_TD.value[: tf.shape(token_ids_BT)[1]]
-        return x_BTD + tf.gather(self.positions_TD.value, positions_BT)
+            end = tf.shape(token_ids_BT)[1] + self._offset
+            return x_BTD + self.positions_TD.value[self._offset : end]
+        return x_BTD + tf.gather(self.positions_TD.value, positions_BT + self._offset)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("vocab_size", "context_length", "embed_dim", "initial_std", "seed")
+        names = ("vocab_size", "context_length", "embed_dim", "positions", "initial_weights",
+                 "initial_std", "seed")  # fmt: skip
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -86,6 +102,7 @@ class FeedForward(keras.layers.Layer):
         *,
         activation: str = "gelu",
         hidden_dropout: float = 0.0,
+        initial_weights: str = "gpt2",
         initial_std: float = 0.02,
         output_std: float = 0.02,
         seed: int = 0,
@@ -96,23 +113,17 @@ class FeedForward(keras.layers.Layer):
         self.ffn_dim = ffn_dim
         self.activation = activation
         self.hidden_dropout = hidden_dropout
+        self.initial_weights = initial_weights
         self.initial_std = initial_std
         self.output_std = output_std
         self.seed = seed
-        self.expand = keras.layers.Dense(
-            ffn_dim,
-            kernel_initializer=normal(initial_std, derive_seed(seed, "expand")),
-            dtype=self.dtype_policy,
-            name="expand",
-        )
+        common: dict[str, Any] = {
+            "scheme": initial_weights, "seed": seed, "dtype": self.dtype_policy
+        }  # fmt: skip
+        self.expand = dense(ffn_dim, embed_dim, std=initial_std, name="expand", **common)
         self.dropout = Dropout(hidden_dropout, seed=derive_seed(seed, "hidden"),
                                dtype=self.dtype_policy, name="dropout")  # fmt: skip
-        self.contract = keras.layers.Dense(
-            embed_dim,
-            kernel_initializer=normal(output_std, derive_seed(seed, "contract")),
-            dtype=self.dtype_policy,
-            name="contract",
-        )
+        self.contract = dense(embed_dim, ffn_dim, std=output_std, name="contract", **common)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create both dense layers for inputs [B, T, D]."""
@@ -127,8 +138,8 @@ class FeedForward(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("embed_dim", "ffn_dim", "activation", "hidden_dropout", "initial_std",
-                 "output_std", "seed")  # fmt: skip
+        names = ("embed_dim", "ffn_dim", "activation", "hidden_dropout", "initial_weights",
+                 "initial_std", "output_std", "seed")  # fmt: skip
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
@@ -147,6 +158,7 @@ class DecoderBlock(keras.layers.Layer):
         *,
         norm_position: str = "pre",
         norm_epsilon: float = 1e-5,
+        input_dropout: float = 0.0,
         attention_dropout: float = 0.0,
         ffn_dropout: float = 0.0,
         seed: int = 0,
@@ -157,11 +169,15 @@ class DecoderBlock(keras.layers.Layer):
         self.feed_forward = feed_forward
         self.norm_position = norm_position
         self.norm_epsilon = norm_epsilon
+        self.input_dropout = input_dropout
         self.attention_dropout = attention_dropout
         self.ffn_dropout = ffn_dropout
         self.seed = seed
         self.attention_norm = layer_norm(norm_epsilon, "attention_norm")
         self.ffn_norm = layer_norm(norm_epsilon, "ffn_norm")
+        self.drop_input = Dropout(
+            input_dropout, seed=derive_seed(seed, "input"), name="input_dropout"
+        )
         self.drop_attention = Dropout(
             attention_dropout, seed=derive_seed(seed, "attention"), name="attention_dropout"
         )
@@ -170,12 +186,13 @@ class DecoderBlock(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create both sub-layers and both norms for inputs [B, T, D]."""
         shape = (None, None, self.attention.embed_dim)
-        for layer in (self.attention_norm, self.attention, self.drop_attention,
+        for layer in (self.drop_input, self.attention_norm, self.attention, self.drop_attention,
                       self.ffn_norm, self.feed_forward, self.drop_ffn):  # fmt: skip
             layer.build(shape)
 
     def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Both sub-layers over whole rows."""
+        x_BTD = self.drop_input(x_BTD, training=training)
         if self.norm_position == "pre":
             y_BTD = self.attention(self.attention_norm(x_BTD), training=training)
             x_BTD = self._add(x_BTD, self.drop_attention, y_BTD, training)
@@ -208,7 +225,8 @@ class DecoderBlock(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; both sub-layers as Keras serializes layers."""
-        names = ("norm_position", "norm_epsilon", "attention_dropout", "ffn_dropout", "seed")
+        names = ("norm_position", "norm_epsilon", "input_dropout", "attention_dropout",
+                 "ffn_dropout", "seed")  # fmt: skip
         parts = {name: keras.saving.serialize_keras_object(getattr(self, name))
                  for name in ("attention", "feed_forward")}  # fmt: skip
         for part in parts.values():

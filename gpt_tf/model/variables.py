@@ -12,13 +12,13 @@ import keras
 import numpy as np
 
 from gpt_tf.errors import UsageError
-from gpt_tf.model.gpt import GPT
+from gpt_tf.model.language_model import LanguageModel
 
 Arrays = dict[str, np.ndarray]
 Named = dict[str, keras.Variable]
 
 
-def weight_variables(model: GPT) -> Named:
+def weight_variables(model: LanguageModel) -> Named:
     """The model's weights by name.
 
     Raises:
@@ -29,13 +29,13 @@ def weight_variables(model: GPT) -> Named:
     return _unique(model, model.weights, lambda v: v.trainable)
 
 
-def seed_variables(model: GPT) -> Named:
+def seed_variables(model: LanguageModel) -> Named:
     """The states of the dropout seeds by name."""
     return _unique(model, model.variables, lambda v: not v.trainable)
 
 
 def _unique(
-    model: GPT, variables: list[keras.Variable], wanted: Callable[[keras.Variable], bool]
+    model: LanguageModel, variables: list[keras.Variable], wanted: Callable[[keras.Variable], bool]
 ) -> Named:
     chosen = [variable for variable in variables if wanted(variable)]
     named = {relative_name(model, variable): variable for variable in chosen}
@@ -68,6 +68,6 @@ def assign_values(named: Named, arrays: Mapping[str, np.ndarray], source: str) -
         variable.assign(arrays[name])
 
 
-def relative_name(model: GPT, variable: keras.Variable) -> str:
+def relative_name(model: LanguageModel, variable: keras.Variable) -> str:
     """A variable's path below the model, the same whatever the model is called."""
     return str(variable.path).removeprefix(f"{model.name}/")

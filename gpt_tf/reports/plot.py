@@ -1,11 +1,11 @@
-"""`loss.png`: the losses and the learning rate of a run, by step."""
+"""Pictures of runs: `loss.png` of one, and the curves of several together."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from gpt_tf.storage.metrics_file import read_rows
 
 
 def draw_losses(rows: list[dict[str, float]], path: Path, title: str) -> None:
@@ -42,6 +42,28 @@ def draw_losses(rows: list[dict[str, float]], path: Path, title: str) -> None:
     figure.savefig(path, dpi=120)
 
 
+def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str, path: Path) -> None:
+    """Draw one metric of several runs by step into a PNG; the legend says each one's last value.
+
+    Args:
+      runs: rows of the metrics file by name; each has `metric` in at least one row.
+      metric: such as `eval/loss`.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.subplots()
+    for name, rows in runs.items():
+        steps, values = zip(*((row["step"], row[metric]) for row in rows if metric in row),
+                            strict=True)  # fmt: skip
+        marker = "o" if metric.startswith("eval/") else None
+        axes.plot(steps, values, marker=marker, markersize=3, label=f"{name}: {values[-1]:.4g}")
+    axes.set(xlabel="step", ylabel=metric)
+    axes.grid(alpha=0.3)
+    axes.legend(title="last value")
+    figure.savefig(path, dpi=120)
+
+
 class LossPicture:
     """A writer that draws the picture anew at each evaluation, from the metrics file."""
 
@@ -53,9 +75,7 @@ class LossPicture:
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
         """Draw if this is an evaluation."""
         if "eval/loss" in scalars:
-            lines = self._metrics_file.read_text("utf-8").splitlines()
-            rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-            draw_losses(rows, self._picture, self._title)
+            draw_losses(read_rows(self._metrics_file), self._picture, self._title)
 
     def write_text(self, step: int, text: str) -> None:
         """Texts are not drawn."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.manifest import read_manifest
 
 RUNS = "runs"
+SOURCE_FILE = "source.json"
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,20 @@ class RunDirectory:
     def log_file(self) -> Path:
         """What was said while it ran."""
         return self.path / "run.log"
+
+    def source(self) -> dict[str, str | None]:
+        """Where the run's data are from: "data", "validation" (paths or None) and "corpus".
+
+        Raises:
+          RunError: where the record is missing or damaged.
+        """
+        path = self.path / SOURCE_FILE
+        try:
+            return dict(json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(
+                f"cannot read where the data of the run are from: {path}: {error}."
+            ) from error
 
     def newest_sequence(self) -> int:
         """The counter of the newest committed checkpoint; 0 where there is none."""

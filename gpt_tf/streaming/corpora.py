@@ -171,7 +171,7 @@ def prepare_imdb(
         validation_per_class=validation_per_class,
     )
     with_unsup = "unsup" in train_on
-    with _locked(workspace, layout.name) as directory:
+    with locked_corpus(workspace, layout.name) as directory:
         tree = directory / layout.tree
         complete = layout.is_complete(tree)
         reused = complete and (not with_unsup or bool(list_reviews(tree / UNSUP)))
@@ -200,7 +200,7 @@ def prepare_sample_reviews(workspace: Path, progress: ProgressBar = no_progress)
         test_per_folder=500,
         validation_per_class=250,
     )
-    with _locked(workspace, layout.name) as directory:
+    with locked_corpus(workspace, layout.name) as directory:
         tree = directory / layout.tree
         reused = layout.is_complete(tree)
         if not reused:
@@ -217,7 +217,7 @@ def prepare_sample_reviews(workspace: Path, progress: ProgressBar = no_progress)
 
 
 @contextmanager
-def _locked(workspace: Path, name: str) -> Iterator[Path]:
+def locked_corpus(workspace: Path, name: str) -> Iterator[Path]:
     """``data/<name>``, ours alone and free of what a killed `prepare` left."""
     from filelock import FileLock, Timeout
 
@@ -264,11 +264,11 @@ def _split_and_publish(
             size = sum(contents[name][1] for name in files)
             if files or duplicates:
                 rows.append(ReportRow(split, folder, len(files), size, duplicates))
-    corpus = _publish(directory, layout.preset, kept, {"train_on": [*train_on], "seed": seed})
+    corpus = publish(directory, layout.preset, kept, {"train_on": [*train_on], "seed": seed})
     return PrepareReport(corpus, tuple(rows), reused)
 
 
-def _publish(
+def publish(
     directory: Path, preset: str, splits: Mapping[str, Sequence[str]], made_from: dict[str, Any]
 ) -> Corpus:
     """Write the split lists, and last of all ``corpus.json``."""

@@ -7,6 +7,7 @@ raised from the consumer's next `next()`, and every waiting side wakes on `close
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,14 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds that closing waits for all threads together
+STALLED = 10.0  # seconds without an item after which it is said what is waited for
+GLANCE = 0.2  # seconds between two looks at whether to go on waiting
+
+log = logging.getLogger(__name__)
+
+
+class WaitCancelledError(Exception):
+    """The consumer was told to stop while it waited; the next item is still the same."""
 
 
 class Prefetcher(Generic[T]):
@@ -25,6 +34,8 @@ class Prefetcher(Generic[T]):
       stop: one past the last index, or None for no end.
       num_threads: daemon threads that produce.
       capacity: items that may wait to be consumed.
+      describe: what item i is made of, for the warning that it is late.
+      should_stop: asked while waiting; True raises WaitCancelledError.
     """
 
     def __init__(
@@ -35,8 +46,12 @@ class Prefetcher(Generic[T]):
         stop: int | None = None,
         num_threads: int = 1,
         capacity: int = 2,
+        describe: Callable[[int], str] = str,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._produce = produce
+        self._describe = describe
+        self._should_stop = should_stop
         self._stop = None if stop is None else max(start, stop)
         self._capacity = max(capacity, num_threads)
         self._changed = threading.Condition()
@@ -80,6 +95,7 @@ class Prefetcher(Generic[T]):
         return self
 
     def __next__(self) -> T:
+        warn_at = time.monotonic() + STALLED
         with self._changed:
             while True:
                 if self._failure is not None:
@@ -91,7 +107,12 @@ class Prefetcher(Generic[T]):
                     self._consumed += 1
                     self._changed.notify_all()
                     return item
-                self._changed.wait()
+                if self._should_stop():
+                    raise WaitCancelledError
+                self._changed.wait(GLANCE)
+                if time.monotonic() > warn_at:
+                    log.warning("waiting for data: %s", self._describe(self._consumed))
+                    warn_at = float("inf")
 
     def close(self) -> None:
         """Stop the threads and wait for them; a thread inside `produce` finishes its item."""

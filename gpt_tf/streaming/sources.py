@@ -1,65 +1,176 @@
-"""Documents on disk: which there are, their text, and a fingerprint of the list.
+"""Documents on disk: which files there are, and the texts in them.
 
-The list is sorted by the bytes of the path, so that it is the same on every file system.
+A file list is sorted by the bytes of the path, so that it is the same on every file system.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
+import math
 import os
-from collections.abc import Callable, Sequence
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from gpt_tf.errors import RunError, UsageError
+from gpt_tf.errors import UsageError
 from gpt_tf.streaming.cleaning import clean
+from gpt_tf.streaming.files import (
+    KINDS_IN_WORDS,
+    DocumentError,
+    facts,
+    is_pattern,
+    kind_of,
+    matching,
+    split_pattern,
+)
+from gpt_tf.streaming.records import (
+    DecodingError,
+    csv_texts,
+    is_blank_text,
+    json_texts,
+    lines_of,
+    text_blocks,
+)
 
-PATTERN = "*.txt"
+WHOLE = (0.0, 1.0)
+HTML = re.compile(r"\ufeff?\s*<(!doctype html|html)", re.IGNORECASE)
 
 log = logging.getLogger(__name__)
 
 
-class DocumentError(RunError):
-    """A document that cannot be read; the message names the file."""
-
-
 @dataclass(frozen=True)
 class DocumentReader:
-    """Reads one document: decode, then clean.
+    """Reads the documents of a file: decode, take apart, clean.
 
     Attributes:
       encoding: the files' character encoding.
       replace_breaks: turn `<br />` into blanks.
       on_bad_file: "fail", or "skip" to take a file that does not decode as empty.
+      document: what a document is in a .txt file, the "file" or a "line".
+      column: where the text of a .jsonl or .csv record stands.
+      min_bytes: documents of fewer UTF-8 bytes are left out, and those without text always.
+      part: from which share of a file's documents to which; of the characters of a single one.
     """
 
     encoding: str = "utf-8"
     replace_breaks: bool = True
     on_bad_file: str = "fail"
+    document: str = "file"
+    column: str = "text"
+    min_bytes: int = 0
+    part: tuple[float, float] = WHOLE
 
     def __call__(self, path: Path) -> str:
-        """The cleaned text of the whole file.
+        """The cleaned text of a file that is one document.
 
         Raises:
           DocumentError: naming the file, and the byte offset where it does not decode.
         """
         try:
-            text = path.read_bytes().decode(self.encoding)
-        except UnicodeDecodeError as error:
-            if self.on_bad_file == "skip":
-                _warn_of_bad_file(path, self.encoding)
-                return ""
-            raise DocumentError(
-                f"text is not {self.encoding} in {str(path)!r}: byte offset {error.start}. "
-                "Set data.encoding, or data.on_bad_file=skip."
-            ) from error
-        except LookupError as error:
-            raise UsageError(f"unknown encoding in data.encoding: {self.encoding}.") from error
-        except OSError as error:
-            raise DocumentError(f"cannot read {str(path)!r}: {error.strerror}.") from error
-        return clean(text, replace_breaks=self.replace_breaks)
+            text = clean("".join(self._blocks(path)), replace_breaks=self.replace_breaks)
+        except DecodingError:
+            if self.on_bad_file != "skip":
+                raise
+            _warn_of_bad_file(path, self.encoding)
+            return ""
+        first, last = (share_of(share, len(text)) for share in self.part)
+        return text[first:last]
+
+    def documents(self, path: Path, left_out: Counter[Path] | None = None) -> Iterator[str]:
+        """The cleaned documents of a file, one by one.
+
+        Args:
+          left_out: counts, by file, the documents without text or of too few bytes.
+
+        Raises:
+          DocumentError: naming the file, and the byte offset, line or column that is wrong.
+        """
+        first, last = self._range(path)
+        index = 0
+        for text in self._texts(path):
+            if index >= last:
+                return
+            if not self._has_length(text):
+                if left_out is not None and index >= first:
+                    left_out[path] += 1
+                continue
+            if index >= first:
+                yield text
+            index += 1
+
+    def is_one_document(self, path: Path) -> bool:
+        """True where the whole file is one document."""
+        return kind_of(path.name) == ".txt" and self.document == "file"
+
+    def takes_files_whole(self, files: Sequence[Path]) -> bool:
+        """True where each of the files is read as it is, as one document."""
+        return (
+            self.document == "file"
+            and self.min_bytes == 0
+            and self.part == WHOLE
+            and all(path.name.endswith(".txt") for path in files)
+        )
+
+    def _range(self, path: Path) -> tuple[int, float]:
+        """The first document of our part, and the one after the last."""
+        if self.part == WHOLE or self.is_one_document(path):
+            return 0, math.inf
+        count = sum(map(self._has_length, self._texts(path)))
+        first, last = (share_of(share, count) for share in self.part)
+        return first, last if self.part[1] < 1 else math.inf
+
+    def _has_length(self, text: str) -> bool:
+        if is_blank_text(text):
+            return False
+        if len(text) > self.min_bytes:  # no character takes less than a byte
+            return True
+        return len(text.removesuffix("\n").encode()) >= self.min_bytes
+
+    def _texts(self, path: Path) -> Iterator[str]:
+        """Every document of the file, cleaned."""
+        if self.is_one_document(path):
+            yield self(path)
+            return
+        if self.on_bad_file == "skip" and not self._decodes(path):
+            return
+        lines = lines_of(self._blocks(path))
+        if kind_of(path.name) == ".txt":
+            for line in lines:
+                if not is_blank_text(line):
+                    cleaned = clean(line, replace_breaks=self.replace_breaks)
+                    yield cleaned.removesuffix("\n")
+            return
+        texts_of = json_texts if kind_of(path.name) == ".jsonl" else csv_texts
+        for text in texts_of(lines, path, self.column):
+            yield clean(text, replace_breaks=self.replace_breaks)
+
+    def _blocks(self, path: Path) -> Iterator[str]:
+        for number, block in enumerate(text_blocks(path, self.encoding)):
+            if number == 0 and kind_of(path.name) == ".txt" and HTML.match(block):
+                _warn_of_html(path)
+            yield block
+
+    def _decodes(self, path: Path) -> bool:
+        """False, with a warning, for a file that has bytes that are no text."""
+        try:
+            for _ in text_blocks(path, self.encoding):
+                pass
+        except DecodingError:
+            _warn_of_bad_file(path, self.encoding)
+            return False
+        return True
+
+
+def share_of(share: float, count: int) -> int:
+    """Where a share of `count` things ends; a share above 0 has at least one of them.
+
+    >>> share_of(0.9, 1_115_394), share_of(0.9, 1), share_of(0.0, 9)
+    (1003854, 1, 0)
+    """
+    return min(count, max(1, int(share * count))) if share > 0 else 0
 
 
 @cache  # once a file, not once an epoch
@@ -67,116 +178,81 @@ def _warn_of_bad_file(path: Path, encoding: str) -> None:
     log.warning("skipped a file that is not %s: %r", encoding, str(path))
 
 
-class UnchangedDocuments:
-    """Reads documents, and refuses one that changed since they were listed."""
+@cache
+def _warn_of_html(path: Path) -> None:
+    log.warning("an HTML page, not plain text: %r", str(path))
 
-    def __init__(self, documents: Sequence[Path], read: Callable[[Path], str]) -> None:
-        self._read = read
-        self._facts = {path: facts(path) for path in documents}
+
+class UnchangedDocuments:
+    """Reads documents, and refuses a file that changed since it was listed."""
+
+    def __init__(self, files: Sequence[Path], reader: DocumentReader) -> None:
+        self._reader = reader
+        self._facts = {path: facts(path) for path in files}
 
     def __call__(self, path: Path) -> str:
-        """The text of one document.
+        """The text of a file that is one document.
 
         Raises:
           DocumentError: where it cannot be read, or is not what it was.
         """
-        text = self._read(path)
+        text = self._reader(path)
+        self._check(path)
+        return text
+
+    def documents(self, path: Path, left_out: Counter[Path] | None = None) -> Iterator[str]:
+        """The documents of a file, as `DocumentReader.documents` gives them.
+
+        Raises:
+          DocumentError: where it cannot be read, or is not what it was.
+        """
+        self._check(path)
+        yield from self._reader.documents(path, left_out)
+        self._check(path)  # a file cut short meanwhile seems to end
+
+    def _check(self, path: Path) -> None:
         if facts(path) != self._facts[path]:
             raise DocumentError(
                 f"changed while in use: {str(path)!r}. Restore the file, or start a new run."
             )
-        return text
 
 
-def find_documents(directory: Path) -> list[Path]:
-    """All `*.txt` files below `directory`, sorted by the bytes of their relative path.
+def find_documents(source: Path) -> list[Path]:
+    """The data files that `source` names: itself, all below it, or all that match its pattern.
 
-    Links to folders are not followed.
+    Sorted by the bytes of their relative path. Links to folders are not followed.
 
     Raises:
-      UsageError: where the directory is missing or holds no such file.
-      DocumentError: where an entry named `*.txt` is no regular file, or a link out of the
-        directory, and where a folder cannot be read.
+      UsageError: where there is no such file, or its name does not say what kind it is.
+      DocumentError: where an entry with the name of a data file is no regular file, or a link
+        out of the folder, and where a folder cannot be read.
     """
-    if not directory.is_dir():
-        raise UsageError(f"no such directory: {directory} (looked for {PATTERN}).")
-    root = directory.resolve()
-    found = []
-    for folder, folders, names in os.walk(directory, onerror=_refuse):
-        for name in (*names, *folders):
-            if not name.endswith(".txt"):
-                continue
-            path = Path(folder, name)
-            if not path.is_file():  # a FIFO would block the reader for ever
-                raise DocumentError(f"no regular file: {str(path)!r}. Remove or rename it.")
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
-                raise DocumentError(f"link out of {directory}: {str(path)!r}. Copy the file there.")
-            found.append(path)
+    if not source.is_dir() and not is_pattern(source):
+        return [_the_file(source)]
+    root, pattern = split_pattern(source)
+    if not root.is_dir():
+        raise UsageError(f"no such directory: {root}, of the pattern {source}.")
+    found = [path for path in matching(root, pattern) if kind_of(path.name)]
+    target = root.resolve()
+    for path in found:
+        _refuse_odd(path)
+        if path.is_symlink() and not path.resolve().is_relative_to(target):
+            raise DocumentError(f"link out of {root}: {str(path)!r}. Copy the file there.")
     if not found:
-        raise UsageError(f"no {PATTERN} files in directory: {directory}.")
-    return sorted(found, key=lambda path: os.fsencode(path.relative_to(directory)))
+        where = "directory" if source == root else "pattern"
+        raise UsageError(f"no *.txt files in {where}: {source} (nor {KINDS_IN_WORDS}).")
+    return sorted(found, key=lambda path: os.fsencode(path.relative_to(root)))
 
 
-def _refuse(error: OSError) -> None:
-    """What `os.walk` calls where it would pass over a folder."""
-    raise DocumentError(f"cannot read {error.filename!r}: {error.strerror}.") from error
+def _the_file(path: Path) -> Path:
+    if not os.path.lexists(path):
+        raise UsageError(f"no such directory: {path}, nor such a file ({KINDS_IN_WORDS}).")
+    if kind_of(path.name) is None:
+        raise UsageError(f"unknown kind of file: {path}. Name it {KINDS_IN_WORDS}.")
+    _refuse_odd(path)
+    return path
 
 
-def is_blank(path: Path) -> bool:
-    """True where the file is empty or holds only ASCII white space.
-
-    Raises:
-      DocumentError: where it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 16):
-                if block.strip():
-                    return False
-        return True
-    except OSError as error:
-        raise DocumentError(f"cannot read {str(path)!r}: {error.strerror}.") from error
-
-
-def drop_blank(documents: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """The documents with text, and those without.
-
-    Raises:
-      UsageError: where none has text.
-    """
-    kept: list[Path] = []
-    blank: list[Path] = []
-    for path in documents:
-        (blank if is_blank(path) else kept).append(path)
-    if not kept:
-        named = f", the first {str(blank[0])!r}" if blank else ""
-        raise UsageError(f"no text in {len(blank)} documents{named}. Give files with text.")
-    return kept, blank
-
-
-def fingerprint(documents: Sequence[Path]) -> str:
-    """SHA-256 over relative path, size and modification time of each document, in order.
-
-    Raises:
-      DocumentError: where one is gone.
-    """
-    digest = hashlib.sha256()
-    root = os.path.commonpath([path.parent for path in documents]) if documents else ""
-    for path in documents:
-        size, time = facts(path)
-        digest.update(os.fsencode(path.relative_to(root)))
-        digest.update(f"\0{size}\0{time}\n".encode())
-    return digest.hexdigest()
-
-
-def facts(path: Path) -> tuple[int, int]:
-    """Size and modification time (nanoseconds) of a document.
-
-    Raises:
-      DocumentError: where it is gone.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise DocumentError(f"cannot read {str(path)!r}: {error.strerror}.") from error
-    return status.st_size, status.st_mtime_ns
+def _refuse_odd(path: Path) -> None:
+    if not path.is_file():  # a FIFO would block the reader for ever
+        raise DocumentError(f"no regular file: {str(path)!r}. Remove or rename it.")

@@ -8,7 +8,7 @@ position is reached in O(1).
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_tf.errors import UsageError
+from gpt_tf.streaming.files import fingerprint
 from gpt_tf.streaming.prefetch import Prefetcher
-from gpt_tf.streaming.sources import DocumentReader, UnchangedDocuments, fingerprint
+from gpt_tf.streaming.sources import DocumentReader, UnchangedDocuments
+from gpt_tf.streaming.stored_windows import windows_of
 from gpt_tf.streaming.token_store import Progress, open_or_build, store_key
-from gpt_tf.streaming.windows import PackedWindows, PaddedWindows, Windows
+from gpt_tf.streaming.windows import Contents, PaddedWindows, Windows
 from gpt_tf.tokenizer.base import Tokenizer
 
 if TYPE_CHECKING:
@@ -46,6 +48,9 @@ class TokenStream:
       num_threads: threads that read and tokenize; never changes the order.
       buffer_size: batches read ahead.
       epochs: end after so many; None to go on for ever.
+
+    Attributes:
+      should_stop: asked while `next` waits for data; True raises WaitCancelledError.
 
     Raises:
       UsageError: where the data give no batch.
@@ -81,6 +86,7 @@ class TokenStream:
         self._stop = None if epochs is None else epochs * len(self)
         self._position = 0  # batches consumed since the first epoch
         self._prefetcher: Prefetcher[Batch] | None = None
+        self.should_stop: Callable[[], bool] = lambda: False
 
     @classmethod
     def from_documents(
@@ -100,32 +106,46 @@ class TokenStream:
         num_threads: int = 2,
         **options: Any,
     ) -> TokenStream:
-        """A stream over files, one document each.
+        """A stream over the documents in files.
 
         Args:
-          windows: "padded" (tokenized on the fly) or "packed" (through a token store, made below
-            `store_directory` where it is not there yet, named after `tokenizer_sha256`).
-          progress: called with (documents done, documents) while the token store is made.
+          documents: the files.
+          windows: "padded", "packed" or "random". Padded ones are tokenized on the fly where each
+            file is a document; all others go through a token store, made below
+            `store_directory` where it is not there yet, named after `tokenizer_sha256`.
+          progress: called with (bytes done, bytes) while the token store is made.
           options: what the constructor takes.
+
+        Raises:
+          UsageError: where a store is needed and its place or name is not given, or random
+            windows are asked for in order.
         """
         reader = reader or DocumentReader()
-        read = UnchangedDocuments(documents, reader)
         mark = fingerprint(documents)
-        shape: dict[str, Any] = {"context_length": context_length}
+        order: dict[str, Any] = {
+            "context_length": context_length, "shuffle": shuffle, "seed": seed
+        }  # fmt: skip
         rows: Windows
-        if windows == "padded":
-            rows = PaddedWindows(documents, read, tokenizer, shuffle=shuffle, seed=seed, **shape)
+        if windows == "padded" and reader.takes_files_whole(documents):
+            read = UnchangedDocuments(documents, reader)
+            rows = PaddedWindows(documents, read, tokenizer, **order)
         else:
             if store_directory is None or not tokenizer_sha256:
                 raise UsageError(
-                    "packed windows need store_directory, where ids are kept, and "
+                    f"{windows} windows need store_directory, where ids are kept, and "
                     "tokenizer_sha256, which names them."
                 )
             store = open_or_build(
                 store_directory / store_key(mark, tokenizer_sha256, repr(reader)),
-                documents, read, tokenizer, num_threads=num_threads, progress=progress,
-            )  # fmt: skip
-            rows = PackedWindows(documents, store, shuffle=shuffle, seed=seed, **shape)
+                documents,
+                UnchangedDocuments(documents, reader).documents,
+                tokenizer,
+                num_threads=num_threads,
+                progress=progress,
+            )
+            rows = windows_of(
+                store, documents, tokenizer, windows=windows, batch_size=batch_size, **order
+            )
         return cls(
             rows,
             batch_size=batch_size,
@@ -133,7 +153,7 @@ class TokenStream:
             data_fingerprint=mark,
             order=f"{windows} windows, shuffle {shuffle}, seed {seed}",
             num_threads=num_threads,
-            **shape,
+            context_length=context_length,
             **options,
         )
 
@@ -168,22 +188,32 @@ class TokenStream:
         return batch
 
     def documents(self, position: int) -> list[Path]:
-        """The documents of the batch at `position`."""
+        """The files of the batch at `position`."""
         return self._windows.documents(*self._index(position))
+
+    def contents(self) -> Contents:
+        """What an epoch is made of, to tell the user."""
+        _encode_alone()
+        return self._windows.contents()
+
+    def _describe(self, position: int) -> str:
+        named = ", ".join(repr(str(path)) for path in self.documents(position)[:3])
+        return f"batch {position} of {named}"
 
     def __iter__(self) -> TokenStream:
         return self
 
     def __next__(self) -> Batch:
         if self._prefetcher is None:
-            # Rayon over all cores would starve the training step: our threads encode alone.
-            os.environ["TOKENIZERS_PARALLELISM"] = "false"
+            _encode_alone()
             self._prefetcher = Prefetcher(
                 self.batch_at,
                 start=self._position,
                 stop=self._stop,
                 num_threads=self._num_threads,
                 capacity=self._buffer_size,
+                describe=self._describe,
+                should_stop=lambda: self.should_stop(),
             )
         batch = next(self._prefetcher)
         self._position += 1
@@ -243,3 +273,8 @@ class TokenStream:
             tf.TensorSpec(shape, tf.float32),
         )
         return tf.data.Dataset.from_generator(lambda: iter(self), output_signature=signature)
+
+
+def _encode_alone() -> None:
+    """Rayon over all cores would starve the training step: our threads encode alone."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -1,38 +1,59 @@
 """The ids of a whole corpus on disk, memory-mapped: tokenized once, in threads.
 
 A store is a directory `ids.bin` (uint16, or uint32 for large vocabularies), `offsets.npy` (where
-each document starts, int64, one more than there are documents) and a manifest. Its name is a hash
-of everything that the ids depend on, so a store is never stale: another tokenizer, other files or
-other cleaning make another store.
+each document starts, int64, one more than there are documents), `files.npy` (the first document of
+each file, int64, one more than there are files) and a manifest. Its name is a hash of everything
+that the ids depend on, so a store is never stale: another tokenizer, other files or other cleaning
+make another store.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from array import array
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_tf.errors import RunError
+from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
-from gpt_tf.streaming.prefetch import Prefetcher
+from gpt_tf.streaming.files import facts
+from gpt_tf.streaming.records import PIECE, pieces
 from gpt_tf.tokenizer.base import Tokenizer
 
-CHUNK = 64  # documents tokenized by one call
+CHUNK = 256  # texts tokenized by one call, unless they are long
+AHEAD = 2  # chunks a thread that wait to be written
 Progress = Callable[[int, int | None], None]
+Documents = Callable[[Path, Counter[Path]], Iterable[str]]
 
 
 @dataclass(frozen=True)
 class TokenStore:
-    """Flat ids and document offsets; `ids` stays on disk until it is read."""
+    """Flat ids, document offsets and file starts; `ids` stays on disk until it is read.
+
+    Attributes:
+      left_out: documents that were not taken, having no text or too little.
+    """
 
     ids: NDArray[np.integer]
     offsets: NDArray[np.int64]
+    files: NDArray[np.int64]
+    left_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def files_of(self, documents: Sequence[int] | NDArray[np.integer]) -> list[int]:
+        """The number of the file that each document came from."""
+        return (np.searchsorted(self.files, documents, side="right") - 1).tolist()
 
 
 def store_key(fingerprint: str, tokenizer_sha256: str, cleaning: str) -> str:
@@ -43,8 +64,8 @@ def store_key(fingerprint: str, tokenizer_sha256: str, cleaning: str) -> str:
 
 def open_or_build(
     directory: Path,
-    documents: Sequence[Path],
-    read: Callable[[Path], str],
+    files: Sequence[Path],
+    documents_of: Documents,
     tokenizer: Tokenizer,
     *,
     num_threads: int,
@@ -54,20 +75,34 @@ def open_or_build(
 
     Each document is followed by the end token, else preceded by the begin token, else neither.
 
+    Args:
+      documents_of: the documents of a file, one by one; counts those it leaves out.
+      progress: called with (bytes done, bytes) of the files, about.
+
     Raises:
       DocumentError: where a document cannot be read.
       RunError: where the store is damaged.
+      UsageError: where there is no document at all.
     """
     if not (directory / MANIFEST).exists():
         with atomic.new_directory(directory) as temporary:
-            _build(temporary, documents, read, tokenizer, num_threads, progress)
+            _build(temporary, files, documents_of, tokenizer, num_threads, progress)
     return _open(directory)
+
+
+class _Piece(NamedTuple):
+    """A document, or a part of a long one."""
+
+    text: str
+    file: int
+    begins: bool
+    ends: bool
 
 
 def _build(
     directory: Path,
-    documents: Sequence[Path],
-    read: Callable[[Path], str],
+    files: Sequence[Path],
+    documents_of: Documents,
     tokenizer: Tokenizer,
     num_threads: int,
     progress: Progress | None,
@@ -76,40 +111,125 @@ def _build(
     suffix = [] if end is None else [end]
     prefix = [begin] if end is None and begin is not None else []
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    chunks = [documents[i : i + CHUNK] for i in range(0, len(documents), CHUNK)]
 
-    def encode(chunk: int) -> list[list[int]]:
-        return tokenizer.encode_batch([read(path) for path in chunks[chunk]])
+    def encode(chunk: list[_Piece]) -> list[NDArray[np.integer]]:
+        encoded = tokenizer.encode_batch([piece.text for piece in chunk])
+        return [
+            np.array(prefix * piece.begins + ids + suffix * piece.ends, dtype)
+            for piece, ids in zip(chunk, encoded, strict=True)
+        ]
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # our threads, not theirs
-    lengths: list[int] = []
-    with (
-        (directory / "ids.bin").open("wb") as file,
-        Prefetcher(encode, stop=len(chunks), num_threads=num_threads, capacity=16) as encoded,
-    ):
-        for batch in encoded:
-            for ids in batch:
-                row = np.array(prefix + ids + suffix, dtype)
-                lengths.append(len(row))
-                file.write(row.tobytes())
-            if progress:
-                progress(len(lengths), len(documents))
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    np.save(directory / "offsets.npy", offsets, allow_pickle=False)
-    write_manifest(directory, ["ids.bin", "offsets.npy"], {"dtype": np.dtype(dtype).name})
+    left_out: Counter[Path] = Counter()
+    ends = array("q", [0])  # of each document, in the ids
+    counts = [0] * len(files)  # of documents
+    position = 0
+    report = _reporter(files, progress)
+    chunks = _chunks(_pieces(files, documents_of, left_out))
+    with (directory / "ids.bin").open("wb") as target:
+        for chunk, rows in _in_threads(encode, chunks, num_threads):
+            for piece, row in zip(chunk, rows, strict=True):
+                target.write(row.tobytes())
+                position += len(row)
+                if piece.ends:
+                    ends.append(position)
+                    counts[piece.file] += 1
+            report(chunk)
+    if len(ends) == 1:
+        raise UsageError(_nothing(files, left_out))
+    np.save(directory / "offsets.npy", np.array(ends, np.int64), allow_pickle=False)
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    np.save(directory / "files.npy", starts, allow_pickle=False)
+    write_manifest(
+        directory,
+        ["ids.bin", "offsets.npy", "files.npy"],
+        {"dtype": np.dtype(dtype).name, "left_out": sum(left_out.values())},
+    )
+
+
+def _nothing(files: Sequence[Path], left_out: Counter[Path]) -> str:
+    named = f", the first {str(files[0])!r}" if files else ""
+    return (
+        f"no documents in {len(files):,} files{named}: {sum(left_out.values()):,} have no text or "
+        "fewer than data.min_bytes. Give more text, or lower data.min_bytes or "
+        "data.validation_share."
+    )
+
+
+def _pieces(
+    files: Sequence[Path], documents_of: Documents, left_out: Counter[Path]
+) -> Iterator[_Piece]:
+    for number, path in enumerate(files):
+        for text in documents_of(path, left_out):
+            parts = list(pieces(text))
+            last = len(parts) - 1
+            for i, part in enumerate(parts):
+                yield _Piece(part, number, begins=i == 0, ends=i == last)
+
+
+def _chunks(pieces_: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    """Neighbours together, at most `CHUNK` of them or about `PIECE` characters."""
+    chunk: list[_Piece] = []
+    size = 0
+    for piece in pieces_:
+        chunk.append(piece)
+        size += len(piece.text)
+        if len(chunk) == CHUNK or size >= PIECE:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _in_threads(
+    encode: Callable[[list[_Piece]], list[NDArray[np.integer]]],
+    chunks: Iterable[list[_Piece]],
+    num_threads: int,
+) -> Iterator[tuple[list[_Piece], list[NDArray[np.integer]]]]:
+    """Each chunk and its rows, in order; this thread reads while the others encode."""
+    Pending = deque[tuple[list[_Piece], Future[list[NDArray[np.integer]]]]]
+    pending: Pending = deque()
+    with ThreadPoolExecutor(num_threads, thread_name_prefix="gpt-tf-tokenize") as pool:
+        for chunk in chunks:
+            pending.append((chunk, pool.submit(encode, chunk)))
+            if len(pending) > AHEAD * num_threads:
+                first, rows = pending.popleft()
+                yield first, rows.result()
+        for chunk, rows in pending:
+            yield chunk, rows.result()
+
+
+def _reporter(files: Sequence[Path], progress: Progress | None) -> Callable[[list[_Piece]], None]:
+    """What tells `progress` how far the files are read; a file's characters count as its bytes."""
+    if progress is None:
+        return lambda chunk: None
+    sizes = [facts(path)[0] for path in files]
+    before = np.concatenate([[0], np.cumsum(sizes)]).tolist()
+    met = [0] * len(files)
+
+    def report(chunk: list[_Piece]) -> None:
+        for piece in chunk:
+            met[piece.file] += len(piece.text) + 1
+        last = chunk[-1].file
+        progress(before[last] + min(met[last], sizes[last]), before[-1])
+
+    return report
 
 
 def _open(directory: Path) -> TokenStore:
     path = directory / "ids.bin"
     try:
         manifest = read_manifest(directory)
-        verify(directory, manifest, ["offsets.npy"])
+        verify(directory, manifest, ["offsets.npy", "files.npy"])
         # Of the ids only the size is checked at each start: their SHA-256 takes seconds a gigabyte.
         size, dtype = manifest["files"]["ids.bin"]["bytes"], np.dtype(manifest["dtype"])
+        left_out = int(manifest["left_out"])
         if path.stat().st_size != size:
             raise RunError(f"wrong size of {path.name}")
-    except (OSError, KeyError, TypeError, RunError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RunError) as error:
         raise RunError(f"damaged token store in {directory}: {error}. Delete it.") from error
-    offsets = np.load(directory / "offsets.npy", allow_pickle=False)
+    offsets, files = (
+        np.load(directory / name, allow_pickle=False) for name in ("offsets.npy", "files.npy")
+    )
     ids = np.memmap(path, dtype, "r") if size else np.zeros(0, dtype)
-    return TokenStore(ids, offsets)
+    return TokenStore(ids, offsets, files, left_out)

@@ -4,14 +4,16 @@ A source of rows has a number of rows an epoch, and gives any row of any epoch a
 pure function of (seed, epoch, row).
 
 - `PaddedWindows`: one document a row: begin token if there is one, ids, end token; the first
-  context_length + 1 kept.
-- `PackedWindows`: all documents joined by the end token, cut into windows; nothing thrown away.
+  context_length + 1 kept. A document is a file, read when it is asked for.
+
+Those of a token store are in `stored_windows`: the same from stored ids, documents joined and cut,
+and documents joined and read at random offsets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -19,10 +21,60 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_tf.streaming.order import permuted
-from gpt_tf.streaming.token_store import TokenStore
 from gpt_tf.tokenizer.base import Tokenizer
 
+SAMPLE = 256  # documents that an estimate is made from
 Row = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What an epoch is made of.
+
+    Attributes:
+      cut: share of the tokens that no row has.
+      padding: share of the places of the rows that hold no token.
+      left_out: documents without text or below data.min_bytes.
+      about: tokens and shares are estimated from a sample.
+    """
+
+    files: int
+    documents: int
+    tokens: int
+    cut: float = 0.0
+    padding: float = 0.0
+    left_out: int = 0
+    about: bool = False
+
+    def describe(self) -> str:
+        """One line for people.
+
+        >>> Contents(1, 30, 5120, cut=0.25, padding=0.125).describe()
+        '1 file, 30 documents, 5,120 tokens; 25.0 % of tokens cut off, 12.5 % of places are padding'
+        """
+        tokens = f"{self.tokens:,}"
+        if self.about:  # three digits
+            tokens = f"about {float(f'{self.tokens:.2e}'):,.0f}"
+        text = _count(self.files, "file") + ", " + _count(self.documents, "document")
+        text += f", {tokens} tokens"
+        if self.cut or self.padding:
+            text += f"; {100 * self.cut:.1f} % of tokens cut off"
+            text += f", {100 * self.padding:.1f} % of places are padding"
+        if self.left_out:
+            text += f"; left out: {_count(self.left_out, 'document')} without text or too short"
+        return text
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def padded_shares(lengths: NDArray[np.integer], context_length: int) -> tuple[float, float]:
+    """Shares of tokens cut off and of places padded, where each document is one row."""
+    places = context_length * len(lengths)
+    filled = int(np.clip(lengths - 1, 0, context_length).sum())
+    cut = int(np.maximum(lengths - context_length - 1, 0).sum())
+    return cut / max(1, int(lengths.sum())), 1 - filled / max(1, places)
 
 
 class Windows(Protocol):
@@ -35,7 +87,10 @@ class Windows(Protocol):
         """The ids of each row, at most context_length + 1; fewer than 2 give no target."""
 
     def documents(self, epoch: int, index: range) -> list[Path]:
-        """The documents that these rows come from."""
+        """The files that these rows come from."""
+
+    def contents(self) -> Contents:
+        """What an epoch is made of."""
 
 
 class PaddedWindows:
@@ -70,83 +125,23 @@ class PaddedWindows:
 
     def rows(self, epoch: int, index: range) -> list[Row]:
         """Read, tokenize and cut the documents of these rows."""
-        texts = [self._read(path) for path in self.documents(epoch, index)]
+        return [
+            np.array(ids[: self._length], np.int64)
+            for ids in self._encode(self.documents(epoch, index))
+        ]
+
+    def _encode(self, documents: Sequence[Path]) -> list[list[int]]:
         begin, end = self._tokenizer.bos_id, self._tokenizer.eot_id
         prefix = [] if begin is None else [begin]
         suffix = [] if end is None else [end]
-        return [
-            np.array((prefix + ids + suffix)[: self._length], np.int64)
-            for ids in self._tokenizer.encode_batch(texts)
-        ]
+        encoded = self._tokenizer.encode_batch([self._read(path) for path in documents])
+        return [prefix + ids + suffix for ids in encoded]
 
-
-class PackedWindows:
-    """Documents of a token store joined in a new order each epoch, cut into windows.
-
-    Row w covers ids [w * context_length, (w + 1) * context_length] of the joined text: its last
-    id is the next row's first, so that every id but the very first is a target exactly once.
-    """
-
-    def __init__(
-        self,
-        documents: Sequence[Path],
-        store: TokenStore,
-        *,
-        context_length: int,
-        shuffle: bool,
-        seed: int,
-    ) -> None:
-        self._documents = list(documents)
-        self._store = store
-        self._context = context_length
-        self._shuffle = shuffle
-        self._seed = seed
-        self._lengths = np.diff(store.offsets)
-        self._layout = lru_cache(maxsize=2)(self._epoch_layout)
-
-    def __len__(self) -> int:
-        return max(0, -(-(len(self._store.ids) - 1) // self._context))
-
-    def _epoch_layout(self, epoch: int) -> tuple[Row, Row]:
-        """Documents in the order of this epoch, and where each starts in the joined text."""
-        order = np.arange(len(self._documents))
-        if self._shuffle:
-            order = permuted(order, len(order), seed=self._seed, epoch=epoch)
-        starts = np.concatenate([[0], np.cumsum(self._lengths[order])])
-        return order, starts
-
-    def _spans(self, epoch: int, index: range) -> list[tuple[int, int]]:
-        """First and last-plus-one id of each row in the joined text."""
-        windows = np.arange(index.start, index.stop)
-        if self._shuffle:  # neighbours in the text should not fill one batch
-            windows = permuted(windows, len(self), seed=self._seed + 1, epoch=epoch)
-        total = len(self._store.ids)
-        return [
-            (int(w) * self._context, min(int(w + 1) * self._context + 1, total)) for w in windows
-        ]
-
-    def rows(self, epoch: int, index: range) -> list[Row]:
-        """Gather the ids of each window, document by document."""
-        order, starts = self._layout(epoch)
-        rows = []
-        for begin, end in self._spans(epoch, index):
-            pieces = []
-            position = int(np.searchsorted(starts, begin, side="right")) - 1
-            while begin < end:
-                offset = self._store.offsets[order[position]] + begin - starts[position]
-                count = min(end, int(starts[position + 1])) - begin
-                pieces.append(self._store.ids[offset : offset + count])
-                begin += count
-                position += 1
-            rows.append(np.concatenate(pieces).astype(np.int64))
-        return rows
-
-    def documents(self, epoch: int, index: range) -> list[Path]:
-        """Every document that a window touches, in order, each once."""
-        order, starts = self._layout(epoch)
-        touched: dict[int, None] = {}
-        for begin, end in self._spans(epoch, index):
-            first = int(np.searchsorted(starts, begin, side="right")) - 1
-            last = int(np.searchsorted(starts, end - 1, side="right"))
-            touched.update((int(d), None) for d in order[first:last] if self._lengths[d])
-        return [self._documents[document] for document in touched]
+    def contents(self) -> Contents:
+        """Files and documents, and the rest from a sample of at most `SAMPLE` documents."""
+        step = max(1, -(-len(self) // SAMPLE))
+        sample = self._documents[::step]
+        lengths = np.array([len(ids) for ids in self._encode(sample)], np.int64)
+        tokens = round(int(lengths.sum()) * len(self) / max(1, len(sample)))
+        cut, padding = padded_shares(lengths, self._length - 1)
+        return Contents(len(self), len(self), tokens, cut, padding, about=step > 1)

@@ -10,11 +10,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import tokenizers
+from numpy.typing import NDArray
+from tokenizers import decoders, models
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
@@ -23,7 +27,8 @@ from gpt_tf.storage.manifest import MANIFEST, read_manifest, sha256_file, verify
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 END_OF_TEXT = "<|endoftext|>"
-PAD = "[PAD]"
+PAD, UNK, BOS = "[PAD]", "[UNK]", "[BOS]"
+CHARACTERS_NAMED = 5
 
 T = TypeVar("T", bound="Tokenizer")
 
@@ -73,13 +78,44 @@ class Tokenizer:
         return frozenset(i for i in ids if i is not None and i != self.eot_id)
 
     def encode(self, text: str) -> list[int]:
-        """The ids of `text`, no special token added."""
-        return list(self.backend.encode(text, add_special_tokens=False).ids)
+        """The ids of `text`, no special token added.
+
+        Raises:
+          UsageError: where the vocabulary has neither a character of `text` nor `[UNK]`.
+        """
+        with self._naming_unknown_characters([text]):
+            return list(self.backend.encode(text, add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text; in one call, which releases Python's lock."""
-        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        """The ids of each text, as `encode`; in one call, which releases Python's lock."""
+        with self._naming_unknown_characters(texts):
+            encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
+
+    @contextmanager
+    def _naming_unknown_characters(self, texts: Sequence[str]) -> Iterator[None]:
+        """Say which characters are unknown where the backend only says that one is."""
+        try:
+            yield
+        except Exception as error:  # the backend raises plain Exception
+            unknown = self._unknown_characters(texts)
+            if not unknown:
+                raise
+            names = [f"{char!r} (U+{ord(char):04X})" for char in unknown[:CHARACTERS_NAMED]]
+            more = len(unknown) - len(names)
+            raise UsageError(
+                f"characters in the text that the tokenizer has not seen: {', '.join(names)}"
+                f"{f' and {more} more' if more else ''}. Train it again on text that has them, or "
+                "with `--set tokenizer.unknown_characters=replace`."
+            ) from error
+
+    def _unknown_characters(self, texts: Sequence[str]) -> list[str]:
+        """The characters of `texts` that a vocabulary of characters lacks, in order."""
+        if not isinstance(self.backend.model, models.WordLevel):
+            return []
+        known = self.backend.get_vocab()
+        found = dict.fromkeys("".join(self.normalize(text) for text in texts))
+        return [character for character in found if character not in known]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; special tokens are left out, broken UTF-8 becomes U+FFFD."""
@@ -95,8 +131,29 @@ class Tokenizer:
         return None if token_id is None else int(token_id)
 
     def normalize(self, text: str) -> str:
-        """What `decode(encode(text))` gives back: `text` itself where nothing normalizes."""
+        """`text` after the normalizer, `text` itself where there is none.
+
+        It is what `decode(encode(text))` gives back, but with WordPiece, which keeps no blanks.
+        """
         return self.backend.normalizer.normalize_str(text) if self.backend.normalizer else text
+
+    def token_bytes(self) -> NDArray[np.int64]:
+        """UTF-8 bytes of the text that each id stands for, 0 for special tokens.
+
+        Bits a byte of a text are the sum of its nats / ln 2 / the sum of its ids' bytes. A
+        character of a byte-level entry is a byte; a WordPiece entry that starts a word counts
+        the blank before it.
+        """
+        ids = range(self.vocab_size)
+        once = self.backend.decode_batch([[i] for i in ids])
+        if isinstance(self.backend.decoder, decoders.ByteLevel):
+            texts = zip(once, self.tokens(ids), strict=True)
+            sizes = [len(entry) if text else 0 for text, entry in texts]
+        else:  # the second of two, because a decoder may treat the first one as a text's begin
+            twice = self.backend.decode_batch([[i, i] for i in ids])
+            pairs = zip(once, twice, strict=True)
+            sizes = [len(both.encode()) - len(one.encode()) for one, both in pairs]
+        return np.array(sizes, np.int64)
 
     def save(self, directory: Path) -> None:
         """Write it atomically, with SHA-256, as `transformers.AutoTokenizer` loads it."""

@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.base import END_OF_TEXT, PAD, Tokenizer
+from gpt_tf.tokenizer.normalizing import normalizer
 
 BYTE_ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 SPECIAL_TOKENS = {"eos": END_OF_TEXT, "pad": PAD}
-ASCII_PUNCTUATION = r"[!-/:-@\[-`{-~]"
 MINIMUM_VOCAB_SIZE = len(BYTE_ALPHABET) + len(SPECIAL_TOKENS)
 
 
@@ -71,13 +71,9 @@ class BPETokenizer(Tokenizer):
 def untrained(lower_case: bool, remove_punctuation: bool) -> Backend:
     """The pipeline without merges: normalizer, byte-level pre-tokenizer, decoder."""
     backend = Backend(models.BPE())
-    steps: list[normalizers.Normalizer] = []
-    if lower_case:
-        steps.append(normalizers.Lowercase())
-    if remove_punctuation:
-        steps.append(normalizers.Replace(Regex(ASCII_PUNCTUATION), " "))
-    if steps:
-        backend.normalizer = normalizers.Sequence(steps)
+    steps = normalizer(lower_case, remove_punctuation)
+    if steps is not None:
+        backend.normalizer = steps
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     backend.decoder = decoders.ByteLevel()
     return backend

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from gpt_tf.model.gpt import GPT
+from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, read_values, seed_variables, weight_variables
 from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
 from gpt_tf.training.optimizer import optimizer_slots
@@ -25,7 +25,7 @@ class CheckpointManager:
 
     def __init__(
         self,
-        model: GPT,
+        model: LanguageModel,
         optimizer: keras.optimizers.Optimizer,
         store: CheckpointStore,
         *,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from gpt_tf.model.gpt import GPT
+from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.stream import Batch
+from gpt_tf.training.batch_loss import batch_scores
 from gpt_tf.training.metrics import perplexity
-from gpt_tf.training.train_step import batch_nats
 
-NatsOf = Callable[[Batch], float]
+# a batch -> (summed weighted nats, summed weight of the targets guessed right)
+ScoresOf = Callable[[Batch], tuple[float, float]]
 
 
 class Evaluation(NamedTuple):
@@ -21,6 +25,8 @@ class Evaluation(NamedTuple):
 
     loss: float  # nats a token
     tokens: int  # counted targets
+    accuracy: float = math.nan  # share of the targets that were the likeliest token
+    bits_per_byte: float = math.nan  # comparable between vocabularies; nan where not asked for
 
     @property
     def perplexity(self) -> float:
@@ -28,8 +34,8 @@ class Evaluation(NamedTuple):
         return perplexity(self.loss)
 
 
-def make_nats_of(model: GPT, shape: tuple[int, int], *, xla: bool = False) -> NatsOf:
-    """A compiled function from a batch of `shape` (batch, context) to its summed nats."""
+def make_scores_of(model: LanguageModel, shape: tuple[int, int], *, xla: bool = False) -> ScoresOf:
+    """A compiled function that scores a batch of `shape` (batch, context)."""
     signature = [
         tf.TensorSpec(shape, tf.int32),
         tf.TensorSpec(shape, tf.int32),
@@ -37,24 +43,40 @@ def make_nats_of(model: GPT, shape: tuple[int, int], *, xla: bool = False) -> Na
     ]
 
     @tf.function(input_signature=signature, jit_compile=xla or None)
-    def nats(inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        return batch_nats(model, inputs, targets, weights, training=False)
+    def scores(inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+        return batch_scores(model, inputs, targets, weights)
 
-    return lambda batch: float(nats(*map(tf.constant, batch)))
+    def scores_of(batch: Batch) -> tuple[float, float]:
+        nats, right = scores(*map(tf.constant, batch)).numpy().tolist()
+        return nats, right
+
+    return scores_of
 
 
 def evaluate(
-    nats_of: NatsOf,
+    scores_of: ScoresOf,
     batches: Iterable[Batch],
     *,
+    token_bytes_V: NDArray[np.int64] | None = None,
     max_batches: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation | None:
-    """The loss over the first `max_batches` of `batches`; None where `should_stop` cut it short."""
-    nats, tokens = 0.0, 0
+    """The loss over the first `max_batches` of `batches`; None where `should_stop` cut it short.
+
+    Args:
+      token_bytes_V: UTF-8 bytes of each vocabulary entry's text, for the bits per byte.
+    """
+    nats, right, tokens, bytes_ = 0.0, 0.0, 0, 0
     for batch in islice(batches, max_batches):
         if should_stop():
             return None
-        nats += nats_of(batch)
+        batch_nats, batch_right = scores_of(batch)
+        nats += batch_nats
+        right += batch_right
         tokens += int(batch.weights.sum())
-    return Evaluation(nats / tokens if tokens else 0.0, tokens)
+        if token_bytes_V is not None:
+            bytes_ += int(token_bytes_V[batch.targets[batch.weights > 0]].sum())
+    if not tokens:
+        return Evaluation(0.0, 0)
+    bits = nats / math.log(2) / bytes_ if bytes_ else math.nan
+    return Evaluation(nats / tokens, tokens, right / tokens, bits)

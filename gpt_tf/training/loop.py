@@ -17,13 +17,14 @@ import psutil
 from gpt_tf.config import TrainingConfig
 from gpt_tf.errors import RunError
 from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.streaming.prefetch import WaitCancelledError
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.training.checkpoint import CheckpointManager
 from gpt_tf.training.clock import Clock
 from gpt_tf.training.early_stopping import EarlyStopping
 from gpt_tf.training.evaluator import Evaluation
 from gpt_tf.training.metrics import perplexity
-from gpt_tf.training.schedule import WarmupCosine
+from gpt_tf.training.schedule import WarmupSchedule
 from gpt_tf.training.signals import StopRequest
 from gpt_tf.training.train_step import TrainStep
 from gpt_tf.training.writers import Writer
@@ -74,7 +75,7 @@ class Trainer:
         *,
         stream: TokenStream,
         step: TrainStep,
-        schedule: WarmupCosine,
+        schedule: WarmupSchedule,
         evaluate: Evaluate | None,
         checkpoints: CheckpointManager,
         writer: Writer,
@@ -107,6 +108,7 @@ class Trainer:
     def run(self, stop_at_step: int | None = None) -> Outcome:
         """Train; on every way out but an error the last step is saved."""
         with StopRequest() as request:
+            self._stream.should_stop = lambda: request.received is not None
             try:
                 reason = None
                 while reason is None:
@@ -116,8 +118,8 @@ class Trainer:
                         self._save()
                     reason = self._reason_to_stop(request, stop_at_step)
                     if reason is None:
-                        self._update()
-                        if self.state.step % self._config.log_interval == 0:
+                        updated = self._update()
+                        if updated and self.state.step % self._config.log_interval == 0:
                             self._log_window()
                 self._save()
                 return Outcome(self.state.step, reason, request.received)
@@ -141,21 +143,26 @@ class Trainer:
             return f"--stop-at-step {stop_at_step}"
         return None
 
-    def _update(self) -> None:
-        """One optimizer update from the next batches."""
-        position = self._stream.state_dict()["position"]
-        with self._clock.waiting():
-            batches = [next(self._stream) for _ in range(self._config.grad_accum_steps)]
+    def _update(self) -> bool:
+        """One optimizer update from the next batches; False where a signal cut the wait short."""
+        before = self._stream.state_dict()
+        try:
+            with self._clock.waiting():
+                batches = [next(self._stream) for _ in range(self._config.grad_accum_steps)]
+        except WaitCancelledError:  # a signal came; the batches taken so far are not counted
+            self._stream.load_state_dict(before)
+            return False
         learning_rate = float(self._schedule(self.state.step))
         result = self._step(batches, learning_rate)
         if not result.finite:
-            self._refuse(position, learning_rate, result.nats, result.grad_norm)
+            self._refuse(before["position"], learning_rate, result.nats, result.grad_norm)
         self.state.step += 1
         self.state.tokens_seen += int(result.tokens)
         self.state.window_nats += result.nats
         self.state.window_tokens += result.tokens
         self._clock.count(result.tokens)
         self._last = {"train/grad_norm": result.grad_norm, "train/learning_rate": learning_rate}
+        return True
 
     def _refuse(self, position: int, learning_rate: float, nats: float, norm: float) -> None:
         documents = [
@@ -199,14 +206,17 @@ class Trainer:
             if result is None:  # cut short: the resumed run evaluates first
                 return
             results[split] = result
-        step, loss = self.state.step, results["validation"].loss
+        step, validation = self.state.step, results["validation"]
+        loss = validation.loss
         improved = self._early_stopping.update(loss, step)
         self.state.evaluated_step = step
         self._writer.write_scalars(
             step,
             {
                 "eval/loss": loss,
-                "eval/perplexity": results["validation"].perplexity,
+                "eval/perplexity": validation.perplexity,
+                "eval/accuracy": validation.accuracy,
+                "eval/bits_per_byte": validation.bits_per_byte,
                 "eval/train_loss": results["train"].loss,
                 "eval/best_loss": self._early_stopping.best,
             },

@@ -31,6 +31,13 @@ def weighted_nats(logits_BTV: tf.Tensor, targets_BT: tf.Tensor, weights_BT: tf.T
     return tf.reduce_sum(nats * weights_BT)
 
 
+def scores(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """[summed weighted nats, summed weight of the targets that are the likeliest token]."""
+    likeliest = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    right = tf.reduce_sum(tf.cast(likeliest == targets, tf.float32) * weights)
+    return tf.stack([weighted_nats(logits, targets, weights), right])
+
+
 def chunk_rows(rows: int, vocab_size: int, compute: tf.DType) -> int:
     """Rows of one chunk: the largest divisor of `rows` whose logits fit in CHUNK_BYTES."""
     limit = max(1, CHUNK_BYTES // (vocab_size * compute.size))
@@ -47,7 +54,6 @@ def chunked_nats(
     tied: bool,
     compute: tf.DType,
     chunk: int,
-    with_gradient: bool,
 ) -> tf.Tensor:
     """`weighted_nats` of the head's logits without the whole logits.
 
@@ -55,9 +61,8 @@ def chunked_nats(
       hidden_RD: what the head reads; `chunk` divides R.
       kernel: [V, D] where `tied`, else [D, V].
       compute: type of the matrix products.
-      with_gradient: compute the gradients in the same pass; without, there are none.
     """
-    bias = tf.zeros((kernel.shape[0 if tied else 1],)) if bias_V is None else bias_V
+    bias = _or_zeros(bias_V, kernel, tied)
 
     @tf.custom_gradient
     def nats(hidden_RD: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
@@ -66,9 +71,11 @@ def chunked_nats(
         )
         return total, _scaled(gradients)
 
-    if with_gradient:
-        return nats(hidden_RD, kernel, bias)
-    return _sum_chunks_forward(hidden_RD, kernel, bias, targets_R, weights_R, tied, compute, chunk)
+    return nats(hidden_RD, kernel, bias)
+
+
+def _or_zeros(bias_V: tf.Tensor | None, kernel: tf.Tensor, tied: bool) -> tf.Tensor:
+    return tf.zeros((kernel.shape[0 if tied else 1],)) if bias_V is None else bias_V
 
 
 def _scaled(gradients: list[tf.Tensor]) -> Callable[[tf.Tensor], list[tf.Tensor]]:
@@ -129,17 +136,19 @@ def _sum_chunks(
     return total, dhidden.concat(), dkernel, dbias
 
 
-def _sum_chunks_forward(
+def chunked_scores(
     hidden_RD: tf.Tensor,
     kernel: tf.Tensor,
-    bias_V: tf.Tensor,
+    bias_V: tf.Tensor | None,
     targets_R: tf.Tensor,
     weights_R: tf.Tensor,
+    *,
     tied: bool,
     compute: tf.DType,
     chunk: int,
 ) -> tf.Tensor:
-    """Loss alone."""
+    """`scores` of the head's logits without the whole logits; arguments as of `chunked_nats`."""
+    bias_V = _or_zeros(bias_V, kernel, tied)
     count = hidden_RD.shape[0] // chunk
     weight = tf.cast(kernel, compute)
     hidden = tf.cast(hidden_RD, compute)
@@ -148,15 +157,15 @@ def _sum_chunks_forward(
         rows = tf.range(i * chunk, (i + 1) * chunk)
         logits_CV = tf.matmul(tf.gather(hidden, rows), weight, transpose_b=tied)
         logits_CV = tf.ensure_shape(logits_CV, (chunk, bias_V.shape[0]))
-        nats = softmax_loss(
+        found = biased_scores(
             logits_CV, bias_V, tf.gather(targets_R, rows), tf.gather(weights_R, rows)
         )
-        return i + 1, total + nats
+        return i + 1, total + found
 
     _, total = tf.while_loop(
         lambda i, _: i < count,
         one,
-        (tf.constant(0), tf.constant(0.0)),
+        (tf.constant(0), tf.zeros(2)),
         parallel_iterations=1,
         maximum_iterations=count,
     )
@@ -192,8 +201,8 @@ def _weighted_softmax(
 
 
 @tf.function(jit_compile=True)
-def softmax_loss(
+def biased_scores(
     logits_CV: tf.Tensor, bias_V: tf.Tensor, targets_C: tf.Tensor, weights_C: tf.Tensor
 ) -> tf.Tensor:
-    """Weighted nats of a chunk."""
-    return weighted_nats(tf.cast(logits_CV, tf.float32) + bias_V, targets_C, weights_C)
+    """`scores` of a chunk."""
+    return scores(tf.cast(logits_CV, tf.float32) + bias_V, targets_C, weights_C)

@@ -1,42 +1,88 @@
-"""Adam, with its learning rate passed in at each step and kept out of the saved state."""
+"""Adam, AdamW or Muon, with the rate passed in at each step and kept out of the saved state."""
 
 from __future__ import annotations
+
+import re
 
 import keras
 import tensorflow as tf
 
 from gpt_tf.config import TrainingConfig
-from gpt_tf.model.gpt import GPT
+from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import relative_name
+from gpt_tf.training.muon import Muon, is_hidden_matrix
+
+OUTPUT_HEAD = re.compile(r"(^|/)head_kernel$")
 
 
-def make_optimizer(model: GPT, config: TrainingConfig) -> keras.optimizers.Optimizer:
-    """Adam (Kingma and Ba 2015) built for the model's variables, so that its slots exist."""
-    optimizer = keras.optimizers.Adam(
-        learning_rate=0.0, beta_1=config.beta_1, beta_2=config.beta_2, epsilon=config.epsilon
-    )
-    optimizer.build(model.trainable_variables)
+def make_optimizer(model: LanguageModel, config: TrainingConfig) -> keras.optimizers.Optimizer:
+    """The optimizer that `config` asks for, built for the model's variables: its slots exist.
+
+    Adam (Kingma and Ba 2015), AdamW (Loshchilov and Hutter 2019) or Muon (Jordan et al. 2024).
+    """
+    variables = model.trainable_variables
+    optimizer = new_optimizer(config)
+    if config.optimizer != "adam":
+        optimizer.exclude_from_weight_decay([v for v in variables if not is_decayed(v)])
+    optimizer.build(variables)
     return optimizer
 
 
-def optimizer_slots(optimizer: keras.optimizers.Optimizer, model: GPT) -> dict[str, keras.Variable]:
-    """The optimizer's variables by name: the step counter, and (slot, variable) pairs.
+def new_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
+    """The optimizer without variables; its rate is 0 until it is assigned."""
+    adam = {"learning_rate": 0.0, "beta_1": config.beta_1, "beta_2": config.beta_2,
+            "epsilon": config.epsilon}  # fmt: skip
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(**adam)
+    if config.optimizer == "adamw":
+        return keras.optimizers.AdamW(**adam, weight_decay=config.weight_decay)
+    peak = config.peak_learning_rate
+    return Muon(
+        **adam,
+        weight_decay=config.weight_decay,
+        matrix_rate=config.muon_learning_rate / peak if peak else 0.0,
+        momentum=config.muon_momentum,
+    )
+
+
+def is_decayed(variable: keras.Variable) -> bool:
+    """Whether weights decay: kernels of the blocks and of an untied head.
+
+    Embeddings, positions, norms and biases do not.
+    """
+    return is_hidden_matrix(variable) or OUTPUT_HEAD.search(variable.path) is not None
+
+
+def optimizer_slots(
+    optimizer: keras.optimizers.Optimizer, model: LanguageModel
+) -> dict[str, keras.Variable]:
+    """The optimizer's variables by name: the step counter, and "kind/variable" for each slot.
 
     The rate is left out: it is a function of the step.
     """
-    named = {"iterations": optimizer.iterations}
     slots = [v for v in optimizer.variables
              if v is not optimizer.iterations and v is not optimizer.learning_rate]  # fmt: skip
-    targets = model.trainable_variables
-    # Keras creates momentum and velocity of one variable after the other.
-    kinds = ("momentum", "velocity")
-    assert len(slots) == len(kinds) * len(targets), "unexpected optimizer variables"
-    for index, slot in enumerate(slots):
-        target = targets[index // len(kinds)]
-        kind = kinds[index % len(kinds)]
-        assert slot.shape == target.shape and slot.path.endswith(kind), "unexpected slot order"
+    expected = expected_slots(optimizer, model.trainable_variables)
+    assert len(slots) == len(expected), "unexpected optimizer variables"
+    named = {"iterations": optimizer.iterations}
+    for slot, (kind, target) in zip(slots, expected, strict=True):
+        belongs = slot.path.endswith(f"{target.path.replace('/', '_')}_{kind}")
+        assert belongs and slot.shape == target.shape, "unexpected slot order"
         named[f"{kind}/{relative_name(model, target)}"] = slot
+    assert len(named) == 1 + len(slots), "two slots share a name"
     return named
+
+
+def expected_slots(
+    optimizer: keras.optimizers.Optimizer, targets: list[keras.Variable]
+) -> list[tuple[str, keras.Variable]]:
+    """(kind, variable) of each slot, in the order in which they were made."""
+    matrices = [v for v in targets if isinstance(optimizer, Muon) and is_hidden_matrix(v)]
+    of_muon = {v.path for v in matrices}
+    rest = [v for v in targets if v.path not in of_muon]
+    # Keras creates momentum and velocity of one variable after the other.
+    pairs = [(kind, v) for v in rest for kind in ("momentum", "velocity")]
+    return pairs + [("momentum", v) for v in matrices]
 
 
 def dense_gradients(

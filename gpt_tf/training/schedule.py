@@ -1,4 +1,4 @@
-"""Learning rates by step."""
+"""Learning rates by step: a linear warm-up, the peak, then a fall of one shape or another."""
 
 from __future__ import annotations
 
@@ -8,19 +8,25 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gpt_tf.config import TrainingConfig
 
-@keras.saving.register_keras_serializable(package="gpt_tf")
-class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up to the peak, then half a cosine to the minimum at `max_steps`.
 
-    Loshchilov and Hutter 2017 (SGDR), without restarts. The first update, step 0, already has a
-    rate above 0; from `max_steps` on the rate is the minimum.
+class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up to the peak, which is held until the fall to the minimum at `max_steps`.
+
+    The first update, step 0, already has a rate above 0; from `max_steps` on the rate is the
+    minimum. Subclasses say how the rate falls.
 
     Args:
       peak_learning_rate: reached at the end of the warm-up.
       warmup_steps: steps of linear rise.
       max_steps: the horizon; must exceed `warmup_steps`.
       min_learning_rate: the rate at the horizon.
+      decay_share: share of the steps after the warm-up, at their end, in which the rate falls,
+        in whole steps and at least one.
+
+    Raises:
+      ValueError: where the horizon or the share makes no schedule.
     """
 
     def __init__(
@@ -29,27 +35,76 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         warmup_steps: int,
         max_steps: int,
         min_learning_rate: float = 0.0,
+        decay_share: float = 1.0,
     ) -> None:
         super().__init__()
         if max_steps <= warmup_steps:
             raise ValueError(
                 f"max_steps must exceed warmup_steps ({warmup_steps}). Received: {max_steps}."
             )
+        if not 0.0 < decay_share <= 1.0:
+            raise ValueError(f"decay_share must be above 0 and at most 1. Received: {decay_share}.")
         self.peak_learning_rate = peak_learning_rate
         self.warmup_steps = warmup_steps
         self.max_steps = max_steps
         self.min_learning_rate = min_learning_rate
+        self.decay_share = decay_share
+        self._falling_steps = max(1, round(decay_share * (max_steps - warmup_steps)))
 
     def __call__(self, step: Any) -> tf.Tensor:
         """The rate of the update number `step`, counted from 0, as a float32 tensor."""
         step = tf.cast(step, tf.float32)
         rising = self.peak_learning_rate * (step + 1.0) / max(1, self.warmup_steps)
-        decayed = (step - self.warmup_steps) / (self.max_steps - self.warmup_steps)
-        cosine = 0.5 * (1.0 + tf.cos(math.pi * tf.clip_by_value(decayed, 0.0, 1.0)))
+        decayed = (step - (self.max_steps - self._falling_steps)) / self._falling_steps
+        left = self._left(tf.clip_by_value(decayed, 0.0, 1.0))
         span = self.peak_learning_rate - self.min_learning_rate
-        return tf.where(step < self.warmup_steps, rising, self.min_learning_rate + span * cosine)
+        return tf.where(step < self.warmup_steps, rising, self.min_learning_rate + span * left)
+
+    def _left(self, decayed: tf.Tensor) -> tf.Tensor:
+        """What is left of the span between peak and minimum after a share of the fall, 0 to 1."""
+        raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("peak_learning_rate", "warmup_steps", "max_steps", "min_learning_rate")
+        names = ("peak_learning_rate", "warmup_steps", "max_steps", "min_learning_rate",
+                 "decay_share")  # fmt: skip
         return {name: getattr(self, name) for name in names}
+
+
+@keras.saving.register_keras_serializable(package="gpt_tf")
+class WarmupCosine(WarmupSchedule):
+    """Falls along half a cosine (Loshchilov and Hutter 2017, SGDR, without restarts)."""
+
+    def _left(self, decayed: tf.Tensor) -> tf.Tensor:
+        return 0.5 * (1.0 + tf.cos(math.pi * decayed))
+
+
+@keras.saving.register_keras_serializable(package="gpt_tf")
+class WarmupLinear(WarmupSchedule):
+    """Falls in a straight line."""
+
+    def _left(self, decayed: tf.Tensor) -> tf.Tensor:
+        return 1.0 - decayed
+
+
+@keras.saving.register_keras_serializable(package="gpt_tf")
+class WarmupConstant(WarmupSchedule):
+    """Never falls: the peak is held for good."""
+
+    def _left(self, decayed: tf.Tensor) -> tf.Tensor:
+        return tf.ones_like(decayed)
+
+
+SCHEDULES = {"cosine": WarmupCosine, "linear": WarmupLinear, "constant": WarmupConstant}
+
+
+def make_schedule(config: TrainingConfig) -> WarmupSchedule:
+    """The schedule that `config` asks for; its `max_steps` is a number."""
+    assert config.max_steps is not None, "max_steps is resolved before the schedule is made"
+    return SCHEDULES[config.schedule](
+        config.peak_learning_rate,
+        config.warmup_steps,
+        config.max_steps,
+        config.min_learning_rate,
+        config.decay_share,
+    )

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from gpt_tf.model.gpt import GPT
+from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.stream import Batch
-from gpt_tf.training.losses import chunk_rows, chunked_nats, weighted_nats
+from gpt_tf.training.batch_loss import batch_nats
 from gpt_tf.training.optimizer import dense_gradients
 
 
@@ -27,30 +27,6 @@ class StepResult(NamedTuple):
     tokens: float  # counted targets
     grad_norm: float  # before clipping
     finite: bool  # False where the update was refused
-
-
-def batch_nats(
-    model: GPT, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, training: bool
-) -> tf.Tensor:
-    """Summed weighted nats of one batch [B, T]; chunk by chunk where the logits are large."""
-    hidden_BTD = model.hidden(inputs, training=training)
-    rows = inputs.shape[0] * inputs.shape[1]
-    compute = tf.bfloat16 if model.precision == "bfloat16" else tf.float32
-    chunk = chunk_rows(rows, model.config.vocab_size, compute)
-    if chunk == rows:
-        return weighted_nats(model.head(hidden_BTD), targets, weights)
-    kernel, bias = model.head_weights()
-    return chunked_nats(
-        tf.reshape(hidden_BTD, (rows, model.config.embed_dim)),
-        kernel,
-        bias,
-        tf.reshape(targets, (rows,)),
-        tf.reshape(weights, (rows,)),
-        tied=model.config.tied_head,
-        compute=compute,
-        chunk=chunk,
-        with_gradient=training,
-    )
 
 
 class TrainStep:
@@ -69,7 +45,7 @@ class TrainStep:
 
     def __init__(
         self,
-        model: GPT,
+        model: LanguageModel,
         optimizer: keras.optimizers.Optimizer,
         *,
         shape: tuple[int, int],
@@ -121,7 +97,7 @@ class TrainStep:
         self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
-            nats = batch_nats(self._model, inputs, targets, weights, training=True)
+            nats = batch_nats(self._model, inputs, targets, weights)
         return nats, dense_gradients(tape.gradient(nats, [v.value for v in self._variables]))
 
     def _fused(

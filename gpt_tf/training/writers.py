@@ -10,6 +10,7 @@ from typing import Protocol
 import tensorflow as tf
 
 from gpt_tf.storage import atomic
+from gpt_tf.storage.metrics_file import read_rows
 
 Scalars = Mapping[str, float]
 
@@ -48,19 +49,6 @@ class JsonlWriter:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-
-def read_rows(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics file; a last row cut short by a kill is dropped."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_text("utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
 
 
 class TensorBoardWriter:

@@ -1,0 +1,125 @@
+"""`gpt-tf evaluate`: loss, perplexity, accuracy and bits per byte of a run on a whole split."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from gpt_tf.cli.workspace import DataChoice
+    from gpt_tf.config import Config
+    from gpt_tf.storage.run_directory import RunDirectory
+    from gpt_tf.streaming.stream import Batch, TokenStream
+
+
+@click.command()
+@click.argument("run_name", metavar="[RUN]", required=False)
+@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.option("--split", type=click.Choice(["validation", "test", "train"]), default="validation",
+              show_default=True, help="The part of the run's own data.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def evaluate(run_name: str | None, data: Path | None, split: str, as_json: bool) -> None:
+    """Measure the best checkpoint of RUN, by default the newest run.
+
+    On the whole split of its own data, or on all of DATA: a file, a folder or a pattern. Windows do
+    not overlap, the last one, not full, counts too; padded windows cut long documents, as in
+    training, and the share is printed.
+    """
+    from gpt_tf.cli.console import print_table
+    from gpt_tf.config_files import read_config_file, resolve
+    from gpt_tf.storage.run_directory import find_run, newest_run
+
+    workspace = Path.cwd()
+    run = find_run(workspace, run_name) if run_name else newest_run(workspace)
+    config = resolve(read_config_file(run.config_file))
+    run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow is loaded
+    choice = _choose(workspace, run, config, data, split)
+    from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+
+    import_tensorflow()
+    figures = _measure(
+        run, config, choice, "train" if split == "train" and not data else "validation"
+    )
+    figures = {"run": run.name, "split": str(data or split), **figures}
+    if as_json:
+        click.echo(json.dumps(figures))
+    else:
+        print_table("", ("what", "value"), [(key, _shown(value)) for key, value in figures.items()])
+
+
+def _choose(
+    workspace: Path, run: RunDirectory, config: Config, data: Path | None, split: str
+) -> DataChoice:
+    """The documents to measure on: those for "validation", or the run's own for "train"."""
+    from gpt_tf.cli.workspace import choose_data, data_of_run
+    from gpt_tf.errors import UsageError
+    from gpt_tf.streaming.corpora import load_corpus
+
+    if data is not None:
+        whole = dataclasses.replace(config.data, validation_share=0.0)
+        choice = choose_data(workspace, data, whole)
+        return dataclasses.replace(choice, validation=choice.train)
+    choice = data_of_run(workspace, run.source(), config.data)
+    if split == "test":
+        if choice.source is not None:
+            raise UsageError("no test part in a corpus of your own: test. Give its file as DATA.")
+        choice = dataclasses.replace(
+            choice, validation=load_corpus(choice.directory).documents("test")
+        )
+    if not (choice.train if split == "train" else choice.validation):
+        raise UsageError(f"no documents in the part of {choice.name}: {split}. Give DATA.")
+    return choice
+
+
+def _measure(run: RunDirectory, config: Config, choice: DataChoice, split: str) -> dict[str, Any]:
+    """The figures by name, exact and in float32."""
+    from gpt_tf.cli.console import progress_bar
+    from gpt_tf.cli.streams import open_stream
+    from gpt_tf.inference.loading import load
+    from gpt_tf.tokenizer.base import tokenizer_sha256
+    from gpt_tf.training.evaluator import evaluate, make_scores_of
+
+    generator = load(run)
+    stream = open_stream(
+        config,
+        choice,
+        split,
+        generator.tokenizer,
+        tokenizer_sha256(run.tokenizer),
+        windows="padded" if config.data.windows == "padded" else "packed",
+        shuffle=False,
+        epochs=1,
+        allow_partial=True,
+    )
+    shape = (config.training.batch_size, config.model.context_length)
+    scores_of = make_scores_of(generator.model, shape, xla=config.training.xla == "on")
+    with stream, progress_bar("evaluating", "batches") as advance:
+        result = evaluate(
+            scores_of, _counted(stream, advance), token_bytes_V=generator.tokenizer.token_bytes()
+        )
+    assert result is not None, "nothing stops this evaluation"
+    contents = stream.contents()
+    return {
+        "loss": result.loss,
+        "perplexity": result.perplexity,
+        "accuracy": result.accuracy,
+        "bits_per_byte": result.bits_per_byte,
+        "tokens": result.tokens,
+        "documents": contents.documents,
+        "cut_share": contents.cut,
+    }
+
+
+def _counted(stream: TokenStream, advance: Any) -> Iterator[Batch]:
+    for done, batch in enumerate(stream, 1):
+        yield batch
+        advance(done, len(stream))
+
+
+def _shown(value: Any) -> Any:
+    return f"{value:.4f}" if isinstance(value, float) else value

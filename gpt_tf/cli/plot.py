@@ -1,0 +1,40 @@
+"""`gpt-tf plot`: the curves of several runs in one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("names", metavar="[RUN]...", nargs=-1)
+@click.option("--metric", default="eval/loss", show_default=True,
+              help="A name in metrics.jsonl, such as train/loss or eval/accuracy.")  # fmt: skip
+@click.option("--output", type=click.Path(path_type=Path), default=Path("plot.png"),
+              show_default=True, help="The PNG to write.")  # fmt: skip
+def plot(names: tuple[str, ...], metric: str, output: Path) -> None:
+    """Draw one metric of each RUN by step; without RUN, of all runs in the workspace."""
+    from gpt_tf.cli.console import note
+    from gpt_tf.config_files import nearest
+    from gpt_tf.errors import UsageError
+    from gpt_tf.reports.plot import draw_runs
+    from gpt_tf.storage.metrics_file import read_rows
+    from gpt_tf.storage.run_directory import all_runs, find_run
+
+    workspace = Path.cwd()
+    runs = [find_run(workspace, name) for name in names] if names else all_runs(workspace)
+    if not runs:
+        raise UsageError(f"no runs in {workspace / 'runs'}. Train one with `gpt-tf train`.")
+    rows = {run.name: read_rows(run.metrics_file) for run in runs}
+    known = {key for of_run in rows.values() for row in of_run for key in row} - {"step"}
+    drawn = {name: of_run for name, of_run in rows.items() if any(metric in row for row in of_run)}
+    if not drawn:
+        raise UsageError(
+            f"no run has the metric in --metric: {metric}.{nearest(metric, known)} "
+            f"There are: {', '.join(sorted(known)) or 'none'}."
+        )
+    for name in rows.keys() - drawn.keys():
+        note(f"not drawn, it has no {metric} yet: {name}")
+    draw_runs(drawn, metric, output)
+    click.echo(str(output))

@@ -1,0 +1,336 @@
+"""`gpt-tf sweep`: train every cell of a grid of settings, one after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpt_tf.errors import GptTfError, RunError, UsageError
+
+if TYPE_CHECKING:
+    from gpt_tf.cli.wiring import Run
+    from gpt_tf.config import Config
+    from gpt_tf.reports.sweep import Cell, Plan, SweepDirectory
+    from gpt_tf.reports.sweep_results import Results, Stopwatch
+
+NEWEST = "newest"
+EXAMPLE = "gpt-tf sweep --grid model.num_layers=2,4 --grid model.num_heads=2,4"
+
+
+@click.command()
+@click.option("--grid", "axes", multiple=True, metavar="SECTION.KEY=VALUE,VALUE",
+              help="Values of one setting; given again, every combination is a cell.")  # fmt: skip
+@click.option("--preset", help="A ready-made run; the corpus's own where not given.")
+@click.option("--config", "config_file", type=click.Path(path_type=Path),
+              help="A YAML file of settings.")  # fmt: skip
+@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
+              help="Change one setting of all cells; may be given again.")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path),
+              help="Your own text: a file, a folder or a quoted pattern.")  # fmt: skip
+@click.option("--validation-data", type=click.Path(path_type=Path),
+              help="The same, to validate on; else a share of --data is set aside.")  # fmt: skip
+@click.option("--tokenizer", type=click.Path(path_type=Path), help="A ready tokenizer's folder.")
+@click.option("--max-steps", type=int, help="Updates of each cell.")
+@click.option("--name", help="Name of the sweep's directory below sweeps/.")
+@click.option("--resume", is_flag=False, flag_value=NEWEST, metavar="[SWEEP]",
+              help="Go on with SWEEP, or with the newest sweep.")  # fmt: skip
+def sweep(
+    axes: tuple[str, ...],
+    preset: str | None,
+    config_file: Path | None,
+    assignments: tuple[str, ...],
+    data: Path | None,
+    validation_data: Path | None,
+    tokenizer: Path | None,
+    max_steps: int | None,
+    name: str | None,
+    resume: str | None,
+) -> int:
+    """Train a run for every combination of the values of --grid, and compare them.
+
+    Each cell is a run of its own in runs/; the table and the picture are in sweeps/. A sweep that
+    was stopped, or killed, goes on with --resume, which tries failed cells again.
+
+    \b
+      gpt-tf sweep --grid model.num_layers=2,4 --grid model.num_heads=2,4
+    """
+    workspace = Path.cwd()
+    if resume is not None:
+        _refuse_with_resume(grid=axes, preset=preset, config=config_file, set=assignments,
+                            data=data, validation_data=validation_data, tokenizer=tokenizer,
+                            max_steps=max_steps, name=name)  # fmt: skip
+        return _resume(workspace, resume)
+    if not axes:
+        raise click.UsageError(f"--grid is missing. Say what to vary, as in `{EXAMPLE}`.")
+    layers = _layers(workspace, preset, config_file, data, assignments, max_steps, axes)
+    return _begin(workspace, axes, *layers, data, validation_data, tokenizer, name)
+
+
+def _refuse_with_resume(**options: Any) -> None:
+    for option, value in options.items():
+        if value not in (None, ()):
+            option = option.replace("_", "-")
+            raise click.UsageError(f"--{option} cannot be given with --resume.")
+
+
+def _layers(
+    workspace: Path,
+    preset: str | None,
+    config_file: Path | None,
+    data: Path | None,
+    assignments: tuple[str, ...],
+    max_steps: int | None,
+    axes: tuple[str, ...],
+) -> tuple[str, dict[str, Any]]:
+    """The preset's name, and the settings that lie below the grid."""
+    from gpt_tf.cli.console import note
+    from gpt_tf.cli.resuming import flatten
+    from gpt_tf.config_files import merge, parse_assignments, read_config_file, read_preset
+    from gpt_tf.streaming.corpora import newest_corpus
+
+    flags = {"training": {"max_steps": max_steps}} if max_steps is not None else {}
+    own = merge(parse_assignments(assignments), flags)
+    keys = {axis.partition("=")[0].strip() for axis in axes}
+    twice = sorted(keys.intersection(flatten(own)))
+    if twice:
+        raise UsageError(f"set for all cells and in --grid: {', '.join(twice)}. Leave one out.")
+    if preset is None:
+        corpus = newest_corpus(workspace) if data is None else None
+        preset = corpus.preset if corpus else "demo"
+        note(f"preset: {preset}")
+    file_settings = read_config_file(config_file) if config_file else {}
+    return preset, merge(read_preset(preset), file_settings, own)
+
+
+def _begin(
+    workspace: Path,
+    axes: tuple[str, ...],
+    preset: str,
+    settings: dict[str, Any],
+    data: Path | None,
+    validation: Path | None,
+    tokenizer: Path | None,
+    name: str | None,
+) -> int:
+    """Check every cell, store the plan and train."""
+    from gpt_tf.cli.workspace import choose_data, choose_tokenizer
+    from gpt_tf.reports import sweep as sweeps
+    from gpt_tf.storage.lock import locked
+
+    grid = sweeps.parse_grid(axes)
+    directory = sweeps.new_sweep(workspace, name)
+    plan = sweeps.Plan(
+        sequence=sweeps.next_sequence(workspace),
+        preset=preset,
+        corpus="",
+        data=str(data.resolve()) if data else None,
+        validation=str(validation.resolve()) if validation else None,
+        tokenizer="",
+        settings=settings,
+        grid=grid,
+        cells=sweeps.make_cells(directory.name, grid),
+    )
+    configs = sweeps.resolve_cells(plan)
+    _check_no_run_in_use(workspace, plan)
+    choice = choose_data(workspace, data, configs[0].data, validation)
+    if not choice.validation:
+        raise UsageError(
+            "no validation data: cells are compared by their validation loss. Give some with "
+            "--validation-data, or set aside a share with --set data.validation_share=0.1."
+        )
+    folder = choose_tokenizer(workspace, choice, tokenizer)
+    plan = dataclasses.replace(plan, corpus=choice.name, tokenizer=str(folder.resolve()))
+    directory.path.mkdir(parents=True, exist_ok=True)
+    with locked(directory.path):
+        sweeps.check_unused(directory)  # another process may have begun it since
+        directory.write_plan(plan)
+        return _train_all(workspace, directory, plan, configs)
+
+
+def _check_no_run_in_use(workspace: Path, plan: Plan) -> None:
+    from gpt_tf.storage.run_directory import RUNS
+
+    used = [cell.run for cell in plan.cells if (workspace / RUNS / cell.run).exists()]
+    if used:
+        raise UsageError(f"run directory in use: {workspace / RUNS / used[0]}. Use another --name.")
+
+
+def _resume(workspace: Path, name: str) -> int:
+    """Train what is left of a sweep."""
+    from gpt_tf.cli.workspace import choose_data
+    from gpt_tf.reports.sweep import find_sweep, newest_sweep, resolve_cells
+    from gpt_tf.storage import atomic
+    from gpt_tf.storage.lock import locked
+
+    directory = newest_sweep(workspace) if name == NEWEST else find_sweep(workspace, name)
+    plan = directory.read_plan()
+    configs = resolve_cells(plan)
+    with locked(directory.path):
+        atomic.sweep(directory.path)
+        data, validation = _data_of(plan)
+        corpus = choose_data(workspace, data, configs[0].data, validation).name
+        if corpus != plan.corpus:
+            raise UsageError(
+                f"another corpus in {workspace}: {corpus}, the sweep was begun on {plan.corpus}. "
+                "Prepare that one again."
+            )
+        return _train_all(workspace, directory, plan, configs)
+
+
+def _data_of(plan: Plan) -> tuple[Path | None, Path | None]:
+    return (
+        Path(plan.data) if plan.data else None,
+        Path(plan.validation) if plan.validation else None,
+    )
+
+
+def _train_all(
+    workspace: Path, directory: SweepDirectory, plan: Plan, configs: list[Config]
+) -> int:
+    """Train every cell that is not done; the exit code."""
+    from gpt_tf.cli.console import note, printable
+    from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+    from gpt_tf.reports.sweep_results import Results, aligned
+    from gpt_tf.storage.run_directory import RUNS, RunDirectory
+
+    note(f"{directory.path}: {len(plan.cells):,} cells")
+    results = Results(directory, plan)
+    try:
+        with signals_raised():
+            import_tensorflow()
+            for number, (cell, config) in enumerate(zip(plan.cells, configs, strict=True), 1):
+                label = f"cell {number} of {len(plan.cells)}: {plan.describe(cell)}"
+                before = results.of(cell)
+                run = RunDirectory(workspace / RUNS / cell.run)
+                if before and before.state == "done" and run.checkpoints.names():
+                    note(f"{label}, done before")
+                    continue
+                note(label)
+                _train_cell(workspace, run, plan, cell, config, results)
+                results.publish()
+    except Stopped as stopped:
+        click.echo(f"stopped; go on with: gpt-tf sweep --resume {directory.name}", err=True)
+        return 128 + stopped.number
+    results.publish()
+    click.echo(printable(aligned(*results.table())))
+    for cell, result in results.failed():
+        click.echo(printable(f"{result.run} ({plan.describe(cell)}) failed: {result.error}"))
+    click.echo(f"{directory.path}: {directory.table_file.name}, {directory.picture.name}")
+    return 1 if results.failed() else 0
+
+
+def _train_cell(
+    workspace: Path, run: Any, plan: Plan, cell: Cell, config: Config, results: Results
+) -> None:
+    """Train a cell to its end and store what came of it.
+
+    Raises:
+      Stopped: where a signal ended it; it is saved.
+    """
+    import keras
+    import tensorflow as tf
+
+    from gpt_tf.cli import console
+    from gpt_tf.reports.sweep_results import Stopwatch, read_result
+
+    def tell(seconds: float) -> None:
+        results.store(read_result(run, "begun", seconds))
+
+    resumed = has_intact_checkpoint(run)
+    before = results.of(cell)
+    stopwatch = Stopwatch(before.seconds if before and resumed else 0.0, tell)
+    state, error, number = "done", "", None
+    try:
+        number = _train_or_resume(workspace, run, plan, cell, config, resumed, stopwatch).signal
+    except (GptTfError, MemoryError, tf.errors.ResourceExhaustedError) as problem:
+        state, error = "failed", str(problem) or type(problem).__name__
+        console.error(f"{cell.run}: {error}")
+    finally:
+        keras.utils.clear_session()
+        gc.collect()
+    state = state if number is None else "begun"
+    results.store(read_result(run, state, stopwatch.seconds, error))
+    if number is not None:
+        raise Stopped(number)
+
+
+def _train_or_resume(
+    workspace: Path,
+    run: Any,
+    plan: Plan,
+    cell: Cell,
+    config: Config,
+    resumed: bool,
+    stopwatch: Stopwatch,
+) -> Run:
+    from gpt_tf.cli import assemble
+    from gpt_tf.cli.progress import training_output
+    from gpt_tf.cli.resuming import stored_config
+    from gpt_tf.reports.sweep_results import write_hparams
+
+    data, validation = _data_of(plan)
+    with training_output() as progress:
+
+        def writers(config: Config) -> list[Any]:
+            write_hparams(run, cell.settings)  # the run's directory is there and empty by now
+            return [*progress(config), stopwatch]
+
+        if resumed:
+            source = {"data": plan.data, "validation": plan.validation, "corpus": plan.corpus}
+            return assemble.resume(
+                run, stored_config(run, {}), workspace=workspace, source=source, writers=writers
+            )
+        return assemble.train(
+            config,
+            workspace=workspace,
+            data=data,
+            validation=validation,
+            tokenizer=Path(plan.tokenizer),
+            preset=plan.preset,
+            name=cell.run,
+            overwrite=True,
+            writers=writers,
+        )
+
+
+def has_intact_checkpoint(run: Any) -> bool:
+    """Whether a run can be resumed."""
+    if not run.checkpoints.names():
+        return False
+    try:
+        run.checkpoints.last()
+    except RunError:  # all are damaged
+        return False
+    return True
+
+
+class Stopped(BaseException):
+    """A signal that ends the sweep."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """Raise Stopped at a signal wherever no training loop is there to save: between two loops
+    nothing is lost, as a killed sweep loses nothing."""
+    from gpt_tf.training.signals import SIGNALS
+
+    def stop(number: int, frame: Any) -> None:
+        raise Stopped(number)
+
+    previous = {number: signal.signal(number, stop) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,197 @@
+"""Builds the parts of a training run and hands one to another: the wiring of all rooms."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gpt_tf.cli.streams import Streams
+from gpt_tf.config import Config
+from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.storage.run_directory import RunDirectory, next_sequence
+from gpt_tf.streaming.prefetch import WaitCancelledError
+from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
+from gpt_tf.version import __version__
+
+if TYPE_CHECKING:  # what imports TensorFlow is imported in the functions
+    from keras.optimizers import Optimizer
+
+    from gpt_tf.model.language_model import LanguageModel
+    from gpt_tf.training.checkpoint import CheckpointManager
+    from gpt_tf.training.loop import Evaluate
+    from gpt_tf.training.writers import Writer
+
+log = logging.getLogger(__name__)
+
+
+class Run(NamedTuple):
+    """A run that ended."""
+
+    directory: RunDirectory
+    step: int
+    reason: str
+    signal: int | None
+
+
+def run_training(
+    config: Config,
+    run: RunDirectory,
+    workspace: Path,
+    streams: Streams,
+    tokenizer: Tokenizer,
+    checkpoint: Checkpoint | None,
+    stop_at_step: int | None,
+    more_writers: Callable[[Config], list[Any]],
+) -> Run:
+    """Build model, optimizer and step, and hand them with everything else to the loop."""
+    from gpt_tf.model.architectures import make_model
+    from gpt_tf.training.loop import Trainer
+    from gpt_tf.training.optimizer import make_optimizer
+    from gpt_tf.training.schedule import make_schedule
+    from gpt_tf.training.train_step import TrainStep
+    from gpt_tf.training.writers import Writers
+
+    training = config.training
+    model = make_model(config.model, training.precision, training.seed)
+    optimizer = make_optimizer(model, training)
+    shape = (training.batch_size, config.model.context_length)
+    log.info("%s: %s parameters, %s tokens a step", run.path, f"{model.count_params():,}",
+             f"{math.prod(shape) * training.grad_accum_steps:,}")  # fmt: skip
+    writer = Writers([*own_writers(run, checkpoint), *more_writers(config)])
+    trainer = Trainer(
+        training,
+        stream=streams.train,
+        step=TrainStep(
+            model,
+            optimizer,
+            shape=shape,
+            clip_norm=training.clip_norm,
+            grad_accum_steps=training.grad_accum_steps,
+            xla=training.xla == "on",
+        ),
+        schedule=make_schedule(training),
+        evaluate=evaluation(config, model, tokenizer, streams) if streams.validation else None,
+        checkpoints=checkpoint_manager(config, run, model, optimizer),
+        writer=writer,
+        sample_text=sampling(config, model, tokenizer),
+        sequence=lambda: next_sequence(workspace),
+    )
+    try:
+        if checkpoint is not None:
+            trainer.restore(checkpoint)
+            log.info("resumed from %s", checkpoint.name)
+        outcome = trainer.run(stop_at_step)
+    finally:
+        writer.close()
+    return Run(run, outcome.step, outcome.reason, outcome.signal)
+
+
+def evaluation(
+    config: Config, model: LanguageModel, tokenizer: Tokenizer, streams: Streams
+) -> Evaluate:
+    """What measures a split: as many batches of each, always the same."""
+    from gpt_tf.training.evaluator import Evaluation, evaluate, make_scores_of
+
+    training = config.training
+    shape = (training.batch_size, config.model.context_length)
+    scores_of = make_scores_of(model, shape, xla=training.xla == "on")
+    batches = training.eval_batches or len(streams.validation or ())
+    token_bytes_V = tokenizer.token_bytes()
+
+    def evaluate_split(split: str, should_stop: Callable[[], bool]) -> Evaluation | None:
+        with streams.evaluation(split) as stream:
+            stream.should_stop = should_stop
+            try:
+                return evaluate(
+                    scores_of,
+                    stream,
+                    token_bytes_V=token_bytes_V,
+                    max_batches=batches,
+                    should_stop=should_stop,
+                )
+            except WaitCancelledError:
+                return None
+
+    return evaluate_split
+
+
+def sampling(config: Config, model: LanguageModel, tokenizer: Tokenizer) -> Callable[[], str]:
+    """What continues the sample prompt with the weights that the model has at the time."""
+    from gpt_tf.inference.loading import TextGenerator
+
+    settings = config.sampling
+    generator = TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)
+
+    def sample_text() -> str:
+        text = generator.generate(
+            settings.prompt,
+            sampler="beam",
+            num_beams=settings.num_beams,
+            length_penalty=settings.length_penalty,
+            max_new_tokens=settings.max_new_tokens,
+        )
+        return settings.prompt + text
+
+    return sample_text
+
+
+def checkpoint_manager(
+    config: Config, run: RunDirectory, model: LanguageModel, optimizer: Optimizer
+) -> CheckpointManager:
+    """Saves to the run's checkpoints, with what ties them to config and tokenizer."""
+    from gpt_tf.training.checkpoint import CheckpointManager
+
+    facts = {
+        "config": dataclasses.asdict(config),
+        "tokenizer_sha256": tokenizer_sha256(run.tokenizer),
+        "versions": versions(),
+    }
+    keep = config.training.keep_checkpoints
+    return CheckpointManager(model, optimizer, run.checkpoints, facts=facts, keep=keep)
+
+
+def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> list[Writer]:
+    """The files of the run's directory; the picture reads what the first one wrote."""
+    from gpt_tf.reports.plot import LossPicture
+    from gpt_tf.training.writers import JsonlWriter, SamplesWriter, TensorBoardWriter
+
+    resumed_step = checkpoint.state["loop"]["step"] if checkpoint else 0
+    return [
+        JsonlWriter(run.metrics_file, resumed_step),
+        TensorBoardWriter(run.path),
+        SamplesWriter(run.samples_file),
+        LossPicture(run.metrics_file, run.loss_picture, run.name),
+    ]
+
+
+@contextmanager
+def logging_to(path: Path) -> Iterator[None]:
+    """Append what the library logs to the run's own file."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("gpt_tf")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def versions() -> dict[str, str]:
+    """What a checkpoint was written with."""
+    import keras
+    import tensorflow as tf
+
+    return {
+        "gpt_tf": __version__,
+        "python": platform.python_version(),
+        "tensorflow": str(tf.__version__),
+        "keras": str(keras.__version__),
+    }

@@ -1,0 +1,84 @@
+"""What every architecture offers to training, evaluation and decoding.
+
+Shapes: B batch, T time, V vocab.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+import keras
+import tensorflow as tf
+
+from gpt_tf.config import DropoutConfig, ModelConfig
+
+T = TypeVar("T", bound="LanguageModel")
+
+
+class LanguageModel(keras.Model):
+    """Token ids to logits of the next token: `head(hidden(token_ids))`, built at once.
+
+    Args:
+      config: the architecture.
+      precision: "float32", or "bfloat16" for the matrix products alone.
+      seed: of initial weights and dropout.
+    """
+
+    def __init__(
+        self, config: ModelConfig, precision: str = "float32", seed: int = 0, **kwargs: Any
+    ) -> None:
+        super().__init__(**{"name": config.architecture, "dtype": "float32", **kwargs})
+        if precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision must be float32 or bfloat16. Received: {precision!r}.")
+        self.config = config
+        self.precision = precision
+        self.seed = seed
+
+    def call(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Logits [B, T, V] in float32."""
+        return self.head(self.hidden(token_ids_BT, training=training))
+
+    def hidden(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """What the head reads, one vector a position."""
+        raise NotImplementedError
+
+    def head(self, hidden: tf.Tensor) -> tf.Tensor:
+        """Logits of hidden states."""
+        raise NotImplementedError
+
+    def head_weights(self) -> tuple[tf.Tensor, tf.Tensor | None] | None:
+        """The head's matrix and bias, so that a loss can go chunk by chunk; None without one."""
+        return None
+
+    def new_cache(self, rows: int) -> tf.Tensor:
+        """An empty cache of keys and values for `rows` rows, [L, 2, B, N, S, H]."""
+        raise NotImplementedError
+
+    def decode(
+        self, token_ids_BT: tf.Tensor, cache: tf.Tensor, positions_B: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Logits, hidden states and the new cache for tokens that follow cached ones.
+
+        Args:
+          token_ids_BT: the new tokens of each row.
+          cache: as `new_cache` makes it.
+          positions_B: the position of each row's first new token.
+        """
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as plain values."""
+        return {
+            "config": dataclasses.asdict(self.config),
+            "precision": self.precision,
+            "seed": self.seed,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls: type[T], config: dict[str, Any], custom_objects: Any = None) -> T:
+        """A new model of the same architecture."""
+        values = dict(config["config"])
+        values["dropout"] = DropoutConfig(**values["dropout"])
+        return cls(**{**config, "config": ModelConfig(**values)})

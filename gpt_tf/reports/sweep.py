@@ -1,0 +1,303 @@
+"""A sweep: a grid of settings, a run for each of its cells, and the plan that names them all.
+
+`sweeps/<name>/sweep.yaml` is the plan, written before the first cell is trained and never again;
+what comes of the cells is in `sweep_results`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gpt_tf.config import Config
+from gpt_tf.config_files import build, merge, parse_yaml
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage import atomic
+from gpt_tf.storage.run_directory import RUNS
+
+SWEEPS = "sweeps"
+MAX_CELLS = 1000
+
+Scalar = str | int | float | bool | None
+Grid = dict[str, list[Scalar]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of the grid's values, and the name of its run."""
+
+    run: str
+    settings: dict[str, Scalar]  # by dotted key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All that a sweep depends on.
+
+    Attributes:
+      sequence: above that of every sweep begun before.
+      preset, settings: the layers below the grid; `settings` has the preset's in it.
+      data, validation, tokenizer: absolute paths; no data is the prepared corpus called `corpus`.
+    """
+
+    sequence: int
+    preset: str
+    corpus: str
+    data: str | None
+    validation: str | None
+    tokenizer: str
+    settings: dict[str, Any]
+    grid: Grid
+    cells: list[Cell]
+
+    def describe(self, cell: Cell) -> str:
+        """The cell's values: `num_layers=6 num_heads=12`."""
+        names = short_names(self.grid)
+        return " ".join(f"{names[key]}={text_of(value)}" for key, value in cell.settings.items())
+
+
+@dataclass(frozen=True)
+class SweepDirectory:
+    """The places inside one sweep's directory."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.path.name
+
+    @property
+    def plan_file(self) -> Path:
+        """The plan, YAML."""
+        return self.path / "sweep.yaml"
+
+    @property
+    def results_file(self) -> Path:
+        """What each cell has come to, JSON."""
+        return self.path / "results.json"
+
+    @property
+    def table_file(self) -> Path:
+        """The same as a table, CSV, best first."""
+        return self.path / "results.csv"
+
+    @property
+    def picture(self) -> Path:
+        """Perplexity by cell."""
+        return self.path / "heatmap.png"
+
+    def write_plan(self, plan: Plan) -> None:
+        """Store the plan; the sweep exists when this returns."""
+        text = yaml.safe_dump(dataclasses.asdict(plan), sort_keys=False, allow_unicode=True)
+        atomic.write_text(self.plan_file, text)
+
+    def read_plan(self) -> Plan:
+        """The stored plan. Raises RunError where it is damaged."""
+        try:
+            values = parse_yaml(self.plan_file.read_text("utf-8"), str(self.plan_file))
+            cells = [Cell(**cell) for cell in values.pop("cells")]
+            return Plan(**values, cells=cells)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                f"damaged plan in {self.plan_file}: {error}. Begin another sweep."
+            ) from error
+
+
+def parse_grid(options: Iterable[str]) -> Grid:
+    """`section.key=value,value` texts as the values of each key, read as YAML.
+
+    Raises:
+      UsageError: with every problem found.
+    """
+    grid: Grid = {}
+    problems: list[str] = []
+    for option in options:
+        key, equals, values = option.partition("=")
+        key = key.strip()
+        if not equals or "." not in key:
+            problems.append(f"no list in --grid: {option}. Write section.key=value,value.")
+        elif key in grid:
+            problems.append(f"repeated key in --grid: {key}. Write its values in one list.")
+        else:
+            grid[key] = _parse_values(key, values, problems)
+    for key in grid:
+        if key == "model.vocab_size" or key.startswith("tokenizer."):
+            problems.append(
+                f"no effect in --grid: {key} belongs to the tokenizer. Train one with "
+                "`gpt-tf train-tokenizer` and give it with --tokenizer."
+            )
+        problems += [
+            f"overlapping keys in --grid: {key} and {other}. Leave one out."
+            for other in grid
+            if other.startswith(f"{key}.")
+        ]
+    number = math.prod(len(values) for values in grid.values())
+    if number > MAX_CELLS:
+        problems.append(f"too many cells in --grid: {number:,}. Leave at most {MAX_CELLS:,}.")
+    if problems:
+        raise UsageError("\n".join(problems))
+    return grid
+
+
+def _parse_values(key: str, text: str, problems: list[str]) -> list[Scalar]:
+    try:
+        values = parse_yaml(f"[{text}]", f"--grid {key}")
+    except UsageError as error:
+        problems.append(str(error))
+        return []
+    if not values:
+        problems.append(f"no values in --grid: {key}. Write {key}=value,value.")
+    for index, value in enumerate(values):
+        if not isinstance(value, Scalar):
+            problems.append(f"no single value in --grid {key}: {value!r}.")
+        elif value in values[:index]:
+            problems.append(f"repeated value in --grid {key}: {text_of(value)}.")
+    return list(values)
+
+
+def make_cells(sweep: str, grid: Grid) -> list[Cell]:
+    """Every combination, the last key's values changing fastest.
+
+    >>> [cell.run for cell in make_cells("s", {"model.num_layers": [1, 2]})]
+    ['s-01', 's-02']
+    """
+    combinations = list(itertools.product(*grid.values()))
+    digits = max(2, len(str(len(combinations))))
+    return [
+        Cell(f"{sweep}-{number:0{digits}d}", dict(zip(grid, values, strict=True)))
+        for number, values in enumerate(combinations, 1)
+    ]
+
+
+def resolve_cells(plan: Plan) -> list[Config]:
+    """The checked settings of every cell.
+
+    Raises:
+      UsageError: with every problem of every cell, each once, and where it is.
+    """
+    configs: list[Config] = []
+    found: dict[str, list[Cell]] = {}
+    for cell in plan.cells:
+        problems: list[str] = []
+        config = build(Config, merge(plan.settings, nested(cell.settings)), "", problems)
+        for problem in problems:
+            found.setdefault(problem, []).append(cell)
+        if isinstance(config, Config):
+            configs.append(config)
+    if found:
+        lines = [f"  {problem}{_where(plan, cells)}" for problem, cells in found.items()]
+        raise UsageError("invalid configuration:\n" + "\n".join(lines))
+    return configs
+
+
+def _where(plan: Plan, cells: Sequence[Cell]) -> str:
+    if len(cells) == len(plan.cells):
+        return ""
+    first = plan.describe(cells[0])
+    return f" (in {len(cells)} of {len(plan.cells)} cells, the first {first})"
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested mappings.
+
+    >>> nested({"a.b": 1, "a.c": 2})
+    {'a': {'b': 1, 'c': 2}}
+    """
+    result: dict[str, Any] = {}
+    for dotted, value in settings.items():
+        for key in reversed(dotted.split(".")):
+            value = {key: value}
+        result = merge(result, value)
+    return result
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """The last word of each key, or the whole key where two share it.
+
+    >>> short_names(["model.num_layers", "data.seed", "training.seed"])
+    {'model.num_layers': 'num_layers', 'data.seed': 'data.seed', 'training.seed': 'training.seed'}
+    """
+    keys = list(keys)
+    last = [key.rpartition(".")[2] for key in keys]
+    return {
+        key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)
+    }
+
+
+def text_of(value: Scalar) -> str:
+    """A value as the command line takes it.
+
+    >>> text_of(None), text_of(True), text_of(0.001)
+    ('null', 'true', '0.001')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
+
+
+def all_sweeps(workspace: Path) -> list[SweepDirectory]:
+    """Every sweep of the workspace, by name."""
+    return [
+        SweepDirectory(path.parent) for path in sorted(workspace.glob(f"{SWEEPS}/*/sweep.yaml"))
+    ]
+
+
+def next_sequence(workspace: Path) -> int:
+    """A counter above that of every sweep of the workspace."""
+    return 1 + max((sweep.read_plan().sequence for sweep in all_sweeps(workspace)), default=0)
+
+
+def newest_sweep(workspace: Path) -> SweepDirectory:
+    """The sweep begun last. Raises UsageError where there is none."""
+    sweeps = all_sweeps(workspace)
+    if not sweeps:
+        raise UsageError(
+            f"no sweep in {workspace / SWEEPS}. Begin one with `gpt-tf sweep --grid ...`."
+        )
+    return max(sweeps, key=lambda sweep: sweep.read_plan().sequence)
+
+
+def find_sweep(workspace: Path, name: str) -> SweepDirectory:
+    """The sweep called `name`. Raises UsageError that lists the sweeps there are."""
+    sweeps = {sweep.name: sweep for sweep in all_sweeps(workspace)}
+    if name not in sweeps:
+        names = ", ".join(sweeps) or "none"
+        raise UsageError(f"no such sweep: {name}. Sweeps in {workspace / SWEEPS}: {names}.")
+    return sweeps[name]
+
+
+def new_sweep(workspace: Path, name: str | None) -> SweepDirectory:
+    """A directory for a new sweep: `name`, else `sweep-NNN` with the next free number.
+
+    Raises:
+      UsageError: where the name is none or in use.
+    """
+    if name is None:
+        # Runs are looked at too: those of a sweep whose own directory was removed are still there.
+        places = [*workspace.glob(f"{SWEEPS}/sweep-*"), *workspace.glob(f"{RUNS}/sweep-*")]
+        found = [re.match(r"sweep-(\d{3,})(-|$)", path.name) for path in places]
+        taken = [int(match.group(1)) for match in found if match]
+        name = f"sweep-{max(taken, default=0) + 1:03d}"
+    if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
+        raise UsageError(f"bad sweep name in --name: {name!r}. Use letters, digits, '-', '_', '.'.")
+    directory = SweepDirectory(workspace / SWEEPS / name)
+    check_unused(directory)
+    return directory
+
+
+def check_unused(directory: SweepDirectory) -> None:
+    """Raise UsageError where a sweep was begun there."""
+    if directory.plan_file.exists():
+        raise UsageError(
+            f"sweep directory in use: {directory.path}. Use --resume {directory.name} to go on, or "
+            "another --name."
+        )

@@ -1,0 +1,237 @@
+"""What a sweep has come to: a record a cell, from which its table and its picture are made."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gpt_tf.errors import RunError
+from gpt_tf.reports.heatmap import draw_grid
+from gpt_tf.reports.sweep import Cell, Plan, SweepDirectory, short_names, text_of
+from gpt_tf.storage import atomic
+from gpt_tf.storage.checkpoint import MODEL_FILE, checkpoint_step
+from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.run_directory import RunDirectory
+
+FIGURES = ("parameters", "steps", "loss", "perplexity", "accuracy", "seconds", "run")
+# Sorted before the run's own event files: TensorBoard reads them in order of their names.
+HPARAMS_FILE = "events.out.tfevents.0000000000.hparams"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a cell has come to.
+
+    Attributes:
+      state: "begun", "done" or "failed".
+      seconds: spent on it; a killed process counts up to its last evaluation.
+      steps: of the last checkpoint.
+      loss, perplexity, accuracy: of the best evaluation.
+      error: why it failed.
+    """
+
+    run: str
+    state: str
+    seconds: float = 0.0
+    parameters: int | None = None
+    steps: int = 0
+    loss: float | None = None
+    perplexity: float | None = None
+    accuracy: float | None = None
+    error: str = ""
+
+
+def read_result(run: RunDirectory, state: str, seconds: float, error: str = "") -> Result:
+    """The figures of a run, from its checkpoints and its metrics file."""
+    names = run.checkpoints.names()
+    rows = [row for row in read_rows(run.metrics_file) if "eval/loss" in row]
+    best = min(rows, key=lambda row: row["eval/loss"], default={})
+    return Result(
+        run.name,
+        state,
+        round(seconds, 1),
+        parameters=count_parameters(run, names[-1]) if names else None,
+        steps=checkpoint_step(names[-1]) if names else 0,
+        loss=best.get("eval/loss"),
+        perplexity=best.get("eval/perplexity"),
+        accuracy=best.get("eval/accuracy"),
+        error=error,
+    )
+
+
+def count_parameters(run: RunDirectory, checkpoint: str) -> int:
+    """The weights of a checkpoint, counted without reading them."""
+    from safetensors import safe_open
+
+    with safe_open(run.checkpoints.directory / checkpoint / MODEL_FILE, framework="np") as file:
+        names = list(file.keys())
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+
+
+class Results:
+    """The records of a sweep, stored as each changes.
+
+    Raises:
+      RunError: where the stored ones are damaged.
+    """
+
+    def __init__(self, directory: SweepDirectory, plan: Plan) -> None:
+        self._directory = directory
+        self._plan = plan
+        self._by_run: dict[str, Result] = {}
+        path = directory.results_file
+        if path.exists():
+            try:
+                stored = [Result(**values) for values in json.loads(path.read_text("utf-8"))]
+            except (OSError, ValueError, TypeError) as error:
+                raise RunError(
+                    f"damaged results in {path}: {error}. Remove the file; the runs are kept."
+                ) from error
+            self._by_run = {result.run: result for result in stored}
+
+    def of(self, cell: Cell) -> Result | None:
+        """The record of a cell that was begun."""
+        return self._by_run.get(cell.run)
+
+    def store(self, result: Result) -> None:
+        """Keep a record, in place of the one before."""
+        self._by_run[result.run] = result
+        values = [dataclasses.asdict(result) for result in self._by_run.values()]
+        atomic.write_json(self._directory.results_file, values)
+
+    def ranked(self) -> list[tuple[Cell, Result]]:
+        """The cells that ended, lowest loss first, failed ones last."""
+        ended = [
+            (cell, result)
+            for cell in self._plan.cells
+            if (result := self.of(cell)) and result.state != "begun"
+        ]
+
+        def rank(entry: tuple[Cell, Result]) -> tuple[bool, float]:
+            loss = entry[1].loss
+            return entry[1].state == "failed", math.inf if loss is None else loss
+
+        return sorted(ended, key=rank)
+
+    def failed(self) -> list[tuple[Cell, Result]]:
+        """The cells that ended with an error."""
+        return [entry for entry in self.ranked() if entry[1].state == "failed"]
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Columns and rows to read; a star marks the best."""
+        rows = [
+            [
+                "*" if index == 0 and result.state == "done" else "",
+                *map(text_of, cell.settings.values()),
+                _text(result.parameters, ","),
+                _text(result.steps, ","),
+                "failed" if result.state == "failed" else _text(result.loss, ".4f"),
+                _text(result.perplexity, ",.2f"),
+                _text(result.accuracy, ".1%"),
+                _text(result.seconds, ",.0f"),
+                result.run,
+            ]
+            for index, (cell, result) in enumerate(self.ranked())
+        ]
+        return ["", *short_names(self._plan.grid).values(), *FIGURES], rows
+
+    def publish(self) -> None:
+        """Write the table and draw the picture anew."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*short_names(self._plan.grid).values(), *FIGURES, "error"])
+        for cell, result in self.ranked():
+            values = dataclasses.asdict(result)
+            writer.writerow(
+                [
+                    *map(text_of, cell.settings.values()),
+                    *(values[name] for name in FIGURES),
+                    result.error,
+                ]
+            )
+        atomic.write_text(self._directory.table_file, text.getvalue())
+        draw_grid(
+            self._plan.grid,
+            {
+                tuple(cell.settings.values()): result.perplexity
+                for cell, result in self.ranked()
+                if result.state == "done" and result.perplexity is not None
+            },
+            self._directory.picture,
+            title=f"{self._directory.name}: validation perplexity",
+        )
+
+
+def aligned(columns: list[str], rows: list[list[str]]) -> str:
+    """Columns set right, as wide as they need be: nothing is cut where there is no terminal.
+
+    >>> print(aligned(["", "loss"], [["*", "2.5"], ["", "12.5"]]))
+       loss
+    *   2.5
+       12.5
+    """
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in [columns, *rows]
+    )
+
+
+def _text(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+class Stopwatch:
+    """A writer that tells the seconds spent on a cell at each of its evaluations.
+
+    Args:
+      before: seconds spent in processes before this one.
+    """
+
+    def __init__(self, before: float, tell: Callable[[float], None]) -> None:
+        self._start = time.monotonic() - before
+        self._tell = tell
+
+    @property
+    def seconds(self) -> float:
+        """Spent so far."""
+        return time.monotonic() - self._start
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Tell, if this is an evaluation."""
+        if "eval/loss" in scalars:
+            self._tell(self.seconds)
+
+    def write_text(self, step: int, text: str) -> None:
+        """Texts take no time."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def write_hparams(run: RunDirectory, settings: Mapping[str, Any]) -> None:
+    """Tell TensorBoard's HPARAMS table the values of a cell; once, and whole or not at all."""
+    path = run.path / HPARAMS_FILE
+    if path.exists():
+        return
+    import tensorflow as tf
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.plugins.hparams import api as hp
+
+    values = {key: "null" if value is None else value for key, value in settings.items()}
+    now = time.time()
+    temporary = run.path / "hparams.tmp"  # not called events: TensorBoard must not read it
+    with tf.io.TFRecordWriter(str(temporary)) as file:
+        file.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
+        summary = hp.hparams_pb(values, trial_id=run.name)
+        file.write(Event(wall_time=now, summary=summary).SerializeToString())
+    atomic.fsync_path(temporary)
+    temporary.replace(path)
+    atomic.fsync_path(run.path)

@@ -1,0 +1,40 @@
+"""The kinds of tokenizer, by the names that the settings give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.bpe import BPETokenizer
+from gpt_tf.tokenizer.char import CharTokenizer
+from gpt_tf.tokenizer.wordpiece import WordPieceTokenizer
+
+
+def train(
+    kind: Literal["bpe", "wordpiece", "char"],
+    texts: Iterable[str],
+    *,
+    vocab_size: int,
+    lower_case: bool,
+    remove_punctuation: bool,
+    unknown_characters: Literal["fail", "replace"],
+) -> Tokenizer:
+    """A tokenizer of a kind, trained on `texts`; the arguments are those of `TokenizerConfig`.
+
+    `vocab_size` means nothing to characters, and `unknown_characters` nothing to the others.
+
+    Raises:
+      UsageError: where `vocab_size` is too small, or the texts are empty of characters.
+    """
+    if kind == "char":
+        return CharTokenizer.train(
+            texts,
+            unknown=unknown_characters,
+            lower_case=lower_case,
+            remove_punctuation=remove_punctuation,
+        )
+    train_entries = BPETokenizer.train if kind == "bpe" else WordPieceTokenizer.train
+    return train_entries(
+        texts, vocab_size=vocab_size, lower_case=lower_case, remove_punctuation=remove_punctuation
+    )

@@ -1,0 +1,130 @@
+"""WordPiece (Wu et al. 2016; the pieces of BERT, 2018): words, and word parts marked `##`.
+
+A word is what stands between white space and punctuation marks, each of which is a word of its
+own. Decoding puts one blank between words: white space is not kept. Merges are counted by
+`tokenizers`, which would give word parts their ids in random order: here the words are counted
+first, and the alphabet is handed over sorted, so that training is deterministic.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import repeat
+
+from tokenizers import Tokenizer as Backend
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from gpt_tf.errors import UsageError
+from gpt_tf.tokenizer.base import BOS, PAD, UNK, Tokenizer
+from gpt_tf.tokenizer.normalizing import normalizer
+
+SPECIAL_TOKENS = {"pad": PAD, "unk": UNK, "bos": BOS}
+INSIDE_WORD = "##"
+MAX_WORD_CHARACTERS = 100  # a longer word is [UNK], as in BERT
+BETWEEN_BLANKS = re.compile(r"[^ \n]+")
+REPEATS = 1000  # of a word in one text of the trainer
+
+
+class WordPieceTokenizer(Tokenizer):
+    """A WordPiece tokenizer; a word with a character that it has not seen is `[UNK]`."""
+
+    @classmethod
+    def train(
+        cls,
+        texts: Iterable[str],
+        *,
+        vocab_size: int,
+        lower_case: bool = True,
+        remove_punctuation: bool = False,
+    ) -> WordPieceTokenizer:
+        """Learn word parts from `texts` until the vocabulary has `vocab_size` entries.
+
+        Fewer entries come out where the texts have no more parts to join.
+
+        Args:
+          texts: documents, read once, one after the other.
+          vocab_size: entries asked for, special tokens and the alphabet included.
+          lower_case, remove_punctuation: normalizing, saved with the tokenizer.
+
+        Raises:
+          UsageError: where `vocab_size` is below the alphabet and special tokens.
+        """
+        backend = untrained(lower_case, remove_punctuation)
+        words = count_words(backend, texts)
+        first_entries = [*SPECIAL_TOKENS.values(), *alphabet(words)]
+        if vocab_size < len(first_entries):
+            raise UsageError(
+                f"vocabulary too small in --vocab-size: {vocab_size}. "
+                f"The minimum for this text is {len(first_entries)}: its characters, those inside "
+                f"words once more, and {len(SPECIAL_TOKENS)} special tokens."
+            )
+        backend.model = models.WordPiece(
+            learn(words, first_entries, vocab_size),
+            unk_token=UNK,
+            continuing_subword_prefix=INSIDE_WORD,
+            max_input_chars_per_word=MAX_WORD_CHARACTERS,
+        )
+        backend.add_special_tokens(list(SPECIAL_TOKENS.values()))
+        return cls(backend, SPECIAL_TOKENS)
+
+
+def untrained(lower_case: bool, remove_punctuation: bool) -> Backend:
+    """The pipeline without entries: normalizer, splitting at blanks and punctuation, decoder."""
+    backend = Backend(models.WordPiece())
+    steps = normalizer(lower_case, remove_punctuation)
+    if steps is not None:
+        backend.normalizer = steps
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece(prefix=INSIDE_WORD, cleanup=False)
+    return backend
+
+
+def count_words(backend: Backend, texts: Iterable[str]) -> Counter[str]:
+    """How often each word occurs; words too long for the model to look into are left out."""
+    pieces: Counter[str] = Counter()
+    for text in texts:
+        pieces.update(BETWEEN_BLANKS.findall(text))
+    words: Counter[str] = Counter()
+    for piece, count in pieces.items():
+        if backend.normalizer is not None:
+            piece = backend.normalizer.normalize_str(piece)
+        for word, _ in backend.pre_tokenizer.pre_tokenize_str(piece):
+            if len(word) <= MAX_WORD_CHARACTERS:
+                words[word] += count
+    return words
+
+
+def alphabet(words: Iterable[str]) -> list[str]:
+    """Each character of `words`, then each that stands inside one, marked `##`; both sorted."""
+    anywhere: set[str] = set()
+    inside: set[str] = set()
+    for word in words:
+        anywhere.update(word)
+        inside.update(word[1:])
+    return [*sorted(anywhere), *(INSIDE_WORD + character for character in sorted(inside))]
+
+
+def learn(words: Counter[str], first_entries: list[str], vocab_size: int) -> dict[str, int]:
+    """Entries and their ids: `first_entries`, then the joined parts, the most frequent first."""
+    backend = Backend(models.WordPiece(unk_token=UNK))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=vocab_size,
+        special_tokens=first_entries,  # the only entries whose order can be given
+        continuing_subword_prefix=INSIDE_WORD,
+        show_progress=False,
+    )
+    os.environ["TOKENIZERS_PARALLELISM"] = "true"  # all cores count pairs
+    backend.train_from_iterator(repeated(words), trainer)
+    return dict(backend.get_vocab())
+
+
+def repeated(words: Counter[str]) -> Iterator[str]:
+    """Texts with each word as often as it was counted: the trainer takes no numbers."""
+    for word, count in words.items():
+        whole, rest = divmod(count, REPEATS)
+        yield from repeat(f"{word} " * REPEATS, whole)
+        yield f"{word} " * rest

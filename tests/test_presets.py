@@ -1,0 +1,86 @@
+"""Every ready-made run: its published size, and that it builds and takes a step."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from tiny_models import preset_model, token_ids
+
+from gpt_tf.config_files import preset_names, read_preset, resolve
+from gpt_tf.errors import UsageError
+from gpt_tf.model.architectures import make_model
+from gpt_tf.model.variables import weight_variables
+from gpt_tf.streaming.stream import Batch
+from gpt_tf.training.optimizer import make_optimizer
+from gpt_tf.training.train_step import TrainStep
+
+# Published sizes; demo by hand: 1,200 * 128 + 128 * 128
+# + 4 * (49,536 + 16,512 + 66,048 + 65,664 + 512) + 256. best: at most that of context64.
+PARAMETERS = {
+    "bigram": 4_225,
+    "demo": 963_328,
+    "imdb": 27_446_454,
+    "kerasnlp-dropout": 7_297_784,
+    "kerasnlp-final-norm": 3_387_778,
+    "kerasnlp-mini": 3_387_266,
+    "kerasnlp-no-positions": 7_265_016,
+    "kerasnlp-prenorm": 3_387_266,
+    "kerasnlp-prenorm-12x12": 7_297_784,
+    "shakespeare-8-heads": 209_729,
+    "shakespeare-baseline": 209_729,
+    "shakespeare-best": 211_777,
+    "shakespeare-context64": 211_777,
+    "shakespeare-gpt": 10_788_929,
+    "shakespeare-long": 209_729,
+}
+# The KerasNLP study's grid: model 2 by layers and heads; model 4 with 4 or 8 heads.
+GRID = {
+    ("kerasnlp-prenorm", 6, 4): 4_972_424,
+    ("kerasnlp-prenorm", 6, 8): 4_972_424,
+    ("kerasnlp-prenorm", 6, 12): 4_947_776,
+    ("kerasnlp-prenorm", 12, 4): 7_347_080,
+    ("kerasnlp-prenorm", 12, 8): 7_347_080,
+    ("kerasnlp-prenorm", 12, 12): 7_297_784,
+    ("kerasnlp-no-positions", 12, 4): 7_314_312,
+    ("kerasnlp-no-positions", 12, 8): 7_314_312,
+}
+
+
+def test_every_preset_is_listed() -> None:
+    assert sorted(PARAMETERS) == preset_names()
+
+
+@pytest.mark.parametrize("preset", PARAMETERS)
+def test_a_preset_builds_in_its_size_and_takes_a_step(preset: str) -> None:
+    config = resolve(read_preset(preset))
+    model = make_model(config.model, seed=1)
+    weights = weight_variables(model)
+    sizes = [math.prod(variable.shape) for variable in weights.values()]
+    assert sum(sizes) == model.count_params() == PARAMETERS[preset]
+    before = {name: variable.numpy() for name, variable in weights.items()}
+    shape = (2, config.model.context_length)
+    step = TrainStep(model, make_optimizer(model, config.training), shape=shape)
+    inputs, targets = (token_ids(*shape, config.model.vocab_size, seed) for seed in (0, 1))
+    result = step([Batch(inputs, targets, np.ones(shape, np.float32))], 1e-3)
+    assert result.finite and result.tokens == math.prod(shape)
+    for name, variable in weights.items():
+        assert not np.array_equal(variable.numpy(), before[name]), name
+
+
+@pytest.mark.parametrize(("preset", "layers", "heads"), GRID)
+def test_the_grid_has_its_sizes(preset: str, layers: int, heads: int) -> None:
+    model = dataclasses.replace(preset_model(preset), num_layers=layers, num_heads=heads)
+    assert make_model(model).count_params() == GRID[preset, layers, heads]
+
+
+def test_a_preset_lies_over_its_base() -> None:
+    base, preset = (read_preset(f"shakespeare-{name}") for name in ("baseline", "8-heads"))
+    assert "base" not in preset
+    assert preset.pop("model") == {**base.pop("model"), "num_heads": 8}
+    assert preset == base
+
+
+def test_an_unknown_preset_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="Did you mean kerasnlp-mini"):
+        read_preset("kerasnlp-mimi")

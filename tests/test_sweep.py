@@ -1,0 +1,379 @@
+"""`gpt-tf sweep`: every cell of the grid once, whatever stops it, and the best one found."""
+
+import csv
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import TINY_RUN, gpt_tf
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.image import imread
+
+from gpt_tf.config_files import read_preset
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.reports.heatmap import draw_grid
+from gpt_tf.reports.sweep import (
+    Plan,
+    SweepDirectory,
+    find_sweep,
+    make_cells,
+    new_sweep,
+    newest_sweep,
+    parse_grid,
+    resolve_cells,
+    short_names,
+)
+from gpt_tf.reports.sweep_results import Result, Results, aligned
+from gpt_tf.storage.lock import locked
+from gpt_tf.storage.manifest import sha256_file
+from gpt_tf.streaming.sample_reviews import write_sample_reviews
+
+GRID = ["--grid", "model.head_dim=8,16", "--grid", "training.peak_learning_rate=1e-2,1e-3"]
+# The first checkpoint is before the first evaluation, whose compilation leaves time for a signal.
+CELL = [*TINY_RUN, "--set", "training.eval_interval=8", "--set", "training.checkpoint_interval=4",
+        "--max-steps", "10"]  # fmt: skip
+SWEEP = ["sweep", "--data", "reviews", "--name", "grid", *GRID, *CELL]
+RUNS = ["grid-01", "grid-02", "grid-03", "grid-04"]
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a folder `reviews` and its tokenizer; do not write."""
+    workspace = tmp_path_factory.mktemp("fresh") / "workspace"
+    write_sample_reviews(workspace / "corpus", train_per_class=50, test_per_class=0)
+    (workspace / "corpus" / "train").rename(workspace / "reviews")
+    gpt_tf("train-tokenizer", "reviews", "--vocab-size", "400", cwd=workspace)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def swept(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a sweep `grid` that nothing stopped; do not write."""
+    workspace = tmp_path_factory.mktemp("swept") / "workspace"
+    shutil.copytree(fresh, workspace)
+    result = gpt_tf(*SWEEP, cwd=workspace)
+    (workspace / "stdout").write_text(result.stdout)
+    (workspace / "stderr").write_text(result.stderr)
+    return workspace
+
+
+def table(workspace: Path, name: str = "grid") -> list[dict[str, str]]:
+    """The rows of results.csv without the time they took."""
+    text = (workspace / "sweeps" / name / "results.csv").read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def weights(workspace: Path) -> dict[str, str]:
+    return {
+        run: sha256_file(workspace / "runs" / run / "checkpoints/step-00000010/model.safetensors")
+        for run in RUNS
+    }
+
+
+def hparams(run: Path) -> list[dict[str, object]]:
+    """The values in each HParams summary of a run's event files."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    found = []
+    for path in run.glob("events.*"):
+        data, at = path.read_bytes(), 0
+        while at < len(data):  # a record: length, its checksum, contents, their checksum
+            size = int.from_bytes(data[at : at + 8], "little")
+            event = Event.FromString(data[at + 12 : at + 12 + size])
+            at += size + 16
+            for value in event.summary.value:
+                if value.metadata.plugin_data.plugin_name == "hparams":
+                    content = value.metadata.plugin_data.content
+                    start = HParamsPluginData.FromString(content).session_start_info
+                    values = {key: item.number_value for key, item in start.hparams.items()}
+                    found.append({"trial": start.group_name, **values})
+    return found
+
+
+def is_blank(picture: Path) -> bool:
+    pixels = imread(picture)
+    return bool(np.ptp(pixels[..., :3]) < 0.1)
+
+
+def stop(workspace: Path, arguments: list[str], after: str, number: int) -> tuple[int, str]:
+    """Run `gpt-tf`, send it a signal once it has said `after`; its exit code and its last words."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpt_tf", *arguments],
+        cwd=workspace, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if after in said:
+            break
+    process.send_signal(number)
+    _, rest = process.communicate(timeout=300)
+    return process.returncode, said + rest
+
+
+def test_every_combination_is_trained_and_the_best_comes_first(swept: Path) -> None:
+    rows = table(swept)
+    assert sorted(row["run"] for row in rows) == RUNS
+    assert {(row["head_dim"], row["peak_learning_rate"]) for row in rows} == set(
+        itertools.product(("8", "16"), ("0.01", "0.001"))
+    )
+    assert all(row["steps"] == "10" and row["error"] == "" for row in rows)
+    losses = [float(row["loss"]) for row in rows]
+    assert losses == sorted(losses)
+    assert np.allclose(np.exp(losses), [float(row["perplexity"]) for row in rows])
+    assert rows[0]["peak_learning_rate"] == "0.01"  # ten steps at a tenth of it learn less
+    log = (swept / "runs" / rows[0]["run"] / "run.log").read_text()
+    assert f"{int(rows[0]['parameters']):,} parameters" in log
+
+    said = (swept / "stderr").read_text()
+    assert "4 cells" in said
+    assert "cell 3 of 4: head_dim=16 peak_learning_rate=0.01" in said
+    lines = (swept / "stdout").read_text().splitlines()
+    assert [line.split()[-1] for line in lines[1:5]] == [row["run"] for row in rows]
+    assert [line.startswith("*") for line in lines[:5]] == [False, True, False, False, False]
+    assert not is_blank(swept / "sweeps" / "grid" / "heatmap.png")
+
+
+def test_stopped_and_killed_sweep_equals_one_that_was_not(
+    fresh: Path, swept: Path, tmp_path: Path
+) -> None:
+    workspace = tmp_path / "workspace"
+    shutil.copytree(fresh, workspace)
+    code, said = stop(workspace, SWEEP, "saved step-00000004", signal.SIGTERM)
+    assert code == 128 + signal.SIGTERM, said
+    assert "gpt-tf sweep --resume grid" in said
+
+    resume = ["sweep", "--resume", "grid"]
+    code, said = stop(workspace, resume, "runs/grid-02: ", signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert "resumed from step-0000000" in said
+    # Killed later, after a checkpoint, and while a cell was being prepared.
+    code, said = stop(workspace, resume, "saved step-00000004", signal.SIGKILL)
+    assert "cell 2 of 4" in said
+    begun = workspace / "runs" / "grid-03"
+    (begun / "checkpoints" / "step-00000004.99.tmp").mkdir(parents=True)
+    (begun / "config.yaml").write_text("model:")
+
+    result = gpt_tf("sweep", "--resume", cwd=workspace)
+    assert "cell 1 of 4: head_dim=8 peak_learning_rate=0.01, done before" in result.stderr
+    assert result.stderr.count("resumed from step-00000004") == 1
+    assert table(workspace) == table(swept)
+    assert weights(workspace) == weights(swept)
+    assert sorted(path.name for path in (workspace / "runs").iterdir()) == RUNS
+    assert hparams(workspace / "runs" / "grid-02") == [
+        {"trial": "grid-02", "model.head_dim": 8.0, "training.peak_learning_rate": 0.001}
+    ]
+    for run in RUNS:
+        assert len(hparams(workspace / "runs" / run)) == 1
+
+
+def test_cell_that_fails_is_noted_and_the_sweep_goes_on(fresh: Path, tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    shutil.copytree(fresh, workspace)
+    result = gpt_tf(
+        "sweep", "--data", "reviews", "--grid", "training.peak_learning_rate=1e30,1e-3", *CELL,
+        cwd=workspace, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    good, bad = table(workspace, "sweep-001")
+    assert (good["run"], good["steps"], good["error"]) == ("sweep-001-02", "10", "")
+    assert (bad["run"], bad["loss"]) == ("sweep-001-01", "")
+    assert "non-finite loss" in bad["error"]
+    assert "sweep-001-01 (peak_learning_rate=1e+30) failed: non-finite loss" in result.stdout
+
+
+def test_a_sweep_in_use_is_left_alone(swept: Path) -> None:
+    result = gpt_tf(*SWEEP, cwd=swept, check=False)
+    assert result.returncode == 2
+    assert "sweep directory in use" in result.stderr
+    assert "--resume grid" in result.stderr
+    with locked(swept / "sweeps" / "grid"):
+        result = gpt_tf("sweep", "--resume", "grid", cwd=swept, check=False)
+    assert result.returncode == 2
+    assert f"process {os.getpid()}" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--grid model.num_layers="),
+        (["--grid", "model.num_heads=2,x", "--grid", "model.nun_layers=1"],
+         "unknown key model.nun_layers. Did you mean num_layers?\n  model.num_heads must be of "
+         "type int, received: 'x' (in 1 of 2 cells, the first num_heads=x nun_layers=1)"),
+        (["--grid", "training.max_steps=5,6"], "--grid: training.max_steps. Leave one out."),
+        (["--grid", "model.num_heads=2", "--set", "data.validation_share=0"],
+         "no validation data"),
+        (["--resume", "grid"], "--max-steps cannot be given with --resume"),
+    ],
+)  # fmt: skip
+def test_mistakes_end_it_before_anything_is_trained(
+    fresh: Path, arguments: list[str], message: str
+) -> None:
+    given = ["--max-steps", "5", "--data", "reviews", "--set", "training.warmup_steps=1"]
+    result = gpt_tf("sweep", *(given if "--resume" not in arguments else given[:2]), *arguments,
+                    cwd=fresh, check=False)  # fmt: skip
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert not (fresh / "sweeps").exists()
+    assert not (fresh / "runs").exists()
+
+
+def test_grid_values_are_yaml_scalars() -> None:
+    grid = parse_grid(["training.peak_learning_rate=1e-3, 3e-4", "model.head_dim=null,8",
+                       "model.tied_head=true,false", 'sampling.prompt="a, b",c',
+                       "training.xla=on,off"])  # fmt: skip
+    assert grid == {
+        "training.peak_learning_rate": [1e-3, 3e-4],
+        "model.head_dim": [None, 8],
+        "model.tied_head": [True, False],
+        "sampling.prompt": ["a, b", "c"],
+        "training.xla": ["on", "off"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "problems"),
+    [
+        (["num_layers=1"], ["no list in --grid: num_layers=1"]),
+        (["model.num_layers"], ["no list in --grid: model.num_layers"]),
+        (["model.num_layers="], ["no values"]),
+        (["model.num_layers=1,[2]", "model.num_layers=3"], ["no single value", "repeated key"]),
+        (["model.num_layers=1,{a: 2}"], ["no single value"]),
+        (["model.num_layers=1],[2"], ["invalid YAML"]),
+        (["model.num_layers=4,4"], ["repeated value in --grid model.num_layers: 4"]),
+        (["model.vocab_size=4", "tokenizer.kind=char"], ["model.vocab_size", "tokenizer.kind"]),
+        (["model.dropout=1", "model.dropout.head=0.1"], ["overlapping keys"]),
+        ([f"a.k{i}={','.join(map(str, range(10)))}" for i in range(4)], ["10,000"]),
+    ],
+)  # fmt: skip
+def test_every_problem_of_a_grid_is_told(options: list[str], problems: list[str]) -> None:
+    with pytest.raises(UsageError) as raised:
+        parse_grid(options)
+    for problem in problems:
+        assert problem in str(raised.value)
+
+
+def plan_of(grid: dict, sequence: int = 1, **settings: object) -> Plan:
+    return Plan(sequence=sequence, preset="demo", corpus="c", data=None, validation=None,
+                tokenizer="/t", settings={**read_preset("demo"), **settings}, grid=grid,
+                cells=make_cells("s", grid))  # fmt: skip
+
+
+def test_cells_are_named_by_number_and_have_their_settings() -> None:
+    plan = plan_of({"model.num_layers": [1, 2], "training.seed": list(range(60))})
+    configs = resolve_cells(plan)
+    assert plan.cells[0].run == "s-001"
+    assert plan.cells[-1].run == "s-120"
+    found = [(config.model.num_layers, config.training.seed) for config in configs]
+    assert found == list(itertools.product((1, 2), range(60)))
+    assert {config.training.batch_size for config in configs} == {8}
+
+
+def test_a_problem_between_settings_names_its_cells() -> None:
+    plan = plan_of({"model.embed_dim": [4, 64], "model.num_heads": [2, 8]})
+    with pytest.raises(UsageError, match=r"in 1 of 4 cells, the first embed_dim=4 num_heads=8"):
+        resolve_cells(plan)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(-1e9, 1e9) | st.text(max_size=9)
+
+
+@given(st.lists(scalars, min_size=1, max_size=4, unique_by=repr))
+def test_a_stored_plan_is_read_back(tmp_path_factory: pytest.TempPathFactory, values: list) -> None:
+    directory = SweepDirectory(tmp_path_factory.mktemp("plan"))
+    plan = plan_of({"sampling.prompt": [v for v in values if not resembles_number(v)] or [1]})
+    directory.write_plan(plan)
+    assert directory.read_plan() == plan
+
+
+def resembles_number(value: object) -> bool:
+    """A text such as "1e5", which PyYAML writes without quotes."""
+    return isinstance(value, str) and "e" in value.lower()
+
+
+def test_names_of_sweeps(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no sweep in"):
+        newest_sweep(tmp_path)
+    for name, sequence in (("sweep-002", 2), ("sweep-001", 3), ("other", 1)):
+        directory = SweepDirectory(tmp_path / "sweeps" / name)
+        directory.path.mkdir(parents=True)
+        directory.write_plan(plan_of({"model.num_layers": [1]}, sequence))
+    assert newest_sweep(tmp_path).name == "sweep-001"
+    assert new_sweep(tmp_path, None).name == "sweep-003"
+    (tmp_path / "runs" / "sweep-007-01").mkdir(parents=True)
+    assert new_sweep(tmp_path, None).name == "sweep-008"
+    assert find_sweep(tmp_path, "other").name == "other"
+    with pytest.raises(UsageError, match=r"no such sweep: sweep-1\. .*other, sweep-001, sweep-002"):
+        find_sweep(tmp_path, "sweep-1")
+    for bad in ("../x", ".x", "a b", ""):
+        with pytest.raises(UsageError, match="bad sweep name"):
+            new_sweep(tmp_path, bad)
+
+
+def test_damaged_files_are_told(tmp_path: Path) -> None:
+    directory = SweepDirectory(tmp_path)
+    directory.plan_file.write_text("grid: 3\ncells: 4\n")
+    with pytest.raises(RunError, match="damaged plan"):
+        directory.read_plan()
+    directory.results_file.write_text('[{"run": 1')
+    with pytest.raises(RunError, match="damaged results"):
+        Results(directory, plan_of({"model.num_layers": [1]}))
+
+
+def test_ranking_and_what_is_stored(tmp_path: Path) -> None:
+    directory = SweepDirectory(tmp_path)
+    plan = plan_of({"model.num_layers": [1, 2, 3, 4, 5]})
+    results = Results(directory, plan)
+    for run, state, loss in (("s-01", "failed", 1.0), ("s-02", "done", None), ("s-03", "done", 3.0),
+                             ("s-04", "begun", 0.5), ("s-05", "done", 2.0)):  # fmt: skip
+        perplexity = None if loss is None else float(np.exp(loss))
+        results.store(Result(run, state, loss=loss, perplexity=perplexity))
+    results.publish()
+    reread = Results(directory, plan)
+    assert [result.run for _, result in reread.ranked()] == ["s-05", "s-03", "s-02", "s-01"]
+    assert [result.run for _, result in reread.failed()] == ["s-01"]
+    columns, rows = reread.table()
+    assert columns[1] == "num_layers"
+    assert [row[0] for row in rows] == ["*", "", "", ""]
+    assert rows[3][4] == "failed"
+    assert len({len(line) for line in aligned(columns, rows).splitlines()}) == 1
+    assert len(directory.table_file.read_text().splitlines()) == 5
+
+
+def test_short_names_stay_apart() -> None:
+    keys = ["model.dropout.head", "model.num_heads", "other.head"]
+    assert list(short_names(keys).values()) == ["model.dropout.head", "num_heads", "other.head"]
+
+
+@pytest.mark.parametrize("keys", [1, 2, 3, 4])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_picture_of_any_number_of_keys(tmp_path: Path, keys: int, share: float) -> None:
+    choices = [[1, 2, 3], ["$a_b", "x" * 50], [None, 8], [True, False]]
+    grid = {f"section.key{i}": choices[i] for i in range(keys)}
+    cells = list(itertools.product(*grid.values()))
+    values = {cell: 10.0 ** (1 + i % 3) for i, cell in enumerate(cells) if i < share * len(cells)}
+    draw_grid(grid, values, tmp_path / "heatmap.png", title="a $ sweep")
+    assert not is_blank(tmp_path / "heatmap.png")
+
+
+def test_the_best_cell_alone_is_framed(tmp_path: Path) -> None:
+    """Red is the frame's colour and no other's: it is where the lowest number is."""
+    grid = {"a.rows": [1, 2], "a.columns": [1, 2]}
+    for best in itertools.product((1, 2), (1, 2)):
+        values = {cell: 2.0 if cell == best else 3.0 for cell in itertools.product((1, 2), (1, 2))}
+        draw_grid(grid, values, tmp_path / "heatmap.png", title="")
+        pixels = imread(tmp_path / "heatmap.png")
+        red = (pixels[..., 0] > 0.8) & (pixels[..., 1] < 0.2) & (pixels[..., 2] < 0.2)
+        y, x = (indices.mean() / length for indices, length in
+                zip(np.nonzero(red), red.shape, strict=True))  # fmt: skip
+        assert (1 if y < 0.5 else 2, 1 if x < 0.5 else 2) == best
