@@ -20,6 +20,7 @@ class ByteTokenizer:
         self.pad_id = 256 if pad else None
         self.bos_id = 257 if begin else None
         self.unk_id = None
+        self.takes_any_text = True
         self.texts_encoded = 0
 
     def encode(self, text: str) -> list[int]:

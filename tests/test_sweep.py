@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import TINY_RUN, gpt_tf
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
@@ -288,17 +288,14 @@ def test_a_problem_between_settings_names_its_cells() -> None:
 scalars = st.none() | st.booleans() | st.integers() | st.floats(-1e9, 1e9) | st.text(max_size=9)
 
 
+@settings(deadline=None, max_examples=40)  # an fsync takes its time on a busy disk
+@example(["1e5", "null", "on", "~", "", "a\x85b", "\u2028", "2020-01-01", "x: y #", "é"])
 @given(st.lists(scalars, min_size=1, max_size=4, unique_by=repr))
 def test_a_stored_plan_is_read_back(tmp_path_factory: pytest.TempPathFactory, values: list) -> None:
     directory = SweepDirectory(tmp_path_factory.mktemp("plan"))
-    plan = plan_of({"sampling.prompt": [v for v in values if not resembles_number(v)] or [1]})
+    plan = plan_of({"sampling.prompt": values})
     directory.write_plan(plan)
     assert directory.read_plan() == plan
-
-
-def resembles_number(value: object) -> bool:
-    """A text such as "1e5", which PyYAML writes without quotes."""
-    return isinstance(value, str) and "e" in value.lower()
 
 
 def test_names_of_sweeps(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpt_tf.cli.streams import Streams
 from gpt_tf.config import Config
+from gpt_tf.errors import UsageError
 from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory, next_sequence
 from gpt_tf.streaming.prefetch import WaitCancelledError
@@ -127,16 +128,22 @@ def sampling(config: Config, model: LanguageModel, tokenizer: Tokenizer) -> Call
 
     settings = config.sampling
     generator = TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)
+    prompt = settings.prompt
+    try:
+        generator.prompt_ids(prompt)
+    except UsageError as error:  # a vocabulary of characters may lack one
+        log.warning("sample texts have no prompt, sampling.prompt does not fit: %s", error)
+        prompt = ""
 
     def sample_text() -> str:
         text = generator.generate(
-            settings.prompt,
+            prompt,
             sampler="beam",
             num_beams=settings.num_beams,
             length_penalty=settings.length_penalty,
             max_new_tokens=settings.max_new_tokens,
         )
-        return settings.prompt + text
+        return prompt + text
 
     return sample_text
 

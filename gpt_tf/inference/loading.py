@@ -32,7 +32,8 @@ class TextGenerator:
     def prompt_ids(self, prompt: str) -> list[int]:
         """The ids of a cleaned prompt, after the begin token if there is one.
 
-        An empty prompt is the begin token, else the end token, else a line feed.
+        An empty prompt is the begin token, else the end token, else a line feed, else the
+        vocabulary's first entry.
 
         Raises:
           UsageError: where the prompt is no Unicode text, as an argument in another encoding.
@@ -49,18 +50,30 @@ class TextGenerator:
         if tokenizer.bos_id is not None:
             ids = [tokenizer.bos_id, *ids]
         if not ids:
-            ids = tokenizer.encode("\n") if tokenizer.eot_id is None else [tokenizer.eot_id]
+            ids = self._first_ids()
         return ids
+
+    def _first_ids(self) -> list[int]:
+        tokenizer = self.tokenizer
+        if tokenizer.eot_id is not None:
+            return [tokenizer.eot_id]
+        has_line_feed = tokenizer.takes_any_text or tokenizer.token_to_id("\n") is not None
+        return tokenizer.encode("\n") if has_line_feed else [0]
 
     def generate(self, prompt: str, **options: Any) -> str:
         """The continuation of `prompt`; options as in `gpt_tf.generate`."""
+        prompt_ids = self.prompt_ids(prompt)
         ids = generate(
             self.decoder,
-            self.prompt_ids(prompt),
+            prompt_ids,
             end_id=self.tokenizer.eot_id,
             banned_ids=self.tokenizer.control_ids,
             **options,
         )
+        # WordPiece has a blank between two words, which neither of the parts has.
+        before, whole = (self.tokenizer.decode(part) for part in (prompt_ids, prompt_ids + ids))
+        if prompt and whole.startswith(before):
+            return whole[len(before) :]
         return self.tokenizer.decode(ids)
 
 

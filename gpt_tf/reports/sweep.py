@@ -30,6 +30,19 @@ Scalar = str | int | float | bool | None
 Grid = dict[str, list[Scalar]]
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text but plain words, for plain text is not always read back as it was: `1e5`
+    becomes a number, and a rare line break becomes a blank."""
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
+    style = None if re.fullmatch(r"[A-Za-z_][\w.-]*", text, re.ASCII) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 @dataclass(frozen=True)
 class Cell:
     """One combination of the grid's values, and the name of its run."""
@@ -97,7 +110,8 @@ class SweepDirectory:
 
     def write_plan(self, plan: Plan) -> None:
         """Store the plan; the sweep exists when this returns."""
-        text = yaml.safe_dump(dataclasses.asdict(plan), sort_keys=False, allow_unicode=True)
+        values = dataclasses.asdict(plan)
+        text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
         atomic.write_text(self.plan_file, text)
 
     def read_plan(self) -> Plan:

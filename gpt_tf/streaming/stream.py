@@ -126,7 +126,9 @@ class TokenStream:
             "context_length": context_length, "shuffle": shuffle, "seed": seed
         }  # fmt: skip
         rows: Windows
-        if windows == "padded" and reader.takes_files_whole(documents):
+        # A text that the tokenizer refuses must be met now, not in the middle of training.
+        whole = reader.takes_files_whole(documents) and tokenizer.takes_any_text
+        if windows == "padded" and whole:
             read = UnchangedDocuments(documents, reader)
             rows = PaddedWindows(documents, read, tokenizer, **order)
         else:

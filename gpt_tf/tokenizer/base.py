@@ -77,6 +77,11 @@ class Tokenizer:
         ids = (self.pad_id, self.bos_id, self.unk_id)
         return frozenset(i for i in ids if i is not None and i != self.eot_id)
 
+    @property
+    def takes_any_text(self) -> bool:
+        """False for a vocabulary of characters without `[UNK]`, which refuses others."""
+        return self.unk_id is not None or not isinstance(self.backend.model, models.WordLevel)
+
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, no special token added.
 
