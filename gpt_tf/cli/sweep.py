@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpt_tf.cli.options import run_options
 from gpt_tf.errors import GptTfError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -27,17 +28,7 @@ EXAMPLE = "gpt-tf sweep --grid model.num_layers=2,4 --grid model.num_heads=2,4"
 @click.command()
 @click.option("--grid", "axes", multiple=True, metavar="SECTION.KEY=VALUE,VALUE",
               help="Values of one setting; given again, every combination is a cell.")  # fmt: skip
-@click.option("--preset", help="A ready-made run; the corpus's own where not given.")
-@click.option("--config", "config_file", type=click.Path(path_type=Path),
-              help="A YAML file of settings.")  # fmt: skip
-@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
-              help="Change one setting of all cells; may be given again.")  # fmt: skip
-@click.option("--data", type=click.Path(path_type=Path),
-              help="Your own text: a file, a folder or a quoted pattern.")  # fmt: skip
-@click.option("--validation-data", type=click.Path(path_type=Path),
-              help="The same, to validate on; else a share of --data is set aside.")  # fmt: skip
-@click.option("--tokenizer", type=click.Path(path_type=Path), help="A ready tokenizer's folder.")
-@click.option("--max-steps", type=int, help="Updates of each cell.")
+@run_options
 @click.option("--name", help="Name of the sweep's directory below sweeps/.")
 @click.option("--resume", is_flag=False, flag_value=NEWEST, metavar="[SWEEP]",
               help="Go on with SWEEP, or with the newest sweep.")  # fmt: skip

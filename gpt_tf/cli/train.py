@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpt_tf.cli.options import run_options
+
 if TYPE_CHECKING:
     from gpt_tf.config import Config
 
@@ -14,20 +16,10 @@ NEWEST = "newest"
 
 
 @click.command()
-@click.option("--preset", help="A ready-made run; the corpus's own where not given.")
-@click.option("--config", "config_file", type=click.Path(path_type=Path),
-              help="A YAML file of settings.")  # fmt: skip
-@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
-              help="Change one setting; may be given again.")  # fmt: skip
-@click.option("--data", type=click.Path(path_type=Path),
-              help="Your own text: a file, a folder or a quoted pattern.")  # fmt: skip
-@click.option("--validation-data", type=click.Path(path_type=Path),
-              help="The same, to validate on; else a share of --data is set aside.")  # fmt: skip
-@click.option("--tokenizer", type=click.Path(path_type=Path), help="A ready tokenizer's folder.")
+@run_options
 @click.option("--train-tokenizer", is_flag=True,
               help="Train the tokenizer first, where the data have none yet.")  # fmt: skip
 @click.option("--name", help="Name of the run's directory below runs/.")
-@click.option("--max-steps", type=int, help="Updates in all: the schedule's horizon.")
 @click.option("--batch-size", type=int, help="Rows of a batch.")
 @click.option("--learning-rate", type=float, help="The peak learning rate.")
 @click.option("--stop-at-step", type=click.IntRange(min=1),

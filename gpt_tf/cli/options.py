@@ -1,0 +1,33 @@
+"""Options that commands which train share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+_RUN_OPTIONS = (
+    click.option("--preset", help="A ready-made run; the corpus's own where not given."),
+    click.option("--config", "config_file", type=click.Path(path_type=Path),
+                 help="A YAML file of settings."),
+    click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
+                 help="Change one setting; may be given again."),
+    click.option("--data", type=click.Path(path_type=Path),
+                 help="Your own text: a file, a folder or a quoted pattern."),
+    click.option("--validation-data", type=click.Path(path_type=Path),
+                 help="The same, to validate on; else a share of --data is set aside."),
+    click.option("--tokenizer", type=click.Path(path_type=Path),
+                 help="A ready tokenizer's folder."),
+    click.option("--max-steps", type=int, help="Updates in all: the schedule's horizon."),
+)  # fmt: skip
+
+
+def run_options(command: Function) -> Function:
+    """What a run is made of: settings, data, tokenizer, steps."""
+    for option in reversed(_RUN_OPTIONS):
+        command = option(command)
+    return command
