@@ -55,6 +55,19 @@ _Loader.add_implicit_resolver(
 )
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text but plain words, for plain text is not always read back as it was: `1e5`
+    becomes a number, and a rare line break becomes a blank."""
+
+
+def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
+    style = None if re.fullmatch(r"[A-Za-z_][\w.-]*", text, re.ASCII) else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
 def parse_yaml(text: str, source: str) -> Any:
     """The value of a YAML text. Raises UsageError that names `source`."""
     if len(text.encode()) > MAX_YAML_BYTES:
@@ -112,6 +125,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
         level = result
         for key in keys[:-1]:
             level = level.setdefault(key, {})
+            if not isinstance(level, dict):
+                raise UsageError(f"no section in --set: {key}, in {assignment}. It has a value.")
         level[keys[-1]] = parse_yaml(value, f"--set {name}")
     return result
 
@@ -176,4 +191,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 def as_yaml(config: Config) -> str:
     """The settings as the YAML text that `read_config_file` reads back."""
-    return yaml.safe_dump(dataclasses.asdict(config), sort_keys=False, allow_unicode=True)
+    return dump_yaml(dataclasses.asdict(config))
+
+
+def dump_yaml(value: Any) -> str:
+    """The YAML text that `parse_yaml` reads back as `value`."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

@@ -98,6 +98,17 @@ def test_rules(settings: dict, words: str) -> None:
         resolve(settings)
 
 
+def test_a_value_is_no_section() -> None:
+    with pytest.raises(UsageError, match="no section in --set: dropout"):
+        parse_assignments(["model.dropout=1", "model.dropout.head=0.1"])
+
+
+@pytest.mark.parametrize("text", ["1e5", "\x85", "null", "on", "a: b", "\u2028x", " x ", "\n"])
+def test_every_text_survives_its_yaml(text: str) -> None:
+    config = resolve({"sampling": {"prompt": text}})
+    assert resolve(parse_yaml(as_yaml(config), "test")) == config
+
+
 @pytest.mark.parametrize("text", ["batch_size=3", "training.batch_size", "=3", "training.=3"])
 def test_assignment_without_section_or_value(text: str) -> None:
     with pytest.raises(UsageError, match="no assignment in --set"):

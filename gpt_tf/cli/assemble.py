@@ -114,7 +114,8 @@ def resume(
         check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
         loaded = Tokenizer.load(run.tokenizer)
         step = checkpoint.state["loop"]["step"]
-        if step >= (config.training.max_steps or math.inf):
+        evaluated = checkpoint.state["loop"]["evaluated_step"]  # a signal may have cut it short
+        if step == evaluated and step >= (config.training.max_steps or math.inf):
             return Run(run, step, "all steps done", None)
         choice = data_of_run(workspace, source, config.data)
         streams = Streams(config, choice, loaded, tokenizer_sha256(run.tokenizer))

@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gpt_tf.config import Config
-from gpt_tf.config_files import build, merge, parse_yaml
+from gpt_tf.config_files import build, dump_yaml, merge, parse_yaml
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.run_directory import RUNS
@@ -28,19 +26,6 @@ MAX_CELLS = 1000
 
 Scalar = str | int | float | bool | None
 Grid = dict[str, list[Scalar]]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes every text but plain words, for plain text is not always read back as it was: `1e5`
-    becomes a number, and a rare line break becomes a blank."""
-
-
-def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
-    style = None if re.fullmatch(r"[A-Za-z_][\w.-]*", text, re.ASCII) else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _represent_text)
 
 
 @dataclass(frozen=True)
@@ -110,9 +95,7 @@ class SweepDirectory:
 
     def write_plan(self, plan: Plan) -> None:
         """Store the plan; the sweep exists when this returns."""
-        values = dataclasses.asdict(plan)
-        text = yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-        atomic.write_text(self.plan_file, text)
+        atomic.write_text(self.plan_file, dump_yaml(dataclasses.asdict(plan)))
 
     def read_plan(self) -> Plan:
         """The stored plan. Raises RunError where it is damaged."""
