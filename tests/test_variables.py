@@ -27,15 +27,24 @@ NAMES_OF_BLOCK = [
     "ffn_norm/beta",
     "ffn_norm/gamma",
 ]
-SEEDS_OF_BLOCK = ["attention/dropout", "attention_dropout", "feed_forward/dropout", "ffn_dropout"]
+SEEDS_OF_BLOCK = [
+    "attention/dropout",
+    "attention_dropout",
+    "feed_forward/dropout",
+    "ffn_dropout",
+    "input_dropout",
+]
 
 
 @settings(max_examples=10, deadline=None)
 @given(config=ARCHITECTURES)
 def test_every_weight_is_listed_under_a_name_that_lasts(config: ModelConfig) -> None:
     blocks = [f"block_{index}" for index in range(config.num_layers)]
-    expected = ["embedding/tokens", "embedding/positions"]
-    expected += [f"{block}/{name}" for block in blocks for name in NAMES_OF_BLOCK]
+    expected = ["embedding/tokens"]
+    expected += ["embedding/positions"] * (config.positions != "none")
+    left_out = set() if config.qkv_bias else {"attention/qkv/bias"}
+    names = [name for name in NAMES_OF_BLOCK if name not in left_out]
+    expected += [f"{block}/{name}" for block in blocks for name in names]
     for norm in ("embedding_norm", "final_norm"):
         if getattr(config, norm):
             expected += [f"{norm}/beta", f"{norm}/gamma"]
