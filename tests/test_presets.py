@@ -29,7 +29,7 @@ PARAMETERS = {
     "kerasnlp-prenorm-12x12": 7_297_784,
     "shakespeare-8-heads": 209_729,
     "shakespeare-baseline": 209_729,
-    "shakespeare-best": 211_777,
+    "shakespeare-best": 211_389,
     "shakespeare-context64": 211_777,
     "shakespeare-gpt": 10_788_929,
     "shakespeare-long": 209_729,

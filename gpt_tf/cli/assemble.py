@@ -102,7 +102,6 @@ def resume(
     config: Config,
     *,
     workspace: Path,
-    source: dict[str, Any],
     stop_at_step: int | None = None,
     writers: Callable[[Config], list[Any]] = lambda config: [],
 ) -> Run:
@@ -117,7 +116,7 @@ def resume(
         evaluated = checkpoint.state["loop"]["evaluated_step"]  # a signal may have cut it short
         if step == evaluated and step >= (config.training.max_steps or math.inf):
             return Run(run, step, "all steps done", None)
-        choice = data_of_run(workspace, source, config.data)
+        choice = data_of_run(workspace, run.source(), config.data)
         streams = Streams(config, choice, loaded, tokenizer_sha256(run.tokenizer))
         with logging_to(run.log_file):
             return run_training(

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from gpt_tf.cli.console import note, print_table
-from gpt_tf.cli.workspace import TOKENIZERS, name_of
+from gpt_tf.cli.workspace import TOKENIZERS, has_tokenizer, name_of
 from gpt_tf.config import Config
 from gpt_tf.streaming.corpora import newest_corpus
 from gpt_tf.tokenizer.base import Tokenizer
@@ -20,7 +20,7 @@ def with_real_vocabulary(
         corpus = newest_corpus(workspace)
         name = name_of(data) if data else corpus.name if corpus else ""
         tokenizer = workspace / TOKENIZERS / name
-        if not name or not (tokenizer / "tokenizer.json").is_file():
+        if not name or not has_tokenizer(tokenizer):
             note("no tokenizer yet: counting with the vocabulary that the preset asks for")
             return config
     note(f"tokenizer: {tokenizer}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -31,3 +31,15 @@ def run_options(command: Function) -> Function:
     for option in reversed(_RUN_OPTIONS):
         command = option(command)
     return command
+
+
+def refuse_with_resume(**options: Any) -> None:
+    """Raise where an option is given that a resumed run or sweep has already.
+
+    Raises:
+      click.UsageError: naming the first one.
+    """
+    for option, value in options.items():
+        if value not in (None, False, ()):
+            option = option.replace("_", "-")
+            raise click.UsageError(f"--{option} cannot be given with --resume.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt_tf.cli.options import run_options
+from gpt_tf.cli.options import refuse_with_resume, run_options
 from gpt_tf.errors import GptTfError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -54,21 +54,14 @@ def sweep(
     """
     workspace = Path.cwd()
     if resume is not None:
-        _refuse_with_resume(grid=axes, preset=preset, config=config_file, set=assignments,
-                            data=data, validation_data=validation_data, tokenizer=tokenizer,
-                            max_steps=max_steps, name=name)  # fmt: skip
+        refuse_with_resume(grid=axes, preset=preset, config=config_file, set=assignments,
+                           data=data, validation_data=validation_data, tokenizer=tokenizer,
+                           max_steps=max_steps, name=name)  # fmt: skip
         return _resume(workspace, resume)
     if not axes:
         raise click.UsageError(f"--grid is missing. Say what to vary, as in `{EXAMPLE}`.")
     layers = _layers(workspace, preset, config_file, data, assignments, max_steps, axes)
     return _begin(workspace, axes, *layers, data, validation_data, tokenizer, name)
-
-
-def _refuse_with_resume(**options: Any) -> None:
-    for option, value in options.items():
-        if value not in (None, ()):
-            option = option.replace("_", "-")
-            raise click.UsageError(f"--{option} cannot be given with --resume.")
 
 
 def _layers(
@@ -81,10 +74,9 @@ def _layers(
     axes: tuple[str, ...],
 ) -> tuple[str, dict[str, Any]]:
     """The preset's name, and the settings that lie below the grid."""
-    from gpt_tf.cli.console import note
     from gpt_tf.cli.resuming import flatten
+    from gpt_tf.cli.workspace import choose_preset
     from gpt_tf.config_files import merge, parse_assignments, read_config_file, read_preset
-    from gpt_tf.streaming.corpora import newest_corpus
 
     flags = {"training": {"max_steps": max_steps}} if max_steps is not None else {}
     own = merge(parse_assignments(assignments), flags)
@@ -93,9 +85,7 @@ def _layers(
     if twice:
         raise UsageError(f"set for all cells and in --grid: {', '.join(twice)}. Leave one out.")
     if preset is None:
-        corpus = newest_corpus(workspace) if data is None else None
-        preset = corpus.preset if corpus else "demo"
-        note(f"preset: {preset}")
+        preset = choose_preset(workspace, data)
     file_settings = read_config_file(config_file) if config_file else {}
     return preset, merge(read_preset(preset), file_settings, own)
 
@@ -274,10 +264,8 @@ def _train_or_resume(
             return [*progress(config), stopwatch]
 
         if resumed:
-            source = {"data": plan.data, "validation": plan.validation, "corpus": plan.corpus}
-            return assemble.resume(
-                run, stored_config(run, {}), workspace=workspace, source=source, writers=writers
-            )
+            config = stored_config(run, {})
+            return assemble.resume(run, config, workspace=workspace, writers=writers)
         return assemble.train(
             config,
             workspace=workspace,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt_tf.cli.options import run_options
+from gpt_tf.cli.options import refuse_with_resume, run_options
 
 if TYPE_CHECKING:
     from gpt_tf.config import Config
@@ -61,10 +61,10 @@ def train(
     training = {key: value for key, value in flags.items() if value is not None}
     overrides = [parse_assignments(assignments), {"training": training} if training else {}]
     if resume is not None:
-        _refuse_with_resume(preset=preset, config=config_file, data=data,
-                            validation_data=validation_data, tokenizer=tokenizer,
-                            train_tokenizer=train_tokenizer or None, name=name,
-                            overwrite=overwrite or None)  # fmt: skip
+        refuse_with_resume(preset=preset, config=config_file, data=data,
+                           validation_data=validation_data, tokenizer=tokenizer,
+                           train_tokenizer=train_tokenizer, name=name,
+                           overwrite=overwrite)  # fmt: skip
         return _resume(resume, overrides, stop_at_step)
     workspace = Path.cwd()
     preset, config = _resolve_config(workspace, preset, config_file, data, overrides)
@@ -107,23 +107,13 @@ def _resolve_config(
     overrides: list[dict[str, Any]],
 ) -> tuple[str, Config]:
     """The preset's name and the settings before data, tokenizer and machine are known."""
-    from gpt_tf.cli.console import note
+    from gpt_tf.cli.workspace import choose_preset
     from gpt_tf.config_files import read_config_file, read_preset, resolve
-    from gpt_tf.streaming.corpora import newest_corpus
 
     if preset is None:
-        corpus = newest_corpus(workspace) if data is None else None
-        preset = corpus.preset if corpus else "demo"
-        note(f"preset: {preset}")
+        preset = choose_preset(workspace, data)
     file_settings = read_config_file(config_file) if config_file else {}
     return preset, resolve(read_preset(preset), file_settings, *overrides)
-
-
-def _refuse_with_resume(**options: Any) -> None:
-    for option, value in options.items():
-        if value is not None:
-            option = option.replace("_", "-")
-            raise click.UsageError(f"--{option} cannot be changed with --resume: {value}.")
 
 
 def _resume(name: str, overrides: list[dict[str, Any]], stop_at_step: int | None) -> int:
@@ -145,7 +135,6 @@ def _resume(name: str, overrides: list[dict[str, Any]], stop_at_step: int | None
             run,
             config,
             workspace=workspace,
-            source=run.source(),
             stop_at_step=stop_at_step,
             writers=writers,
         )

@@ -131,6 +131,14 @@ def _with_validation(choice: DataChoice, validation: Path | None) -> DataChoice:
     return choice
 
 
+def choose_preset(workspace: Path, source: Path | None) -> str:
+    """The newest prepared corpus's preset; `demo` without any, and for data of one's own."""
+    corpus = newest_corpus(workspace) if source is None else None
+    preset = corpus.preset if corpus else "demo"
+    note(f"preset: {preset}")
+    return preset
+
+
 def data_of_run(workspace: Path, source: Mapping[str, str | None], data: DataConfig) -> DataChoice:
     """The documents that a run was trained and validated on, by its `source` record.
 

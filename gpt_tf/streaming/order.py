@@ -37,6 +37,12 @@ def permuted(index: NDArray[np.integer], n: int, *, seed: int, epoch: int) -> ND
     return value.astype(np.int64)
 
 
+def visited(index: range, n: int, *, shuffle: bool, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Which of `n` elements stand at `index` of an epoch: themselves, or permuted ones."""
+    positions = np.arange(index.start, index.stop)
+    return permuted(positions, n, seed=seed, epoch=epoch) if shuffle else positions
+
+
 def round_keys(seed: int, epoch: int) -> Indices:
     """One 64-bit key a round, from SHA-512 of seed and epoch."""
     digest = hashlib.sha512(f"{seed}:{epoch}".encode()).digest()

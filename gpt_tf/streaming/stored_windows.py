@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_tf.errors import UsageError
-from gpt_tf.streaming.order import mix, permuted, round_keys
+from gpt_tf.streaming.order import mix, round_keys, visited
 from gpt_tf.streaming.token_store import TokenStore
 from gpt_tf.streaming.windows import Contents, Row, Windows, padded_shares
 from gpt_tf.tokenizer.base import Tokenizer
@@ -72,10 +72,7 @@ class StoredPaddedWindows(_Stored):
         return len(self._store)
 
     def _numbers(self, epoch: int, index: range) -> NDArray[np.int64]:
-        numbers = np.arange(index.start, index.stop)
-        if self._shuffle:
-            numbers = permuted(numbers, len(self), seed=self._seed, epoch=epoch)
-        return numbers
+        return visited(index, len(self), shuffle=self._shuffle, seed=self._seed, epoch=epoch)
 
     def rows(self, epoch: int, index: range) -> list[Row]:
         """Cut the stored ids of these documents."""
@@ -128,17 +125,15 @@ class PackedWindows(_Stored):
 
     def _epoch_layout(self, epoch: int) -> tuple[Row, Row]:
         """Documents in the order of this epoch, and where each starts in the joined text."""
-        order = np.arange(len(self._store))
-        if self._shuffle:
-            order = permuted(order, len(order), seed=self._seed, epoch=epoch)
+        count = len(self._store)
+        order = visited(range(count), count, shuffle=self._shuffle, seed=self._seed, epoch=epoch)
         starts = np.concatenate([[0], np.cumsum(self._lengths[order])])
         return order, starts
 
     def _spans(self, epoch: int, index: range) -> list[tuple[int, int]]:
         """First and last-plus-one id of each row in the joined text."""
-        windows = np.arange(index.start, index.stop)
-        if self._shuffle:  # neighbours in the text should not fill one batch
-            windows = permuted(windows, len(self), seed=self._seed + 1, epoch=epoch)
+        # shuffled too: neighbours in the text should not fill one batch
+        windows = visited(index, len(self), shuffle=self._shuffle, seed=self._seed + 1, epoch=epoch)
         total = len(self._store.ids)
         return [
             (int(w) * self._context, min(int(w + 1) * self._context + 1, total)) for w in windows

@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_tf.streaming.order import permuted
+from gpt_tf.streaming.order import visited
 from gpt_tf.tokenizer.base import Tokenizer
 
 SAMPLE = 256  # documents that an estimate is made from
@@ -118,9 +118,7 @@ class PaddedWindows:
 
     def documents(self, epoch: int, index: range) -> list[Path]:
         """The document of each row."""
-        positions = np.arange(index.start, index.stop)
-        if self._shuffle:
-            positions = permuted(positions, len(self), seed=self._seed, epoch=epoch)
+        positions = visited(index, len(self), shuffle=self._shuffle, seed=self._seed, epoch=epoch)
         return [self._documents[position] for position in positions]
 
     def rows(self, epoch: int, index: range) -> list[Row]:
