@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny_models import activations, copied, randomise, values_below
 
 from gpt_tf.model.attention import MultiHeadAttention
@@ -18,12 +20,17 @@ def attention_of(num_heads: int = 3, head_dim: int = 5, **options: object) -> Mu
     return layer
 
 
-def empty_cache(layer: MultiHeadAttention, rows: int, slots: int) -> tf.Tensor:
-    return tf.zeros((2, rows, layer.num_heads, slots, layer.head_dim))
+def empty_cache(layer: MultiHeadAttention, rows: int) -> np.ndarray:
+    """Keys and values of 9 slots."""
+    return np.zeros((2, rows, layer.num_heads, 9, layer.head_dim), np.float32)
 
 
-def positions(starts: list[int], time: int) -> tf.Tensor:
-    return tf.constant(starts, tf.int32)[:, None] + tf.range(time)
+def bias_of(used: list[int], time: int) -> np.ndarray:
+    """Shows the first slots of each row, then the new tokens up to each."""
+    seen_BTS = np.repeat(np.arange(9) < np.reshape(used, (-1, 1, 1)), time, axis=1)
+    new_BTT = np.tile(np.tri(time, dtype=bool), (len(used), 1, 1))
+    visible_BTK = np.concatenate([seen_BTS, new_BTT], axis=-1)
+    return np.where(visible_BTK, 0.0, -1e30).astype(np.float32)
 
 
 @pytest.mark.parametrize(("num_heads", "head_dim"), HEADS)
@@ -65,43 +72,41 @@ def test_no_output_depends_on_a_later_input() -> None:
         assert (np.abs(gradient_BTD[:, : t + 1]).max(axis=-1) > 1e-4).all()
 
 
-@pytest.mark.parametrize("split", range(1, 6))
-def test_decoding_with_a_cache_equals_the_full_pass(split: int) -> None:
-    layer = attention_of()
-    x_BTD = activations(2, 6)
-    first, cache = layer.decode(
-        x_BTD[:, :split], empty_cache(layer, 2, 9), positions([0, 0], split)
-    )
-    outputs = [first]
-    for t in range(split, 6):
-        y_B1D, cache = layer.decode(x_BTD[:, t : t + 1], cache, positions([t, t], 1))
-        outputs.append(y_B1D)
-    np.testing.assert_allclose(tf.concat(outputs, axis=1), layer(x_BTD), atol=1e-5)
+@settings(max_examples=20, deadline=None)
+@given(heads=st.sampled_from(HEADS), cuts=st.lists(st.integers(1, 5), unique=True).map(sorted))
+def test_decoding_with_a_cache_equals_the_full_pass(
+    heads: tuple[int, int], cuts: list[int]
+) -> None:
+    layer, x_BTD, outputs = attention_of(*heads), activations(2, 6), []
+    cache = empty_cache(layer, 2)
+    for start, end in zip([0, *cuts], [*cuts, 6], strict=True):
+        bias_BTK = bias_of([start] * 2, end - start)
+        y_BTD, cache[..., start:end, :] = layer.decode(x_BTD[:, start:end], cache, bias_BTK)
+        outputs.append(y_BTD)
+    expected = reference.attention(values_below(layer), x_BTD, layer.num_heads)
+    np.testing.assert_allclose(tf.concat(outputs, axis=1), expected, atol=1e-5)
 
 
-def test_rows_decode_at_their_own_positions() -> None:
-    layer = attention_of()
-    x_BTD = activations(3, 6)
-    full_BTD = layer(x_BTD).numpy()
-    lengths = [1, 3, 5]
-    _, cache = layer.decode(x_BTD[:, :5], empty_cache(layer, 3, 6), positions([0, 0, 0], 5))
-    next_B1D = np.stack([x_BTD[row, [length]] for row, length in enumerate(lengths)])
-    y_B1D, _ = layer.decode(next_B1D, cache, positions(lengths, 1))
-    expected = np.stack([full_BTD[row, [length]] for row, length in enumerate(lengths)])
-    np.testing.assert_allclose(y_B1D, expected, atol=1e-5)
+def test_rows_decode_after_prompts_of_their_own_lengths() -> None:
+    layer, x_BTD, lengths = attention_of(), activations(3, 6), [1, 3, 5]
+    expected = reference.attention(values_below(layer), x_BTD, layer.num_heads)
+    cache, rows = empty_cache(layer, 3), range(3)
+    _, cache[..., :5, :] = layer.decode(x_BTD[:, :5], cache, bias_of([0] * 3, 5))
+    next_B1D = x_BTD[rows, lengths][:, None]
+    y_B1D, _ = layer.decode(next_B1D, cache, bias_of(lengths, 1))
+    np.testing.assert_allclose(y_B1D[:, 0], expected[rows, lengths], atol=1e-5)
 
 
-def test_what_the_cache_holds_beyond_the_position_has_no_influence() -> None:
-    layer = attention_of()
-    x_BTD = activations(2, 4)
-    outputs = []
+def test_what_hidden_slots_hold_has_no_influence() -> None:
+    layer, x_BTD, outputs = attention_of(), activations(2, 4), []
     for filling in (0.0, 1e6):
-        cache = tf.fill(empty_cache(layer, 2, 9).shape, filling)
-        y_BTD, cache = layer.decode(x_BTD[:, :3], cache, positions([0, 0], 3))
-        z_BTD, cache = layer.decode(x_BTD[:, 3:], cache, positions([3, 3], 1))
+        cache = np.full_like(empty_cache(layer, 2), filling)
+        y_BTD, cache[..., :3, :] = layer.decode(x_BTD[:, :3], cache, bias_of([0, 0], 3))
+        z_BTD, _ = layer.decode(x_BTD[:, 3:], cache, bias_of([3, 3], 1))
+        assert (cache[..., 3:, :] == filling).all()
         outputs.append(np.concatenate([y_BTD, z_BTD], axis=1))
-        assert (cache[:, :, :, 4:].numpy() == filling).all()  # nor is it written
     np.testing.assert_array_equal(*outputs)
+    np.testing.assert_allclose(outputs[1], layer(x_BTD), atol=1e-5)
 
 
 def test_only_the_products_are_bfloat16() -> None:
@@ -112,8 +117,8 @@ def test_only_the_products_are_bfloat16() -> None:
     assert {variable.dtype for variable in rough.weights} == {"float32"}
     # bfloat16 keeps 8 bits (relative error 0.4 %), and four products follow one another
     np.testing.assert_allclose(tf.cast(y_BTD, tf.float32), exact(x_BTD), atol=0.05)
-    decoded, cache = rough.decode(x_BTD, empty_cache(rough, 2, 6), positions([0, 0], 6))
-    assert cache.dtype == tf.float32
+    decoded, fresh = rough.decode(x_BTD, empty_cache(rough, 2), bias_of([0, 0], 6))
+    assert fresh.dtype == tf.float32
     np.testing.assert_allclose(tf.cast(decoded, tf.float32), exact(x_BTD), atol=0.05)
 
 

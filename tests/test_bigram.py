@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tiny_models import randomise, small_config, token_ids
 
+from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.generate import generate
-from gpt_tf.inference.kv_cache import Decoder
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.bigram import Bigram
 from gpt_tf.streaming.stream import Batch
@@ -27,9 +27,16 @@ def test_logits_are_rows_of_the_table() -> None:
     model, ids_BT = bigram(), token_ids(3, 8)
     logits_BTV = model(ids_BT)
     np.testing.assert_array_equal(logits_BTV, model.table_VV.numpy()[ids_BT])
-    logits, _, cache = model.decode(ids_BT, model.new_cache(3), np.zeros(3, np.int32))
-    np.testing.assert_array_equal(logits, logits_BTV)
-    assert cache.shape == model.new_cache(3).shape
+
+
+def test_decoding_remembers_nothing() -> None:
+    model, ids_BT = bigram(), token_ids(3, 8)
+    cache = np.zeros(model.cache_shape(3, 64), np.float32)
+    assert cache.size == 0
+    x_BTV = model.embed(ids_BT, np.full((3, 8), 99, np.int32))  # any position will do
+    hidden_BTV, fresh = model.decode(x_BTV, cache, np.zeros((3, 8, 64 + 8), np.float32))
+    np.testing.assert_array_equal(model.head(hidden_BTV), model(ids_BT))
+    assert tuple(fresh.shape) == model.cache_shape(3, 8)
 
 
 def test_it_survives_its_config() -> None:
@@ -44,8 +51,8 @@ def test_greedy_text_follows_the_table() -> None:
     expected = [3]
     for _ in range(20):  # well past the context
         expected.append(int(model.table_VV.numpy()[expected[-1]].argmax()))
-    ids = generate(Decoder(model), [3], sampler="greedy", max_new_tokens=20)
-    assert ids == expected[1:]
+    (row,) = generate(Decoder(model), [[3]], sampler="greedy", max_new_tokens=20)
+    assert [continuation.token_ids for continuation in row] == [expected[1:]]
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "muon"])

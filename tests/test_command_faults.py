@@ -163,7 +163,7 @@ def test_beam_option_out_of_range(trained_workspace: Path, option: str, value: s
 
 def test_option_of_another_sampler(trained_workspace: Path) -> None:  # G4
     message = refused("generate", "--num-beams", "3", cwd=trained_workspace)
-    assert "no effect with --sampler greedy" in message
+    assert "without effect on the sampler greedy: --num-beams 3" in message
 
 
 def rewrite_weights(workspace: Path, change) -> None:

@@ -1,144 +1,124 @@
-"""Decoding with a cache gives the logits of full passes, whatever the rows' lengths."""
+"""The decoder: one compiled function, checked logits, the weights as they are."""
 
 import numpy as np
 import pytest
+import reference
 import tensorflow as tf
 from tiny_models import small_gpt, token_ids
 
-from gpt_tf.errors import RunError, UsageError
-from gpt_tf.inference.kv_cache import Decoder, Session
+from gpt_tf.errors import RunError
+from gpt_tf.inference.decoder import Decoded, Decoder, check_finite
+from gpt_tf.inference.kv_cache import KVCache
+from gpt_tf.model.gpt import GPT
+from gpt_tf.model.variables import read_values, weight_variables
 
-CONTEXT = 8
-PROMPTS = [[5], [1, 2, 3], list(range(CONTEXT)), [7, 6, 5, 4, 3], [9] * 11]
 # float32 sums in another order; logits are a few units wide
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
 @pytest.fixture(scope="module", params=["demo", "imdb"])
 def decoder(request: pytest.FixtureRequest) -> Decoder:
-    return Decoder(small_gpt(request.param, context_length=CONTEXT))
+    return Decoder(small_gpt(request.param))
 
 
-def full_pass(decoder: Decoder, ids: list[int]) -> np.ndarray:
-    """Logits [V] after the last token, without a cache: the last context_length tokens count."""
-    return decoder.model(np.array([ids[-CONTEXT:]]))[0, -1].numpy()
+def run(decoder: Decoder, ids_BT: np.ndarray, cache: KVCache | None, start: int = 0) -> Decoded:
+    """Whole rows after `start` cached tokens; logits of all."""
+    rows, time = ids_BT.shape
+    slots = 0 if cache is None else cache.slots
+    seen_TS = np.tile(np.arange(slots) < start, (time, 1))
+    visible_TK = np.concatenate([seen_TS, np.tri(time, dtype=bool)], axis=1)
+    places_BT = np.tile(np.arange(time, dtype=np.int32), (rows, 1))
+    visible_BTK = np.tile(visible_TK, (rows, 1, 1))
+    return decoder.run(ids_BT, start + places_BT, cache, visible_BTK, places_BT)
 
 
-def assert_rows_are_full_passes(session: Session, decoder: Decoder) -> None:
-    expected = [full_pass(decoder, ids) for ids in session.history]
-    np.testing.assert_allclose(session.logits, expected, **CLOSE)
+def oracle(model: GPT, ids_BT: np.ndarray) -> np.ndarray:
+    """Logits in float64."""
+    return reference.logits(model.config, read_values(weight_variables(model)), ids_BT)
 
 
-def test_cached_logits_are_those_of_a_full_pass_step_by_step(decoder):
-    ids = token_ids(1, CONTEXT, seed=3)[0].tolist()
-    whole = decoder.model(np.array([ids]))[0].numpy()
-    for prompt_length in (1, 3, CONTEXT):
-        session = decoder.start([ids[:prompt_length]])
-        np.testing.assert_allclose(session.logits[0], whole[prompt_length - 1], **CLOSE)
-        for place in range(prompt_length, CONTEXT):
-            session.step([ids[place]])
-            np.testing.assert_allclose(session.logits[0], whole[place], **CLOSE)
-    assert np.abs(np.diff(whole, axis=0)).max() > 0.1  # positions can be told apart
+def test_prompt_and_continuation_equal_the_full_pass(decoder: Decoder) -> None:
+    ids_BT, cache = token_ids(3, 8), decoder.new_cache(3)
+    prompt = run(decoder, ids_BT[:, :5], None)
+    cache.append(prompt.fresh_L2BNTH)
+    rest = run(decoder, ids_BT[:, 5:], cache, start=5)
+    logits_BTV = np.concatenate([prompt.logits_BQV, rest.logits_BQV], axis=1)
+    np.testing.assert_allclose(logits_BTV, oracle(decoder.model, ids_BT), **CLOSE)
+    hidden_BTD = np.concatenate([prompt.hidden_BTD, rest.hidden_BTD], axis=1)
+    np.testing.assert_allclose(hidden_BTD, decoder.model.hidden(ids_BT), **CLOSE)
 
 
-def test_rows_of_different_lengths_are_each_as_if_alone(decoder):
-    together = decoder.start(PROMPTS)
-    alone = [decoder.start([prompt]) for prompt in PROMPTS]
-    for column in token_ids(12, len(PROMPTS), seed=1):
-        for row, session in enumerate(alone):
-            np.testing.assert_allclose(together.logits[row], session.logits[0], **CLOSE)
-            session.step([column[row]])
-        together.step(column)
-    assert together.history == [session.history[0] for session in alone]
-    assert_rows_are_full_passes(together, decoder)
+def test_no_cache_is_an_empty_cache(decoder: Decoder) -> None:
+    ids_BT, cache = token_ids(2, 4), decoder.new_cache(2)
+    cache.array[:] = 1e6
+    for hidden, absent in zip(run(decoder, ids_BT, cache), run(decoder, ids_BT, None), strict=True):
+        np.testing.assert_allclose(hidden, absent, **CLOSE)
 
 
-def test_past_the_context_the_window_slides(decoder):
-    session = decoder.start([[4] * (CONTEXT - 2), [2, 3]])
-    for column in token_ids(2 * CONTEXT, 2, seed=2):
-        session.step(column)
-        assert_rows_are_full_passes(session, decoder)
-        fresh = decoder.start([ids[-CONTEXT:] for ids in session.history])
-        np.testing.assert_allclose(session.logits, fresh.logits, **CLOSE)
-    assert [len(ids) for ids in session.history] == [3 * CONTEXT - 2, 2 * CONTEXT + 2]
+def test_logits_are_of_the_wanted_tokens(decoder: Decoder) -> None:
+    ids_BT = token_ids(2, 4)
+    wanted_BQ = np.array([[3, 0, 0], [2, 1, 3]], np.int32)
+    places_BT = np.tile(np.arange(4, dtype=np.int32), (2, 1))
+    causal_BTT = np.tile(np.tri(4, dtype=bool), (2, 1, 1))
+    decoded = decoder.run(ids_BT, places_BT, None, causal_BTT, wanted_BQ)
+    expected = oracle(decoder.model, ids_BT)[np.arange(2)[:, None], wanted_BQ]
+    np.testing.assert_allclose(decoded.logits_BQV, expected, **CLOSE)
+    assert decoded.hidden_BTD.shape == (2, 4, 12)
 
 
-def test_select_keeps_repeats_and_reorders_rows(decoder):
-    session = decoder.start([[1, 2, 3], [5], [7, 8]])
-    session.step([4, 6, 9])
-    session.select([2, 0, 0])
-    assert session.history == [[7, 8, 9], [1, 2, 3, 4], [1, 2, 3, 4]]
-    assert_rows_are_full_passes(session, decoder)
-    session.step([10, 11, 12])  # the two copies go separate ways
-    assert session.history == [[7, 8, 9, 10], [1, 2, 3, 4, 11], [1, 2, 3, 4, 12]]
-    assert_rows_are_full_passes(session, decoder)
-
-
-def test_rows_go_on_with_the_cache_once_the_long_one_is_dropped(decoder):
-    session = decoder.start([[1] * 10, [5, 6]])
-    session.step([2, 7])
-    session.select([1])
-    for column in token_ids(4, 1, seed=5):
-        session.step(column)
-        assert_rows_are_full_passes(session, decoder)
-
-
-def test_a_session_keeps_its_prompts_to_itself(decoder):
-    prompt = [1, 2]
-    decoder.start([prompt]).step([3])
-    assert prompt == [1, 2]
-
-
-def test_one_trace_for_all_shapes(decoder):
-    for rows in (1, 3, 5):
-        for length in range(1, 12):
-            decoder.start([[1] * length] * rows).step([2] * rows)
+def test_one_trace_whatever_the_shapes(decoder: Decoder) -> None:
+    for rows in (1, 3):
+        cache = decoder.new_cache(rows)
+        for time in (1, 8, 2):
+            decoded = run(decoder, token_ids(rows, time), None)
+            cache.append(np.repeat(decoded.fresh_L2BNTH, 20, axis=4))
+            run(decoder, token_ids(rows, 1), cache, start=7)
+        assert cache.slots == 256
+        branches = np.zeros((rows, 4), np.int32)
+        visible = np.ones((rows, 4, cache.slots + 4), bool)
+        decoder.run(branches, branches, cache, visible, branches[:, :2])
     assert decoder.traces == 1
 
 
-@pytest.mark.parametrize("bad", [-1, 29, 10**6])
-def test_ids_outside_the_vocabulary_are_refused(decoder, bad):
-    with pytest.raises(UsageError, match=f"outside the vocabulary in row 1: {bad}.* 0 to 28"):
-        decoder.start([[0, 28], [3, bad, 4]])
-
-
-def test_an_empty_row_is_refused(decoder):
-    with pytest.raises(UsageError, match="empty prompt in row 1"):
-        decoder.start([[1], []])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_damaged_token_is_an_error_when_it_comes(value: float) -> None:
+    model = small_gpt("imdb")
+    rows_VD = model.embedding.tokens_VD.numpy()
+    rows_VD[5] = value
+    model.embedding.tokens_VD.assign(rows_VD)
+    decoder = Decoder(model)
+    run(decoder, np.array([[1, 2], [3, 4]], np.int32), None)
+    with pytest.raises(RunError, match=r"model gives non-finite logits.*another checkpoint"):
+        run(decoder, np.array([[1, 2], [3, 5]], np.int32), None)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_non_finite_logits_are_an_error_at_the_step_that_gives_them(value):
-    model = small_gpt("imdb")
-    tokens_VD = model.embedding.tokens_VD
-    rows = tokens_VD.numpy()
-    rows[5] = value  # one damaged token of a vocabulary
-    tokens_VD.assign(rows)
-    decoder = Decoder(model)
-    session = decoder.start([[1, 2], [3, 4]])
-    with pytest.raises(RunError, match=r"non-finite logits.*another checkpoint"):
-        session.step([4, 5])
-    with pytest.raises(RunError, match="non-finite logits"):
-        decoder.start([[5, 1]])
+@pytest.mark.parametrize("place", [(0, 0, 0), (1, 2, 3), (2, 3, 28)])
+def test_one_non_finite_logit_is_an_error(value: float, place: tuple[int, ...]) -> None:
+    logits_BQV = np.zeros((3, 4, 29), np.float32)
+    check_finite(logits_BQV)
+    logits_BQV[place] = value
+    with pytest.raises(RunError, match="model gives non-finite logits"):
+        check_finite(logits_BQV)
 
 
-@pytest.mark.parametrize("value", [np.inf, -np.inf])
-def test_one_infinite_logit_is_an_error(value):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_bad_entry_of_the_head_is_an_error(value: float) -> None:
     model = small_gpt("imdb")
     bias_V = model.head_bias_V.numpy()
     bias_V[7] = value
     model.head_bias_V.assign(bias_V)
-    with pytest.raises(RunError, match="non-finite logits"):
-        Decoder(model).start([[1, 2]])
+    with pytest.raises(RunError, match="model gives non-finite logits"):
+        run(Decoder(model), token_ids(1, 2), None)
 
 
-def test_the_decoder_follows_the_weights_of_its_model():
-    model = small_gpt()
+def test_the_decoder_follows_the_weights_of_its_model() -> None:
+    model, ids_BT = small_gpt(), token_ids(1, 2)
     decoder = Decoder(model)
-    before = decoder.start([[1, 2]]).logits
+    before = run(decoder, ids_BT, None).logits_BQV
     for variable in model.trainable_variables:
         variable.assign(tf.reverse(variable, [0]))
-    after = decoder.start([[1, 2]])
-    assert np.abs(after.logits - before).max() > 0.1
-    assert_rows_are_full_passes(after, decoder)
+    after = run(decoder, ids_BT, None).logits_BQV
+    assert np.abs(after - before).max() > 0.1
+    np.testing.assert_allclose(after, oracle(model, ids_BT), **CLOSE)
     assert decoder.traces == 1

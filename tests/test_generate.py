@@ -1,159 +1,343 @@
-"""Ids in, ids out: where a text ends, what it never holds, and that it can be had again."""
+"""Ids in, ids out: a text is the same alone and in a batch, and each of its tokens is told."""
 
 import numpy as np
 import pytest
-from scripted_model import ScriptedDecoder, ScriptedSession, probability_table, random_table
+from scripted_model import ScriptedEngine, log_probabilities, probability_table, random_table
 from tiny_models import small_gpt
 
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.inference.beam_search import beam_search
-from gpt_tf.inference.generate import generate, stream
-from gpt_tf.inference.kv_cache import Decoder
-from gpt_tf.inference.samplers import Greedy, RandomSampler
+from gpt_tf.inference.beam_search import BeamSearch
+from gpt_tf.inference.decoder import Decoded, Decoder
+from gpt_tf.inference.generate import Chosen, Continuation, generate, stream
+from gpt_tf.inference.samplers import ContrastiveSampler, Greedy, RandomSampler
 
 CONTEXT = 8
-SAMPLERS = [
-    {"sampler": "greedy"},
-    {"sampler": "beam", "num_beams": 3},
-    {"sampler": "random", "seed": 5},
-    {"sampler": "random", "seed": 5, "temperature": 0.7, "top_k": 9, "top_p": 0.9},
-]
+END = 0
+EVERY_SAMPLER = {
+    "greedy": {},
+    "greedy filtered": {"repetition_penalty": 1.3, "no_repeat_ngram": 2, "logit_bias": {3: 1.5}},
+    "random": {"seed": 5, "num_samples": 2},
+    "random filtered": {"seed": 5, "temperature": 1.2, "top_k": 12, "top_p": 0.9, "min_p": 0.02,
+                        "typical": 0.95, "repetition_penalty": 1.2},
+    "beam": {"num_beams": 3, "num_samples": 3, "no_repeat_ngram": 3},
+    "diverse-beam": {"num_beams": 4, "num_beam_groups": 2, "num_samples": 4},
+    "contrastive": {"top_k": 4, "alpha": 0.6},
+}  # fmt: skip
+PROMPTS = [[3], [5, 1, 4], [2] * 11, list(range(8)), [28, 9], [7, 7, 1, 2, 6], [1],
+           [9, 4, 4, 8, 20, 11, 2]]  # fmt: skip
+STREAMED = ["greedy", "random", "contrastive"]
 COUNTING = {(1,): [0, 0, 1, 0], (1, 2): [0, 0, 0, 1], (1, 2, 3): [1, 0, 0, 0]}  # 1 2 3, then end
 
 
 @pytest.fixture(scope="module")
-def model():
-    return small_gpt(context_length=CONTEXT)
-
-
-@pytest.fixture(scope="module")
-def decoder(model):
+def decoder() -> Decoder:
+    """With a head of its own: a tied one makes random weights repeat themselves."""
+    model = small_gpt("imdb", seed=1, tied_head=False, head_bias=False, context_length=CONTEXT)
     return Decoder(model)
 
 
-@pytest.fixture
-def counting():
-    with np.errstate(divide="ignore"):
-        yield ScriptedDecoder(probability_table(COUNTING))
+def named(name: str) -> dict:
+    """The sampler of a name in EVERY_SAMPLER with its options."""
+    return {"sampler": name.split()[0], **EVERY_SAMPLER[name]}
 
 
-@pytest.mark.parametrize("sampler", ["greedy", "beam", "random"])
-def test_the_end_token_stops_and_is_left_out(counting, sampler):
-    assert generate(counting, [1], sampler=sampler, end_id=0, max_new_tokens=50) == [2, 3]
+def told(engine, prompts, sampler="greedy", **options) -> dict[tuple[int, int], list[Chosen]]:
+    """What a stream gives for each row and sample."""
+    texts: dict[tuple[int, int], list[Chosen]] = {}
+    for chosen in stream(engine, prompts, sampler, **options):
+        texts.setdefault((chosen.row, chosen.sample), []).append(chosen)
+    return texts
 
 
-@pytest.mark.parametrize("sampler", ["greedy", "beam", "random"])
-@pytest.mark.parametrize("max_new_tokens", [0, 1, 2])
-def test_a_text_has_at_most_max_new_tokens(counting, sampler, max_new_tokens):
-    options = {"sampler": sampler, "end_id": 0, "max_new_tokens": max_new_tokens}
-    assert generate(counting, [1], **options) == [2, 3][:max_new_tokens]
+# Batches
 
 
-@pytest.mark.parametrize("options", SAMPLERS, ids=str)
-def test_banned_ids_never_appear(options):
-    banned = frozenset({1, 2, 7})
-    for seed in range(20):
-        decoder = ScriptedDecoder(random_table(seed, vocab_size=9))
-        ids = generate(decoder, [1], banned_ids=banned, max_new_tokens=20, **options)
-        assert len(ids) == 20 and not banned & set(ids)
+class NoisyEngine:
+    """An engine off by as much as rounding could be, and more."""
+
+    def __init__(self, engine: Decoder, seed: int) -> None:
+        self._engine = engine
+        self._random = np.random.default_rng(seed)
+        self.context_length, self.vocab_size = engine.context_length, engine.vocab_size
+        self.new_cache = engine.new_cache
+
+    def run(self, *arguments) -> Decoded:
+        logits, hidden, fresh = self._engine.run(*arguments)
+        logits, hidden = (x + self._random.uniform(-5e-5, 5e-5, x.shape) for x in (logits, hidden))
+        return Decoded(logits.astype(np.float32), hidden.astype(np.float32), fresh)
 
 
-def test_a_stream_gives_each_id_as_soon_as_it_is_chosen():
-    decoder = ScriptedDecoder(random_table(2))
-    ids = stream(decoder, [1], Greedy(), max_new_tokens=3)
-    assert decoder.session is None  # nothing is computed before the first id is asked for
-    taken = []
-    for expected_steps, token_id in enumerate(ids):
-        taken.append(token_id)
-        assert decoder.session.steps == expected_steps
-    assert decoder.session.steps == 2  # nobody reads the logits after the last id
-    assert taken == generate(ScriptedDecoder(random_table(2)), [1], max_new_tokens=3)
+def first_difference(one: list[Continuation], other: list[Continuation]) -> int | None:
+    """The place of the first id in which two lists of texts differ."""
+    places = [
+        next((i for i, (a, b) in enumerate(zip(*ids, strict=False)) if a != b), min(map(len, ids)))
+        for left, right in zip(one, other, strict=True)
+        if (ids := (left.token_ids, right.token_ids)) and left.token_ids != right.token_ids
+    ]
+    return min(places, default=None)
 
 
-def test_beam_gives_the_best_beam():
-    for seed in range(10):
-        table = random_table(seed, vocab_size=5)
-        options = {"num_beams": 4, "length_penalty": 0.6, "max_new_tokens": 6, "end_id": 0}
-        best = beam_search(ScriptedSession(table, [(1,)]), **options)[0].token_ids
-        text = generate(ScriptedDecoder(table), [1], sampler="beam", **options)
-        assert text == [token_id for token_id in best if token_id != 0]
+def hangs_on_rounding(engine: Decoder, prompt: list[int], place: int, **options) -> bool:
+    """Whether changes of up to 1e-4 between two logits decide the ids at `place`."""
+    (quiet,) = generate(engine, [prompt], **options)
+    noisy = [generate(NoisyEngine(engine, seed), [prompt], **options)[0] for seed in range(20)]
+    return any(first_difference(quiet, texts) == place for texts in noisy)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"sampler": "best"}, "unknown sampler in --sampler: best"),
-        ({"sampler": "greedy", "temperature": 0.5}, "unused option with --sampler greedy"),
-        ({"sampler": "beam", "top_k": 5}, "unused option with --sampler beam"),
-        ({"sampler": "random", "top_k": 0}, "out of range in top_k: 0"),
-        ({"sampler": "random", "top_p": 0.0}, "out of range in top_p"),
-        ({"sampler": "random", "temperature": 0.0}, "out of range in temperature"),
-        ({"sampler": "beam", "num_beams": 0}, "out of range in num_beams"),
-    ],
-)
-def test_bad_options_are_refused(options, message):
-    with pytest.raises(UsageError, match=message):
-        generate(ScriptedDecoder(random_table(0)), [1], **options)
+@pytest.mark.parametrize("past_context", ["slide", "half"])
+@pytest.mark.parametrize("name", EVERY_SAMPLER)
+def test_a_batch_equals_single_calls_past_the_context_too(decoder, name, past_context):
+    options = {**named(name), "max_new_tokens": 12, "past_context": past_context, "end_id": END,
+               "log_probabilities": True}  # fmt: skip
 
+    def stops(row: int, ids) -> bool:  # rows leave at different times
+        return len(ids) == 12 - 2 * (row % 5)
 
-# A real GPT
+    together = generate(decoder, PROMPTS, stops=stops, **options)
+    undecided = 0
+    for number, (prompt, row) in enumerate(zip(PROMPTS, together, strict=True)):
+        alone_options = {**options, "stops": lambda _, ids, row=number: stops(row, ids)}
+        (alone,) = generate(decoder, [prompt], **alone_options)
+        place = first_difference(row, alone)
+        if place is not None:
+            assert hangs_on_rounding(decoder, prompt, place, **alone_options), (row, alone)
+            undecided += 1
+            continue
+        for one, other in zip(row, alone, strict=True):
+            assert one.finish == other.finish
+            np.testing.assert_allclose(one.log_probabilities, other.log_probabilities, atol=1e-4)
+    print(f"{undecided} of {len(PROMPTS)} undecided")
+    assert undecided <= 1
+    texts = {tuple(one.token_ids) for row in together for one in row}
+    assert len(texts) == len(PROMPTS) * options.get("num_samples", 1)
 
 
 @pytest.mark.parametrize("prompt", [[3], [3, 1, 4, 1, 5], list(range(CONTEXT)), [2] * 20])
-def test_greedy_is_the_argmax_of_full_passes_past_the_context_too(model, decoder, prompt):
+def test_greedy_is_the_argmax_of_full_passes_past_the_context_too(decoder, prompt):
     expected = list(prompt)
     for _ in range(2 * CONTEXT):
-        logits = model(np.array([expected[-CONTEXT:]]))[0, -1].numpy()
+        logits = decoder.model(np.array([expected[-CONTEXT:]]))[0, -1].numpy()
         best, second = np.sort(logits)[[-1, -2]]
         assert best - second > 1e-4, "choose a prompt whose answer is no matter of rounding"
         expected.append(int(logits.argmax()))
-    assert generate(decoder, prompt, max_new_tokens=2 * CONTEXT) == expected[len(prompt) :]
+    ((one,),) = generate(decoder, [prompt], max_new_tokens=2 * CONTEXT)
+    assert one.token_ids == expected[len(prompt) :]
 
 
-@pytest.mark.parametrize("options", SAMPLERS, ids=str)
-def test_the_same_seed_gives_the_same_text(decoder, options):
-    first, second = (generate(decoder, [3, 4], max_new_tokens=20, **options) for _ in range(2))
-    assert first == second
-    if options["sampler"] == "random":
-        other = generate(decoder, [3, 4], max_new_tokens=20, **{**options, "seed": 6})
-        assert other != first
+def test_half_forgets_otherwise_than_slide(decoder):
+    options = {"max_new_tokens": 2 * CONTEXT}
+    texts = [generate(decoder, PROMPTS, past_context=p, **options) for p in ("slide", "half")]
+    assert texts[0] != texts[1]
 
 
-def test_a_text_does_not_depend_on_what_else_is_in_the_batch(decoder):
-    alone = generate(decoder, [3, 4], sampler="random", seed=5, max_new_tokens=12)
-    session, sampler = decoder.start([[3, 4], [9], [1] * 11]), RandomSampler(5)
-    rows = []
-    for position in range(12):
-        rows.append(sampler.choose(session.logits, position))
-        session.step(rows[-1])
-    assert [int(ids[0]) for ids in rows] == alone
-
-
-def test_one_trace_whatever_the_lengths_and_beams(model):
-    decoder = Decoder(model)
-    for number in range(50):
-        options = SAMPLERS[number % len(SAMPLERS)]
-        if options["sampler"] == "beam":
-            options = {**options, "num_beams": 1 + number % 6}
-        prompt = [number % 29] * (1 + number % 13)
-        generate(decoder, prompt, max_new_tokens=1 + number % 9, end_id=0, **options)
+def test_one_trace_whatever_the_sampler(decoder):
+    for name in EVERY_SAMPLER:
+        for count in (1, 3):
+            generate(decoder, PROMPTS[:count], max_new_tokens=3, **named(name))
     assert decoder.traces == 1
 
 
-@pytest.mark.parametrize("options", SAMPLERS, ids=str)
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_damaged_weights_give_an_error_and_never_an_id(options, value):
+# Where a text ends
+
+
+@pytest.mark.parametrize("sampler", ["greedy", "random", "contrastive", "beam", "diverse-beam"])
+def test_a_text_ends_with_its_end_token_its_stop_or_its_length(sampler):
+    engine = ScriptedEngine(probability_table(COUNTING))
+    stops = {1: [2], 2: [2, 3]}
+    options = {"end_id": END, "stops": lambda row, ids: list(ids) == stops.get(row)}
+    rows = [[1], [1], [1], [1, 2]]
+    for limit, expected in {
+        9: [([2, 3], "end"), ([2], "stop"), ([2, 3], "stop"), ([3], "end")],
+        3: [([2, 3], "end"), ([2], "stop"), ([2, 3], "stop"), ([3], "end")],
+        2: [([2, 3], "length"), ([2], "stop"), ([2, 3], "stop"), ([3], "end")],
+        1: [([2], "length"), ([2], "stop"), ([2], "length"), ([3], "length")],
+    }.items():
+        found = generate(engine, rows, sampler, max_new_tokens=limit, **options)
+        assert [(row[0].token_ids, row[0].finish) for row in found] == expected
+        if sampler in STREAMED:
+            texts = told(engine, rows, sampler, max_new_tokens=limit, **options)
+            for row, (ids, finish) in enumerate(expected):
+                ids = [*ids, END] if finish == "end" else ids
+                assert [chosen.token_id for chosen in texts[row, 0]] == ids
+                assert [c.finish for c in texts[row, 0]] == [None] * (len(ids) - 1) + [finish]
+
+
+@pytest.mark.parametrize("sampler", ["greedy", "beam"])
+def test_the_end_tokens_log_probability_is_kept_last(sampler):
+    table = probability_table({(1,): [0.2, 0.1, 0.7], (1, 2): [0.9, 0.05, 0.05]})
+    options = {"end_id": END, "max_new_tokens": 9}
+    ((one,),) = generate(ScriptedEngine(table), [[1]], sampler, log_probabilities=True, **options)
+    assert one.token_ids == [2]
+    assert np.exp(one.log_probabilities) == pytest.approx([0.7, 0.9])
+
+
+def test_log_probabilities_are_for_those_who_ask():
+    ((one,),) = generate(ScriptedEngine(random_table(0)), [[1]], max_new_tokens=3)
+    assert one.log_probabilities is None and one.score is None
+
+
+# The stream
+
+
+@pytest.mark.parametrize("sampler", STREAMED)
+def test_a_stream_goes_round_the_texts_that_are_not_done(sampler):
+    samples = 3 if sampler == "random" else 1
+    options = {"num_samples": samples, "end_id": END, "max_new_tokens": 9,
+               "stops": lambda row, ids: row == 1 and ids[-1] == 4}  # fmt: skip
+    finishes = set()
+    for seed in range(6):
+        engine = ScriptedEngine(random_table(seed, 5))
+        events = stream(engine, [[1], [2, 3], [4, 4, 1], [3]], sampler, **options)
+        waiting = [(row, sample) for row in range(4) for sample in range(samples)]
+        while waiting:
+            chosen = [next(events) for _ in waiting]
+            assert [(one.row, one.sample) for one in chosen] == waiting
+            waiting = [(one.row, one.sample) for one in chosen if one.finish is None]
+            finishes |= {one.finish for one in chosen} - {None}
+        assert next(events, None) is None
+    assert finishes == {"end", "stop", "length"}
+
+
+def test_nothing_is_computed_before_it_is_asked_for():
+    engine = ScriptedEngine(random_table(2))
+    events = stream(engine, [[1]], max_new_tokens=3)
+    assert engine.runs == 0
+    for number, _ in enumerate(events, start=1):
+        assert engine.runs == number  # nobody reads the logits after the last id
+    assert number == 3
+
+
+@pytest.mark.parametrize("name", ["greedy filtered", "random filtered", "contrastive"])
+def test_log_probabilities_and_alternatives_are_the_models_own(name):
+    """Of the logits before filters, whatever these forbid."""
+    table, banned = random_table(7, 9), frozenset({1, 6})
+    options = {**named(name), "banned_ids": banned, "max_new_tokens": 10}
+    prompts = [[1], [2, 5, 5]]
+    for count in (0, 3, 99):
+        texts = told(ScriptedEngine(table), prompts, alternatives=count, **options)
+        for (row, _), chosen in texts.items():
+            history = list(prompts[row])
+            for one in chosen:
+                values = log_probabilities(table(tuple(history)))
+                assert one.log_probability == pytest.approx(values[one.token_id], abs=1e-6)
+                best = np.argsort(-values)[:count]
+                assert [token_id for token_id, _ in one.alternatives] == best.tolist()
+                expected = pytest.approx(values[best].tolist(), abs=1e-6)
+                assert [value for _, value in one.alternatives] == expected
+                history.append(one.token_id)
+    for chosen in stream(ScriptedEngine(table), prompts, **options):
+        assert chosen.log_probability is None and chosen.alternatives == []
+
+
+@pytest.mark.parametrize("sampler", STREAMED)
+def test_generate_collects_the_stream(sampler):
+    options = {"end_id": END, "max_new_tokens": 9}
+    prompts = [[1], [2, 3], [4]]
+    if sampler == "random":
+        options["num_samples"] = 3
+    for seed in range(5):
+        engine = ScriptedEngine(random_table(seed, 5))
+        texts = told(engine, prompts, sampler, alternatives=0, **options)
+        found = generate(engine, prompts, sampler, log_probabilities=True, **options)
+        assert len(texts) == sum(map(len, found))
+        for (row, sample), chosen in texts.items():
+            one = found[row][sample]
+            ids = [token.token_id for token in chosen]
+            assert one.token_ids == (ids[:-1] if chosen[-1].finish == "end" else ids)
+            assert one.finish == chosen[-1].finish
+            assert one.log_probabilities == [token.log_probability for token in chosen]
+
+
+# What never appears, and what one brings oneself
+
+
+@pytest.mark.parametrize("name", EVERY_SAMPLER)
+def test_banned_ids_never_appear(name):
+    banned = frozenset({1, 2, 7})
+    options = {**named(name), "banned_ids": banned, "max_new_tokens": 20}
+    if "logit_bias" in options:
+        options["logit_bias"] = {1: 99.0}
+    for seed in range(5):
+        (found,) = generate(ScriptedEngine(random_table(seed, 9)), [[1]], **options)
+        for one in found:
+            assert len(one.token_ids) == 20 and not banned & set(one.token_ids)
+
+
+class Last(Greedy):
+    """The highest id that the filters leave."""
+
+    def choose(self, session, logits_BWV, position):
+        assert session.logits_BWV.shape == logits_BWV.shape
+        self.positions = [*getattr(self, "positions", []), position]
+        ids = np.arange(logits_BWV.shape[-1])
+        return np.where(logits_BWV > -np.inf, ids, -1).max(axis=-1)
+
+
+def test_a_sampler_of_ones_own():
+    engine, sampler = ScriptedEngine(random_table(1, 6)), Last()
+    options = {"max_new_tokens": 3, "banned_ids": frozenset({5}), "num_samples": 2}
+    found = generate(engine, [[1], [2, 3]], sampler, no_repeat_ngram=1, **options)
+    assert [[one.token_ids for one in row] for row in found] == [[[4, 3, 2]] * 2, [[4, 1, 0]] * 2]
+    assert sampler.positions == [0, 1, 2]
+    best = generate(engine, [[1]], Last(), top_k=1)  # filters of "random" are for one's own too
+    assert best == generate(engine, [[1]], "greedy")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "name", "options"),
+    [
+        (Greedy(), "greedy", {}),
+        (RandomSampler(5), "random", {"seed": 5}),
+        (ContrastiveSampler(4, 0.3), "contrastive", {"top_k": 4, "alpha": 0.3}),
+        (BeamSearch(num_beams=3, length_penalty=0.0), "beam",
+         {"num_beams": 3, "length_penalty": 0.0}),
+        (BeamSearch(num_beams=4, num_beam_groups=4, diversity_penalty=1.0), "diverse-beam", {}),
+    ],
+)  # fmt: skip
+def test_an_object_is_as_good_as_its_name(sampler, name, options):
+    engine, prompts = ScriptedEngine(random_table(1, 6)), [[1], [2, 3]]
+    by_name = generate(engine, prompts, name, max_new_tokens=9, end_id=END, **options)
+    assert generate(engine, prompts, sampler, max_new_tokens=9, end_id=END) == by_name
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("sampler", "options", "message"),
+    [
+        ("greedy", {"num_samples": 2}, "out of range in num_samples: 2. greedy has one sample"),
+        ("contrastive", {"num_samples": 3}, "num_samples: 3. contrastive has one sample"),
+        ("beam", {"num_samples": 5}, "num_samples: 5. The search has 4 beams"),
+        ("beam", {"num_samples": 3, "num_beams": 2}, "num_samples: 3. The search has 2 beams"),
+        ("diverse-beam", {"num_samples": 5}, "num_samples: 5. The search has 4 beams"),
+        ("best", {}, "unknown sampler: best. Samplers: greedy, random, beam, diverse-beam, con"),
+        ("greedy", {"temperature": 0.5}, "without effect on the sampler greedy: .*temperature 0.5"),
+    ],
+)
+def test_what_a_sampler_cannot_do_is_refused(sampler, options, message):
+    with pytest.raises(UsageError, match=message):
+        generate(ScriptedEngine(random_table(0)), [[1]], sampler, **options)
+
+
+@pytest.mark.parametrize("sampler", ["beam", "diverse-beam"])
+def test_a_beam_search_cannot_be_streamed(sampler):
+    with pytest.raises(UsageError, match=f"sampler {sampler} knows its text at the end only"):
+        next(stream(ScriptedEngine(random_table(0)), [[1]], sampler))
+
+
+@pytest.mark.parametrize("name", EVERY_SAMPLER)
+@pytest.mark.parametrize("prompt", [[-1], [29], [3, 2**31 - 1], []])
+def test_a_prompt_outside_the_vocabulary_or_empty_is_refused(name, prompt):
+    message = f"row 1: {prompt[-1]}. Ids are 0 to 28" if prompt else "empty prompt in row 1"
+    with pytest.raises(UsageError, match=message):
+        generate(ScriptedEngine(random_table(0, 29)), [[1], prompt], **named(name))
+
+
+@pytest.mark.parametrize("name", EVERY_SAMPLER)
+def test_damaged_weights_give_an_error_and_never_an_id(name):
     model = small_gpt()
     gamma = model.final_norm.gamma
-    gamma.assign(np.full(gamma.shape, value))
-    with pytest.raises(RunError, match="model gives non-finite logits") as error:
-        generate(Decoder(model), [1, 2], **options)
-    assert error.value.exit_code == 1
-
-
-@pytest.mark.parametrize("prompt", [[-1], [29], [3, 2**31 - 1]])
-def test_a_prompt_outside_the_vocabulary_is_refused(decoder, prompt):
-    with pytest.raises(UsageError, match=f"row 0: {prompt[-1]}. Ids are 0 to 28"):
-        generate(decoder, prompt)
-    with pytest.raises(UsageError, match="empty prompt in row 0"):
-        generate(decoder, [])
+    gamma.assign(np.full(gamma.shape, np.nan))
+    with pytest.raises(RunError, match="model gives non-finite logits"):
+        generate(Decoder(model), [[1, 2]], **named(name))

@@ -84,8 +84,8 @@ def test_presets_are_in_the_wheel_metadata() -> None:
 def test_no_tensorflow_noise_and_no_network_on_any_command(trained_workspace: Path) -> None:
     result = run_gpt_tf("generate", "--max-new-tokens", "3", cwd=trained_workspace)
     lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("run: ")
+    assert len(lines) == 2, result.stderr
+    assert lines[0].startswith("run: ") and lines[1].startswith("first token ")
     result = run_gpt_tf("--quiet", "generate", "--max-new-tokens", "3", cwd=trained_workspace)
     assert result.stderr == ""
 

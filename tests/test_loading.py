@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import ByteTokenizer
-from scripted_model import ScriptedDecoder
+from scripted_model import ScriptedEngine
 from tiny_models import small_config, small_gpt
 
 from gpt_tf.config import Config, DataConfig
 from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.inference.generate import generate
-from gpt_tf.inference.loading import TextGenerator, load
+from gpt_tf.inference.loading import load
+from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.model.variables import read_values, weight_variables
 from gpt_tf.storage.checkpoint import MODEL_FILE
 from gpt_tf.storage.run_directory import RunDirectory
@@ -184,14 +185,16 @@ def test_text_is_generated_from_the_stored_tokenizer_and_weights(run):
     generator = load(run)
     text = generator.generate("good", max_new_tokens=10)
     tokenizer = generator.tokenizer
-    ids = generate(
-        generator.decoder,
-        tokenizer.encode("good"),
+    ((found,),) = generate(
+        generator.engine,
+        [tokenizer.encode("good")],
         max_new_tokens=10,
         end_id=0,
         banned_ids=frozenset({1}),
     )
-    assert text == tokenizer.decode(ids) == load(run).generate("good", max_new_tokens=10)
+    assert (
+        text == tokenizer.decode(found.token_ids) == load(run).generate("good", max_new_tokens=10)
+    )
     options = {"sampler": "random", "max_new_tokens": 30}
     assert generator.generate("good", seed=1, **options) == (
         load(run).generate("good", seed=1, **options)
@@ -214,7 +217,7 @@ def test_a_text_stops_at_the_end_token_and_passes_control_tokens_by(run, sampler
         logits[written[len(history) - start]] = 50
         return logits
 
-    generator.decoder = ScriptedDecoder(table)
+    generator.engine = ScriptedEngine(table, VOCAB_SIZE)
     text = generator.generate("good", sampler=sampler, max_new_tokens=len(written))
     assert text == "movie"
 

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpt_tf.cli.options import engine_option
+
 if TYPE_CHECKING:
     from gpt_tf.cli.workspace import DataChoice
     from gpt_tf.config import Config
+    from gpt_tf.inference.loading import EngineName
     from gpt_tf.storage.run_directory import RunDirectory
     from gpt_tf.streaming.stream import Batch, TokenStream
 
@@ -22,8 +25,15 @@ if TYPE_CHECKING:
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(["validation", "test", "train"]), default="validation",
               show_default=True, help="The part of the run's own data.")  # fmt: skip
+@engine_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def evaluate(run_name: str | None, data: Path | None, split: str, as_json: bool) -> None:
+def evaluate(
+    run_name: str | None,
+    data: Path | None,
+    split: str,
+    engine: EngineName,
+    as_json: bool,
+) -> None:
     """Measure the best checkpoint of RUN, by default the newest run.
 
     On the whole split of its own data, or on all of DATA: a file, a folder or a pattern. Windows do
@@ -42,10 +52,9 @@ def evaluate(run_name: str | None, data: Path | None, split: str, as_json: bool)
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
 
     import_tensorflow()
-    figures = _measure(
-        run, config, choice, "train" if split == "train" and not data else "validation"
-    )
-    figures = {"run": run.name, "split": str(data or split), **figures}
+    part = "train" if split == "train" and not data else "validation"
+    figures = _measure(run, config, choice, part, engine)
+    figures = {"run": run.name, "split": str(data or split), "engine": engine, **figures}
     if as_json:
         click.echo(json.dumps(figures))
     else:
@@ -76,15 +85,22 @@ def _choose(
     return choice
 
 
-def _measure(run: RunDirectory, config: Config, choice: DataChoice, split: str) -> dict[str, Any]:
-    """The figures by name, exact and in float32."""
+def _measure(
+    run: RunDirectory,
+    config: Config,
+    choice: DataChoice,
+    split: str,
+    engine: EngineName,
+) -> dict[str, Any]:
+    """The figures by name, exact and in float32, or with int8 weights."""
     from gpt_tf.cli.console import progress_bar
+    from gpt_tf.cli.engines import load_quietly
     from gpt_tf.cli.streams import open_stream
-    from gpt_tf.inference.loading import load
+    from gpt_tf.inference import litert
     from gpt_tf.tokenizer.base import tokenizer_sha256
     from gpt_tf.training.evaluator import evaluate, make_scores_of
 
-    generator = load(run)
+    generator = load_quietly(run, engine)
     stream = open_stream(
         config,
         choice,
@@ -97,7 +113,10 @@ def _measure(run: RunDirectory, config: Config, choice: DataChoice, split: str) 
         allow_partial=True,
     )
     shape = (config.training.batch_size, config.model.context_length)
-    scores_of = make_scores_of(generator.model, shape, xla=config.training.xla == "on")
+    if engine != "tensorflow":
+        scores_of = litert.make_scores_of(generator.engine)
+    else:
+        scores_of = make_scores_of(generator.model, shape, xla=config.training.xla == "on")
     with stream, progress_bar("evaluating", "batches") as advance:
         result = evaluate(
             scores_of, _counted(stream, advance), token_bytes_V=generator.tokenizer.token_bytes()

@@ -1,15 +1,25 @@
-"""`gpt-tf generate`: continue a prompt with a trained GPT."""
+"""`gpt-tf generate`: continue a prompt, or many, with a trained GPT."""
 
 from __future__ import annotations
 
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpt_tf.cli.options import engine_option
+from gpt_tf.errors import UsageError
+
+if TYPE_CHECKING:
+    from gpt_tf.inference.loading import EngineName
+    from gpt_tf.inference.text_generator import TextGenerator
+
 POSITIVE = click.IntRange(min=1)
+STDIN = "-"
+# also in gpt_tf.inference.options, which needs TensorFlow: a test holds them equal
+SAMPLERS = ("greedy", "random", "beam", "diverse-beam", "contrastive")
 
 
 class FiniteRange(click.FloatRange):
@@ -23,84 +33,163 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+SHARE = FiniteRange(min=0, max=1, min_open=True)
+
+
 @click.command()
-@click.option("--prompt", help="Text to continue; the run's own sample prompt where not given.")
+@click.option("--prompt", help="Text to continue, - for standard input; the run's own sample "
+              "prompt where not given.")  # fmt: skip
+@click.option("--prompts-file", help="A prompt a line, - for standard input.")
 @click.option("--run", "run_name", help="Run or its directory; the newest run where not given.")
-@click.option("--sampler", type=click.Choice(["greedy", "beam", "random"]), default="greedy",
-              show_default=True, help="How the next token is chosen.")  # fmt: skip
+@click.option("--sampler", type=click.Choice(SAMPLERS), default="greedy", show_default=True,
+              help="How the next token is chosen.")  # fmt: skip
 @click.option("--max-new-tokens", type=POSITIVE, help="Tokens to generate.")
-@click.option("--num-beams", type=click.IntRange(min=1, max=64), help="Beams of the beam sampler.")
-@click.option("--length-penalty", type=FiniteRange(),
-              help="A beam scores log-probability / length ** this.")  # fmt: skip
+@click.option("--num-samples", type=click.IntRange(min=1, max=1000), default=1,
+              help="Texts for each prompt: draws of random, the best of beam.")  # fmt: skip
+@click.option("--stop", multiple=True, help="End a text before this string; may be given again.")
+@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Random: names the draw.")
 @click.option("--temperature", type=FiniteRange(min=0, min_open=True),
               help="Random: below 1 sharper, above 1 flatter.")  # fmt: skip
-@click.option("--top-k", type=POSITIVE, help="Random: only the k most likely tokens.")
-@click.option("--top-p", type=FiniteRange(min=0, max=1, min_open=True),
-              help="Random: only the most likely tokens that reach this probability.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Random: names the draw.")
+@click.option("--top-k", type=POSITIVE, help="Random, contrastive: only the k likeliest tokens.")
+@click.option("--top-p", type=SHARE,
+              help="Random: only the likeliest tokens that reach this probability.")  # fmt: skip
+@click.option("--min-p", type=FiniteRange(min=0, max=1),
+              help="Random: only tokens this fraction as likely as the likeliest.")  # fmt: skip
+@click.option("--typical", type=SHARE, help="Random: only the tokens nearest to the expected "
+              "surprise that reach this probability.")  # fmt: skip
+@click.option("--num-beams", type=click.IntRange(min=1, max=64), help="Beam: how many to keep.")
+@click.option("--length-penalty", type=FiniteRange(min=-10, max=10),
+              help="Beam: the score is log-probability / length ** this.")  # fmt: skip
+@click.option("--num-beam-groups", type=POSITIVE, help="Diverse beam: groups that differ.")
+@click.option("--diversity-penalty", type=FiniteRange(min=0),
+              help="Diverse beam: what a token of another group costs.")  # fmt: skip
+@click.option("--alpha", type=FiniteRange(min=0, max=1),
+              help="Contrastive: weight of being unlike earlier tokens.")  # fmt: skip
+@click.option("--repetition-penalty", type=FiniteRange(min=0, min_open=True),
+              help="Above 1: tokens already in the text are less likely.")  # fmt: skip
+@click.option("--no-repeat-ngram", type=POSITIVE,
+              help="No sequence of so many tokens occurs twice.")  # fmt: skip
+@click.option("--ban", "banned_words", multiple=True, metavar="WORD",
+              help="Never write this word; may be given again.")  # fmt: skip
+@click.option("--logit-bias", "biases", multiple=True, metavar="ID=BIAS",
+              help="Add to a token's logit; may be given again.")  # fmt: skip
+@click.option("--past-context", type=click.Choice(["slide", "half"]), default="slide",
+              show_default=True, help="Beyond the context: encode the last tokens anew for every "
+              "token, exact; or keep the newer half, fast.")  # fmt: skip
 @click.option("--truncate", type=click.Choice(["left"]),
               help="Shorten a prompt longer than the context instead of refusing it.")  # fmt: skip
+@engine_option
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False),
+              help="Write text, ids and log-probabilities to this .jsonl file.")  # fmt: skip
+@click.option("--show-probabilities", is_flag=True,
+              help="Colour each token by its probability, and list the next best.")  # fmt: skip
+@click.option("--interactive", is_flag=True, help="Continue what you type, line after line.")
+@click.option("--raw", is_flag=True, help="Control characters as they are, also on a terminal.")
 def generate(
     prompt: str | None,
+    prompts_file: str | None,
     run_name: str | None,
     sampler: str,
-    max_new_tokens: int | None,
     truncate: str | None,
+    engine: EngineName,
+    output: Path | None,
+    show_probabilities: bool,
+    interactive: bool,
+    raw: bool,
     **options: Any,
 ) -> None:
-    """Continue a prompt with the best checkpoint of a run."""
-    from gpt_tf.cli.console import note, printable
+    """Continue a prompt with the best checkpoint of a run.
+
+    \b
+      gpt-tf generate --prompt "The film" --sampler random --temperature 0.8 --top-p 0.95
+      gpt-tf generate --sampler beam --num-beams 3 --no-repeat-ngram 3
+    """
+    from gpt_tf.cli.console import note
+    from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.config_files import read_config_file, resolve
-    from gpt_tf.errors import UsageError
     from gpt_tf.storage.run_directory import find_run, newest_run
 
-    given = {name: value for name, value in options.items() if value is not None}
-    _refuse_unused(sampler, given)
-    workspace = Path.cwd()
-    run = find_run(workspace, run_name) if run_name else newest_run(workspace)
+    _refuse_together(prompt=prompt, prompts_file=prompts_file, interactive=interactive or None)
+    _refuse_together(output=output, show_probabilities=show_probabilities or None,
+                     interactive=interactive or None)  # fmt: skip
+    run = find_run(Path.cwd(), run_name) if run_name else newest_run(Path.cwd())
     sampling = resolve(read_config_file(run.config_file)).sampling
-    if prompt is None:
-        prompt = sampling.prompt
-    run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow is loaded
-    from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+    prompts = _prompts(prompt, prompts_file, sampling.prompt)
+    checkpoint = run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow
+    seconds = import_tensorflow()
+    from gpt_tf.cli import writing
+    from gpt_tf.cli.engines import load_quietly
+    from gpt_tf.inference.options import check_options
 
-    import_tensorflow()
-    from gpt_tf.inference.loading import load
-
-    generator = load(run)
-    if "top_k" in given and given["top_k"] > generator.tokenizer.vocab_size:
-        raise UsageError(
-            f"too large in --top-k: {given['top_k']}. The vocabulary has "
-            f"{generator.tokenizer.vocab_size} entries."
-        )
-    length, context = len(generator.prompt_ids(prompt)), generator.decoder.context_length
-    if length > context and truncate is None:
-        raise UsageError(
-            f"prompt too long in --prompt: {length} tokens, the context has {context}. Shorten it, "
-            "or use --truncate left to keep its end."
-        )
-    note(f"run: {run.path}  sampler: {sampler}")
-    if sampler == "beam":
+    given = {name: value for name, value in options.items() if value is not None}
+    given["logit_bias"] = _logit_bias(given.pop("biases"))
+    own = {name: given[name] for name in given if name not in writing.NOT_OF_SAMPLERS}
+    check_options(sampler, own)
+    if sampler in ("beam", "diverse-beam"):
         given.setdefault("num_beams", sampling.num_beams)
         given.setdefault("length_penalty", sampling.length_penalty)
-    text = generator.generate(
-        prompt,
-        sampler=sampler,
-        max_new_tokens=max_new_tokens or sampling.max_new_tokens,
-        **given,
-    )
-    shown = prompt + text
-    click.echo(printable(shown) if sys.stdout.isatty() else shown)
+    given.setdefault("max_new_tokens", sampling.max_new_tokens)
+    generator = load_quietly(run, engine, checkpoint)
+    vocab_size = generator.tokenizer.vocab_size
+    if given.get("top_k", 0) > vocab_size:
+        raise UsageError(
+            f"too large in --top-k: {given['top_k']}. The vocabulary has {vocab_size} entries."
+        )
+    if not interactive:
+        _refuse_too_long(generator, prompts, truncate)
+    note(f"run: {run.path}  sampler: {sampler}")
+    writer = writing.Writer(generator, sampler, given, raw=raw, import_seconds=seconds)
+    if interactive:
+        writer.converse()
+    elif output is not None:
+        writer.write_file(prompts, output)
+    elif show_probabilities:
+        writer.show_probabilities(prompts)
+    else:
+        writer.print_texts(prompts)
 
 
-def _refuse_unused(sampler: str, given: dict[str, Any]) -> None:
-    """Raise where an option means nothing to this sampler."""
-    used = {
-        "greedy": set(),
-        "beam": {"num_beams", "length_penalty"},
-        "random": {"temperature", "top_k", "top_p", "seed"},
-    }[sampler]
-    for name, value in given.items():
-        if name not in used:
-            option = "--" + name.replace("_", "-")
-            raise click.UsageError(f"{option} {value} has no effect with --sampler {sampler}.")
+def _prompts(prompt: str | None, prompts_file: str | None, own: str) -> list[str]:
+    """The prompts asked for; at least one."""
+    if prompts_file is None:
+        if prompt == STDIN:
+            return [sys.stdin.read()]
+        return [own if prompt is None else prompt]
+    text = sys.stdin.read() if prompts_file == STDIN else Path(prompts_file).read_text("utf-8")
+    prompts = text.splitlines()
+    if not prompts:
+        raise UsageError(f"no prompts in --prompts-file: {prompts_file}. Give one a line.")
+    return prompts
+
+
+def _logit_bias(biases: tuple[str, ...]) -> dict[int, float] | None:
+    found = {}
+    for text in biases:
+        token_id, _, bias = text.partition("=")
+        try:
+            found[int(token_id)] = float(bias)
+        except ValueError:
+            raise UsageError(
+                f"not understood in --logit-bias: {text}. Give ID=BIAS, as in 17=-2.5."
+            ) from None
+    return found or None
+
+
+def _refuse_together(**options: Any) -> None:
+    """Raise where more than one is given."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} exclude each other. Give one.")
+
+
+def _refuse_too_long(generator: TextGenerator, prompts: list[str], truncate: str | None) -> None:
+    """Raise for a prompt longer than the context, unless it is to be shortened."""
+    context = generator.engine.context_length
+    for number, prompt in enumerate(prompts, 1):
+        length = len(generator.prompt_ids(prompt))
+        if length > context and truncate is None:
+            place = f"line {number} of --prompts-file" if len(prompts) > 1 else "--prompt"
+            raise UsageError(
+                f"prompt too long in {place}: {length} tokens, the context has {context}. Shorten "
+                "it, or use --truncate left to keep its end."
+            )

@@ -26,6 +26,13 @@ _RUN_OPTIONS = (
 )  # fmt: skip
 
 
+engine_option = click.option(
+    "--engine", type=click.Choice(["tensorflow", "litert", "litert-float32"]), default="tensorflow",
+    show_default=True, help="What runs the model; LiteRT's form, with int8 or exact weights, is "
+    "made once and kept in the run.",
+)  # fmt: skip
+
+
 def run_options(command: Function) -> Function:
     """What a run is made of: settings, data, tokenizer, steps."""
     for option in reversed(_RUN_OPTIONS):

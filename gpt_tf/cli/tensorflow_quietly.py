@@ -1,29 +1,32 @@
-"""Import TensorFlow without its start-up lines; they are shown where the import fails."""
+"""TensorFlow and LiteRT without their start-up lines; they are shown where something fails."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gpt_tf.errors import GptTfError
 
 
-def import_tensorflow() -> None:
-    """Import TensorFlow and Keras with file descriptor 2 set aside.
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """File descriptor 2 set aside: what C++ libraries print there is shown if an error follows.
 
     `TF_CPP_MIN_LOG_LEVEL` alone does not silence what the libraries print while they load; it does
     silence what comes later.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # the shell may say another
-    os.environ.pop("TF_USE_LEGACY_KERAS", None)
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as noise:
         os.dup2(noise.fileno(), 2)
         try:
-            import tensorflow as tf
-
-            tf.constant(0)  # the device is set up, and talks, at first use
+            yield
+        except GptTfError:
+            raise  # says itself what is wrong
         except BaseException:
             noise.seek(0)
             os.write(saved, noise.read())
@@ -31,3 +34,16 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+
+
+def import_tensorflow() -> float:
+    """Import TensorFlow and Keras without their start-up lines; the seconds it took."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # the shell may say another
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)
+    begun = time.perf_counter()
+    with quiet_libraries():
+        import tensorflow as tf
+
+        tf.constant(0)  # the device is set up, and talks, at first use
+    return time.perf_counter() - begun

@@ -124,7 +124,7 @@ def evaluation(
 
 def sampling(config: Config, model: LanguageModel, tokenizer: Tokenizer) -> Callable[[], str]:
     """What continues the sample prompt with the weights that the model has at the time."""
-    from gpt_tf.inference.loading import TextGenerator
+    from gpt_tf.inference.text_generator import TextGenerator
 
     settings = config.sampling
     generator = TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)

@@ -2,25 +2,224 @@
 
 A beam's score is the sum of its log-probabilities / generated length ** length_penalty, the end
 token included (as in transformers). Beams of different lengths compare by that score alone.
+Shapes: B rows, W branches, V vocab.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from gpt_tf.errors import UsageError
-from gpt_tf.inference.kv_cache import Session
-from gpt_tf.inference.samplers import Filter, log_softmax
+from gpt_tf.inference.filters import Filter, Logits, compose
+from gpt_tf.inference.session import Session
+
+UNCHANGED = compose([])
+Stops = Callable[[int, Sequence[int]], bool]  # of a row and its generated ids
 
 
 class Beam(NamedTuple):
     """One continuation."""
 
     token_ids: list[int]  # generated, the end token included where there is one
-    log_probability: float  # summed
+    log_probabilities: list[float]  # of each
+    total: float  # their sum
     score: float
+    branch: int = 0  # of the session, while it is alive
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeamSearch:
+    """How wide to search and how to compare.
+
+    With more than one group the search is diverse (Vijayakumar et al. 2018): groups take turns at
+    each step, and a token costs `diversity_penalty` in log-probability for each beam of an
+    earlier group that has just taken it. The penalty decides what is kept; scores are without it.
+
+    Raises:
+      UsageError: for an option out of range.
+    """
+
+    num_beams: int = 4
+    length_penalty: float = 1.0
+    num_beam_groups: int = 1
+    diversity_penalty: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.num_beams < 1:
+            raise UsageError(f"out of range in num_beams: {self.num_beams}. Give 1 or more.")
+        if not -10 <= self.length_penalty <= 10:  # beyond, length ** length_penalty overflows
+            raise UsageError(
+                f"out of range in length_penalty: {self.length_penalty}. Give -10 to 10."
+            )
+        if self.num_beam_groups < 1 or self.num_beams % self.num_beam_groups:
+            raise UsageError(
+                f"out of range in num_beam_groups: {self.num_beam_groups}. Give a divisor of "
+                f"num_beams ({self.num_beams})."
+            )
+        if not 0 <= self.diversity_penalty < float("inf"):
+            raise UsageError(
+                f"out of range in diversity_penalty: {self.diversity_penalty}. Give a finite "
+                "number, 0 or more."
+            )
+
+
+class Group:
+    """Beams that compete with one another."""
+
+    def __init__(self, width: int, search: BeamSearch, max_new_tokens: int) -> None:
+        self._width = width
+        self._search = search
+        self._max_new_tokens = max_new_tokens
+        self.alive = [Beam([], [], 0.0, 0.0)]
+        self.ended: list[Beam] = []
+        self.done = False
+
+    def extend(
+        self, logits_WV: Logits, taken: Counter[int], ends: Callable[[list[int]], bool]
+    ) -> None:
+        """Replace the living beams by their best continuations."""
+        length = len(self.alive[0].token_ids) + 1
+        continued: list[Beam] = []
+        for rank, (old, token, value) in enumerate(self._ranked(logits_WV, taken)):
+            total = old.total + value
+            beam = Beam(
+                [*old.token_ids, token],
+                [*old.log_probabilities, value],
+                total,
+                score(total, length, self._search.length_penalty),
+                old.branch,
+            )
+            if not ends(beam.token_ids):
+                continued.append(beam)
+                if len(continued) == self._width:
+                    break
+            elif rank < self._width:  # an end below the beams' own ranks ends none of them
+                self.ended.append(beam)
+        self.alive = continued
+        self.done = not continued or self._is_decided()
+
+    def _ranked(self, logits_WV: Logits, taken: Counter[int]) -> Iterator[tuple[Beam, int, float]]:
+        """Beams with tokens and the tokens' log-probabilities, best first, as far as asked for."""
+        given, count = 0, 2 * self._width  # enough, where one token of each beam ends it
+        while True:
+            best = self._best(logits_WV, taken, count)
+            yield from best[given:]
+            if len(best) < count:
+                return
+            given, count = count, 2 * count
+
+    def _best(
+        self, logits_WV: Logits, taken: Counter[int], count: int
+    ) -> list[tuple[Beam, int, float]]:
+        """The `count` best of them."""
+        penalty = self._search.diversity_penalty
+        found = [
+            (beam, token, value)
+            for beam in self.alive
+            # some of a beam's best may be penalized
+            for token, value in likeliest(logits_WV[beam.branch], count + len(taken))
+        ]
+        found.sort(key=lambda entry: penalty * taken[entry[1]] - entry[0].total - entry[2])
+        return found[:count]
+
+    def _is_decided(self) -> bool:
+        """True once no living beam can enter the best.
+
+        Log-probabilities only fall, so the best a living beam can reach is its present sum over
+        the most favourable length to come.
+        """
+        if len(self.ended) < self._width:
+            return False
+        if self._search.num_beams == 1:  # greedy search stops at its end token
+            return True
+        worst = sorted((beam.score for beam in self.ended), reverse=True)[self._width - 1]
+        lengths = (len(self.alive[0].token_ids) + 1, self._max_new_tokens)
+        reachable = max(
+            score(beam.total, length, self._search.length_penalty)
+            for beam in self.alive
+            for length in lengths
+        )
+        return worst >= reachable
+
+    def best(self) -> list[Beam]:
+        """The results, best first: ended ones, and the living where the length was used up."""
+        beams = self.ended if self.done and self.ended else self.ended + self.alive
+        return sorted(beams, key=lambda beam: -beam.score)[: self._width]
+
+
+def beam_search(
+    session: Session,
+    search: BeamSearch,
+    *,
+    max_new_tokens: int,
+    end_id: int | None = None,
+    stops: Stops = lambda row, ids: False,
+    logits_filter: Filter = UNCHANGED,
+) -> list[list[Beam]]:
+    """The best `num_beams` continuations of each row, best first.
+
+    A beam that ends is set aside; the others go on until as many as wanted have ended and none
+    alive can still do better, or until `max_new_tokens`. Width 1 is greedy search.
+
+    Args:
+      stops: whether generated ids end a row's beam, as the end token does.
+    """
+    rows = len(session.lengths_BW)
+    width = search.num_beams // search.num_beam_groups
+    groups_of = [
+        [Group(width, search, max_new_tokens) for _ in range(search.num_beam_groups)]
+        for _ in range(rows)
+    ]
+    for length in range(1, max_new_tokens + 1):
+        logits_BWV = session.filtered(logits_filter)
+        for row, groups in enumerate(groups_of):
+            taken: Counter[int] = Counter()
+
+            def ends(ids: list[int], row: int = row) -> bool:
+                return ids[-1] == end_id or stops(row, ids)
+
+            for group in groups:
+                if not group.done:
+                    group.extend(logits_BWV[row], taken, ends)
+                    taken.update(beam.token_ids[-1] for beam in group.alive)
+        finished = [all(group.done for group in groups) for groups in groups_of]
+        if all(finished) or length == max_new_tokens:
+            break
+        session.finish(np.flatnonzero(finished).tolist())
+        _step(session, groups_of)
+    return [
+        sorted((beam for group in groups for beam in group.best()), key=lambda beam: -beam.score)
+        for groups in groups_of
+    ]
+
+
+def _step(session: Session, groups_of: Sequence[Sequence[Group]]) -> None:
+    """Make a branch of every living beam and append its token."""
+    living = [
+        [beam for group in groups if not group.done for beam in group.alive] for groups in groups_of
+    ]
+    widest = max(map(len, living))
+    parents_BW = np.zeros((len(living), widest), np.int64)
+    tokens_BW = np.zeros_like(parents_BW)  # rows with fewer beams have branches without use
+    for row, beams in enumerate(living):
+        for branch, beam in enumerate(beams):
+            parents_BW[row, branch] = beam.branch
+            tokens_BW[row, branch] = beam.token_ids[-1]
+    for groups in groups_of:
+        branch = 0
+        for group in groups:
+            if not group.done:
+                group.alive = [
+                    beam._replace(branch=branch + rank) for rank, beam in enumerate(group.alive)
+                ]
+                branch += len(group.alive)
+    session.branch(parents_BW)
+    session.step(tokens_BW)
 
 
 def score(log_probability: float, length: int, length_penalty: float) -> float:
@@ -28,86 +227,21 @@ def score(log_probability: float, length: int, length_penalty: float) -> float:
     return float(log_probability / length**length_penalty)
 
 
-def beam_search(
-    session: Session,
-    *,
-    num_beams: int,
-    max_new_tokens: int,
-    end_id: int | None,
-    length_penalty: float = 1.0,
-    logits_filter: Filter = lambda logits: logits,
-) -> list[Beam]:
-    """The best `num_beams` continuations of the session's only row, best first.
-
-    A beam that ends is set aside; the others go on until `num_beams` have ended and none alive can
-    still do better, or until `max_new_tokens`. Width 1 is greedy search.
-
-    Raises:
-      UsageError: for an option out of range.
-    """
-    if num_beams < 1:
-        raise UsageError(f"out of range in num_beams: {num_beams}. Give 1 or more.")
-    if not -10 <= length_penalty <= 10:  # beyond, length ** length_penalty overflows
-        raise UsageError(f"out of range in length_penalty: {length_penalty}. Give -10 to 10.")
-    alive = [Beam([], 0.0, 0.0)]
-    ended: list[Beam] = []
-    for length in range(1, max_new_tokens + 1):
-        totals_BV = log_softmax(logits_filter(session.logits))
-        totals_BV += np.array([beam.log_probability for beam in alive])[:, None]
-        rows, tokens = largest(totals_BV, 2 * num_beams)
-        continued: list[tuple[int, Beam]] = []
-        for rank, (row, token) in enumerate(zip(rows, tokens, strict=True)):
-            total = float(totals_BV[row, token])
-            if not np.isfinite(total):
-                continue
-            beam = Beam(
-                [*alive[row].token_ids, int(token)], total, score(total, length, length_penalty)
-            )
-            if token == end_id:
-                if rank < num_beams:  # an end token below the beams' own ranks ends none of them
-                    ended.append(beam)
-            elif len(continued) < num_beams:
-                continued.append((int(row), beam))
-        alive = [beam for _, beam in continued]
-        if not alive or finished(ended, alive, num_beams, max_new_tokens, length_penalty):
-            break
-        if length < max_new_tokens:
-            session.select([row for row, _ in continued])
-            session.step([beam.token_ids[-1] for beam in alive])
-    else:
-        ended.extend(alive)
-    return sorted(ended or alive, key=lambda beam: -beam.score)[:num_beams]
+def likeliest(logits_V: Logits, count: int) -> list[tuple[int, float]]:
+    """Up to `count` tokens with their log-probabilities, best first; impossible ones left out."""
+    highest = logits_V.max()
+    total = np.exp(logits_V - highest).sum(dtype=np.float64)
+    normalizer = float(highest) + float(np.log(total))
+    return [
+        (int(token), float(logits_V[token]) - normalizer)
+        for token in largest(logits_V, count)
+        if logits_V[token] > -np.inf
+    ]
 
 
-def largest(totals_BV: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the `count` largest entries, largest first, ties to the smaller index."""
-    flat = totals_BV.ravel()
-    count = min(count, flat.size)
-    threshold = np.partition(flat, -count)[-count]
-    candidates = np.flatnonzero(flat >= threshold)
-    order = candidates[np.argsort(-flat[candidates], kind="stable")][:count]
-    return np.divmod(order, totals_BV.shape[1])
-
-
-def finished(
-    ended: list[Beam],
-    alive: list[Beam],
-    num_beams: int,
-    max_new_tokens: int,
-    length_penalty: float,
-) -> bool:
-    """True once no living beam can enter the best `num_beams`.
-
-    Log-probabilities only fall, so the best a living beam can reach is its present sum over the
-    most favourable length to come.
-    """
-    if len(ended) < num_beams:
-        return False
-    if num_beams == 1:  # greedy search stops at its end token
-        return True
-    worst = sorted((beam.score for beam in ended), reverse=True)[num_beams - 1]
-    lengths = (len(alive[0].token_ids) + 1, max_new_tokens)
-    reachable = max(
-        score(beam.log_probability, length, length_penalty) for beam in alive for length in lengths
-    )
-    return worst >= reachable
+def largest(values: Logits, count: int) -> np.ndarray:
+    """The indices of the `count` largest entries, largest first, ties to the smaller index."""
+    count = min(count, values.size)
+    threshold = np.partition(values, -count)[-count]
+    candidates = np.flatnonzero(values >= threshold)
+    return candidates[np.argsort(-values[candidates], kind="stable")][:count]

@@ -4,84 +4,36 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.errors import UsageError
-from gpt_tf.inference.generate import generate
-from gpt_tf.inference.kv_cache import Decoder
+from gpt_tf.inference.litert import LiteRTEngine, prepared
+from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.model.architectures import make_model
-from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, weight_variables
+from gpt_tf.storage.checkpoint import MODEL_FILE, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory, find_run
-from gpt_tf.streaming.cleaning import clean
 from gpt_tf.tokenizer.base import Tokenizer, check_same_tokenizer
 
+EngineName = Literal["tensorflow", "litert", "litert-float32"]
+LITERT_WEIGHTS = {"litert": "int8", "litert-float32": "float32"}
 log = logging.getLogger(__name__)
 
 
-class TextGenerator:
-    """A model with its tokenizer and the cleaning it was trained with."""
-
-    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, *, replace_breaks: bool) -> None:
-        self.model = model
-        self.tokenizer = tokenizer
-        self._replace_breaks = replace_breaks
-        self.decoder = Decoder(model)
-
-    def prompt_ids(self, prompt: str) -> list[int]:
-        """The ids of a cleaned prompt, after the begin token if there is one.
-
-        An empty prompt is the begin token, else the end token, else a line feed, else the
-        vocabulary's first entry.
-
-        Raises:
-          UsageError: where the prompt is no Unicode text, as an argument in another encoding.
-        """
-        try:
-            prompt.encode()
-        except UnicodeEncodeError as error:
-            raise UsageError(
-                f"no Unicode text in the prompt: {prompt[error.start]!r} at character "
-                f"{error.start}. Give it in UTF-8."
-            ) from error
-        tokenizer = self.tokenizer
-        ids = tokenizer.encode(clean(prompt, replace_breaks=self._replace_breaks))
-        if tokenizer.bos_id is not None:
-            ids = [tokenizer.bos_id, *ids]
-        if not ids:
-            ids = self._first_ids()
-        return ids
-
-    def _first_ids(self) -> list[int]:
-        tokenizer = self.tokenizer
-        if tokenizer.eot_id is not None:
-            return [tokenizer.eot_id]
-        has_line_feed = tokenizer.takes_any_text or tokenizer.token_to_id("\n") is not None
-        return tokenizer.encode("\n") if has_line_feed else [0]
-
-    def generate(self, prompt: str, **options: Any) -> str:
-        """The continuation of `prompt`; options as in `gpt_tf.generate`."""
-        prompt_ids = self.prompt_ids(prompt)
-        ids = generate(
-            self.decoder,
-            prompt_ids,
-            end_id=self.tokenizer.eot_id,
-            banned_ids=self.tokenizer.control_ids,
-            **options,
-        )
-        # WordPiece has a blank between two words, which neither of the parts has.
-        before, whole = (self.tokenizer.decode(part) for part in (prompt_ids, prompt_ids + ids))
-        if prompt and whole.startswith(before):
-            return whole[len(before) :]
-        return self.tokenizer.decode(ids)
-
-
-def load(run: str | Path | RunDirectory) -> TextGenerator:
+def load(
+    run: str | Path | RunDirectory,
+    *,
+    engine: EngineName = "tensorflow",
+    checkpoint: Checkpoint | None = None,
+) -> TextGenerator:
     """The best checkpoint of a run, else the last.
 
     Args:
       run: a run directory, its path, or its name in the present workspace.
+      engine: what runs the model; "litert" has int8 weights, "litert-float32" exact ones, both
+        converted once and kept in the run.
+      checkpoint: the run's, where it was read already.
 
     Raises:
       UsageError: where there is no such run, no checkpoint, or another tokenizer.
@@ -89,7 +41,7 @@ def load(run: str | Path | RunDirectory) -> TextGenerator:
     """
     directory = run if isinstance(run, RunDirectory) else find_run(Path.cwd(), str(run))
     config = resolve(read_config_file(directory.config_file))
-    checkpoint = directory.checkpoints.best(weights_only=True)
+    checkpoint = checkpoint or directory.checkpoints.best(weights_only=True)
     check_same_tokenizer(directory.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
     tokenizer = Tokenizer.load(directory.tokenizer)
     if tokenizer.vocab_size > config.model.vocab_size:
@@ -100,4 +52,10 @@ def load(run: str | Path | RunDirectory) -> TextGenerator:
     model = make_model(config.model, "float32", config.training.seed)
     assign_values(weight_variables(model), checkpoint.model, f"checkpoint {checkpoint.name}")
     log.info("%s, checkpoint %s", directory.path, checkpoint.name)
-    return TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)
+    generator = TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)
+    if engine != "tensorflow":
+        weights = LITERT_WEIGHTS[engine]
+        sha256 = checkpoint.manifest["files"][MODEL_FILE]["sha256"]
+        path = prepared(directory.engine(weights, checkpoint.name), model, weights, sha256)
+        generator.engine = LiteRTEngine(path, model)
+    return generator

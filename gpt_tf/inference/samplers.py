@@ -1,154 +1,130 @@
-"""Filters of logits, and samplers that choose one token a row.
+"""Samplers choose the next token of every branch; filters have had their say before.
 
-A filter is a pure function of float32 logits [B, V]; filters compose. Randomness is stateless in
-(seed, sample, position): a text does not depend on what else is in the batch.
+Randomness is stateless in (seed, sample, position): a text does not depend on what else is in the
+batch. Shapes: B rows, W branches (samples of one prompt), V vocab, T time, D embed, k candidates.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt_tf.errors import UsageError
+from gpt_tf.inference.filters import Logits
+from gpt_tf.inference.session import Session
 
-Logits = NDArray[np.float32]
-Filter = Callable[[Logits], Logits]
-SAMPLERS = ("greedy", "beam", "random")
-
-
-def log_softmax(logits_BV: Logits) -> NDArray[np.float64]:
-    """Log-probabilities in float64; minus infinity stays."""
-    shifted = logits_BV.astype(np.float64) - logits_BV.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-
-
-def ban(token_ids: Collection[int]) -> Filter:
-    """These tokens are never chosen."""
-    columns = sorted(token_ids)
-
-    def apply(logits_BV: Logits) -> Logits:
-        result = logits_BV.copy()
-        result[:, columns] = -np.inf
-        return result
-
-    return apply
-
-
-def temperature(value: float) -> Filter:
-    """Divide logits by `value`: below 1 sharper, above 1 flatter."""
-    if not 0 < value < math.inf:
-        raise UsageError(f"out of range in temperature: {value}. Give a finite number above 0.")
-
-    def apply(logits_BV: Logits) -> Logits:
-        below_BV = logits_BV.astype(np.float64) - logits_BV.max(axis=-1, keepdims=True)
-        with np.errstate(over="ignore"):  # the highest is 0: a tiny value sends the rest to -inf
-            return (below_BV / value).astype(np.float32)
-
-    return apply
-
-
-def top_k(k: int) -> Filter:
-    """Keep the k most likely tokens (Fan et al. 2018); ties with the k-th stay."""
-    if k < 1:
-        raise UsageError(f"out of range in top_k: {k}. Give 1 or more.")
-
-    def apply(logits_BV: Logits) -> Logits:
-        count = min(k, logits_BV.shape[-1])
-        threshold_B1 = np.partition(logits_BV, -count, axis=-1)[:, -count][:, None]
-        return np.where(logits_BV < threshold_B1, np.float32(-np.inf), logits_BV)
-
-    return apply
-
-
-def top_p(p: float) -> Filter:
-    """Keep the fewest most likely tokens whose probabilities reach p (Holtzman et al. 2020)."""
-    if not 0 < p <= 1:
-        raise UsageError(f"out of range in top_p: {p}. Give a number above 0, at most 1.")
-
-    def apply(logits_BV: Logits) -> Logits:
-        order_BV = np.argsort(-logits_BV, axis=-1, kind="stable")
-        sorted_BV = np.take_along_axis(np.exp(log_softmax(logits_BV)), order_BV, axis=-1)
-        before_BV = np.cumsum(sorted_BV, axis=-1) - sorted_BV
-        keep_BV = np.zeros_like(before_BV, bool)
-        np.put_along_axis(keep_BV, order_BV, before_BV < p, axis=-1)
-        return np.where(keep_BV, logits_BV, np.float32(-np.inf))
-
-    return apply
-
-
-def compose(filters: Sequence[Filter]) -> Filter:
-    """Apply `filters` one after the other."""
-
-    def apply(logits_BV: Logits) -> Logits:
-        for one in filters:
-            logits_BV = one(logits_BV)
-        return logits_BV
-
-    return apply
+TokenIds = NDArray[np.integer[Any]]
 
 
 class Sampler(Protocol):
-    """Chooses the next token of each row."""
+    """Chooses tokens, and appends them to the session."""
 
-    def choose(self, logits_BV: Logits, position: int) -> NDArray[np.int64]:
-        """One id a row; `position` counts the generated tokens."""
+    def choose(self, session: Session, logits_BWV: Logits, position: int) -> TokenIds:
+        """One id for each branch, [B, W].
+
+        Args:
+          logits_BWV: the session's, filtered.
+          position: how many tokens were generated before.
+        """
+
+    def advance(self, session: Session, token_ids_BW: TokenIds) -> None:
+        """Append what was chosen."""
 
 
 class Greedy:
     """The most likely token; the smaller id where two are equal."""
 
-    def choose(self, logits_BV: Logits, position: int) -> NDArray[np.int64]:
-        """The argmax of each row."""
-        return np.argmax(logits_BV, axis=-1)
+    def choose(self, session: Session, logits_BWV: Logits, position: int) -> TokenIds:
+        """The argmax of each branch."""
+        return np.argmax(logits_BWV, axis=-1)
+
+    def advance(self, session: Session, token_ids_BW: TokenIds) -> None:
+        """One step of the model."""
+        session.step(token_ids_BW)
 
 
-class RandomSampler:
+class RandomSampler(Greedy):
     """Draws from the probabilities that the filters leave."""
 
     def __init__(self, seed: int = 0) -> None:
+        if not 0 <= seed < 2**63:
+            raise UsageError(f"out of range in seed: {seed}. Give 0 to {2**63 - 1}.")
         self.seed = seed
 
-    def choose(self, logits_BV: Logits, position: int) -> NDArray[np.int64]:
-        """One draw a row, by inverting the cumulative distribution."""
-        cumulative_BV = np.cumsum(np.exp(log_softmax(logits_BV)), axis=-1)
-        draws = [
-            np.random.Generator(np.random.Philox(key=[self.seed, (row << 32) | position])).random()
-            for row in range(len(logits_BV))
-        ]
-        targets_B1 = np.array(draws)[:, None] * cumulative_BV[:, -1:]
-        return (cumulative_BV <= targets_B1).sum(axis=-1)
+    def choose(self, session: Session, logits_BWV: Logits, position: int) -> TokenIds:
+        """One draw for each branch."""
+        rows, branches, _ = logits_BWV.shape
+        chosen = np.zeros((rows, branches), np.int64)
+        for sample in range(branches):
+            key = [self.seed, (sample << 32) | position]
+            uniform = np.random.Generator(np.random.Philox(key=key)).random()
+            for row in range(rows):
+                chosen[row, sample] = draw(logits_BWV[row, sample], uniform)
+        return chosen
 
 
-def sampling_filters(
-    sampler: str,
-    *,
-    temperature_value: float | None = None,
-    k: int | None = None,
-    p: float | None = None,
-) -> list[Filter]:
-    """The filters asked for, in the order temperature, top-k, top-p.
+def draw(logits_V: Logits, uniform: float) -> int:
+    """The id at `uniform`, in [0, 1), of the cumulative distribution."""
+    possible = np.flatnonzero(logits_V > -np.inf)
+    logits = logits_V[possible].astype(np.float64)
+    cumulative = np.cumsum(np.exp(logits - logits.max()))
+    place = np.searchsorted(cumulative, uniform * cumulative[-1], side="right")
+    return int(possible[min(place, len(possible) - 1)])
 
-    Raises:
-      UsageError: for an unknown sampler, an option that it does not use, or one out of range.
+
+class ContrastiveSampler:
+    """The likely token that is least like what was there before (Su et al. 2022, equation 5).
+
+    Of the `k` most likely tokens it takes the one with the highest (1 - alpha) * probability -
+    alpha * the highest cosine similarity of its hidden state to an earlier token's. All k are
+    decoded, as branches of one step; one is kept. For one sample a prompt.
     """
-    if sampler not in SAMPLERS:
-        raise UsageError(
-            f"unknown sampler in --sampler: {sampler}. Samplers: {', '.join(SAMPLERS)}."
+
+    def __init__(self, k: int = 5, alpha: float = 0.6) -> None:
+        if not isinstance(k, int) or k < 1:
+            raise UsageError(f"out of range in top_k: {k}. Give 1 or more.")
+        if not 0 <= alpha <= 1:
+            raise UsageError(f"out of range in alpha: {alpha}. Give 0 to 1.")
+        self.k = k
+        self.alpha = alpha
+        self._past: list[list[Logits]] = []  # unit hidden states of each row's tokens, [T, D]
+
+    def choose(self, session: Session, logits_BWV: Logits, position: int) -> TokenIds:
+        """Decode the candidates, keep the best: the session is advanced already."""
+        if logits_BWV.shape[1] != 1:
+            raise UsageError("out of range in num_samples: contrastive has one sample a prompt.")
+        if position == 0:
+            self._past = [[unit(hidden_TD)] for hidden_TD in session.prompt_hidden]
+        logits_BV = logits_BWV[:, 0].astype(np.float64)
+        shares_BV = np.exp(logits_BV - logits_BV.max(axis=-1, keepdims=True))
+        shares_BV /= shares_BV.sum(axis=-1, keepdims=True)
+        count = min(self.k, shares_BV.shape[-1])
+        candidates_Bk = np.argsort(-shares_BV, axis=-1, kind="stable")[:, :count]
+        session.branch(np.zeros_like(candidates_Bk))
+        session.step(candidates_Bk)
+        hidden_BkD = unit(session.hidden_BWD)
+        likeness_Bk = np.stack(
+            [
+                np.max([(hidden_kD @ part.T).max(axis=-1) for part in past], axis=0)
+                for hidden_kD, past in zip(hidden_BkD, self._past, strict=True)
+            ]
         )
-    filters: list[Filter] = []
-    if temperature_value is not None:
-        filters.append(temperature(temperature_value))
-    if k is not None:
-        filters.append(top_k(k))
-    if p is not None:
-        filters.append(top_p(p))
-    if filters and sampler != "random":
-        raise UsageError(
-            f"unused option with --sampler {sampler}: temperature, top_k and top_p need "
-            "--sampler random."
-        )
-    return filters
+        chances_Bk = np.take_along_axis(shares_BV, candidates_Bk, axis=-1)
+        scores_Bk = (1 - self.alpha) * chances_Bk - self.alpha * likeness_Bk
+        scores_Bk[chances_Bk == 0] = -np.inf  # forbidden, and only there to fill the k
+        best_B1 = scores_Bk.argmax(axis=-1)[:, None]
+        session.branch(best_B1)
+        for row, best in enumerate(best_B1[:, 0]):
+            self._past[row].append(hidden_BkD[row, best][None])
+        return np.take_along_axis(candidates_Bk, best_B1, axis=1)
+
+    def advance(self, session: Session, token_ids_BW: TokenIds) -> None:
+        """Nothing: choosing was a step of the model."""
+
+
+def unit(vectors: Logits) -> Logits:
+    """Each vector divided by its length."""
+    lengths: Logits = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)

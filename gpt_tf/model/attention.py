@@ -1,6 +1,6 @@
 """Causal multi-head attention, all heads computed together (Vaswani et al. 2017, section 3.2).
 
-Shapes: B batch, T time, S cached time, D embed, N heads, H head_dim.
+Shapes: B batch, T time, S cached time, K both (S + T), D embed, N heads, H head_dim.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gpt_tf.model.dense import dense
 from gpt_tf.model.dropout import Dropout
-from gpt_tf.model.initial import dense, derive_seed
+from gpt_tf.model.initial import derive_seed
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
@@ -76,29 +77,38 @@ class MultiHeadAttention(keras.layers.Layer):
         query_BNTH, key_BNTH, value_BNTH = self._project(x_BTD)
         time = tf.shape(x_BTD)[1]
         mask_TT = tf.linalg.band_part(tf.ones((time, time), tf.bool), -1, 0)
-        return self._attend(query_BNTH, key_BNTH, value_BNTH, mask_TT, training)
+        scores_BNTT = self._scores(query_BNTH, key_BNTH)
+        weights_BNTT = tf.nn.softmax(tf.where(mask_TT, scores_BNTT, scores_BNTT.dtype.min))
+        weights_BNTT = self.dropout(weights_BNTT, training=training)
+        return self._output(tf.matmul(tf.cast(weights_BNTT, value_BNTH.dtype), value_BNTH))
 
     def decode(
-        self, x_BTD: tf.Tensor, cache_2BNSH: tf.Tensor, positions_BT: tf.Tensor
+        self, x_BTD: tf.Tensor, cache_2BNSH: tf.Tensor, bias_BTK: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Attend to cached positions; new keys and values are written at `positions_BT`.
+        """Attend to cached positions, then to the new ones.
 
-        Whatever a cache holds beyond a row's position is never looked at.
+        Args:
+          x_BTD: inputs of the new positions.
+          cache_2BNSH: keys and values; they are only read.
+          bias_BTK: added to the scores; a large negative number hides a position.
+
+        Returns:
+          The outputs, and keys and values of the new positions, [2, B, N, T, H] in float32.
         """
-        query_BNTH, *new_BNTH = self._project(x_BTD)
-        rows, time, slots = tf.shape(x_BTD)[0], tf.shape(x_BTD)[1], tf.shape(cache_2BNSH)[3]
-        row_BT = tf.broadcast_to(tf.range(rows)[:, None], (rows, time))
-        index_BT2 = tf.stack([row_BT, positions_BT], axis=-1)
-        cached = []
-        for old_BNSH, fresh_BNTH in zip(tf.unstack(cache_2BNSH, num=2), new_BNTH, strict=True):
-            fresh_BTNH = tf.cast(tf.transpose(fresh_BNTH, (0, 2, 1, 3)), old_BNSH.dtype)
-            old_BSNH = tf.transpose(old_BNSH, (0, 2, 1, 3))
-            now_BSNH = tf.tensor_scatter_nd_update(old_BSNH, index_BT2, fresh_BTNH)
-            cached.append(tf.transpose(now_BSNH, (0, 2, 1, 3)))
-        mask_B1TS = (tf.range(slots) <= positions_BT[..., None])[:, None]
-        key_BNSH, value_BNSH = (tf.cast(item, query_BNTH.dtype) for item in cached)
-        y_BTD = self._attend(query_BNTH, key_BNSH, value_BNSH, mask_B1TS, training=False)
-        return y_BTD, tf.stack(cached)
+        query_BNTH, key_BNTH, value_BNTH = self._project(x_BTD)
+        cached_key_BNSH, cached_value_BNSH = tf.unstack(
+            tf.cast(cache_2BNSH, query_BNTH.dtype), num=2
+        )
+        scores_BNTK = tf.concat(
+            [self._scores(query_BNTH, key) for key in (cached_key_BNSH, key_BNTH)], axis=-1
+        )
+        weights_BNTK = tf.nn.softmax(scores_BNTK + bias_BTK[:, None])
+        weights_BNTK = tf.cast(weights_BNTK, query_BNTH.dtype)
+        time = x_BTD.shape[1] or tf.shape(x_BTD)[1]
+        mixed_BNTH = tf.matmul(weights_BNTK[..., :-time], cached_value_BNSH)
+        mixed_BNTH += tf.matmul(weights_BNTK[..., -time:], value_BNTH)
+        fresh_2BNTH = tf.cast(tf.stack([key_BNTH, value_BNTH]), tf.float32)
+        return self._output(mixed_BNTH), fresh_2BNTH
 
     def _project(self, x_BTD: tf.Tensor) -> list[tf.Tensor]:
         """Queries, keys and values, [B, N, T, H] each."""
@@ -107,21 +117,14 @@ class MultiHeadAttention(keras.layers.Layer):
         # unstack, not slices: the gradient of three slices is three padded copies
         return tf.unstack(tf.transpose(qkv, (2, 0, 3, 1, 4)), num=3)
 
-    def _attend(
-        self,
-        query_BNTH: tf.Tensor,
-        key_BNSH: tf.Tensor,
-        value_BNSH: tf.Tensor,
-        mask: tf.Tensor,
-        training: bool,
-    ) -> tf.Tensor:
+    def _scores(self, query_BNTH: tf.Tensor, key_BNSH: tf.Tensor) -> tf.Tensor:
+        """How well each query fits each key, in float32."""
         scale = 1.0 / math.sqrt(self.head_dim)
-        scores_BNTS = tf.matmul(query_BNTH * scale, key_BNSH, transpose_b=True)
-        scores_BNTS = tf.cast(scores_BNTS, tf.float32)
-        weights_BNTS = tf.nn.softmax(tf.where(mask, scores_BNTS, scores_BNTS.dtype.min))
-        weights_BNTS = self.dropout(weights_BNTS, training=training)
-        mixed_BNTH = tf.matmul(tf.cast(weights_BNTS, value_BNSH.dtype), value_BNSH)
-        shape = tf.shape(query_BNTH)
+        return tf.cast(tf.matmul(query_BNTH * scale, key_BNSH, transpose_b=True), tf.float32)
+
+    def _output(self, mixed_BNTH: tf.Tensor) -> tf.Tensor:
+        """The heads side by side, projected to D."""
+        shape = tf.shape(mixed_BNTH)
         mixed_BTD = tf.reshape(
             tf.transpose(mixed_BNTH, (0, 2, 1, 3)),
             (shape[0], shape[2], self.num_heads * self.head_dim),

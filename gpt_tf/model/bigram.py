@@ -1,6 +1,6 @@
 """The bigram model: the baseline that looks at one token and nothing else.
 
-Shapes: B batch, T time, V vocab.
+Shapes: B batch, T time, S cached time, K both, V vocab.
 """
 
 from __future__ import annotations
@@ -41,19 +41,22 @@ class Bigram(LanguageModel):
 
     def hidden(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The rows of the table: hidden states that are logits already, [B, T, V]."""
-        return tf.gather(self.table_VV.value, token_ids_BT)
+        return self.embed(token_ids_BT)
 
     def head(self, hidden: tf.Tensor) -> tf.Tensor:
         """The hidden states."""
         return hidden
 
-    def new_cache(self, rows: int) -> tf.Tensor:
+    def embed(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
+        """The rows of the table, whatever the positions."""
+        return tf.gather(tf.convert_to_tensor(self.table_VV.value), token_ids_BT)
+
+    def cache_shape(self, rows: int, slots: int) -> tuple[int, ...]:
         """Nothing is remembered: a cache of no layers."""
-        return tf.zeros((0, 2, rows, 1, self.config.context_length, 1))
+        return (0, 2, rows, 1, slots, 1)
 
     def decode(
-        self, token_ids_BT: tf.Tensor, cache: tf.Tensor, positions_B: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Logits, hidden states, and the cache as it was."""
-        hidden_BTV = self.hidden(token_ids_BT)
-        return hidden_BTV, hidden_BTV, cache
+        self, x: tf.Tensor, cache: tf.Tensor, bias_BTK: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """What came in, and the keys and values of no layers."""
+        return x, tf.zeros((0, 2, tf.shape(x)[0], 1, tf.shape(x)[1], 1))

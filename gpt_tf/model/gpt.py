@@ -1,6 +1,6 @@
 """The GPT: embed, blocks, norm, head.
 
-Shapes: B batch, T time, S cached time, L layers, D embed, N heads, H head_dim, V vocab.
+Shapes: B batch, T time, S cached time, K both, L layers, D embed, N heads, H head_dim, V vocab.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tensorflow as tf
 from gpt_tf.config import ModelConfig
 from gpt_tf.model import initial
 from gpt_tf.model.attention import MultiHeadAttention
+from gpt_tf.model.dense import leading_shape
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import derive_seed
 from gpt_tf.model.language_model import LanguageModel
@@ -127,10 +128,7 @@ class GPT(LanguageModel):
 
     def hidden(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The residual stream after the final norm and the head's dropout, [B, T, D]."""
-        x_BTD = self.embedding(token_ids_BT)
-        if self.embedding_norm is not None:
-            x_BTD = self.embedding_norm(x_BTD)
-        x_BTD = self.embedding_dropout(x_BTD, training=training)
+        x_BTD = self.embedding_dropout(self.embed(token_ids_BT), training=training)
         for block in self.blocks:
             x_BTD = block(x_BTD, training=training)
         if self.final_norm is not None:
@@ -141,13 +139,16 @@ class GPT(LanguageModel):
         """Logits of hidden states."""
         kernel, bias_V = self.head_weights()
         compute = tf.bfloat16 if self.precision == "bfloat16" else tf.float32
-        logits_BTV = tf.matmul(
-            tf.cast(hidden_BTD, compute),
+        width = self.config.embed_dim
+        # two axes: a batched product with the transposed kernel takes seven times as long
+        logits = tf.matmul(
+            tf.reshape(tf.cast(hidden_BTD, compute), (-1, width)),
             tf.cast(kernel, compute),
             transpose_b=self.config.tied_head,
         )
-        logits_BTV = tf.cast(logits_BTV, tf.float32)
-        return logits_BTV if bias_V is None else logits_BTV + bias_V
+        logits = tf.cast(logits, tf.float32)
+        logits = logits if bias_V is None else logits + bias_V
+        return tf.reshape(logits, (*leading_shape(hidden_BTD), self.config.vocab_size))
 
     def head_weights(self) -> tuple[tf.Tensor, tf.Tensor | None]:
         """The head's kernel, [V, D] where it is tied and [D, V] else, and its bias or None."""
@@ -155,33 +156,25 @@ class GPT(LanguageModel):
         bias = None if self.head_bias_V is None else tf.convert_to_tensor(self.head_bias_V.value)
         return tf.convert_to_tensor(kernel.value), bias
 
-    def new_cache(self, rows: int) -> tf.Tensor:
-        """An empty cache of keys and values for `rows` rows, [L, 2, B, N, S, H]."""
+    def embed(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
+        """What enters the first block, [B, T, D]; positions are 0, 1, 2, … where none are given."""
+        x_BTD = self.embedding(token_ids_BT, positions_BT=positions_BT)
+        return x_BTD if self.embedding_norm is None else self.embedding_norm(x_BTD)
+
+    def cache_shape(self, rows: int, slots: int) -> tuple[int, ...]:
+        """[L, 2, B, N, S, H]: keys and values."""
         config = self.config
-        return tf.zeros((config.num_layers, 2, rows, config.num_heads, config.context_length,
-                         config.head_width))  # fmt: skip
+        return (config.num_layers, 2, rows, config.num_heads, slots, config.head_width)
 
     def decode(
-        self, token_ids_BT: tf.Tensor, cache: tf.Tensor, positions_B: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Logits, hidden states and the new cache for tokens that follow cached ones.
-
-        Args:
-          token_ids_BT: the new tokens of each row.
-          cache: keys and values, [L, 2, B, N, S, H].
-          positions_B: the position of each row's first new token.
-        """
-        time = tf.shape(token_ids_BT)[1]
-        positions_BT = positions_B[:, None] + tf.range(time)
-        x_BTD = self.embedding(token_ids_BT, positions_BT=positions_BT)
-        if self.embedding_norm is not None:
-            x_BTD = self.embedding_norm(x_BTD)
-        caches = []
-        for block, block_cache in zip(
-            self.blocks, tf.unstack(cache, num=len(self.blocks)), strict=True
-        ):
-            x_BTD, block_cache = block.decode(x_BTD, block_cache, positions_BT)
-            caches.append(block_cache)
+        self, x_BTD: tf.Tensor, cache: tf.Tensor, bias_BTK: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Hidden states of new positions, and their keys and values; as in `LanguageModel`."""
+        fresh = []
+        caches = tf.unstack(cache, num=len(self.blocks))  # shares their memory
+        for block, cache_2BNSH in zip(self.blocks, caches, strict=True):
+            x_BTD, fresh_2BNTH = block.decode(x_BTD, cache_2BNSH, bias_BTK)
+            fresh.append(fresh_2BNTH)
         if self.final_norm is not None:
             x_BTD = self.final_norm(x_BTD)
-        return self.head(x_BTD), x_BTD, tf.stack(caches)
+        return x_BTD, tf.stack(fresh)

@@ -41,27 +41,5 @@ def embedding(scheme: str, std: float, seed: int) -> keras.initializers.Initiali
     return keras.initializers.RandomNormal(stddev=1.0 if scheme == "pytorch" else std, seed=seed)
 
 
-def dense(
-    units: int,
-    fan_in: int,
-    *,
-    scheme: str,
-    std: float,
-    seed: int,
-    name: str,
-    dtype: keras.DTypePolicy,
-    use_bias: bool = True,
-) -> keras.layers.Dense:
-    """A dense layer from `fan_in` to `units` with these initial weights."""
-    return keras.layers.Dense(
-        units,
-        use_bias=use_bias,
-        kernel_initializer=kernel(scheme, std, fan_in, derive_seed(seed, name)),
-        bias_initializer=bias(scheme, fan_in, derive_seed(seed, f"{name}_bias")),
-        dtype=dtype,
-        name=name,
-    )
-
-
 def _uniform(limit: float, seed: int) -> keras.initializers.Initializer:
     return keras.initializers.RandomUniform(-limit, limit, seed=seed)

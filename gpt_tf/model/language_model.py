@@ -1,6 +1,6 @@
 """What every architecture offers to training, evaluation and decoding.
 
-Shapes: B batch, T time, V vocab.
+Shapes: B batch, T time, S cached time, K both (S + T), V vocab.
 """
 
 from __future__ import annotations
@@ -51,19 +51,24 @@ class LanguageModel(keras.Model):
         """The head's matrix and bias, so that a loss can go chunk by chunk; None without one."""
         return None
 
-    def new_cache(self, rows: int) -> tf.Tensor:
-        """An empty cache of keys and values for `rows` rows, [L, 2, B, N, S, H]."""
+    def embed(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
+        """What `decode` reads; positions are 0, 1, 2, … where none are given."""
+        raise NotImplementedError
+
+    def cache_shape(self, rows: int, slots: int) -> tuple[int, ...]:
+        """The shape of cached keys and values, [L, 2, B, N, S, H]."""
         raise NotImplementedError
 
     def decode(
-        self, token_ids_BT: tf.Tensor, cache: tf.Tensor, positions_B: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Logits, hidden states and the new cache for tokens that follow cached ones.
+        self, x: tf.Tensor, cache: tf.Tensor, bias_BTK: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Hidden states of new tokens, and the keys and values to be cached for them.
 
         Args:
-          token_ids_BT: the new tokens of each row.
-          cache: as `new_cache` makes it.
-          positions_B: the position of each row's first new token.
+          x: `embed` of the new tokens of each row.
+          cache: keys and values of earlier tokens, as `cache_shape` says; only read.
+          bias_BTK: added to the attention's scores: what each new token sees of the S cached
+            slots, then of the T new tokens. 0 shows a position, a large negative number hides it.
         """
         raise NotImplementedError
 

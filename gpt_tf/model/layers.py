@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from gpt_tf.model import initial
 from gpt_tf.model.attention import MultiHeadAttention
+from gpt_tf.model.dense import dense
 from gpt_tf.model.dropout import Dropout
-from gpt_tf.model.initial import dense, derive_seed
+from gpt_tf.model.initial import derive_seed
 
 ACTIVATIONS = {
     "gelu": functools.partial(tf.nn.gelu, approximate=False),  # Hendrycks and Gimpel 2016
@@ -76,13 +77,15 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
 
     def call(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
         """Embed ids at `positions_BT`, by default 0, 1, 2, …"""
-        x_BTD = tf.gather(self.tokens_VD.value, token_ids_BT)
+        # of the tensor: gathering from the variable makes TensorFlow copy it at every later read
+        x_BTD = tf.gather(tf.convert_to_tensor(self.tokens_VD.value), token_ids_BT)
         if self.positions_TD is None:
             return x_BTD
         if positions_BT is None:
             end = tf.shape(token_ids_BT)[1] + self._offset
             return x_BTD + self.positions_TD.value[self._offset : end]
-        return x_BTD + tf.gather(self.positions_TD.value, positions_BT + self._offset)
+        table_TD = tf.convert_to_tensor(self.positions_TD.value)
+        return x_BTD + tf.gather(table_TD, positions_BT + self._offset)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
@@ -204,20 +207,18 @@ class DecoderBlock(keras.layers.Layer):
         return self.ffn_norm(self._add(x_BTD, self.drop_ffn, y_BTD, training))
 
     def decode(
-        self, x_BTD: tf.Tensor, cache_2BNSH: tf.Tensor, positions_BT: tf.Tensor
+        self, x_BTD: tf.Tensor, cache_2BNSH: tf.Tensor, bias_BTK: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Both sub-layers over new positions, with the keys and values of earlier ones cached."""
+        """Both sub-layers over new positions; arguments and results as of the attention."""
         if self.norm_position == "pre":
-            y_BTD, cache = self.attention.decode(
-                self.attention_norm(x_BTD), cache_2BNSH, positions_BT
-            )
+            y_BTD, fresh = self.attention.decode(self.attention_norm(x_BTD), cache_2BNSH, bias_BTK)
             x_BTD = x_BTD + tf.cast(y_BTD, x_BTD.dtype)
             y_BTD = self.feed_forward(self.ffn_norm(x_BTD))
-            return x_BTD + tf.cast(y_BTD, x_BTD.dtype), cache
-        y_BTD, cache = self.attention.decode(x_BTD, cache_2BNSH, positions_BT)
+            return x_BTD + tf.cast(y_BTD, x_BTD.dtype), fresh
+        y_BTD, fresh = self.attention.decode(x_BTD, cache_2BNSH, bias_BTK)
         x_BTD = self.attention_norm(x_BTD + tf.cast(y_BTD, x_BTD.dtype))
         y_BTD = self.feed_forward(x_BTD)
-        return self.ffn_norm(x_BTD + tf.cast(y_BTD, x_BTD.dtype)), cache
+        return self.ffn_norm(x_BTD + tf.cast(y_BTD, x_BTD.dtype)), fresh
 
     @staticmethod
     def _add(x_BTD: tf.Tensor, dropout: Dropout, y_BTD: tf.Tensor, training: bool) -> tf.Tensor:

@@ -41,6 +41,10 @@ class RunDirectory:
         """The run's checkpoints."""
         return CheckpointStore(self.path / "checkpoints")
 
+    def engine(self, weights: str, checkpoint: str) -> Path:
+        """Where a checkpoint's converted model is kept, made when it is first asked for."""
+        return self.path / "engines" / f"{weights}-{checkpoint}"
+
     @property
     def metrics_file(self) -> Path:
         """One JSON object a logged step."""

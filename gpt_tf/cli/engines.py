@@ -1,0 +1,24 @@
+"""A run loaded for a command: with a word on what takes long, and no noise of libraries."""
+
+from __future__ import annotations
+
+from gpt_tf.cli.console import note
+from gpt_tf.cli.tensorflow_quietly import quiet_libraries
+from gpt_tf.inference import loading
+from gpt_tf.inference.loading import LITERT_WEIGHTS, EngineName
+from gpt_tf.inference.text_generator import TextGenerator
+from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.storage.run_directory import RunDirectory
+
+
+def load_quietly(
+    run: RunDirectory, engine: EngineName, checkpoint: Checkpoint | None = None
+) -> TextGenerator:
+    """The run's text generator with this engine."""
+    checkpoint = checkpoint or run.checkpoints.best(weights_only=True)
+    if engine != "tensorflow":
+        weights = LITERT_WEIGHTS[engine]
+        if not run.engine(weights, checkpoint.name).is_dir():
+            note(f"converting to LiteRT, {weights} weights, once; a large model takes minutes")
+    with quiet_libraries():
+        return loading.load(run, engine=engine, checkpoint=checkpoint)

@@ -1,0 +1,180 @@
+"""How generated text reaches a person: as it is made, coloured, in a file, line after line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+
+from gpt_tf.cli.console import note, print_table, printable, progress_bar
+from gpt_tf.errors import UsageError
+from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
+from gpt_tf.storage import atomic
+
+# what every sampler takes; the options of each stand in gpt_tf.inference.options
+NOT_OF_SAMPLERS = ("max_new_tokens", "num_samples", "stop", "banned_words", "past_context")
+BATCH = 16  # prompts decoded together
+NEXT_BEST = 3
+COLOURS = ((0.5, "green"), (0.1, "yellow"), (0.0, "red"))  # from this probability on
+
+
+class Writer:
+    """Writes the continuations of prompts to stdout, or to a file.
+
+    Args:
+      sampler, options: of `TextGenerator.texts`.
+      raw: no control character is replaced.
+      import_seconds: what TensorFlow's import took, for the note on the first token.
+    """
+
+    def __init__(
+        self,
+        generator: TextGenerator,
+        sampler: str,
+        options: dict[str, Any],
+        *,
+        raw: bool,
+        import_seconds: float,
+    ) -> None:
+        self._generator = generator
+        self._sampler = sampler
+        self._options = options
+        self._is_raw = raw or not sys.stdout.isatty()
+        self._import_seconds = import_seconds
+        self._is_conversing = False
+
+    def print_texts(self, prompts: Sequence[str]) -> None:
+        """One text while it is made; several, or a search's, when they are done."""
+        streams = "beam" not in self._sampler and self._options["num_samples"] == 1
+        if len(prompts) == 1 and streams:
+            self._put(prompts[0])
+            for _ in self._streamed(prompts[0]):
+                pass
+            return
+        several = len(prompts) > 1 or self._options["num_samples"] > 1
+        for number, (prompt, texts) in enumerate(self._texts(prompts), 1):
+            for sample, one in enumerate(texts, 1):
+                if several:
+                    click.echo(f"--- prompt {number}, text {sample} ---")
+                self._put(prompt + one.text)
+                click.echo()
+
+    def write_file(self, prompts: Sequence[str], path: Path) -> None:
+        """A JSON object a line: prompt, text, ids, log-probabilities; all of it or nothing."""
+        lines = []
+        for prompt, texts in self._texts(prompts, log_probabilities=True):
+            for sample, one in enumerate(texts):
+                made = one.continuation
+                entry = {
+                    "prompt": prompt,
+                    "sample": sample,
+                    "text": one.text,
+                    "token_ids": made.token_ids,
+                    "log_probabilities": made.log_probabilities,
+                    "finish": made.finish,
+                    "score": made.score,
+                }
+                lines.append(json.dumps(entry, ensure_ascii=False))
+        atomic.write_text(path, "".join(f"{line}\n" for line in lines))
+        note(f"{len(lines)} texts: {path}")
+
+    def show_probabilities(self, prompts: Sequence[str]) -> None:
+        """Each token in the colour of its probability, then a table with the next best."""
+        if "beam" in self._sampler or self._options["num_samples"] > 1:
+            raise UsageError(
+                "--show-probabilities follows one text token by token: not with --sampler "
+                f"{self._sampler} and {self._options['num_samples']} texts. Use --output."
+            )
+        for prompt in prompts:
+            self._put(prompt)
+            tokens = list(self._streamed(prompt, alternatives=NEXT_BEST + 1))
+            print_table("", ("token", "probability", "next best"), [_row(one) for one in tokens])
+
+    def converse(self) -> None:
+        """Continue what is typed, with the text so far before each line, until the input ends."""
+        self._is_conversing = True
+        note("Type a text to continue it; an empty line goes on. /reset forgets, Ctrl-D ends.")
+        said = ""
+        while typed := _typed():
+            line = typed.rstrip("\n")
+            if line == "/reset":
+                said = ""
+                continue
+            said = f"{said}\n{line}" if said and line else said + line
+            try:
+                for token in self._streamed(said):
+                    said += token.text
+            except KeyboardInterrupt:
+                note("\nstopped")
+        note("")
+
+    def _streamed(self, prompt: str, **more: Any) -> Iterator[TokenText]:
+        """The tokens of one text, each printed; then a note on the time it took."""
+        options = {**self._options, **more}
+        count, first = 0, 0.0
+        begun = time.perf_counter()
+        for token in self._generator.stream(prompt, self._sampler, **options):
+            if not count:
+                begun, first = time.perf_counter(), since_start()
+            count += 1
+            self._put(token.text, _colour(token) if more else None)
+            yield token
+        click.echo()
+        if self._is_conversing:  # the person's typing is in it
+            return
+        seconds = time.perf_counter() - begun
+        speed = f"; {(count - 1) / seconds:,.0f} tokens/s after it" if count > 1 else ""
+        note(
+            f"first token {first:.1f} s after the start, {self._import_seconds:.1f} s of them "
+            f"TensorFlow's import{speed}"
+        )
+
+    def _texts(self, prompts: Sequence[str], **more: Any) -> Iterator[tuple[str, list[Text]]]:
+        """Each prompt with its texts, decoded in batches."""
+        with progress_bar("generating", "prompts") as advance:
+            for begin in range(0, len(prompts), BATCH):
+                batch = prompts[begin : begin + BATCH]
+                options = {**self._options, **more}
+                found = self._generator.texts(batch, self._sampler, **options)
+                advance(begin + len(batch), len(prompts))
+                yield from zip(batch, found, strict=True)
+
+    def _put(self, text: str, colour: str | None = None) -> None:
+        shown = text if self._is_raw else printable(text)
+        if colour and "NO_COLOR" not in os.environ:
+            shown = click.style(shown, fg=colour)
+        click.echo(shown, nl=False)
+        sys.stdout.flush()
+
+
+def since_start() -> float:
+    """Seconds since the process began."""
+    return time.time() - psutil.Process().create_time()
+
+
+def _typed() -> str:
+    """A line of standard input with its end, "" where the input ends; a terminal is asked."""
+    if sys.stdin.isatty():
+        print("> ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline()
+
+
+def _colour(token: TokenText) -> str:
+    probability = math.exp(token.log_probability or 0.0)
+    return next(colour for least, colour in COLOURS if probability >= least)
+
+
+def _row(token: TokenText) -> tuple[str, str, str]:
+    """A line of the table of probabilities."""
+    chosen = token.alternatives or []
+    others = [(text, value) for token_id, text, value in chosen if token_id != token.token_id]
+    shown = [f"{text!r} {math.exp(value):.3f}" for text, value in others[:NEXT_BEST]]
+    return (repr(token.token), f"{math.exp(token.log_probability or 0.0):.3f}", "  ".join(shown))

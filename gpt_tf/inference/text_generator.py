@@ -1,0 +1,197 @@
+"""Text in, text out: a model with its tokenizer, and the cleaning it was trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+from gpt_tf.errors import UsageError
+from gpt_tf.inference.beam_search import Stops
+from gpt_tf.inference.decoder import Decoder, Engine
+from gpt_tf.inference.generate import Continuation, generate, never, stream
+from gpt_tf.inference.samplers import Sampler
+from gpt_tf.inference.text_stream import TextStream, continuation
+from gpt_tf.model.language_model import LanguageModel
+from gpt_tf.streaming.cleaning import clean
+from gpt_tf.tokenizer.base import Tokenizer
+
+
+@dataclass(frozen=True)
+class TokenText:
+    """One generated token.
+
+    Attributes:
+      token: the text of the token alone, or its name where it has none.
+      text: what became certain with it; the last one has what was held back.
+      log_probability, alternatives: where asked for; alternatives as (id, token,
+        log-probability).
+    """
+
+    token_id: int
+    token: str
+    text: str
+    log_probability: float | None
+    alternatives: list[tuple[int, str, float]]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A continuation: its text, which ends before a stop string, and its tokens."""
+
+    text: str
+    continuation: Continuation
+
+
+class TextGenerator:
+    """A model that writes.
+
+    Attributes:
+      engine: what runs the model; assign another to change it.
+    """
+
+    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, *, replace_breaks: bool) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self._replace_breaks = replace_breaks
+        self.engine: Engine = Decoder(model)
+
+    @overload
+    def generate(self, prompt: str, sampler: str | Sampler = ..., **options: Any) -> str: ...
+
+    @overload
+    def generate(
+        self, prompt: Sequence[str], sampler: str | Sampler = ..., **options: Any
+    ) -> list[str]: ...
+
+    def generate(
+        self, prompt: str | Sequence[str], sampler: str | Sampler = "greedy", **options: Any
+    ) -> str | list[str]:
+        """The continuation of a prompt, or of each of several, which are one batch.
+
+        Options as of `texts`; of several samples the first.
+        """
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        found = [texts[0].text for texts in self.texts(prompts, sampler, **options)]
+        return found[0] if isinstance(prompt, str) else found
+
+    def texts(
+        self,
+        prompts: Sequence[str],
+        sampler: str | Sampler = "greedy",
+        *,
+        stop: Sequence[str] = (),
+        banned_words: Sequence[str] = (),
+        **options: Any,
+    ) -> list[list[Text]]:
+        """All continuations of each prompt.
+
+        Args:
+          sampler, options: as of `gpt_tf.generate`.
+          stop: a text ends before the first of these.
+          banned_words: the ways in which the tokenizer writes these, alone or after a blank, are
+            never completed.
+        """
+        ids = [self.prompt_ids(prompt) for prompt in prompts]
+        found = generate(
+            self.engine, ids, sampler, stops=self._stops(ids, stop),
+            **self._of_tokenizer(banned_words), **options,
+        )  # fmt: skip
+        return [
+            [Text(self._cut(prompt_ids, one.token_ids, stop), one) for one in continuations]
+            for prompt_ids, continuations in zip(ids, found, strict=True)
+        ]
+
+    def stream(
+        self,
+        prompt: str | Sequence[int],
+        sampler: str | Sampler = "greedy",
+        *,
+        stop: Sequence[str] = (),
+        banned_words: Sequence[str] = (),
+        **options: Any,
+    ) -> Iterator[TokenText]:
+        """The continuation of one prompt, given as text or ids, while it is made.
+
+        The texts joined are what `generate` gives.
+        """
+        ids = self.prompt_ids(prompt) if isinstance(prompt, str) else list(prompt)
+        text = TextStream(self.tokenizer, ids, stop)
+        for chosen in stream(
+            self.engine, [ids], sampler, **self._of_tokenizer(banned_words), **options
+        ):
+            piece = text.feed(chosen.token_id)
+            if chosen.finish or text.stopped:
+                piece += text.finish()
+            named = [(i, self._named(i), value) for i, value in chosen.alternatives]
+            name = self._named(chosen.token_id)
+            yield TokenText(chosen.token_id, name, piece, chosen.log_probability, named)
+            if text.stopped:
+                return
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """The ids of a cleaned prompt, after the begin token if there is one.
+
+        An empty prompt is the begin token, else the end token, else a line feed, else the
+        vocabulary's first entry.
+
+        Raises:
+          UsageError: where the prompt is no Unicode text, as an argument in another encoding.
+        """
+        try:
+            prompt.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"no Unicode text in the prompt: {prompt[error.start]!r} at character "
+                f"{error.start}. Give it in UTF-8."
+            ) from error
+        tokenizer = self.tokenizer
+        ids = tokenizer.encode(clean(prompt, replace_breaks=self._replace_breaks))
+        if tokenizer.bos_id is not None:
+            ids = [tokenizer.bos_id, *ids]
+        if not ids:
+            ids = self._first_ids()
+        return ids
+
+    def _first_ids(self) -> list[int]:
+        tokenizer = self.tokenizer
+        if tokenizer.eot_id is not None:
+            return [tokenizer.eot_id]
+        has_line_feed = tokenizer.takes_any_text or tokenizer.token_to_id("\n") is not None
+        return tokenizer.encode("\n") if has_line_feed else [0]
+
+    def _named(self, token_id: int) -> str:
+        return self.tokenizer.decode([token_id]) or self.tokenizer.tokens([token_id])[0]
+
+    def _of_tokenizer(self, banned_words: Sequence[str]) -> dict[str, Any]:
+        """The options that the vocabulary decides."""
+        tokenizer = self.tokenizer
+        no_entry = range(tokenizer.vocab_size, self.engine.vocab_size)  # of a larger model
+        options: dict[str, Any] = {
+            "end_id": tokenizer.eot_id,
+            "banned_ids": tokenizer.control_ids.union(no_entry),
+        }
+        if not all(banned_words):
+            raise UsageError("empty banned word. Give at least one character.")
+        forms = [form for word in banned_words for form in (word, f" {word}")]
+        sequences = {tuple(tokenizer.encode(form)) for form in forms}
+        if sequences:
+            options["banned_sequences"] = sorted(sequences)
+        return options
+
+    def _stops(self, prompts: Sequence[Sequence[int]], stop: Sequence[str]) -> Stops:
+        if not all(stop):
+            raise UsageError("empty stop string. Give at least one character.")
+        if not stop:
+            return never
+
+        def stops(row: int, token_ids: Sequence[int]) -> bool:
+            text = continuation(self.tokenizer, prompts[row], token_ids)
+            return any(one in text for one in stop)
+
+        return stops
+
+    def _cut(self, prompt_ids: Sequence[int], token_ids: Sequence[int], stop: Sequence[str]) -> str:
+        """The text of generated ids, up to the first stop string."""
+        text = continuation(self.tokenizer, prompt_ids, token_ids)
+        return text[: min((i for one in stop if (i := text.find(one)) >= 0), default=len(text))]

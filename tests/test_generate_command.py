@@ -1,0 +1,249 @@
+"""`gpt-tf generate` as it is used: prompts from anywhere, text to anywhere, errors by name."""
+
+import io
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import gpt_tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gpt_tf.cli import main
+from gpt_tf.cli.generate import SAMPLERS as SAMPLERS_OF_THE_COMMAND
+from gpt_tf.inference import loading, options
+
+
+class Result:
+    """What a command in this process gave."""
+
+    def __init__(self, code: int, stdout: str, stderr: str) -> None:
+        self.code, self.stdout, self.stderr = code, stdout, stderr
+
+
+@pytest.fixture
+def generate(trained_workspace: Path, monkeypatch, capsys):
+    """Run the command here: the same code without another start of TensorFlow."""
+    monkeypatch.chdir(trained_workspace)
+
+    def run(*arguments: str, stdin: str = "") -> Result:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+        capsys.readouterr()
+        code = main._run(["generate", *arguments])
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return run
+
+
+def text_of(result: Result) -> str:
+    assert result.code == 0, result.stderr
+    return result.stdout
+
+
+def test_the_command_knows_every_sampler():
+    assert set(SAMPLERS_OF_THE_COMMAND) == set(options.SAMPLERS)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS_OF_THE_COMMAND)
+def test_every_sampler_continues_the_prompt_and_says_the_same_twice(generate, sampler):
+    arguments = ("--prompt", "The film", "--sampler", sampler, "--max-new-tokens", "6")
+    first, second = generate(*arguments), generate(*arguments)
+    assert text_of(first).startswith("The film")
+    assert first.stdout == second.stdout
+
+
+def test_a_prompt_from_standard_input(generate):
+    asked = generate("--prompt", "-", stdin="I saw the film")
+    assert text_of(asked) == text_of(generate("--prompt", "I saw the film"))
+
+
+@pytest.mark.parametrize("sampler", ["greedy", "random", "beam", "diverse-beam", "contrastive"])
+def test_a_file_of_prompts_gives_what_each_gives_alone(generate, tmp_path, sampler):
+    prompts = ["The film", "I", "A dull plot and", ""]
+    path = tmp_path / "prompts.txt"
+    path.write_text("\n".join(prompts) + "\n")
+    common = ("--sampler", sampler, "--max-new-tokens", "5")
+    together = text_of(generate("--prompts-file", str(path), *common))
+    alone = [text_of(generate("--prompt", prompt, *common)) for prompt in prompts]
+    headings = [f"--- prompt {number}, text 1 ---\n" for number in range(1, len(prompts) + 1)]
+    assert together == "".join(map("".join, zip(headings, alone, strict=True)))
+
+
+def test_samples_differ_and_the_seed_names_them(generate):
+    common = ("--sampler", "random", "--num-samples", "4", "--max-new-tokens", "12")
+    first = text_of(generate(*common, "--seed", "1"))
+    texts = first.split("--- prompt 1, text ")[1:]
+    assert len(texts) == 4 and len({text.partition("\n")[2] for text in texts}) == 4
+    assert first == text_of(generate(*common, "--seed", "1"))
+    assert first != text_of(generate(*common, "--seed", "2"))
+
+
+def test_the_output_file_has_texts_ids_and_log_probabilities(generate, tmp_path):
+    path = tmp_path / "texts.jsonl"
+    for sampler, samples in (("random", "3"), ("beam", "2"), ("greedy", "1")):
+        common = ("--sampler", sampler, "--num-samples", samples, "--max-new-tokens", "4")
+        assert text_of(generate("--prompt", "The film", *common, "--output", str(path))) == ""
+        entries = [json.loads(line) for line in path.read_text().splitlines()]
+        assert [entry["sample"] for entry in entries] == list(range(int(samples)))
+        for entry in entries:
+            assert entry["prompt"] == "The film"
+            ended = entry["finish"] == "end"
+            assert len(entry["log_probabilities"]) == len(entry["token_ids"]) + ended
+            assert all(value <= 0 for value in entry["log_probabilities"])
+            assert (entry["score"] is not None) == (sampler == "beam")
+        printed = text_of(generate("--prompt", "The film", *common))
+        assert all(entry["text"] in printed for entry in entries)
+
+
+def test_a_stop_string_ends_the_text_before_it(generate):
+    whole = text_of(generate("--prompt", "The film", "--max-new-tokens", "20"))
+    continuation = whole.removeprefix("The film").removesuffix("\n")
+    stop = continuation[8:11]  # wherever tokens begin and end
+    for sampler in ("greedy", "beam"):
+        common = ("--prompt", "The film", "--sampler", sampler, "--max-new-tokens", "20")
+        text = text_of(generate(*common, "--stop", stop)).removeprefix("The film")
+        assert stop not in text
+        if sampler == "greedy":
+            assert text == continuation[: continuation.index(stop)] + "\n"
+
+
+def test_a_banned_word_is_not_written(generate):
+    common = ("--prompt", "The film", "--sampler", "random", "--max-new-tokens", "60")
+    words = text_of(generate(*common)).split()
+    word = next(word for word in words[2:] if word.isalpha() and len(word) > 2)
+    assert f" {word} " not in text_of(generate(*common, "--ban", word))
+
+
+def test_a_bias_forbids_and_forces(generate):
+    common = ("--prompt", "The film", "--max-new-tokens", "3", "--output")
+    forced = generate(*common, "forced.jsonl", "--logit-bias", "70=1e9")
+    assert forced.code == 0
+    assert json.loads(Path("forced.jsonl").read_text())["token_ids"] == [70, 70, 70]
+    Path("forced.jsonl").unlink()
+
+
+def test_a_conversation_keeps_what_was_said(generate):
+    common = ("--interactive", "--max-new-tokens", "4")
+    once = text_of(generate(*common, stdin="The film\n"))
+    assert once == text_of(generate("--prompt", "The film", "--max-new-tokens", "4"))[8:]
+    twice = text_of(generate(*common, stdin="The film\n\n/reset\nThe film\n"))
+    on = text_of(generate("--prompt", "The film" + once.rstrip("\n"), "--max-new-tokens", "4"))
+    assert twice == once + on.removeprefix("The film" + once.rstrip("\n")) + once
+
+
+def test_probabilities_are_those_of_the_chosen_tokens(generate):
+    result = text_of(generate("--show-probabilities", "--max-new-tokens", "4"))
+    assert "probability" in result and "next best" in result
+    rows = [line for line in result.splitlines() if line.startswith("│")]
+    assert len(rows) == 4 and all(0 < float(row.split("│")[2]) <= 1 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--prompt", "a", "--prompts-file", "b"], ["--prompt", "--prompts-file", "exclude"]),
+        (["--interactive", "--output", "x.jsonl"], ["--output", "--interactive"]),
+        (["--show-probabilities", "--sampler", "beam"], ["--show-probabilities", "beam"]),
+        (["--logit-bias", "x=1"], ["--logit-bias", "x=1", "ID=BIAS"]),
+        (["--logit-bias", "400000=1"], ["logit_bias", "400000"]),
+        (["--logit-bias", "3=nan"], ["logit_bias", "nan"]),
+        (["--stop", ""], ["empty stop string"]),
+        (["--ban", ""], ["empty banned word"]),
+        (["--num-samples", "2"], ["num_samples", "greedy"]),
+        (["--sampler", "beam", "--num-beams", "2", "--num-samples", "3"], ["num_samples", "3"]),
+        (["--sampler", "diverse-beam", "--num-beams", "4", "--num-beam-groups", "3"],
+         ["num_beam_groups", "3"]),
+        (["--alpha", "0.5"], ["--alpha", "greedy", "contrastive"]),
+        (["--min-p", "2"], ["--min-p", "2"]),
+        (["--prompts-file", "nowhere.txt"], ["nowhere.txt"]),
+        (["--engine", "lite"], ["--engine", "lite"]),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_refused_by_name(generate, arguments, words):  # G4, G12
+    result = generate(*arguments)
+    assert result.code in (1, 2) and "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def test_a_terminal_shows_control_characters_as_codes(generate, monkeypatch):  # G7
+    monkeypatch.setattr(sys.stdout.__class__, "isatty", lambda self: True, raising=False)
+    prompt = "a\x1b[2Jb"
+    common = ("--prompt", prompt, "--max-new-tokens", "1")
+    assert "a\\x1b[2Jb" in text_of(generate(*common))
+    assert prompt in text_of(generate(*common, "--raw"))
+
+
+def test_the_first_token_s_time_is_told_with_the_import_apart(trained_workspace):
+    result = gpt_tf("generate", "--max-new-tokens", "2", cwd=trained_workspace)
+    assert "first token" in result.stderr and "TensorFlow's import" in result.stderr
+
+
+# Whatever is typed
+
+VALUES = st.one_of(
+    st.integers(-3, 20).map(str),
+    st.sampled_from(["400", "401", "100000000"]),
+    st.floats(allow_nan=True, allow_infinity=True).map(str),
+    st.floats(0, 2).map(str),
+    st.sampled_from(["", "x", "1e-3", "0.9", "17=-1", "3=inf", "=", "-", "[BOS]"]),
+)
+VALUED = ["--max-new-tokens", "--num-samples", "--stop", "--seed", "--temperature", "--top-k",
+          "--top-p", "--min-p", "--typical", "--num-beams", "--length-penalty",
+          "--num-beam-groups", "--diversity-penalty", "--alpha", "--repetition-penalty",
+          "--no-repeat-ngram", "--ban", "--logit-bias", "--past-context", "--truncate",
+          "--tempreature"]  # fmt: skip
+GOOD = {"--past-context": ["slide", "half"], "--truncate": ["left"]}
+FLAGS = ["--show-probabilities", "--interactive", "--raw"]
+
+
+@st.composite
+def command_lines(draw) -> list[str]:
+    """Samplers with options that fit, or do not, and prompts of any text."""
+    sampler = draw(st.sampled_from(SAMPLERS_OF_THE_COMMAND))
+    fitting = [f"--{name.replace('_', '-')}" for name in options.SAMPLERS[sampler]]
+    names = draw(st.lists(st.sampled_from([*VALUED, *3 * fitting]), max_size=4, unique=True))
+    words = ["--sampler", sampler, "--max-new-tokens", str(draw(st.integers(1, 40)))]
+    for name in names:
+        words += [name, draw(st.sampled_from(GOOD[name]) if name in GOOD else VALUES)]
+    words += draw(st.lists(st.sampled_from(FLAGS), max_size=1))
+    return [*words, "--prompt", draw(st.text(max_size=60))]
+
+
+def assert_ends_well(trained_workspace: Path, monkeypatch, count: int) -> None:
+    """No traceback, no hang, exit codes 0, 1 and 2 alone, whatever the command line."""
+    monkeypatch.chdir(trained_workspace)
+    load, loaded = loading.load, {}
+
+    def load_once(run, **options):  # the one thing that is spared: reading the run each time
+        return loaded.setdefault(options["engine"], load(run, **options))
+
+    monkeypatch.setattr(loading, "load", load_once)
+    codes = dict.fromkeys((0, 1, 2), 0)
+
+    @settings(max_examples=count, deadline=None, database=None,
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(command_lines())
+    def hold(words: list[str]) -> None:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("and then\n"))
+        begun = time.perf_counter()
+        code = main._run(["generate", *words])
+        assert code in codes, words
+        codes[code] += 1
+        assert time.perf_counter() - begun < 5, words
+
+    hold()
+    print(f"exit codes: {codes}")
+    assert codes[0] > count / 20 and codes[2] > count / 20
+
+
+def test_any_command_line_ends_well(trained_workspace, monkeypatch):
+    assert_ends_well(trained_workspace, monkeypatch, 200)
+
+
+@pytest.mark.long
+def test_ten_thousand_command_lines_end_well(trained_workspace, monkeypatch):
+    assert_ends_well(trained_workspace, monkeypatch, 10_000)

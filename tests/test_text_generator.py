@@ -1,0 +1,123 @@
+"""Text in, text out: streamed or whole, several prompts, stop strings, words that are banned."""
+
+import numpy as np
+import pytest
+from scripted_model import ScriptedEngine
+from tiny_models import small_gpt
+
+from gpt_tf.errors import UsageError
+from gpt_tf.inference.samplers import Greedy
+from gpt_tf.inference.text_generator import TextGenerator
+from gpt_tf.tokenizer.bpe import BPETokenizer
+
+TEXT = "A good movie. Ein schöner Film, 映画 🎬 and more of it, and more."
+SAMPLERS = ["greedy", "random", "beam", "diverse-beam", "contrastive"]
+
+
+@pytest.fixture(scope="module")
+def generator() -> TextGenerator:
+    tokenizer = BPETokenizer.train([TEXT], vocab_size=290)
+    model = small_gpt(vocab_size=tokenizer.vocab_size + 3, context_length=16)
+    return TextGenerator(model, tokenizer, replace_breaks=True)
+
+
+def writing(generator: TextGenerator, text: str) -> TextGenerator:
+    """The same generator with an engine that writes `text`, then the end token, after "A"."""
+    ids = [*generator.tokenizer.encode(text), generator.tokenizer.eot_id]
+    prompt = len(generator.prompt_ids("A"))
+
+    def table(history: tuple[int, ...]) -> np.ndarray:
+        logits = np.zeros(generator.tokenizer.vocab_size, np.float32)
+        logits[ids[min(len(history) - prompt, len(ids) - 1)]] = 30
+        return logits
+
+    scripted = TextGenerator(generator.model, generator.tokenizer, replace_breaks=True)
+    scripted.engine = ScriptedEngine(table, generator.tokenizer.vocab_size)
+    return scripted
+
+
+@pytest.mark.parametrize("sampler", ["greedy", "random", "contrastive"])
+def test_streamed_pieces_are_the_whole_text(generator, sampler):
+    for prompt in ("A good", "", "映"):
+        options = {"sampler": sampler, "max_new_tokens": 40}
+        pieces = [token.text for token in generator.stream(prompt, **options)]
+        assert "".join(pieces) == generator.generate(prompt, **options)
+        assert len(pieces) <= 40
+
+
+def test_characters_are_streamed_whole(generator):
+    pieces = [token.text for token in writing(generator, " 映画 🎬 ö").stream("A")]
+    assert "".join(pieces) == " 映画 🎬 ö"
+    assert not any("\ufffd" in piece for piece in pieces)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_prompts_together_are_prompts_alone(generator, sampler):
+    prompts = ["A good", "", "Ein schöner Film, 映画", "more"]
+    options = {"sampler": sampler, "max_new_tokens": 12}
+    alone = [generator.generate(prompt, **options) for prompt in prompts]
+    assert generator.generate(prompts, **options) == alone
+    assert generator.generate([], **options) == []
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(("stop", "expected"), [
+    (("good",), " "), (("o", "d m"), " g"), (("d mov",), " goo"), (("absent",), " good movie"),
+])  # fmt: skip
+def test_a_text_ends_before_the_first_stop_string(generator, sampler, stop, expected):
+    scripted = writing(generator, " good movie")
+    options = {"sampler": sampler, "stop": stop, "max_new_tokens": 15}
+    if sampler == "contrastive":
+        options["alpha"] = 0.0  # the hidden states are scripted, too
+    assert scripted.generate("A", **options) == expected
+    if "beam" not in sampler:
+        pieces = [token.text for token in scripted.stream("A", **options)]
+        assert "".join(pieces) == expected
+
+
+def test_a_stop_string_ends_the_computing_too(generator):
+    scripted = writing(generator, " good movie and more of it")
+    scripted.generate("A", stop=("movie",))
+    short = scripted.engine.runs
+    scripted.generate("A")
+    assert short < scripted.engine.runs - 2
+
+
+def test_a_stop_string_in_the_prompt_is_none(generator):
+    assert writing(generator, " good").generate("A", stop=("A",)) == " good"
+
+
+@pytest.mark.parametrize("word", ["movie", "good movie", "Film"])
+def test_banned_words_are_not_written(generator, word):
+    text = f" {word}"
+    assert writing(generator, text).generate("A") == text
+    assert word not in writing(generator, text).generate("A", banned_words=[word])
+
+
+def test_ids_without_a_text_are_never_chosen(generator):
+    """The model may have more entries than the tokenizer."""
+    tokenizer = generator.tokenizer
+    head = generator.model.embedding.tokens_VD
+    assert head.shape[0] > tokenizer.vocab_size
+    found = generator.texts(["A"], "random", num_samples=20, max_new_tokens=30)
+    chosen = {i for text in found[0] for i in text.continuation.token_ids}
+    assert max(chosen) < tokenizer.vocab_size and not chosen & tokenizer.control_ids
+
+
+def test_a_sampler_of_ones_own(generator):
+    class SecondBest(Greedy):
+        def choose(self, session, logits_BWV, position):
+            return np.argsort(logits_BWV, axis=-1)[..., -2]
+
+    text = generator.generate("A good", SecondBest(), max_new_tokens=5, repetition_penalty=1.2)
+    assert text and text != generator.generate("A good", max_new_tokens=5)
+    with pytest.raises(UsageError, match="temperatur"):
+        generator.generate("A good", SecondBest(), temperatur=3)
+
+
+@pytest.mark.parametrize("options", [{"stop": [""]}, {"banned_words": ["a", ""]}])
+def test_empty_strings_are_refused(generator, options):
+    with pytest.raises(UsageError, match="empty"):
+        generator.generate("A", **options)
+    with pytest.raises(UsageError, match="empty"):
+        list(generator.stream("A", **options))
