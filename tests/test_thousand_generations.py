@@ -30,7 +30,8 @@ def test_a_thousand_generations_of_mixed_length_trace_once_and_keep_their_memory
             generate(decoder, prompts, max_new_tokens=tokens, **SAMPLERS[number % len(SAMPLERS)])
         return psutil.Process().memory_info().rss / 1e6
 
-    before, after = generate_some(300), generate_some(1000)  # what is reserved at first stays
+    # oneDNN keeps a primitive for each shape it meets, up to 1,024: the first thousand fill that
+    before, after = generate_some(1000), generate_some(1000)
     print(f"{decoder.traces} trace, {before:.1f} MB before, {after:.1f} MB after")
     assert decoder.traces == 1
     assert after < 1.02 * before
