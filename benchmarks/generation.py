@@ -15,7 +15,6 @@ import contextlib
 import dataclasses
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ import numpy as np
 from generation_worker import NEW_TOKENS, PROMPT_TOKENS, SIZES, Size, prompts
 from report import finish, parser
 from runs import print_markdown
+from workers import Worker
 
 from gpt_tf.config import ModelConfig
 from gpt_tf.model.architectures import make_model
@@ -94,33 +94,6 @@ SYSTEMS = (
 )
 
 
-class Worker:
-    """A system in a process of its own."""
-
-    def __init__(self, python: str, system: System, weights: Path, size: str) -> None:
-        script = str(Path(__file__).with_name(system.script))
-        self.command = [python, script, str(weights), size, *system.arguments]
-        self.process = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-
-    def ask(self, task: Task) -> dict[str, Any]:
-        """The seconds and the new ids of one generation."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        with contextlib.suppress(BrokenPipeError):
-            print(json.dumps({"task": task.sampler, "batch": task.batch}),
-                  file=self.process.stdin, flush=True)  # fmt: skip
-        line = self.process.stdout.readline()
-        if not line:
-            sys.exit(f"{' '.join(self.command)}: exit code {self.process.wait()}")
-        return dict(json.loads(line))
-
-    def close(self) -> None:
-        """End the process."""
-        self.process.kill()
-        self.process.communicate()
-
-
 class Measured(NamedTuple):
     """What was seen at one size; seconds of every round and the last ids, by task and system."""
 
@@ -185,17 +158,19 @@ def measure(options: Any, systems: list[System], size: str, workspace: Path) -> 
         workers = {}
         for system in systems:
             python = options.peer_python if system.is_peer else sys.executable
-            workers[system.name] = Worker(python, system, weights, size)
+            workers[system.name] = Worker(
+                python, system.script, str(weights), size, *system.arguments
+            )
             stack.callback(workers[system.name].close)
         for task in TASKS:
             asked = {system.name: workers[system.name] for system in systems
                      if task in system.tasks}  # fmt: skip
             for name, worker in asked.items():  # the warm-up: compilation is not counted
-                measured.ids[task, name] = worker.ask(task)["ids"]
+                measured.ids[task, name] = worker.ask(task=task.sampler, batch=task.batch)["ids"]
             for _ in range(options.rounds):
                 bandwidths.append(read_speed(matrix))
                 for name, worker in asked.items():
-                    answer = worker.ask(task)
+                    answer = worker.ask(task=task.sampler, batch=task.batch)
                     print(f"{size}, {task}: {name} {answer['seconds']:.2f} s", file=sys.stderr)
                     measured.seconds.setdefault((task, name), []).append(answer["seconds"])
                     measured.ids[task, name] = answer["ids"]

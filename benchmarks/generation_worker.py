@@ -12,15 +12,14 @@ stdin ends:
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from workers import Answer, answer_requests
 
 # read by the libraries, which the workers import later
 os.environ |= {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "HF_HUB_OFFLINE": "1"}
@@ -61,16 +60,20 @@ def serve(engines: Mapping[str, Callable[[Weights, Size], Generate]]) -> None:
     parser.add_argument("size", choices=SIZES)
     parser.add_argument("--engine", choices=engines, default=next(iter(engines)))
     options = parser.parse_args()
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever else is printed goes to stderr
     size = SIZES[options.size]
-    with np.load(options.weights, allow_pickle=False) as file:
-        generate = engines[options.engine]({name: file[name] for name in file.files}, size)
-    for line in sys.stdin:
-        request = json.loads(line)
-        rows = prompts(size, request["batch"])
-        start = time.perf_counter()
-        ids = generate(request["task"], rows)
-        seconds = time.perf_counter() - start
-        assert ids.shape == (len(rows), NEW_TOKENS), ids.shape
-        print(json.dumps({"seconds": seconds, "ids": ids.tolist()}), file=answers, flush=True)
+
+    def loaded() -> Answer:
+        with np.load(options.weights, allow_pickle=False) as file:
+            generate = engines[options.engine]({name: file[name] for name in file.files}, size)
+
+        def answer(request: dict[str, Any]) -> dict[str, Any]:
+            rows = prompts(size, request["batch"])
+            start = time.perf_counter()
+            ids = generate(request["task"], rows)
+            seconds = time.perf_counter() - start
+            assert ids.shape == (len(rows), NEW_TOKENS), ids.shape
+            return {"seconds": seconds, "ids": ids.tolist()}
+
+        return answer
+
+    answer_requests(loaded)

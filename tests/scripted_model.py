@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from gpt_tf.inference.decoder import Decoded
+from gpt_tf.inference.engine import Decoded
 from gpt_tf.inference.kv_cache import KVCache
 
 Table = Callable[[tuple[int, ...]], np.ndarray]  # history -> logits [V]

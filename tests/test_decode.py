@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from appending_cache import AppendingCache
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import randomise, small_config, small_gpt, token_ids
 
 from gpt_tf.config import DropoutConfig
-from gpt_tf.inference.kv_cache import KVCache
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, weight_variables
 
@@ -28,11 +28,11 @@ def oracle(model: GPT, ids_BT: np.ndarray) -> np.ndarray:
     return reference.hidden(model.config, read_values(weight_variables(model)), ids_BT)
 
 
-def new_cache(model: GPT, rows: int) -> KVCache:
-    return KVCache(model.cache_shape, rows)
+def new_cache(model: GPT, rows: int) -> AppendingCache:
+    return AppendingCache(model.cache_shape, rows)
 
 
-def causal(cache: KVCache, rows: int, time: int) -> np.ndarray:
+def causal(cache: AppendingCache, rows: int, time: int) -> np.ndarray:
     """Every used slot, the token itself and the new ones before it."""
     seen_TS = np.tile(np.arange(cache.slots) < cache.used, (time, 1))
     return np.tile(np.concatenate([seen_TS, np.tri(time, dtype=bool)], axis=1), (rows, 1, 1))
@@ -43,7 +43,11 @@ def bias_of(visible_BTK: np.ndarray) -> np.ndarray:
 
 
 def decode(
-    model: GPT, ids_BT: np.ndarray, positions: np.ndarray, cache: KVCache, visible_BTK: np.ndarray
+    model: GPT,
+    ids_BT: np.ndarray,
+    positions: np.ndarray,
+    cache: AppendingCache,
+    visible_BTK: np.ndarray,
 ) -> np.ndarray:
     """Hidden states of new tokens, which are cached."""
     positions_BT = np.broadcast_to(positions, ids_BT.shape).astype(np.int32)
@@ -53,7 +57,9 @@ def decode(
     return hidden_BTD.numpy()
 
 
-def decode_pieces(model: GPT, ids_BT: np.ndarray, cache: KVCache, cuts: list[int]) -> np.ndarray:
+def decode_pieces(
+    model: GPT, ids_BT: np.ndarray, cache: AppendingCache, cuts: list[int]
+) -> np.ndarray:
     """Hidden states of whole rows, decoded piece by piece."""
     rows, time = ids_BT.shape
     return np.concatenate([

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from appending_cache import AppendingCache
 from tiny_models import small_gpt, token_ids
 
 from gpt_tf.errors import RunError
-from gpt_tf.inference.decoder import Decoded, Decoder, check_finite
+from gpt_tf.inference.decoder import Decoder
+from gpt_tf.inference.engine import Decoded, checked
 from gpt_tf.inference.kv_cache import KVCache
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, weight_variables
@@ -38,7 +40,7 @@ def oracle(model: GPT, ids_BT: np.ndarray) -> np.ndarray:
 
 
 def test_prompt_and_continuation_equal_the_full_pass(decoder: Decoder) -> None:
-    ids_BT, cache = token_ids(3, 8), decoder.new_cache(3)
+    ids_BT, cache = token_ids(3, 8), AppendingCache(decoder.model.cache_shape, 3)
     prompt = run(decoder, ids_BT[:, :5], None)
     cache.append(prompt.fresh_L2BNTH)
     rest = run(decoder, ids_BT[:, 5:], cache, start=5)
@@ -68,7 +70,7 @@ def test_logits_are_of_the_wanted_tokens(decoder: Decoder) -> None:
 
 def test_one_trace_whatever_the_shapes(decoder: Decoder) -> None:
     for rows in (1, 3):
-        cache = decoder.new_cache(rows)
+        cache = AppendingCache(decoder.model.cache_shape, rows)
         for time in (1, 8, 2):
             decoded = run(decoder, token_ids(rows, time), None)
             cache.append(np.repeat(decoded.fresh_L2BNTH, 20, axis=4))
@@ -96,10 +98,11 @@ def test_a_damaged_token_is_an_error_when_it_comes(value: float) -> None:
 @pytest.mark.parametrize("place", [(0, 0, 0), (1, 2, 3), (2, 3, 28)])
 def test_one_non_finite_logit_is_an_error(value: float, place: tuple[int, ...]) -> None:
     logits_BQV = np.zeros((3, 4, 29), np.float32)
-    check_finite(logits_BQV)
+    empty = np.zeros(0, np.float32)
+    checked(logits_BQV, empty, empty)
     logits_BQV[place] = value
     with pytest.raises(RunError, match="model gives non-finite logits"):
-        check_finite(logits_BQV)
+        checked(logits_BQV, empty, empty)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

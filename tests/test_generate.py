@@ -7,7 +7,8 @@ from tiny_models import small_gpt
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.inference.beam_search import BeamSearch
-from gpt_tf.inference.decoder import Decoded, Decoder
+from gpt_tf.inference.decoder import Decoder
+from gpt_tf.inference.engine import Decoded
 from gpt_tf.inference.generate import Chosen, Continuation, generate, stream
 from gpt_tf.inference.samplers import ContrastiveSampler, Greedy, RandomSampler
 
@@ -306,8 +307,16 @@ def test_an_object_is_as_good_as_its_name(sampler, name, options):
 @pytest.mark.parametrize(
     ("sampler", "options", "message"),
     [
-        ("greedy", {"num_samples": 2}, "out of range in num_samples: 2. greedy has one sample"),
-        ("contrastive", {"num_samples": 3}, "num_samples: 3. contrastive has one sample"),
+        (
+            "greedy",
+            {"num_samples": 2},
+            "out of range in num_samples: 2. greedy and contrastive have one a prompt",
+        ),
+        (
+            "contrastive",
+            {"num_samples": 3},
+            "num_samples: 3. greedy and contrastive have one a prompt",
+        ),
         ("beam", {"num_samples": 5}, "num_samples: 5. The search has 4 beams"),
         ("beam", {"num_samples": 3, "num_beams": 2}, "num_samples: 3. The search has 2 beams"),
         ("diverse-beam", {"num_samples": 5}, "num_samples: 5. The search has 4 beams"),

@@ -12,7 +12,8 @@ from tiny_models import small_config, small_gpt, token_ids
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.inference import litert
 from gpt_tf.inference.decoder import Decoder
-from gpt_tf.inference.litert import MODEL_FILE, LiteRTEngine, make_scores_of, prepared
+from gpt_tf.inference.litert import MODEL_FILE, LiteRTEngine, prepared
+from gpt_tf.inference.scoring import make_scores_of
 from gpt_tf.inference.session import Session
 from gpt_tf.model.architectures import make_model
 from gpt_tf.storage.manifest import read_manifest

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tiny_models import randomise, small_config, small_gpt
 
 from gpt_tf.errors import UsageError
-from gpt_tf.inference.decoder import Bools, Decoded, Decoder, Ints
+from gpt_tf.inference.decoder import Decoder
+from gpt_tf.inference.engine import Bools, Decoded, Ints
 from gpt_tf.inference.kv_cache import KVCache
 from gpt_tf.inference.session import PastContext, Session
 from gpt_tf.model.architectures import make_model
@@ -264,16 +265,34 @@ def test_no_cache_is_copied_to_branch() -> None:
     decoder = WatchedDecoder(DECODERS["demo"])
     session = Session(decoder, [[1, 2], [3]])
     (cache,) = decoder.caches
-    array, tensor, used = cache.array, cache.tensor, cache.used
+    array, tensor = cache.array, cache.tensor
     for width in (3, 2, 4):
+        writes, before = len(cache.writes), cache.array.copy()
         session.branch(np.zeros((2, width), np.int64))
-        assert cache.used == used
+        assert len(cache.writes) == writes
+        np.testing.assert_array_equal(cache.array, before)
         assert cache.array is array
         assert cache.tensor is tensor
         session.step(np.ones((2, width), np.int64))
-        used += width
+        assert cache.writes[writes].shape == (2, width)
     assert decoder.caches == [cache]
     assert decoder.times == [2, 3, 2, 4]  # nor is anything encoded anew
+
+
+def test_slots_that_no_branch_sees_are_written_again() -> None:
+    """A beam's abandoned branches cost no memory: of 4 tokens a step one stays."""
+    model = small_gpt("demo", context_length=200)
+    decoder = WatchedDecoder(Decoder(model))
+    session = Session(decoder, [[1, 2], [3]])
+    (cache,) = decoder.caches
+    random = np.random.default_rng(3)
+    for _ in range(50):
+        session.branch(np.repeat(random.integers(0, session.lengths_BW.shape[1], (2, 1)), 4, 1))
+        session.step(random.integers(0, VOCAB, (2, 4)))
+    assert cache.slots == 64  # 2 + 4 * 50 otherwise
+    for row, branch in ((0, 3), (1, 0)):
+        ids_1T = session.tokens_BWT[row, branch, : session.lengths_BW[row, branch]][None]
+        np.testing.assert_allclose(session.logits_BWV[row, branch], model(ids_1T)[0, -1], **CLOSE)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gpt_tf.cli.workspace import DataChoice
     from gpt_tf.config import Config
     from gpt_tf.inference.loading import EngineName
+    from gpt_tf.storage.checkpoint import Checkpoint
     from gpt_tf.storage.run_directory import RunDirectory
     from gpt_tf.streaming.stream import Batch, TokenStream
 
@@ -47,13 +48,14 @@ def evaluate(
     workspace = Path.cwd()
     run = find_run(workspace, run_name) if run_name else newest_run(workspace)
     config = resolve(read_config_file(run.config_file))
-    run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow is loaded
+    # says what is missing before TensorFlow is loaded
+    checkpoint = run.checkpoints.best(weights_only=True)
     choice = _choose(workspace, run, config, data, split)
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
 
     import_tensorflow()
     part = "train" if split == "train" and not data else "validation"
-    figures = _measure(run, config, choice, part, engine)
+    figures = _measure(run, checkpoint, config, choice, part, engine)
     figures = {"run": run.name, "split": str(data or split), "engine": engine, **figures}
     if as_json:
         click.echo(json.dumps(figures))
@@ -87,6 +89,7 @@ def _choose(
 
 def _measure(
     run: RunDirectory,
+    checkpoint: Checkpoint,
     config: Config,
     choice: DataChoice,
     split: str,
@@ -96,11 +99,11 @@ def _measure(
     from gpt_tf.cli.console import progress_bar
     from gpt_tf.cli.engines import load_quietly
     from gpt_tf.cli.streams import open_stream
-    from gpt_tf.inference import litert
+    from gpt_tf.inference import scoring
     from gpt_tf.tokenizer.base import tokenizer_sha256
     from gpt_tf.training.evaluator import evaluate, make_scores_of
 
-    generator = load_quietly(run, engine)
+    generator = load_quietly(run, engine, checkpoint)
     stream = open_stream(
         config,
         choice,
@@ -114,7 +117,7 @@ def _measure(
     )
     shape = (config.training.batch_size, config.model.context_length)
     if engine != "tensorflow":
-        scores_of = litert.make_scores_of(generator.engine)
+        scores_of = scoring.make_scores_of(generator.engine)
     else:
         scores_of = make_scores_of(generator.model, shape, xla=config.training.xla == "on")
     with stream, progress_bar("evaluating", "batches") as advance:

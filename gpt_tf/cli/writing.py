@@ -174,7 +174,7 @@ def _colour(token: TokenText) -> str:
 
 def _row(token: TokenText) -> tuple[str, str, str]:
     """A line of the table of probabilities."""
-    chosen = token.alternatives or []
+    chosen = token.alternatives
     others = [(text, value) for token_id, text, value in chosen if token_id != token.token_id]
     shown = [f"{text!r} {math.exp(value):.3f}" for text, value in others[:NEXT_BEST]]
     return (repr(token.token), f"{math.exp(token.log_probability or 0.0):.3f}", "  ".join(shown))

@@ -22,6 +22,11 @@ UNCHANGED = compose([])
 Stops = Callable[[int, Sequence[int]], bool]  # of a row and its generated ids
 
 
+def never(row: int, token_ids: Sequence[int]) -> bool:
+    """Stops nothing."""
+    return False
+
+
 class Beam(NamedTuple):
     """One continuation."""
 
@@ -158,7 +163,7 @@ def beam_search(
     *,
     max_new_tokens: int,
     end_id: int | None = None,
-    stops: Stops = lambda row, ids: False,
+    stops: Stops = never,
     logits_filter: Filter = UNCHANGED,
 ) -> list[list[Beam]]:
     """The best `num_beams` continuations of each row, best first.

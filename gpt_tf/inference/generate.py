@@ -12,11 +12,11 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from gpt_tf.errors import UsageError
-from gpt_tf.inference.beam_search import Beam, BeamSearch, Stops, beam_search
-from gpt_tf.inference.decoder import Engine
+from gpt_tf.inference.beam_search import Beam, BeamSearch, Stops, beam_search, never
+from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.filters import Filter, ban, compose, log_softmax
 from gpt_tf.inference.options import check_ids, make_filters, make_sampler
-from gpt_tf.inference.samplers import Sampler
+from gpt_tf.inference.samplers import ContrastiveSampler, Greedy, Sampler
 from gpt_tf.inference.session import PastContext, Session
 
 Finish = Literal["end", "stop", "length"]
@@ -48,11 +48,6 @@ class Continuation:
     finish: Finish
     log_probabilities: list[float] | None = None
     score: float | None = None
-
-
-def never(row: int, token_ids: Sequence[int]) -> bool:
-    """Stops nothing."""
-    return False
 
 
 def stream(
@@ -88,17 +83,31 @@ def stream(
       RunError: where the model gives non-finite logits.
     """
     _check_counts(max_new_tokens=max_new_tokens, num_samples=num_samples)
-    chooser, logits_filter = prepare(sampler, options, banned_ids, engine.vocab_size)
+    chooser, logits_filter = prepare(sampler, options, banned_ids, engine.vocab_size, num_samples)
     if isinstance(chooser, BeamSearch):
         raise UsageError(f"sampler {sampler} knows its text at the end only. Use `generate`.")
-    if num_samples > 1 and sampler in ("greedy", "contrastive"):
-        raise UsageError(
-            f"out of range in num_samples: {num_samples}. {sampler} has one sample a prompt."
-        )
-    session = Session(engine, prompts, past_context)
-    session.branch(np.zeros((len(prompts), num_samples), np.int64))
-    texts: list[list[list[int]]] = [[[] for _ in range(num_samples)] for _ in prompts]
-    is_done = np.zeros((len(prompts), num_samples), bool)
+    yield from _chosen(
+        Session(engine, prompts, past_context), chooser, logits_filter, num_samples=num_samples,
+        max_new_tokens=max_new_tokens, end_id=end_id, stops=stops, alternatives=alternatives,
+    )  # fmt: skip
+
+
+def _chosen(
+    session: Session,
+    chooser: Sampler,
+    logits_filter: Filter,
+    *,
+    num_samples: int,
+    max_new_tokens: int,
+    end_id: int | None,
+    stops: Stops,
+    alternatives: int | None,
+) -> Iterator[Chosen]:
+    """The loop of `stream`."""
+    rows = len(session.lengths_BW)
+    session.branch(np.zeros((rows, num_samples), np.int64))
+    texts: list[list[list[int]]] = [[[] for _ in range(num_samples)] for _ in range(rows)]
+    is_done = np.zeros((rows, num_samples), bool)
     for position in range(max_new_tokens):
         before_BWV = session.logits_BWV
         chosen_BW = chooser.choose(session, session.filtered(logits_filter), position)
@@ -144,18 +153,13 @@ def generate(
     _check_counts(max_new_tokens=max_new_tokens, num_samples=num_samples)
     if not prompts:
         return []
-    common: dict[str, Any] = {
-        "max_new_tokens": max_new_tokens, "end_id": end_id, "stops": stops
-    }  # fmt: skip
-    chooser, logits_filter = prepare(sampler, options, banned_ids, engine.vocab_size)
+    chooser, logits_filter = prepare(sampler, options, banned_ids, engine.vocab_size, num_samples)
+    session = Session(engine, prompts, past_context)
     if isinstance(chooser, BeamSearch):
-        if num_samples > chooser.num_beams:
-            raise UsageError(
-                f"out of range in num_samples: {num_samples}. The search has "
-                f"{chooser.num_beams} beams; give num_beams as well."
-            )
-        session = Session(engine, prompts, past_context)
-        found = beam_search(session, chooser, logits_filter=logits_filter, **common)
+        found = beam_search(
+            session, chooser, max_new_tokens=max_new_tokens, end_id=end_id, stops=stops,
+            logits_filter=logits_filter,
+        )  # fmt: skip
         return [
             [_of_beam(beam, row, end_id, stops, log_probabilities) for beam in beams[:num_samples]]
             for row, beams in enumerate(found)
@@ -163,10 +167,9 @@ def generate(
     results: dict[tuple[int, int], list[Chosen]] = {
         (row, sample): [] for row in range(len(prompts)) for sample in range(num_samples)
     }
-    for chosen in stream(
-        engine, prompts, sampler, num_samples=num_samples, banned_ids=banned_ids,
-        alternatives=0 if log_probabilities else None, past_context=past_context,
-        **common, **options,
+    for chosen in _chosen(
+        session, chooser, logits_filter, num_samples=num_samples, max_new_tokens=max_new_tokens,
+        end_id=end_id, stops=stops, alternatives=0 if log_probabilities else None,
     ):  # fmt: skip
         results[chosen.row, chosen.sample].append(chosen)
     rows: list[list[Continuation]] = [[] for _ in prompts]
@@ -176,12 +179,25 @@ def generate(
 
 
 def prepare(
-    sampler: str | Sampler, options: dict[str, Any], banned_ids: frozenset[int], vocab_size: int
+    sampler: str | Sampler,
+    options: dict[str, Any],
+    banned_ids: frozenset[int],
+    vocab_size: int,
+    num_samples: int,
 ) -> tuple[Sampler | BeamSearch, Filter]:
     """What chooses, and the filters before it."""
     options = {name: value for name, value in options.items() if value is not None}
     check_ids("banned_ids", banned_ids, vocab_size)
     made = make_sampler(sampler, options)
+    if isinstance(made, BeamSearch) and num_samples > made.num_beams:
+        raise UsageError(
+            f"out of range in num_samples: {num_samples}. The search has {made.num_beams} beams; "
+            "give num_beams as well."
+        )
+    if num_samples > 1 and type(made) in (Greedy, ContrastiveSampler):
+        raise UsageError(
+            f"out of range in num_samples: {num_samples}. greedy and contrastive have one a prompt."
+        )
     filters = [ban(banned_ids)] if banned_ids else []
     filters += make_filters(sampler, options, vocab_size)
     return made, compose(filters)

@@ -93,8 +93,6 @@ class ContrastiveSampler:
 
     def choose(self, session: Session, logits_BWV: Logits, position: int) -> TokenIds:
         """Decode the candidates, keep the best: the session is advanced already."""
-        if logits_BWV.shape[1] != 1:
-            raise UsageError("out of range in num_samples: contrastive has one sample a prompt.")
         if position == 0:
             self._past = [[unit(hidden_TD)] for hidden_TD in session.prompt_hidden]
         logits_BV = logits_BWV[:, 0].astype(np.float64)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_tf.errors import UsageError
-from gpt_tf.inference.decoder import Engine
+from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.filters import Filter, Logits
-from gpt_tf.inference.kv_cache import Floats
+from gpt_tf.inference.kv_cache import Floats, Slots
 
 PastContext = Literal["slide", "half"]
 TOKENS_AT_ONCE = 8192  # that branches are encoded with
@@ -108,8 +108,9 @@ class Session:
             token_ids_BW.astype(np.int32), positions_BW, self._cache, visible, every
         )
         self.logits_BWV, self.hidden_BWD = decoded.logits_BQV, decoded.hidden_BTD
-        slots = self._cache_slots(decoded.fresh_L2BNTH)
-        self._visible_BWS[:, range(branches), slots] = self._active_B[:, None]
+        slots_BW = self._cache_fresh(decoded.fresh_L2BNTH)
+        rows_B1 = np.arange(rows)[:, None]
+        self._visible_BWS[rows_B1, range(branches), slots_BW] = self._active_B[:, None]
 
     def _append(self, token_ids_BW: NDArray[np.integer[Any]]) -> None:
         if self.lengths_BW.max() == self.tokens_BWT.shape[-1]:
@@ -156,22 +157,26 @@ class Session:
         layers, pair, _, heads, _, width = decoded.fresh_L2BNTH.shape
         fresh = decoded.fresh_L2BNTH.reshape(layers, pair, rows, count, heads, time, width)
         fresh = fresh.swapaxes(3, 4).reshape(layers, pair, rows, heads, count * time, width)
-        slots = self._cache_slots(fresh)
-        for branch in range(count):
-            first = slots.start + branch * time
-            self._visible_BWS[:, part.start + branch, first : first + time] = inside_BWT[:, branch]
+        slots_BWT = self._cache_fresh(fresh).reshape(rows, count, time)
+        rows_B1, branches_W1 = np.arange(rows)[:, None, None], np.arange(count)[:, None]
+        self._visible_BWS[rows_B1, part.start + branches_W1, slots_BWT] = inside_BWT
         hidden_BWTD = decoded.hidden_BTD.reshape(rows, count, time, -1)
         last_BW1D = np.take_along_axis(hidden_BWTD, windows_BW1[..., None] - 1, axis=2)
         logits_BWV = decoded.logits_BQV.reshape(rows, count, -1)
         return logits_BWV, last_BW1D[:, :, 0], decoded.hidden_BTD
 
-    def _cache_slots(self, fresh: Floats) -> range:
-        """Cache keys and values; the slots they went to."""
-        slots = self._cache.append(fresh)
-        missing = self._cache.slots - self._visible_BWS.shape[-1]
+    def _cache_fresh(self, fresh_L2BNTH: Floats) -> Slots:
+        """Cache keys and values; the slots they went to, [B, T]: those that no branch sees."""
+        time = fresh_L2BNTH.shape[4]
+        taken_BS = self._visible_BWS.any(axis=1)
+        self._cache.reserve(int(taken_BS.sum(axis=1).max()) + time)
+        missing = self._cache.slots - taken_BS.shape[1]
         if missing:
+            taken_BS = np.pad(taken_BS, ((0, 0), (0, missing)))
             self._visible_BWS = np.pad(self._visible_BWS, ((0, 0), (0, 0), (0, missing)))
-        return slots
+        slots_BT = np.argsort(taken_BS, axis=1, kind="stable")[:, :time]
+        self._cache.write(fresh_L2BNTH, slots_BT)
+        return slots_BT
 
 
 def check_prompts(prompts: Sequence[Sequence[int]], vocab_size: int) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 from gpt_tf.errors import UsageError
-from gpt_tf.inference.beam_search import Stops
-from gpt_tf.inference.decoder import Decoder, Engine
-from gpt_tf.inference.generate import Continuation, generate, never, stream
+from gpt_tf.inference.beam_search import Stops, never
+from gpt_tf.inference.decoder import Decoder
+from gpt_tf.inference.engine import Engine
+from gpt_tf.inference.generate import Continuation, generate, stream
 from gpt_tf.inference.samplers import Sampler
 from gpt_tf.inference.text_stream import TextStream, continuation
 from gpt_tf.model.language_model import LanguageModel

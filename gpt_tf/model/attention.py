@@ -83,22 +83,20 @@ class MultiHeadAttention(keras.layers.Layer):
         return self._output(tf.matmul(tf.cast(weights_BNTT, value_BNTH.dtype), value_BNTH))
 
     def decode(
-        self, x_BTD: tf.Tensor, cache_2BNSH: tf.Tensor, bias_BTK: tf.Tensor
+        self, x_BTD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], bias_BTK: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Attend to cached positions, then to the new ones.
 
         Args:
           x_BTD: inputs of the new positions.
-          cache_2BNSH: keys and values; they are only read.
+          cache: keys and values [B, N, S, H]; they are only read.
           bias_BTK: added to the scores; a large negative number hides a position.
 
         Returns:
           The outputs, and keys and values of the new positions, [2, B, N, T, H] in float32.
         """
         query_BNTH, key_BNTH, value_BNTH = self._project(x_BTD)
-        cached_key_BNSH, cached_value_BNSH = tf.unstack(
-            tf.cast(cache_2BNSH, query_BNTH.dtype), num=2
-        )
+        cached_key_BNSH, cached_value_BNSH = (tf.cast(part, query_BNTH.dtype) for part in cache)
         scores_BNTK = tf.concat(
             [self._scores(query_BNTH, key) for key in (cached_key_BNSH, key_BNTH)], axis=-1
         )

@@ -13,7 +13,7 @@ import tensorflow as tf
 from gpt_tf.config import ModelConfig
 from gpt_tf.model import initial
 from gpt_tf.model.initial import derive_seed
-from gpt_tf.model.language_model import LanguageModel
+from gpt_tf.model.language_model import Cache, LanguageModel
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
@@ -56,7 +56,7 @@ class Bigram(LanguageModel):
         return (0, 2, rows, 1, slots, 1)
 
     def decode(
-        self, x: tf.Tensor, cache: tf.Tensor, bias_BTK: tf.Tensor
+        self, x: tf.Tensor, cache: Cache, bias_BTK: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """What came in, and the keys and values of no layers."""
         return x, tf.zeros((0, 2, tf.shape(x)[0], 1, tf.shape(x)[1], 1))

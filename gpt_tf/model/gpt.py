@@ -17,7 +17,7 @@ from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dense import leading_shape
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import derive_seed
-from gpt_tf.model.language_model import LanguageModel
+from gpt_tf.model.language_model import Cache, LanguageModel
 from gpt_tf.model.layers import DecoderBlock, FeedForward, TokenAndPositionEmbedding, layer_norm
 
 
@@ -167,13 +167,12 @@ class GPT(LanguageModel):
         return (config.num_layers, 2, rows, config.num_heads, slots, config.head_width)
 
     def decode(
-        self, x_BTD: tf.Tensor, cache: tf.Tensor, bias_BTK: tf.Tensor
+        self, x_BTD: tf.Tensor, cache: Cache, bias_BTK: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Hidden states of new positions, and their keys and values; as in `LanguageModel`."""
         fresh = []
-        caches = tf.unstack(cache, num=len(self.blocks))  # shares their memory
-        for block, cache_2BNSH in zip(self.blocks, caches, strict=True):
-            x_BTD, fresh_2BNTH = block.decode(x_BTD, cache_2BNSH, bias_BTK)
+        for block, pair in zip(self.blocks, cache, strict=True):
+            x_BTD, fresh_2BNTH = block.decode(x_BTD, pair, bias_BTK)
             fresh.append(fresh_2BNTH)
         if self.final_norm is not None:
             x_BTD = self.final_norm(x_BTD)

@@ -6,6 +6,7 @@ Shapes: B batch, T time, S cached time, K both (S + T), V vocab.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import keras
@@ -14,6 +15,7 @@ import tensorflow as tf
 from gpt_tf.config import DropoutConfig, ModelConfig
 
 T = TypeVar("T", bound="LanguageModel")
+Cache = Sequence[tuple[tf.Tensor, tf.Tensor]]
 
 
 class LanguageModel(keras.Model):
@@ -60,13 +62,13 @@ class LanguageModel(keras.Model):
         raise NotImplementedError
 
     def decode(
-        self, x: tf.Tensor, cache: tf.Tensor, bias_BTK: tf.Tensor
+        self, x: tf.Tensor, cache: Cache, bias_BTK: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Hidden states of new tokens, and the keys and values to be cached for them.
 
         Args:
           x: `embed` of the new tokens of each row.
-          cache: keys and values of earlier tokens, as `cache_shape` says; only read.
+          cache: keys and values of earlier tokens in each layer, [B, N, S, H]; only read.
           bias_BTK: added to the attention's scores: what each new token sees of the S cached
             slots, then of the T new tokens. 0 shows a position, a large negative number hides it.
         """

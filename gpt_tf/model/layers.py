@@ -207,15 +207,15 @@ class DecoderBlock(keras.layers.Layer):
         return self.ffn_norm(self._add(x_BTD, self.drop_ffn, y_BTD, training))
 
     def decode(
-        self, x_BTD: tf.Tensor, cache_2BNSH: tf.Tensor, bias_BTK: tf.Tensor
+        self, x_BTD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], bias_BTK: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Both sub-layers over new positions; arguments and results as of the attention."""
         if self.norm_position == "pre":
-            y_BTD, fresh = self.attention.decode(self.attention_norm(x_BTD), cache_2BNSH, bias_BTK)
+            y_BTD, fresh = self.attention.decode(self.attention_norm(x_BTD), cache, bias_BTK)
             x_BTD = x_BTD + tf.cast(y_BTD, x_BTD.dtype)
             y_BTD = self.feed_forward(self.ffn_norm(x_BTD))
             return x_BTD + tf.cast(y_BTD, x_BTD.dtype), fresh
-        y_BTD, fresh = self.attention.decode(x_BTD, cache_2BNSH, bias_BTK)
+        y_BTD, fresh = self.attention.decode(x_BTD, cache, bias_BTK)
         x_BTD = self.attention_norm(x_BTD + tf.cast(y_BTD, x_BTD.dtype))
         y_BTD = self.feed_forward(x_BTD)
         return self.ffn_norm(x_BTD + tf.cast(y_BTD, x_BTD.dtype)), fresh

@@ -1,0 +1,54 @@
+"""Trains with gpt-tf, for `benchmarks/training.py`, in the precision that it chooses itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from training_worker import CLIP_NORM, LEARNING_RATE, System, Workload, serve
+
+
+def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> System:
+    """The compiled step of `gpt-tf train`."""
+    import tensorflow as tf
+
+    from gpt_tf.config import Config, DropoutConfig, ModelConfig, TrainingConfig
+    from gpt_tf.model.architectures import make_model
+    from gpt_tf.model.variables import assign_values, weight_variables
+    from gpt_tf.streaming.stream import Batch
+    from gpt_tf.training.batch_loss import batch_scores
+    from gpt_tf.training.optimizer import make_optimizer
+    from gpt_tf.training.precision import resolve_precision
+    from gpt_tf.training.train_step import TrainStep
+
+    rates = DropoutConfig(**workload.model["dropout"])
+    training = TrainingConfig(optimizer="adamw", clip_norm=CLIP_NORM, precision=mode)
+    model_config = ModelConfig(**{**workload.model, "dropout": rates})
+    config, _ = resolve_precision(Config(model=model_config, training=training))
+    model = make_model(config.model, config.training.precision)
+    assign_values(weight_variables(model), dict(weights), "weights of the benchmark")
+    shape = (workload.batch_size, config.model.context_length)
+    step = TrainStep(
+        model,
+        make_optimizer(model, config.training),
+        shape=shape,
+        clip_norm=CLIP_NORM,
+        xla=config.training.xla == "on",
+    )
+
+    def batch_of(ids: np.ndarray) -> Batch:
+        ids = ids.astype(np.int32)
+        return Batch(ids[:, :-1], ids[:, 1:], np.ones(shape, np.float32))
+
+    @tf.function
+    def scores(inputs: tf.Tensor, targets: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+        return batch_scores(model, inputs, targets, counted)
+
+    return System(
+        loss=lambda ids: float(scores(*batch_of(ids))[0]) / workload.tokens,
+        steps=lambda several: [step([batch_of(ids)], LEARNING_RATE) for ids in several],
+    )
+
+
+if __name__ == "__main__":
+    serve(load, ("auto", "float32", "bfloat16"))

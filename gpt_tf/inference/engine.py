@@ -1,0 +1,111 @@
+"""What runs a model's decode step: prompts, single tokens and branches alike.
+
+Shapes: B rows, T new tokens, S cached slots, K both (S + T), Q wanted tokens, V vocab, D embed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from gpt_tf.errors import RunError
+from gpt_tf.inference.kv_cache import Floats, KVCache
+from gpt_tf.model.language_model import LanguageModel
+
+Ints = NDArray[np.int32]
+Bools = NDArray[np.bool_]
+HIDDEN = np.float32(-1e30)  # added to a score, it leaves a weight of 0
+
+
+class Decoded(NamedTuple):
+    """What the model says of new tokens."""
+
+    logits_BQV: Floats  # after the wanted ones
+    hidden_BTD: Floats
+    fresh_L2BNTH: Floats  # keys and values to be cached
+
+
+class Engine(Protocol):
+    """Runs the decode step of a model."""
+
+    context_length: int
+    vocab_size: int
+
+    def new_cache(self, rows: int) -> KVCache:
+        """An empty cache for the keys and values of `rows` rows."""
+
+    def run(
+        self, token_ids_BT: Ints, positions_BT: Ints, cache: KVCache | None, visible_BTK: Bools,
+        wanted_BQ: Ints,
+    ) -> Decoded:  # fmt: skip
+        """Take in new tokens.
+
+        Args:
+          cache: of earlier tokens; None where there are none.
+          visible_BTK: which slots, then which new tokens, each new token sees.
+          wanted_BQ: the new tokens that logits are wanted of.
+
+        Raises:
+          RunError: where the model gives non-finite logits.
+        """
+
+
+class ModelEngine:
+    """What the engines of one model share.
+
+    Raises:
+      RunError: from `checked`, where the model gives non-finite logits.
+    """
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.model = model
+        self.context_length = model.config.context_length
+        self.vocab_size = model.config.vocab_size
+
+    def new_cache(self, rows: int) -> KVCache:
+        """An empty cache for the keys and values of `rows` rows."""
+        return KVCache(self.model.cache_shape, rows)
+
+
+def decode_step(
+    model: LanguageModel, x_BTD: tf.Tensor, cache: Sequence[Any], bias_BTK: tf.Tensor,
+    wanted_BQ: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # fmt: skip
+    """The fields of `Decoded`, for embedded tokens; to be compiled by an engine."""
+    hidden_BTD, fresh = model.decode(x_BTD, cache, bias_BTK)
+    return model.head(tf.gather(hidden_BTD, wanted_BQ, batch_dims=1)), hidden_BTD, fresh
+
+
+def compiled(
+    function: Callable[..., Any], signature: Sequence[tf.TensorSpec]
+) -> Callable[..., tuple[tf.Tensor, ...]]:
+    """The function as one graph, called with tensors alone.
+
+    TensorFlow's own binding of arguments costs 0.7 ms a call; without it arguments are not checked.
+    """
+    concrete = tf.function(function, input_signature=signature).get_concrete_function()
+
+    def call(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return tuple(concrete.inference_fn.call_flat(*tensors, *concrete.captured_inputs))
+
+    return call
+
+
+def bias_of(visible_BTK: Bools) -> Floats:
+    """What added to scores shows and hides."""
+    return np.where(visible_BTK, np.float32(0), HIDDEN)
+
+
+def checked(logits_BQV: Floats, hidden_BTD: Floats, fresh_L2BNTH: Floats) -> Decoded:
+    """The three as one; RunError where a logit is NaN or infinite."""
+    # NaN is passed on by both
+    if not (np.isfinite(logits_BQV.min()) and np.isfinite(logits_BQV.max())):
+        raise RunError(
+            "model gives non-finite logits. Its weights are damaged or training diverged; "
+            "use another checkpoint."
+        )
+    return Decoded(logits_BQV, hidden_BTD, fresh_L2BNTH)
