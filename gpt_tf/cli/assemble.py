@@ -11,7 +11,7 @@ import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpt_tf.cli.console import note
 from gpt_tf.cli.resuming import check_same_config
@@ -32,6 +32,9 @@ from gpt_tf.tokenizer.base import (
     tokenizer_sha256,
 )
 
+if TYPE_CHECKING:
+    from gpt_tf.training.profiling import Operation
+
 log = logging.getLogger(__name__)
 
 
@@ -48,6 +51,7 @@ def train(
     overwrite: bool = False,
     stop_at_step: int | None = None,
     writers: Callable[[Config], list[Any]] = lambda config: [],
+    profile: list[Operation] | None = None,
 ) -> Run:
     """Train a new run in `workspace` (default: the present folder).
 
@@ -61,6 +65,7 @@ def train(
       overwrite: a used directory is emptied first.
       stop_at_step: end earlier; the schedule keeps its horizon.
       writers: more receivers of numbers and sample texts.
+      profile: filled with the operations of a few steps, where it is given.
 
     Raises:
       UsageError: for a mistake in data, settings or names.
@@ -93,7 +98,7 @@ def train(
         atomic.write_text(run.config_file, as_yaml(config))
         with logging_to(run.log_file):
             return run_training(
-                config, run, workspace, streams, loaded, None, stop_at_step, writers
+                config, run, workspace, streams, loaded, None, stop_at_step, writers, profile
             )
 
 
@@ -120,7 +125,7 @@ def resume(
         streams = Streams(config, choice, loaded, tokenizer_sha256(run.tokenizer))
         with logging_to(run.log_file):
             return run_training(
-                config, run, workspace, streams, loaded, checkpoint, stop_at_step, writers
+                config, run, workspace, streams, loaded, checkpoint, stop_at_step, writers, None
             )
 
 

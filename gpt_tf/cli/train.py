@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpt_tf.cli.options import refuse_with_resume, run_options
+from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.config import Config
+    from gpt_tf.training.profiling import Operation
 
 NEWEST = "newest"
+MOST_OPERATIONS = 20
 
 
 @click.command()
@@ -27,6 +30,8 @@ NEWEST = "newest"
 @click.option("--resume", is_flag=False, flag_value=NEWEST, metavar="[RUN]",
               help="Go on with RUN, or with the newest run.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Empty a used run directory first.")
+@click.option("--profile", is_flag=True,
+              help="Show where a step's time goes; the trace is for TensorBoard.")  # fmt: skip
 @click.option("--print-config", is_flag=True, help="Show the resolved settings and stop.")
 @click.option("--dry-run", is_flag=True, help="Build the model, show its size and stop.")
 def train(
@@ -44,6 +49,7 @@ def train(
     stop_at_step: int | None,
     resume: str | None,
     overwrite: bool,
+    profile: bool,
     print_config: bool,
     dry_run: bool,
 ) -> int:
@@ -63,7 +69,7 @@ def train(
     if resume is not None:
         refuse_with_resume(preset=preset, config=config_file, data=data,
                            validation_data=validation_data, tokenizer=tokenizer,
-                           train_tokenizer=train_tokenizer, name=name,
+                           train_tokenizer=train_tokenizer, name=name, profile=profile,
                            overwrite=overwrite)  # fmt: skip
         return _resume(resume, overrides, stop_at_step)
     workspace = Path.cwd()
@@ -82,6 +88,7 @@ def train(
     from gpt_tf.cli.assemble import train as train_run
     from gpt_tf.cli.progress import training_output
 
+    operations: list[Operation] | None = [] if profile else None
     with training_output() as writers:
         run = train_run(
             config,
@@ -95,8 +102,28 @@ def train(
             overwrite=overwrite,
             stop_at_step=stop_at_step,
             writers=writers,
+            profile=operations,
         )
+    if operations is not None:
+        _show_profile(operations)
     return _report(run)
+
+
+def _show_profile(operations: list[Operation]) -> None:
+    """The operations that take longest, a step."""
+    from gpt_tf.cli.console import print_table
+    from gpt_tf.training.profiling import CALLS, FIRST_CALL
+
+    if not operations:
+        raise UsageError(f"nothing profiled: give --max-steps {FIRST_CALL + CALLS - 1} or more.")
+    total = sum(operation.milliseconds for operation in operations)
+    shown = operations[:MOST_OPERATIONS]
+    rest = sum(operation.milliseconds for operation in operations[MOST_OPERATIONS:])
+    rows = [(name, f"{calls:.0f}", f"{spent:,.1f}", f"{spent / total:.1%}")
+            for name, calls, spent in shown]  # fmt: skip
+    rows.append(("all others", "", f"{rest:,.1f}", f"{rest / total:.1%}"))
+    title = "A step by operation; the times of threads are added up"
+    print_table(title, ("operation", "calls", "ms", "share"), rows)
 
 
 def _resolve_config(

@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # what imports TensorFlow is imported in the functions
     from gpt_tf.model.language_model import LanguageModel
     from gpt_tf.training.checkpoint import CheckpointManager
     from gpt_tf.training.loop import Evaluate
+    from gpt_tf.training.profiling import Operation, ProfiledStep
+    from gpt_tf.training.train_step import TrainStep
     from gpt_tf.training.writers import Writer
 
 log = logging.getLogger(__name__)
@@ -49,8 +51,13 @@ def run_training(
     checkpoint: Checkpoint | None,
     stop_at_step: int | None,
     more_writers: Callable[[Config], list[Any]],
+    profile: list[Operation] | None,
 ) -> Run:
-    """Build model, optimizer and step, and hand them with everything else to the loop."""
+    """Build model, optimizer and step, and hand them with everything else to the loop.
+
+    Args:
+      profile: filled with the operations of a few steps, where it is given.
+    """
     from gpt_tf.model.architectures import make_model
     from gpt_tf.training.loop import Trainer
     from gpt_tf.training.optimizer import make_optimizer
@@ -65,17 +72,18 @@ def run_training(
     log.info("%s: %s parameters, %s tokens a step", run.path, f"{model.count_params():,}",
              f"{math.prod(shape) * training.grad_accum_steps:,}")  # fmt: skip
     writer = Writers([*own_writers(run, checkpoint), *more_writers(config)])
+    step = TrainStep(
+        model,
+        optimizer,
+        shape=shape,
+        clip_norm=training.clip_norm,
+        grad_accum_steps=training.grad_accum_steps,
+        xla=training.xla == "on",
+    )
     trainer = Trainer(
         training,
         stream=streams.train,
-        step=TrainStep(
-            model,
-            optimizer,
-            shape=shape,
-            clip_norm=training.clip_norm,
-            grad_accum_steps=training.grad_accum_steps,
-            xla=training.xla == "on",
-        ),
+        step=step if profile is None else profiled(step, run, profile),
         schedule=make_schedule(training),
         evaluate=evaluation(config, model, tokenizer, streams) if streams.validation else None,
         checkpoints=checkpoint_manager(config, run, model, optimizer),
@@ -91,6 +99,13 @@ def run_training(
     finally:
         writer.close()
     return Run(run, outcome.step, outcome.reason, outcome.signal)
+
+
+def profiled(step: TrainStep, run: RunDirectory, profile: list[Operation]) -> ProfiledStep:
+    """The step, with a few calls profiled into the run's directory."""
+    from gpt_tf.training.profiling import ProfiledStep
+
+    return ProfiledStep(step, run.path, profile.extend)
 
 
 def evaluation(

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gpt_tf.model import fused
 from gpt_tf.model.dense import dense
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import derive_seed
@@ -75,12 +76,23 @@ class MultiHeadAttention(keras.layers.Layer):
     def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Attend within whole rows."""
         query_BNTH, key_BNTH, value_BNTH = self._project(x_BTD)
+        if training and fused.pays(query_BNTH):
+            return self._output(self._fused(query_BNTH, key_BNTH, value_BNTH))
         time = tf.shape(x_BTD)[1]
         mask_TT = tf.linalg.band_part(tf.ones((time, time), tf.bool), -1, 0)
         scores_BNTT = self._scores(query_BNTH, key_BNTH)
         weights_BNTT = tf.nn.softmax(tf.where(mask_TT, scores_BNTT, scores_BNTT.dtype.min))
         weights_BNTT = self.dropout(weights_BNTT, training=training)
         return self._output(tf.matmul(tf.cast(weights_BNTT, value_BNTH.dtype), value_BNTH))
+
+    def _fused(
+        self, query_BNTH: tf.Tensor, key_BNTH: tf.Tensor, value_BNTH: tf.Tensor
+    ) -> tf.Tensor:
+        """The heads' outputs while training."""
+        rate = self.dropout.rate
+        seed_2 = self.dropout.next_seed() if rate else tf.zeros(2, tf.uint32)
+        query_BNTH = query_BNTH * (1.0 / math.sqrt(self.head_dim))
+        return fused.causal_attention(query_BNTH, key_BNTH, value_BNTH, rate, seed_2)
 
     def decode(
         self, x_BTD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], bias_BTK: tf.Tensor

@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gpt_tf.model import fused
+
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
 class Dropout(keras.layers.Layer):
@@ -30,9 +32,21 @@ class Dropout(keras.layers.Layer):
         """Drop units of `x` where `training`."""
         if self.rate == 0 or not training:
             return x
+        if fused.pays(x):
+            return fused.dropout(x, self.rate, self.next_seed())
         # Drawn in float32: bfloat16 draws in steps of 1/128 and drops more than the rate.
         dropped = keras.random.dropout(tf.cast(x, tf.float32), self.rate, seed=self.seed_generator)
         return tf.cast(dropped, x.dtype)
+
+    def next_seed(self) -> tf.Tensor:
+        """Two words that are others at each call; uint32."""
+        return tf.cast(self.seed_generator.next(), tf.uint32)
+
+    def add(self, x: tf.Tensor, y: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """x + dropout(y), in the type of `x`."""
+        if self.rate > 0 and training and fused.pays(y):
+            return fused.add_dropped(x, y, self.rate, self.next_seed())
+        return x + self(tf.cast(y, x.dtype), training=training)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

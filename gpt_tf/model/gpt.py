@@ -128,11 +128,12 @@ class GPT(LanguageModel):
 
     def hidden(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The residual stream after the final norm and the head's dropout, [B, T, D]."""
-        x_BTD = self.embedding_dropout(self.embed(token_ids_BT), training=training)
+        x_BTD = self.embed(token_ids_BT, training=training)
+        x_BTD = self.embedding_dropout(x_BTD, training=training)
         for block in self.blocks:
             x_BTD = block(x_BTD, training=training)
         if self.final_norm is not None:
-            x_BTD = self.final_norm(x_BTD)
+            x_BTD = self.final_norm(x_BTD, training=training)
         return self.head_dropout(x_BTD, training=training)
 
     def head(self, hidden_BTD: tf.Tensor) -> tf.Tensor:
@@ -156,10 +157,14 @@ class GPT(LanguageModel):
         bias = None if self.head_bias_V is None else tf.convert_to_tensor(self.head_bias_V.value)
         return tf.convert_to_tensor(kernel.value), bias
 
-    def embed(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
+    def embed(
+        self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
         """What enters the first block, [B, T, D]; positions are 0, 1, 2, … where none are given."""
         x_BTD = self.embedding(token_ids_BT, positions_BT=positions_BT)
-        return x_BTD if self.embedding_norm is None else self.embedding_norm(x_BTD)
+        if self.embedding_norm is None:
+            return x_BTD
+        return self.embedding_norm(x_BTD, training=training)
 
     def cache_shape(self, rows: int, slots: int) -> tuple[int, ...]:
         """[L, 2, B, N, S, H]: keys and values."""

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gpt_tf.model import initial
+from gpt_tf.model import fused, initial
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dense import dense
 from gpt_tf.model.dropout import Dropout
@@ -25,9 +25,33 @@ ACTIVATIONS = {
 }
 
 
-def layer_norm(epsilon: float, name: str) -> keras.layers.LayerNormalization:
-    """Layer norm in float32 (Ba et al. 2016)."""
-    return keras.layers.LayerNormalization(epsilon=epsilon, dtype="float32", name=name)
+@keras.saving.register_keras_serializable(package="gpt_tf")
+class LayerNorm(keras.layers.LayerNormalization):
+    """Keras' layer norm in float32 (Ba et al. 2016), fused while training.
+
+    Args:
+      output_dtype: of its outputs.
+    """
+
+    def __init__(self, output_dtype: str = "float32", **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+        self.output_dtype = output_dtype
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Normalize the last axis."""
+        if not (training and fused.pays(x)):
+            return tf.cast(super().call(x), self.output_dtype)
+        gamma_D, beta_D = (tf.convert_to_tensor(v.value) for v in (self.gamma, self.beta))
+        return fused.layer_norm(x, gamma_D, beta_D, self.epsilon, self.output_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "output_dtype": self.output_dtype}
+
+
+def layer_norm(epsilon: float, name: str, output_dtype: str = "float32") -> LayerNorm:
+    """A layer norm of float32 inputs."""
+    return LayerNorm(epsilon=epsilon, name=name, output_dtype=output_dtype)
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
@@ -136,7 +160,11 @@ class FeedForward(keras.layers.Layer):
 
     def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Expand to F, activate, contract to D."""
-        hidden_BTF = ACTIVATIONS[self.activation](self.expand(x_BTD))
+        hidden_BTF, activation = self.expand(x_BTD), ACTIVATIONS[self.activation]
+        if training and fused.pays(hidden_BTF):
+            hidden_BTF = fused.activate(hidden_BTF, activation)
+        else:
+            hidden_BTF = activation(hidden_BTF)
         return self.contract(self.dropout(hidden_BTF, training=training))
 
     def get_config(self) -> dict[str, Any]:
@@ -176,8 +204,10 @@ class DecoderBlock(keras.layers.Layer):
         self.attention_dropout = attention_dropout
         self.ffn_dropout = ffn_dropout
         self.seed = seed
-        self.attention_norm = layer_norm(norm_epsilon, "attention_norm")
-        self.ffn_norm = layer_norm(norm_epsilon, "ffn_norm")
+        # before a sub-layer, what it reads; after the sum, the residual stream
+        dtype = attention.compute_dtype if norm_position == "pre" else "float32"
+        self.attention_norm = layer_norm(norm_epsilon, "attention_norm", dtype)
+        self.ffn_norm = layer_norm(norm_epsilon, "ffn_norm", dtype)
         self.drop_input = Dropout(
             input_dropout, seed=derive_seed(seed, "input"), name="input_dropout"
         )
@@ -197,14 +227,18 @@ class DecoderBlock(keras.layers.Layer):
         """Both sub-layers over whole rows."""
         x_BTD = self.drop_input(x_BTD, training=training)
         if self.norm_position == "pre":
-            y_BTD = self.attention(self.attention_norm(x_BTD), training=training)
-            x_BTD = self._add(x_BTD, self.drop_attention, y_BTD, training)
-            y_BTD = self.feed_forward(self.ffn_norm(x_BTD), training=training)
-            return self._add(x_BTD, self.drop_ffn, y_BTD, training)
+            y_BTD = self.attention_norm(x_BTD, training=training)
+            y_BTD = self.attention(y_BTD, training=training)
+            x_BTD = self.drop_attention.add(x_BTD, y_BTD, training=training)
+            y_BTD = self.ffn_norm(x_BTD, training=training)
+            y_BTD = self.feed_forward(y_BTD, training=training)
+            return self.drop_ffn.add(x_BTD, y_BTD, training=training)
         y_BTD = self.attention(x_BTD, training=training)
-        x_BTD = self.attention_norm(self._add(x_BTD, self.drop_attention, y_BTD, training))
+        x_BTD = self.drop_attention.add(x_BTD, y_BTD, training=training)
+        x_BTD = self.attention_norm(x_BTD, training=training)
         y_BTD = self.feed_forward(x_BTD, training=training)
-        return self.ffn_norm(self._add(x_BTD, self.drop_ffn, y_BTD, training))
+        x_BTD = self.drop_ffn.add(x_BTD, y_BTD, training=training)
+        return self.ffn_norm(x_BTD, training=training)
 
     def decode(
         self, x_BTD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], bias_BTK: tf.Tensor
@@ -219,10 +253,6 @@ class DecoderBlock(keras.layers.Layer):
         x_BTD = self.attention_norm(x_BTD + tf.cast(y_BTD, x_BTD.dtype))
         y_BTD = self.feed_forward(x_BTD)
         return self.ffn_norm(x_BTD + tf.cast(y_BTD, x_BTD.dtype)), fresh
-
-    @staticmethod
-    def _add(x_BTD: tf.Tensor, dropout: Dropout, y_BTD: tf.Tensor, training: bool) -> tf.Tensor:
-        return x_BTD + dropout(tf.cast(y_BTD, x_BTD.dtype), training=training)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; both sub-layers as Keras serializes layers."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from gpt_tf.config import TrainingConfig
 from gpt_tf.errors import RunError
 from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.streaming.prefetch import WaitCancelledError
-from gpt_tf.streaming.stream import TokenStream
+from gpt_tf.streaming.stream import Batch, TokenStream
 from gpt_tf.training.checkpoint import CheckpointManager
 from gpt_tf.training.clock import Clock
 from gpt_tf.training.early_stopping import EarlyStopping
@@ -26,11 +26,12 @@ from gpt_tf.training.evaluator import Evaluation
 from gpt_tf.training.metrics import perplexity
 from gpt_tf.training.schedule import WarmupSchedule
 from gpt_tf.training.signals import StopRequest
-from gpt_tf.training.train_step import TrainStep
+from gpt_tf.training.train_step import StepResult
 from gpt_tf.training.writers import Writer
 
 log = logging.getLogger(__name__)
 
+Step = Callable[[Sequence[Batch], float], StepResult]  # a `TrainStep`
 # (split, should_stop) -> the evaluation, or None where should_stop cut it short
 Evaluate = Callable[[str, Callable[[], bool]], Evaluation | None]
 
@@ -74,7 +75,7 @@ class Trainer:
         config: TrainingConfig,
         *,
         stream: TokenStream,
-        step: TrainStep,
+        step: Step,
         schedule: WarmupSchedule,
         evaluate: Evaluate | None,
         checkpoints: CheckpointManager,

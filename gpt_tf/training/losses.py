@@ -14,7 +14,9 @@ from typing import Any
 
 import tensorflow as tf
 
-CHUNK_BYTES = 1 << 28  # of one chunk's logits
+PLAIN_BYTES = 1 << 25  # of logits that stay whole
+CHUNK_BYTES = 1 << 28  # of one chunk's logits, at most
+CHUNK_ROWS = 2048
 
 
 def masked_loss(logits_BTV: tf.Tensor, targets_BT: tf.Tensor, weights_BT: tf.Tensor) -> tf.Tensor:
@@ -39,9 +41,12 @@ def scores(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tens
 
 
 def chunk_rows(rows: int, vocab_size: int, compute: tf.DType) -> int:
-    """Rows of one chunk: the largest divisor of `rows` whose logits fit in CHUNK_BYTES."""
-    limit = max(1, CHUNK_BYTES // (vocab_size * compute.size))
-    return max(size for size in range(1, min(rows, limit) + 1) if rows % size == 0)
+    """Rows of one chunk, a divisor of `rows`; all of them where the logits are small."""
+    row_bytes = vocab_size * compute.size
+    if rows * row_bytes <= PLAIN_BYTES:
+        return rows
+    limit = min(rows, CHUNK_ROWS, max(1, CHUNK_BYTES // row_bytes))
+    return max(size for size in range(1, limit + 1) if rows % size == 0)
 
 
 def chunked_nats(

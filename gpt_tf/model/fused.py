@@ -1,0 +1,251 @@
+"""Passes over large activations, fused: the fast and ugly part of a training step, in one place.
+
+TensorFlow makes a pass over memory for each elementwise operation, and its gradients more. Here
+each group is one small function that XLA compiles to one pass, with a gradient of its own; matrix
+products stay outside, because XLA has none for AMX. A dropout mask is never stored: it is a hash of
+the position and two seed words, computed again where it is needed. Compiling pays for large static
+shapes alone (`pays`); elsewhere the layers do the same in plain TensorFlow, the tests' oracle.
+
+Shapes: B batch, N heads, T time, Q query rows of a slice, K their keys, H head_dim, D embed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+LEAST_ELEMENTS = 1 << 18
+QUERY_ROWS = 64  # a slice of queries sees no keys beyond its last row
+HIDDEN = -1e30
+
+compiled = tf.function(jit_compile=True)
+
+
+def pays(x: tf.Tensor) -> bool:
+    """True for a tensor so large, and of so fixed a shape, that compiling for it is worth it."""
+    return None not in x.shape and math.prod(x.shape) >= LEAST_ELEMENTS
+
+
+def keep_mask(shape: tf.TensorShape | list[int], seed_2: tf.Tensor, rate: float) -> tf.Tensor:
+    """True with probability 1 - rate: a hash of each place, keyed by the hashed seed."""
+    count = tf.TensorShape(shape).num_elements()
+    place = tf.bitcast(tf.reshape(tf.range(count), shape), tf.uint32)
+    key = _hash(
+        seed_2[0] ^ _hash(seed_2[1] + 1)
+    )  # neighbouring seeds are to have nothing in common
+    return _hash(place ^ key) >= tf.constant(round(rate * 2**32), tf.uint32)
+
+
+def _hash(x: tf.Tensor) -> tf.Tensor:
+    """Bits without pattern, one to one (Wellons 2018, "lowbias32")."""
+    x = (x ^ _right(x, 16)) * tf.constant(0x7FEB352D, tf.uint32)
+    x = (x ^ _right(x, 15)) * tf.constant(0x846CA68B, tf.uint32)
+    return x ^ _right(x, 16)
+
+
+def _right(x: tf.Tensor, bits: int) -> tf.Tensor:
+    return tf.bitwise.right_shift(x, tf.constant(bits, tf.uint32))
+
+
+# Dropout, alone and into the residual stream
+
+
+def dropout(x: tf.Tensor, rate: float, seed_2: tf.Tensor) -> tf.Tensor:
+    """`x` with a share `rate` set to 0 and the rest scaled by 1 / (1 - rate)."""
+
+    @tf.custom_gradient
+    def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        return _drop(x, seed_2, rate), lambda upstream: _drop(upstream, seed_2, rate)
+
+    return apply(x)
+
+
+def add_dropped(x: tf.Tensor, y: tf.Tensor, rate: float, seed_2: tf.Tensor) -> tf.Tensor:
+    """x + dropout(y), in the type of `x`."""
+
+    @tf.custom_gradient
+    def apply(x: tf.Tensor, y: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return upstream, _drop(upstream, seed_2, rate, y.dtype)
+
+        return _add_dropped(x, y, seed_2, rate), gradient
+
+    return apply(x, y)
+
+
+@compiled
+def _drop(x: tf.Tensor, seed_2: tf.Tensor, rate: float, dtype: Any = None) -> tf.Tensor:
+    kept = keep_mask(x.shape, seed_2, rate)
+    return tf.cast(tf.where(kept, tf.cast(x, tf.float32) / (1 - rate), 0.0), dtype or x.dtype)
+
+
+@compiled
+def _add_dropped(x: tf.Tensor, y: tf.Tensor, seed_2: tf.Tensor, rate: float) -> tf.Tensor:
+    kept = keep_mask(y.shape, seed_2, rate)
+    return x + tf.cast(tf.where(kept, tf.cast(y, tf.float32) / (1 - rate), 0.0), x.dtype)
+
+
+# Layer norm
+
+
+def layer_norm(
+    x: tf.Tensor, gamma_D: tf.Tensor, beta_D: tf.Tensor, epsilon: float, dtype: tf.DType
+) -> tf.Tensor:
+    """Layer norm over the last axis (Ba et al. 2016), in float32, given out as `dtype`."""
+
+    @tf.custom_gradient
+    def apply(x: tf.Tensor, gamma_D: tf.Tensor, beta_D: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return tuple(_norm_gradient(x, gamma_D, upstream, epsilon))
+
+        return _norm(x, gamma_D, beta_D, epsilon, dtype), gradient
+
+    return apply(x, gamma_D, beta_D)
+
+
+def _normalized(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
+    centered = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+    scale = tf.math.rsqrt(tf.reduce_mean(tf.square(centered), axis=-1, keepdims=True) + epsilon)
+    return centered * scale, scale
+
+
+@compiled
+def _norm(
+    x: tf.Tensor, gamma_D: tf.Tensor, beta_D: tf.Tensor, epsilon: float, dtype: Any
+) -> tf.Tensor:
+    return tf.cast(_normalized(x, epsilon)[0] * gamma_D + beta_D, dtype)
+
+
+@compiled
+def _norm_gradient(
+    x: tf.Tensor, gamma_D: tf.Tensor, upstream: tf.Tensor, epsilon: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    upstream = tf.cast(upstream, tf.float32)
+    normalized, scale = _normalized(x, epsilon)
+    inner = upstream * gamma_D
+    mean = tf.reduce_mean(inner, axis=-1, keepdims=True)
+    share = tf.reduce_mean(inner * normalized, axis=-1, keepdims=True)
+    rows = list(range(x.shape.rank - 1))
+    return (
+        (inner - mean - normalized * share) * scale,
+        tf.reduce_sum(upstream * normalized, rows),
+        tf.reduce_sum(upstream, rows),
+    )
+
+
+# Activations
+
+
+def activate(x: tf.Tensor, activation: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
+    """An elementwise function, forward and backward in one pass each; only `x` is kept."""
+    function, gradient_of = _activation(activation)
+
+    @tf.custom_gradient
+    def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        return function(x), lambda upstream: gradient_of(x, upstream)
+
+    return apply(x)
+
+
+_activations: dict[Any, tuple[Callable[..., tf.Tensor], Callable[..., tf.Tensor]]] = {}
+
+
+def _activation(
+    activation: Callable[[tf.Tensor], tf.Tensor],
+) -> tuple[Callable[..., tf.Tensor], Callable[..., tf.Tensor]]:
+    """The compiled function and its compiled gradient, made once."""
+    if activation not in _activations:
+
+        @compiled
+        def function(x: tf.Tensor) -> tf.Tensor:
+            return tf.cast(activation(tf.cast(x, tf.float32)), x.dtype)
+
+        @compiled
+        def gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+            x_32 = tf.cast(x, tf.float32)
+            with tf.GradientTape() as tape:
+                tape.watch(x_32)
+                y = activation(x_32)
+            return tf.cast(tape.gradient(y, x_32, tf.cast(upstream, tf.float32)), x.dtype)
+
+        _activations[activation] = (function, gradient)
+    return _activations[activation]
+
+
+# Causal attention
+
+
+def causal_attention(
+    query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, rate: float, seed_2: tf.Tensor
+) -> tf.Tensor:
+    """softmax(query keyᵀ) value, with dropout of the weights; [B, N, T, H], queries scaled.
+
+    Queries go in slices, each with the keys up to its last row: what lies beyond the diagonal is
+    mostly never computed. Kept for the gradient are the weights, whose sign says what was dropped.
+    """
+
+    @tf.custom_gradient
+    def apply(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        slices = _slices(query.shape[2])
+        outputs, kept = [], []
+        for start, end in slices:
+            scores = tf.matmul(query[:, :, start:end], key[:, :, :end], transpose_b=True)
+            weights, signed = _attention_weights(scores, seed_2 + tf.cast(start, tf.uint32), rate)
+            outputs.append(tf.matmul(weights, value[:, :, :end]))
+            kept.append(signed)
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            d_query, d_key, d_value = [], [], []
+            for (start, end), signed in zip(slices, kept, strict=True):
+                above = upstream[:, :, start:end]
+                d_weights = tf.matmul(above, value[:, :, :end], transpose_b=True)
+                weights, d_scores = _attention_gradient(signed, d_weights, rate)
+                d_query.append(tf.matmul(d_scores, key[:, :, :end]))
+                rest = [[0, 0], [0, 0], [0, query.shape[2] - end], [0, 0]]
+                part = tf.matmul(d_scores, query[:, :, start:end], transpose_a=True)
+                d_key.append(tf.pad(part, rest))
+                d_value.append(tf.pad(tf.matmul(weights, above, transpose_a=True), rest))
+            return tf.concat(d_query, axis=2), tf.add_n(d_key), tf.add_n(d_value)
+
+        return tf.concat(outputs, axis=2), gradient
+
+    return apply(query, key, value)
+
+
+def _slices(time: int) -> list[tuple[int, int]]:
+    """[start, end) of each slice of queries."""
+    return [(start, min(start + QUERY_ROWS, time)) for start in range(0, time, QUERY_ROWS)]
+
+
+@compiled
+def _attention_weights(
+    scores_BNQK: tf.Tensor, seed_2: tf.Tensor, rate: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Weights after dropout, and those before it, negative where dropped."""
+    scores = tf.cast(scores_BNQK, tf.float32)
+    queries, keys = scores.shape[2:]
+    seen_QK = tf.range(keys)[None] <= tf.range(keys - queries, keys)[:, None]
+    weights = tf.nn.softmax(tf.where(seen_QK, scores, HIDDEN))
+    if rate == 0:
+        same = tf.cast(weights, scores_BNQK.dtype)
+        return same, same
+    kept = keep_mask(scores.shape, seed_2, rate)
+    dropped = tf.where(kept, weights / (1 - rate), 0.0)
+    signed = tf.where(kept, weights, -weights)
+    return tf.cast(dropped, scores_BNQK.dtype), tf.cast(signed, scores_BNQK.dtype)
+
+
+@compiled
+def _attention_gradient(
+    signed_BNQK: tf.Tensor, d_dropped_BNQK: tf.Tensor, rate: float
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Weights after dropout, and the gradient by the scores."""
+    signed, upstream = (tf.cast(x, tf.float32) for x in (signed_BNQK, d_dropped_BNQK))
+    scale = tf.where(signed > 0, 1 / (1 - rate), 0.0)
+    weights, d_weights = tf.abs(signed), upstream * scale
+    inner = tf.reduce_sum(weights * d_weights, axis=-1, keepdims=True)
+    dtype = signed_BNQK.dtype
+    return tf.cast(weights * scale, dtype), tf.cast(weights * (d_weights - inner), dtype)
