@@ -47,6 +47,11 @@ def test_activations(name: str, dtype: tf.DType) -> None:
     assert_same(lambda x: fused.activate(x, plain), exact, [x], upstream)
 
 
+def test_a_bias() -> None:
+    inputs = [random(40, 6), random(6, seed=1)]
+    assert_same(fused.add_bias, lambda x, bias: x + bias, inputs, random(40, 6, seed=2))
+
+
 @pytest.mark.parametrize("epsilon", [1e-5, 1e-3])
 def test_layer_norm(epsilon: float) -> None:
     inputs = [random(2, 5, 24) * 3 + 1, random(24, seed=1), random(24, seed=2)]

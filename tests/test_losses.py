@@ -190,7 +190,8 @@ def test_bfloat16_chunks_come_close(tied: bool) -> None:
         # bfloat16 keeps 8 bits (0.4 %); operands, logits and their gradients are each rounded
         assert relative_error(value, goal) < 0.02
     nats, _ = chunked(tied, targets_R, weights_R, 4, tf.bfloat16, chunked_scores)(*parts)
-    assert 3 * float(nats) == pytest.approx(float(rough[0]), rel=1e-6)
+    # training rounds the bias and the target's probability as well, each by 0.2 % at most
+    assert 3 * float(nats) == pytest.approx(float(rough[0]), rel=1e-3)
 
 
 @pytest.mark.parametrize("preset", ["imdb", "demo"])

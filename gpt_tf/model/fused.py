@@ -98,45 +98,65 @@ def layer_norm(
 
     @tf.custom_gradient
     def apply(x: tf.Tensor, gamma_D: tf.Tensor, beta_D: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return tuple(_norm_gradient(x, gamma_D, upstream, epsilon))
+        y, mean, scale = _norm(x, gamma_D, beta_D, epsilon, dtype)
 
-        return _norm(x, gamma_D, beta_D, epsilon, dtype), gradient
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            return tuple(_norm_gradient(x, mean, scale, gamma_D, upstream))
+
+        return y, gradient
 
     return apply(x, gamma_D, beta_D)
-
-
-def _normalized(x: tf.Tensor, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
-    centered = x - tf.reduce_mean(x, axis=-1, keepdims=True)
-    scale = tf.math.rsqrt(tf.reduce_mean(tf.square(centered), axis=-1, keepdims=True) + epsilon)
-    return centered * scale, scale
 
 
 @compiled
 def _norm(
     x: tf.Tensor, gamma_D: tf.Tensor, beta_D: tf.Tensor, epsilon: float, dtype: Any
-) -> tf.Tensor:
-    return tf.cast(_normalized(x, epsilon)[0] * gamma_D + beta_D, dtype)
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The outputs, and each row's mean and reciprocal deviation."""
+    mean = tf.reduce_mean(x, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(x - mean), axis=-1, keepdims=True)
+    scale = tf.math.rsqrt(variance + epsilon)
+    return tf.cast((x - mean) * scale * gamma_D + beta_D, dtype), mean, scale
 
 
 @compiled
 def _norm_gradient(
-    x: tf.Tensor, gamma_D: tf.Tensor, upstream: tf.Tensor, epsilon: float
+    x: tf.Tensor, mean: tf.Tensor, scale: tf.Tensor, gamma_D: tf.Tensor, upstream: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     upstream = tf.cast(upstream, tf.float32)
-    normalized, scale = _normalized(x, epsilon)
+    normalized = (x - mean) * scale
     inner = upstream * gamma_D
-    mean = tf.reduce_mean(inner, axis=-1, keepdims=True)
+    average = tf.reduce_mean(inner, axis=-1, keepdims=True)
     share = tf.reduce_mean(inner * normalized, axis=-1, keepdims=True)
     rows = list(range(x.shape.rank - 1))
     return (
-        (inner - mean - normalized * share) * scale,
+        (inner - average - normalized * share) * scale,
         tf.reduce_sum(upstream * normalized, rows),
         tf.reduce_sum(upstream, rows),
     )
 
 
-# Activations
+# Biases and activations
+
+
+def add_bias(x_RD: tf.Tensor, bias_D: tf.Tensor) -> tf.Tensor:
+    """Rows plus a bias; its gradient sums in float32."""
+
+    @tf.custom_gradient
+    def apply(x_RD: tf.Tensor, bias_D: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        return _add(x_RD, bias_D), lambda upstream: (upstream, _column_sums(upstream))
+
+    return apply(x_RD, bias_D)
+
+
+@compiled
+def _add(x_RD: tf.Tensor, bias_D: tf.Tensor) -> tf.Tensor:
+    return x_RD + bias_D
+
+
+@compiled
+def _column_sums(x_RD: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.reduce_sum(tf.cast(x_RD, tf.float32), axis=0), x_RD.dtype)
 
 
 def activate(x: tf.Tensor, activation: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
@@ -193,16 +213,23 @@ def causal_attention(
         outputs, kept = [], []
         for start, end in slices:
             scores = tf.matmul(query[:, :, start:end], key[:, :, :end], transpose_b=True)
-            weights, signed = _attention_weights(scores, seed_2 + tf.cast(start, tf.uint32), rate)
+            # TensorFlow's own: XLA sums rows one number at a time, which takes four times as long
+            weights = signed = tf.nn.softmax(_hide_future(scores))
+            if rate > 0:
+                weights, signed = _drop_weights(weights, seed_2 + tf.cast(start, tf.uint32), rate)
             outputs.append(tf.matmul(weights, value[:, :, :end]))
             kept.append(signed)
+        mixed = tf.concat(outputs, axis=2)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             d_query, d_key, d_value = [], [], []
+            inner = _inner(upstream, mixed)
             for (start, end), signed in zip(slices, kept, strict=True):
                 above = upstream[:, :, start:end]
                 d_weights = tf.matmul(above, value[:, :, :end], transpose_b=True)
-                weights, d_scores = _attention_gradient(signed, d_weights, rate)
+                weights, d_scores = _attention_gradient(
+                    signed, d_weights, inner[:, :, start:end], rate
+                )
                 d_query.append(tf.matmul(d_scores, key[:, :, :end]))
                 rest = [[0, 0], [0, 0], [0, query.shape[2] - end], [0, 0]]
                 part = tf.matmul(d_scores, query[:, :, start:end], transpose_a=True)
@@ -210,7 +237,7 @@ def causal_attention(
                 d_value.append(tf.pad(tf.matmul(weights, above, transpose_a=True), rest))
             return tf.concat(d_query, axis=2), tf.add_n(d_key), tf.add_n(d_value)
 
-        return tf.concat(outputs, axis=2), gradient
+        return mixed, gradient
 
     return apply(query, key, value)
 
@@ -221,31 +248,37 @@ def _slices(time: int) -> list[tuple[int, int]]:
 
 
 @compiled
-def _attention_weights(
-    scores_BNQK: tf.Tensor, seed_2: tf.Tensor, rate: float
+def _hide_future(scores_BNQK: tf.Tensor) -> tf.Tensor:
+    queries, keys = scores_BNQK.shape[2:]
+    seen_QK = tf.range(keys)[None] <= tf.range(keys - queries, keys)[:, None]
+    return tf.where(seen_QK, scores_BNQK, tf.cast(HIDDEN, scores_BNQK.dtype))
+
+
+@compiled
+def _drop_weights(
+    weights_BNQK: tf.Tensor, seed_2: tf.Tensor, rate: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Weights after dropout, and those before it, negative where dropped."""
-    scores = tf.cast(scores_BNQK, tf.float32)
-    queries, keys = scores.shape[2:]
-    seen_QK = tf.range(keys)[None] <= tf.range(keys - queries, keys)[:, None]
-    weights = tf.nn.softmax(tf.where(seen_QK, scores, HIDDEN))
-    if rate == 0:
-        same = tf.cast(weights, scores_BNQK.dtype)
-        return same, same
-    kept = keep_mask(scores.shape, seed_2, rate)
-    dropped = tf.where(kept, weights / (1 - rate), 0.0)
-    signed = tf.where(kept, weights, -weights)
-    return tf.cast(dropped, scores_BNQK.dtype), tf.cast(signed, scores_BNQK.dtype)
+    kept = keep_mask(weights_BNQK.shape, seed_2, rate)
+    weights = tf.cast(weights_BNQK, tf.float32)
+    dropped = tf.cast(tf.where(kept, weights / (1 - rate), 0.0), weights_BNQK.dtype)
+    return dropped, tf.where(kept, weights_BNQK, -weights_BNQK)
+
+
+@compiled
+def _inner(upstream_BNTH: tf.Tensor, mixed_BNTH: tf.Tensor) -> tf.Tensor:
+    """Each query's sum of weights times their gradients (Dao et al. 2022, appendix B.2)."""
+    product = tf.cast(upstream_BNTH, tf.float32) * tf.cast(mixed_BNTH, tf.float32)
+    return tf.reduce_sum(product, axis=-1, keepdims=True)
 
 
 @compiled
 def _attention_gradient(
-    signed_BNQK: tf.Tensor, d_dropped_BNQK: tf.Tensor, rate: float
+    signed_BNQK: tf.Tensor, d_dropped_BNQK: tf.Tensor, inner_BNQ1: tf.Tensor, rate: float
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Weights after dropout, and the gradient by the scores."""
     signed, upstream = (tf.cast(x, tf.float32) for x in (signed_BNQK, d_dropped_BNQK))
     scale = tf.where(signed > 0, 1 / (1 - rate), 0.0)
-    weights, d_weights = tf.abs(signed), upstream * scale
-    inner = tf.reduce_sum(weights * d_weights, axis=-1, keepdims=True)
-    dtype = signed_BNQK.dtype
-    return tf.cast(weights * scale, dtype), tf.cast(weights * (d_weights - inner), dtype)
+    weights, dtype = tf.abs(signed), signed_BNQK.dtype
+    d_scores = weights * (upstream * scale - inner_BNQ1)
+    return tf.cast(weights * scale, dtype), tf.cast(d_scores, dtype)
