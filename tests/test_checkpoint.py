@@ -2,6 +2,7 @@
 
 import json
 import logging
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +179,26 @@ def test_runs_are_found_by_name_and_by_path(tmp_path: Path) -> None:
     assert find_run(tmp_path, str(run.path)).path == run.path
     with pytest.raises(UsageError, match=r"no such run: yours\. Runs in .*: mine"):
         find_run(tmp_path, "yours")
+
+
+def test_a_reader_beside_a_trainer_gets_whole_checkpoints(store: CheckpointStore) -> None:
+    """Each save removes what the reader may be reading."""
+    save(store, 1)
+    store.point_best("step-00000001")
+
+    def train() -> None:
+        for step in range(2, 120):
+            store.point_best(save(store, step, best_step=step))
+            store.rotate(keep=1)
+
+    trainer, steps = threading.Thread(target=train), []
+    trainer.start()
+    while trainer.is_alive():
+        for checkpoint in (store.best(weights_only=True), store.last()):
+            step = checkpoint.state["loop"]["step"]
+            assert (checkpoint.model["w"] == step).all()
+            assert checkpoint.model["scalar"] == step
+            steps.append(step)
+    trainer.join()
+    assert len(set(steps)) > 10
+    assert store.last().state == store.best().state == {"loop": {"step": 119}}

@@ -55,11 +55,7 @@ class Engine(Protocol):
 
 
 class ModelEngine:
-    """What the engines of one model share.
-
-    Raises:
-      RunError: from `checked`, where the model gives non-finite logits.
-    """
+    """What the engines of one model share."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.model = model

@@ -33,6 +33,7 @@ MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
 STATE_FILE = "state.json"
 FORMAT = 1
+RETRIES = 10
 
 Arrays = dict[str, np.ndarray]
 log = logging.getLogger(__name__)
@@ -118,31 +119,36 @@ class CheckpointStore:
           RunError: where none verifies.
         """
         names = self.names()
-        if not names:
+        damaged: list[str] = []
+        for _ in range(RETRIES):  # a trainer may be putting newer ones in their place
+            damaged.clear()
+            for name in reversed(names):
+                try:
+                    checkpoint = self.read(name, weights_only=weights_only)
+                except RunError as error:
+                    damaged.append(str(error))
+                    continue
+                for reason in damaged:
+                    log.warning("%s Using the older checkpoint %s instead.", reason, name)
+                return checkpoint
+            before, names = names, self.names()
+            if names == before:
+                break
+        if not damaged:
             raise UsageError(f"no checkpoint in {self.directory}.{self._listing()}")
-        damaged = []
-        for name in reversed(names):
-            try:
-                checkpoint = self.read(name, weights_only=weights_only)
-            except RunError as error:
-                damaged.append(str(error))
-                continue
-            for reason in damaged:
-                log.warning("%s Using the older checkpoint %s instead.", reason, name)
-            return checkpoint
         raise RunError(f"no intact checkpoint in {self.directory}: {' '.join(damaged)}")
 
     def best(self, *, weights_only: bool = False) -> Checkpoint:
         """The best checkpoint, or the last where none was evaluated or it is damaged."""
-        name = self.best_name()
-        if name is None:
-            return self.last(weights_only=weights_only)
         try:
-            return self.read(name, weights_only=weights_only)
+            name = self.best_name()
+            if name is not None:
+                return self.read(name, weights_only=weights_only)
         except RunError as error:
             checkpoint = self.last(weights_only=weights_only)
             log.warning("%s Using checkpoint %s instead.", error, checkpoint.name)
             return checkpoint
+        return self.last(weights_only=weights_only)
 
     def best_name(self) -> str | None:
         """What `best.json` points to, rebuilt from the manifests where it is damaged."""

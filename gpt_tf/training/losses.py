@@ -17,7 +17,7 @@ import tensorflow as tf
 PLAIN_BYTES = 1 << 25  # of logits that stay whole
 CHUNK_BYTES = 1 << 28  # of one chunk's logits, at most
 CHUNK_ROWS = 2048
-TINY = 1e-37  # a probability
+TINY = 1e-37  # a probability below it is taken from the logits
 
 
 def masked_loss(logits_BTV: tf.Tensor, targets_BT: tf.Tensor, weights_BT: tf.Tensor) -> tf.Tensor:
