@@ -219,7 +219,9 @@ def assert_ends_well(trained_workspace: Path, monkeypatch, count: int) -> None:
     load, loaded = loading.load, {}
 
     def load_once(run, **options):  # the one thing that is spared: reading the run each time
-        return loaded.setdefault(options["engine"], load(run, **options))
+        if options["engine"] not in loaded:
+            loaded[options["engine"]] = load(run, **options)
+        return loaded[options["engine"]]
 
     monkeypatch.setattr(loading, "load", load_once)
     codes = dict.fromkeys((0, 1, 2), 0)
