@@ -25,7 +25,6 @@ from runs import print_markdown
 from training_worker import Workload
 from workers import Worker
 
-from gpt_tf.config import DropoutConfig, ModelConfig
 from gpt_tf.config_files import read_preset, resolve
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.variables import read_values, weight_variables
@@ -114,8 +113,7 @@ class Running:
 
 def write_inputs(workload: Workload, folder: Path) -> None:
     """What the workers read."""
-    rates = DropoutConfig(**workload.model["dropout"])
-    model = make_model(ModelConfig(**{**workload.model, "dropout": rates}), seed=1)
+    model = make_model(resolve({"model": workload.model}).model, seed=1)
     (folder / "workload.json").write_text(json.dumps(workload._asdict()))
     np.savez(folder / "weights.npz", **read_values(weight_variables(model)))
 

@@ -12,7 +12,7 @@ def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> Sy
     """The compiled step of `gpt-tf train`."""
     import tensorflow as tf
 
-    from gpt_tf.config import Config, DropoutConfig, ModelConfig, TrainingConfig
+    from gpt_tf.config_files import resolve
     from gpt_tf.model.architectures import make_model
     from gpt_tf.model.variables import assign_values, weight_variables
     from gpt_tf.streaming.stream import Batch
@@ -21,10 +21,8 @@ def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> Sy
     from gpt_tf.training.precision import resolve_precision
     from gpt_tf.training.train_step import TrainStep
 
-    rates = DropoutConfig(**workload.model["dropout"])
-    training = TrainingConfig(optimizer="adamw", clip_norm=CLIP_NORM, precision=mode)
-    model_config = ModelConfig(**{**workload.model, "dropout": rates})
-    config, _ = resolve_precision(Config(model=model_config, training=training))
+    training = {"optimizer": "adamw", "clip_norm": CLIP_NORM, "precision": mode}
+    config, _ = resolve_precision(resolve({"model": workload.model, "training": training}))
     model = make_model(config.model, config.training.precision)
     assign_values(weight_variables(model), dict(weights), "weights of the benchmark")
     shape = (workload.batch_size, config.model.context_length)

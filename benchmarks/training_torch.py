@@ -8,7 +8,7 @@ machine, that is many times faster.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -122,13 +122,29 @@ def assign(model: GPT, weights: Mapping[str, np.ndarray]) -> None:
         target.data.copy_(tensor)
 
 
+def steps_of(
+    model: nn.Module, training_loss: Callable[[np.ndarray], torch.Tensor]
+) -> Callable[[list[np.ndarray]], list[float]]:
+    """One update for each of several batches: fused AdamW after clipping; the losses."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
+
+    def step(ids: np.ndarray) -> float:
+        value = training_loss(ids)
+        value.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM, foreach=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return float(value.detach())
+
+    return lambda several: [step(ids) for ids in several]
+
+
 def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> System:
     """One of the four modes."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(0)
     model = GPT(workload.model)
     assign(model, weights)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
     run = torch.compile(model) if "compile" in mode else model
     bfloat16 = "bfloat16" in mode
 
@@ -146,16 +162,11 @@ def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> Sy
         model.train()
         return value
 
-    def step(ids: np.ndarray) -> float:
+    def training_loss(ids: np.ndarray) -> torch.Tensor:
         with context():
-            value = run(*split(ids))
-        value.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM, foreach=True)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return float(value.detach())
+            return run(*split(ids))
 
-    return System(loss, lambda several: [step(ids) for ids in several])
+    return System(loss, steps_of(model, training_loss))
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 
 import numpy as np
-from training_worker import CLIP_NORM, LEARNING_RATE, System, Workload, serve
+from training_torch import steps_of
+from training_worker import System, Workload, serve
 
 os.environ |= {"HF_HUB_OFFLINE": "1"}
-os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
 def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> System:
@@ -30,20 +30,14 @@ def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> Sy
         n_inner=shape["ffn_dim"], resid_pdrop=rate, embd_pdrop=rate, attn_pdrop=rate,
     )  # fmt: skip
     model = GPT2LMHeadModel(config).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
 
-    def step(ids: np.ndarray) -> float:
+    def training_loss(ids: np.ndarray) -> torch.Tensor:
         tensor = torch.from_numpy(ids[:, :-1])
         autocast = torch.autocast("cpu", torch.bfloat16) if mode == "bfloat16" else nullcontext()
         with autocast:
-            value = model(tensor, labels=tensor, use_cache=False).loss
-        value.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM, foreach=True)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return float(value.detach())
+            return model(tensor, labels=tensor, use_cache=False).loss
 
-    return System(None, lambda several: [step(ids) for ids in several])
+    return System(None, steps_of(model, training_loss))
 
 
 if __name__ == "__main__":

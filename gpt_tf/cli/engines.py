@@ -11,11 +11,8 @@ from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
 
 
-def load_quietly(
-    run: RunDirectory, engine: EngineName, checkpoint: Checkpoint | None = None
-) -> TextGenerator:
-    """The run's text generator with this engine."""
-    checkpoint = checkpoint or run.checkpoints.best(weights_only=True)
+def load_quietly(run: RunDirectory, engine: EngineName, checkpoint: Checkpoint) -> TextGenerator:
+    """The run's text generator with this engine and the weights of its checkpoint."""
     if engine != "tensorflow":
         weights = LITERT_WEIGHTS[engine]
         if not run.engine(weights, checkpoint.name).is_dir():

@@ -11,6 +11,7 @@ Shapes: B batch, N heads, T time, Q query rows of a slice, K their keys, H head_
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -84,8 +85,7 @@ def _drop(x: tf.Tensor, seed_2: tf.Tensor, rate: float, dtype: Any = None) -> tf
 
 @compiled
 def _add_dropped(x: tf.Tensor, y: tf.Tensor, seed_2: tf.Tensor, rate: float) -> tf.Tensor:
-    kept = keep_mask(y.shape, seed_2, rate)
-    return x + tf.cast(tf.where(kept, tf.cast(y, tf.float32) / (1 - rate), 0.0), x.dtype)
+    return x + _drop(y, seed_2, rate, x.dtype)
 
 
 # Layer norm
@@ -170,29 +170,25 @@ def activate(x: tf.Tensor, activation: Callable[[tf.Tensor], tf.Tensor]) -> tf.T
     return apply(x)
 
 
-_activations: dict[Any, tuple[Callable[..., tf.Tensor], Callable[..., tf.Tensor]]] = {}
-
-
+@functools.cache
 def _activation(
     activation: Callable[[tf.Tensor], tf.Tensor],
 ) -> tuple[Callable[..., tf.Tensor], Callable[..., tf.Tensor]]:
-    """The compiled function and its compiled gradient, made once."""
-    if activation not in _activations:
+    """The compiled function and its compiled gradient."""
 
-        @compiled
-        def function(x: tf.Tensor) -> tf.Tensor:
-            return tf.cast(activation(tf.cast(x, tf.float32)), x.dtype)
+    @compiled
+    def function(x: tf.Tensor) -> tf.Tensor:
+        return tf.cast(activation(tf.cast(x, tf.float32)), x.dtype)
 
-        @compiled
-        def gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-            x_32 = tf.cast(x, tf.float32)
-            with tf.GradientTape() as tape:
-                tape.watch(x_32)
-                y = activation(x_32)
-            return tf.cast(tape.gradient(y, x_32, tf.cast(upstream, tf.float32)), x.dtype)
+    @compiled
+    def gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        x_32 = tf.cast(x, tf.float32)
+        with tf.GradientTape() as tape:
+            tape.watch(x_32)
+            y = activation(x_32)
+        return tf.cast(tape.gradient(y, x_32, tf.cast(upstream, tf.float32)), x.dtype)
 
-        _activations[activation] = (function, gradient)
-    return _activations[activation]
+    return function, gradient
 
 
 # Causal attention
