@@ -35,6 +35,7 @@ class Muon(keras.optimizers.AdamW):
       learning_rate: AdamW's.
       matrix_rate: Muon's rate as a multiple of `learning_rate`, so that both follow one schedule.
       momentum: Muon's.
+      product_dtype: of the products that make a matrix orthogonal; bfloat16 is enough for them.
       kwargs: AdamW's arguments. Hidden matrices decay, decoupled and at Muon's rate; of the
         others those that `exclude_from_weight_decay` was not told.
     """
@@ -45,11 +46,13 @@ class Muon(keras.optimizers.AdamW):
         *,
         matrix_rate: float = 20.0,
         momentum: float = 0.95,
+        product_dtype: str = "float32",
         **kwargs: Any,
     ) -> None:
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.matrix_rate = matrix_rate
         self.momentum = momentum
+        self.product_dtype = product_dtype
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
         """Create AdamW's slots, and one momentum for each hidden matrix."""
@@ -83,7 +86,7 @@ class Muon(keras.optimizers.AdamW):
             # query, key and value are three matrices side by side
             counts.append(3 if variable.path.endswith("qkv/kernel") else 1)
             parts += tf.split(direction_IO, counts[-1], axis=1)
-        updates = iter(orthogonal_updates(parts))
+        updates = iter(orthogonal_updates(parts, self.product_dtype))
         rate = self.matrix_rate * self.learning_rate
         for count, (_, variable) in zip(counts, pairs, strict=True):
             update_IO = tf.concat([next(updates) for _ in range(count)], axis=1)
@@ -95,11 +98,14 @@ class Muon(keras.optimizers.AdamW):
             **super().get_config(),
             "matrix_rate": self.matrix_rate,
             "momentum": self.momentum,
+            "product_dtype": self.product_dtype,
         }
 
 
-def orthogonal_updates(matrices: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Each matrix [I, O] made orthogonal, times sqrt(max(1, O / I)).
+def orthogonal_updates(
+    matrices: Sequence[tf.Tensor], product_dtype: str = "float32"
+) -> list[tf.Tensor]:
+    """Each matrix [I, O] made orthogonal, times sqrt(max(1, O / I)), in float32.
 
     Matrices of one shape, or its transpose, are one batched product.
     """
@@ -109,7 +115,7 @@ def orthogonal_updates(matrices: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     updates = list(matrices)
     for group in groups.values():
         stacked_MSL = tf.stack([lying(matrices[index]) for index in group])
-        results = tf.unstack(orthogonalized(stacked_MSL), num=len(group))
+        results = tf.unstack(orthogonalized(stacked_MSL, product_dtype), num=len(group))
         for index, result_SL in zip(group, results, strict=True):
             inputs, outputs = matrices[index].shape
             result_IO = tf.transpose(result_SL) if inputs > outputs else result_SL
@@ -122,15 +128,16 @@ def lying(matrix: tf.Tensor) -> tf.Tensor:
     return tf.transpose(matrix) if matrix.shape[0] > matrix.shape[1] else matrix
 
 
-def orthogonalized(x_MSL: tf.Tensor) -> tf.Tensor:
+def orthogonalized(x_MSL: tf.Tensor, product_dtype: str = "float32") -> tf.Tensor:
     """Each matrix with its singular values brought near 1, between 0.7 and 1.2.
 
     Newton-Schulz iterations of a quintic (Jordan et al. 2024): no decomposition, only products.
     """
     a, b, c = QUINTIC
     x_MSL /= tf.norm(x_MSL, axis=(-2, -1), keepdims=True) + 1e-7  # no singular value above 1
+    x_MSL = tf.cast(x_MSL, product_dtype)
     for _ in range(ITERATIONS):
         gram_MSS = tf.matmul(x_MSL, x_MSL, transpose_b=True)
         powers_MSS = b * gram_MSS + c * tf.matmul(gram_MSS, gram_MSS)
         x_MSL = a * x_MSL + tf.matmul(powers_MSS, x_MSL)
-    return x_MSL
+    return tf.cast(x_MSL, tf.float32)

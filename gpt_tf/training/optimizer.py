@@ -42,6 +42,7 @@ def new_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
         weight_decay=config.weight_decay,
         matrix_rate=config.muon_learning_rate / peak if peak else 0.0,
         momentum=config.muon_momentum,
+        product_dtype="bfloat16" if config.precision == "bfloat16" else "float32",
     )
 
 
