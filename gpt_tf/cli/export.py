@@ -1,0 +1,69 @@
+"""`gpt-tf export`: a run in the format of another project."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+if TYPE_CHECKING:
+    from gpt_tf.interop.stored_run import StoredRun
+
+    Write = Callable[[StoredRun, Path], None]
+
+
+class Format(NamedTuple):
+    """A format: the module of `gpt_tf.interop` whose `write(stored_run, directory)` fills a folder.
+
+    `write` raises UsageError where the architecture has no counterpart.
+    """
+
+    module: str
+    needs_tensorflow: bool
+
+
+FORMATS = {
+    "hf": Format("hugging_face", needs_tensorflow=False),
+    "savedmodel": Format("saved_model", needs_tensorflow=True),
+    "keras": Format("keras_file", needs_tensorflow=True),
+}
+
+
+@click.command()
+@click.argument("run_name", metavar="[RUN]", required=False)
+@click.option("--format", "format_name", type=click.Choice(list(FORMATS)), default="hf",
+              show_default=True, help="Hugging Face transformers, TensorFlow, or Keras.")  # fmt: skip
+@click.option("--to", "directory", required=True, type=click.Path(path_type=Path),
+              help="The folder to write; it must not exist, or be empty.")  # fmt: skip
+def export(run_name: str | None, format_name: str, directory: Path) -> None:
+    """Write the best checkpoint of RUN, by default the newest run, for other programs.
+
+    The folder appears whole, with a SHA-256 manifest of its files.
+    """
+    from gpt_tf.cli.tensorflow_quietly import import_tensorflow, quiet_libraries
+    from gpt_tf.errors import UsageError
+    from gpt_tf.interop.stored_run import read_run
+    from gpt_tf.storage import atomic
+    from gpt_tf.storage.manifest import write_manifest
+    from gpt_tf.storage.run_directory import find_run, newest_run
+    from gpt_tf.version import __version__
+
+    run = find_run(Path.cwd(), run_name) if run_name else newest_run(Path.cwd())
+    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
+        raise UsageError(f"something is there already in --to: {directory}. Give a new folder.")
+    stored = read_run(run)
+    chosen = FORMATS[format_name]
+    if chosen.needs_tensorflow:
+        import_tensorflow()
+    write: Write = importlib.import_module(f"gpt_tf.interop.{chosen.module}").write
+    with quiet_libraries(), atomic.new_directory(directory) as temporary:
+        write(stored, temporary)
+        files = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
+        names = [path.relative_to(temporary).as_posix() for path in files]
+        facts = {"format": format_name, "run": run.name, "checkpoint": stored.checkpoint,
+                 "gpt_tf": __version__}  # fmt: skip
+        write_manifest(temporary, names, facts)
+    click.echo(f"{directory}: {format_name}, {run.name}, {stored.checkpoint}")

@@ -1,0 +1,1 @@
+"""Other projects' formats: importing their models, exporting ours."""

@@ -1,0 +1,51 @@
+"""What every export is made of: a run's best checkpoint, read and verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from gpt_tf.config import Config
+from gpt_tf.config_files import read_config_file, resolve
+from gpt_tf.storage.checkpoint import Arrays, checkpoint_step
+from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.tokenizer.base import check_same_tokenizer
+
+
+class StoredRun(NamedTuple):
+    """A run as it is exported.
+
+    Attributes:
+      weights: by the model's own names, as `model.variables.weight_variables` gives them.
+      tokenizer: the folder of its tokenizer.
+      figures: the evaluation at the checkpoint's step by name, as in `metrics.jsonl`.
+    """
+
+    name: str
+    config: Config
+    weights: Arrays
+    tokenizer: Path
+    checkpoint: str
+    step: int
+    figures: dict[str, float]
+
+
+def read_run(run: RunDirectory) -> StoredRun:
+    """The best checkpoint of a run, else the last.
+
+    Raises:
+      UsageError: where there is no checkpoint, or another tokenizer.
+      RunError: where no checkpoint is intact.
+    """
+    config = resolve(read_config_file(run.config_file))
+    checkpoint = run.checkpoints.best(weights_only=True)
+    check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
+    step = checkpoint_step(checkpoint.name)
+    figures: dict[str, float] = {}
+    for row in read_rows(run.metrics_file):
+        if row.get("step") == step:
+            figures |= {key: value for key, value in row.items() if key.startswith("eval/")}
+    return StoredRun(
+        run.name, config, checkpoint.model, run.tokenizer, checkpoint.name, step, figures
+    )
