@@ -114,6 +114,8 @@ def resume(
     with locked(run.path):
         atomic.sweep(run.checkpoints.directory)
         checkpoint = run.checkpoints.last()
+        if "loop" not in checkpoint.state:
+            raise UsageError(f"nothing to resume in {run.path}: it was imported, not trained.")
         check_same_config(checkpoint, config)
         check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
         loaded = Tokenizer.load(run.tokenizer)

@@ -35,7 +35,7 @@ FORMATS = {
 @click.command()
 @click.argument("run_name", metavar="[RUN]", required=False)
 @click.option("--format", "format_name", type=click.Choice(list(FORMATS)), default="hf",
-              show_default=True, help="Hugging Face transformers, TensorFlow, or Keras.")  # fmt: skip
+              show_default=True, help="For transformers, TensorFlow or Keras.")  # fmt: skip
 @click.option("--to", "directory", required=True, type=click.Path(path_type=Path),
               help="The folder to write; it must not exist, or be empty.")  # fmt: skip
 def export(run_name: str | None, format_name: str, directory: Path) -> None:

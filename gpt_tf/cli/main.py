@@ -28,6 +28,7 @@ COMMANDS = {
     "sweep": ("sweep", "Train every cell of a grid of settings."),
     "generate": ("generate", "Continue a prompt with a trained GPT."),
     "evaluate": ("evaluate", "Measure a run on a whole split, or on other text."),
+    "import": ("import_model", "Take a GPT-2 or OPT from a Hugging Face folder."),
     "export": ("export", "Write a run for transformers, TensorFlow or Keras."),
     "plot": ("plot", "Draw the curves of several runs in one picture."),
 }

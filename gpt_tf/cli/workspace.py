@@ -147,6 +147,8 @@ def data_of_run(workspace: Path, source: Mapping[str, str | None], data: DataCon
     """
     given = (source.get(key) for key in ("data", "validation"))
     own, validation = (Path(path) if path else None for path in given)
+    if own is None and source.get("corpus") is None:
+        raise UsageError("no data in the run: it was imported. Give DATA, or --data to train.")
     if own is None:
         corpus = load_corpus(workspace / "data" / str(source.get("corpus")))
         return _with_validation(_prepared(corpus), validation)

@@ -1,12 +1,128 @@
-"""Runs written as transformers reads them."""
+"""A run written as transformers reads it: `AutoModelForCausalLM.from_pretrained(DIR)`."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+import shutil
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from gpt_tf.config import ModelConfig
+from gpt_tf.interop.families import Family, parameter_shapes
+from gpt_tf.interop.model_config import choose_family, their_config
 from gpt_tf.interop.stored_run import StoredRun
+from gpt_tf.storage import atomic
+from gpt_tf.storage.manifest import MANIFEST
+from gpt_tf.storage.tensors import Shape, write_tensors
+from gpt_tf.tokenizer.base import Tokenizer
+
+FIGURES = {
+    "eval/loss": "validation loss, nats a token",
+    "eval/perplexity": "validation perplexity",
+    "eval/accuracy": "validation accuracy",
+    "eval/bits_per_byte": "bits a byte",
+}
 
 
 def write(stored: StoredRun, directory: Path) -> None:
-    """Fill `directory` with config, weights, tokenizer and model card."""
-    raise NotImplementedError
+    """Fill `directory` with config, weights, tokenizer and model card.
+
+    Raises:
+      UsageError: where transformers has no such architecture.
+    """
+    model = stored.config.model
+    family = choose_family(model)
+    tokenizer = Tokenizer.load(stored.tokenizer)
+    ids = token_ids(tokenizer)
+    atomic.write_json(directory / "config.json", {**their_config(family, model), **ids})
+    atomic.write_json(directory / "generation_config.json", generation_config(ids))
+    write_weights(stored, family, directory / "model.safetensors")
+    for path in stored.tokenizer.iterdir():
+        if path.is_file() and path.name != MANIFEST:
+            shutil.copyfile(path, directory / path.name)
+    atomic.write_text(directory / "README.md", model_card(stored, family, tokenizer))
+
+
+def token_ids(tokenizer: Tokenizer) -> dict[str, int | None]:
+    """The ids that begin, end and pad a text; without a begin token the end token begins."""
+    begin = tokenizer.eot_id if tokenizer.bos_id is None else tokenizer.bos_id
+    return {
+        "bos_token_id": begin,
+        "eos_token_id": tokenizer.eot_id,
+        "pad_token_id": tokenizer.pad_id,
+    }
+
+
+def generation_config(ids: dict[str, int | None]) -> dict[str, Any]:
+    """The same ids; a text is padded with the end token where there is no other."""
+    pad = ids["eos_token_id"] if ids["pad_token_id"] is None else ids["pad_token_id"]
+    given = {**ids, "pad_token_id": pad}
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def write_weights(stored: StoredRun, family: Family, path: Path) -> None:
+    """model.safetensors, one tensor after the other."""
+    model = dataclasses.replace(stored.config.model, qkv_bias=True)  # they always have one
+    own_shapes, names = parameter_shapes(model), family.names(model)
+    shapes: dict[str, Shape] = {}
+    places: dict[str, tuple[str, int]] = {}  # their name to ours, and which part of it
+    for own, theirs in names.items():
+        for part, name in enumerate(theirs.names):
+            written = family.with_prefix(name)
+            shapes[written] = theirs.shape_of_each(own_shapes[own])
+            places[written] = own, part
+
+    def array_of(name: str) -> np.ndarray:
+        own, part = places[name]
+        array = stored.weights.get(own)
+        if array is None:  # queries, keys and values without a bias: it is 0
+            array = np.zeros(own_shapes[own], np.float32)
+        return names[own].split(array)[part]
+
+    write_tensors(path, shapes, array_of)
+
+
+def model_card(stored: StoredRun, family: Family, tokenizer: Tokenizer) -> str:
+    """What the model is, how it was measured and how it is loaded."""
+    rows = {**_architecture(stored.config.model), "steps trained": f"{stored.step:,}"}
+    for key, what in FIGURES.items():
+        if key in stored.figures:
+            rows[what] = f"{stored.figures[key]:.4f}"
+    rows["vocabulary of the tokenizer"] = f"{tokenizer.vocab_size:,}"
+    table = "\n".join(f"| {what} | {value} |" for what, value in rows.items())
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+---
+
+# {stored.name}
+
+A language model written by gpt-tf from checkpoint `{stored.checkpoint}` of its run `{stored.name}`.
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained("DIR")  # {family.class_name}
+tokenizer = AutoTokenizer.from_pretrained("DIR")
+```
+
+| what | value |
+|---|---|
+{table}
+
+`manifest.json` has the SHA-256 of every file. Control strings such as `<|endoftext|>` in ordinary
+text are control tokens to `AutoTokenizer`, unlike in gpt-tf: give it `split_special_tokens=True`.
+"""
+
+
+def _architecture(model: ModelConfig) -> dict[str, str]:
+    parameters = sum(math.prod(shape) for shape in parameter_shapes(model).values())
+    return {
+        "parameters": f"{parameters:,}",
+        "layers × heads": f"{model.num_layers} × {model.num_heads}",
+        "width": f"{model.embed_dim}",
+        "context": f"{model.context_length}",
+    }

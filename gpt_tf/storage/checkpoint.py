@@ -17,7 +17,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,15 +67,21 @@ class CheckpointStore:
     def save(
         self,
         step: int,
-        model: Arrays,
+        model: Arrays | Callable[[Path], None],
         training: Arrays,
         state: Mapping[str, Any],
         facts: Mapping[str, Any],
     ) -> str:
-        """Write a checkpoint; it exists when this returns, and not before."""
+        """Write a checkpoint; it exists when this returns, and not before.
+
+        `model` may be what writes the weights' file, where they are not all in memory.
+        """
         name = f"step-{step:08d}"
         with atomic.new_directory(self.directory / name) as temporary:
-            safetensors.numpy.save_file(model, temporary / MODEL_FILE)
+            if callable(model):
+                model(temporary / MODEL_FILE)
+            else:
+                safetensors.numpy.save_file(model, temporary / MODEL_FILE)
             safetensors.numpy.save_file(training, temporary / TRAINING_FILE)
             atomic.write_json(temporary / STATE_FILE, state)
             write_manifest(

@@ -28,7 +28,7 @@ TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 END_OF_TEXT = "<|endoftext|>"
 PAD, UNK, BOS = "[PAD]", "[UNK]", "[BOS]"
-CHARACTERS_NAMED = 5
+UNKNOWN_NAMED = 5
 
 T = TypeVar("T", bound="Tokenizer")
 
@@ -79,48 +79,49 @@ class Tokenizer:
 
     @property
     def takes_any_text(self) -> bool:
-        """False for a vocabulary of characters without `[UNK]`, which refuses others."""
+        """False for a vocabulary of characters or words without an unknown entry."""
         return self.unk_id is not None or not isinstance(self.backend.model, models.WordLevel)
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, no special token added.
 
         Raises:
-          UsageError: where the vocabulary has neither a character of `text` nor `[UNK]`.
+          UsageError: where the vocabulary lacks a character or word of `text` and `[UNK]`.
         """
-        with self._naming_unknown_characters([text]):
+        with self._naming_unknown([text]):
             return list(self.backend.encode(text, add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, as `encode`; in one call, which releases Python's lock."""
-        with self._naming_unknown_characters(texts):
+        with self._naming_unknown(texts):
             encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     @contextmanager
-    def _naming_unknown_characters(self, texts: Sequence[str]) -> Iterator[None]:
-        """Say which characters are unknown where the backend only says that one is."""
+    def _naming_unknown(self, texts: Sequence[str]) -> Iterator[None]:
+        """Say which characters or words are unknown where the backend only says that one is."""
         try:
             yield
         except Exception as error:  # the backend raises plain Exception
-            unknown = self._unknown_characters(texts)
+            unknown = self._unknown(texts)
             if not unknown:
                 raise
-            names = [f"{char!r} (U+{ord(char):04X})" for char in unknown[:CHARACTERS_NAMED]]
+            kind = "characters" if all(len(each) == 1 for each in unknown) else "words"
+            names = [_named(each) for each in unknown[:UNKNOWN_NAMED]]
             more = len(unknown) - len(names)
             raise UsageError(
-                f"characters in the text that the tokenizer has not seen: {', '.join(names)}"
+                f"{kind} in the text that the tokenizer has not seen: {', '.join(names)}"
                 f"{f' and {more} more' if more else ''}. Train it again on text that has them, or "
                 "with `--set tokenizer.unknown_characters=replace`."
             ) from error
 
-    def _unknown_characters(self, texts: Sequence[str]) -> list[str]:
-        """The characters of `texts` that a vocabulary of characters lacks, in order."""
+    def _unknown(self, texts: Sequence[str]) -> list[str]:
+        """The pieces of `texts` that a vocabulary of characters or words lacks, in order."""
         if not isinstance(self.backend.model, models.WordLevel):
             return []
-        known = self.backend.get_vocab()
-        found = dict.fromkeys("".join(self.normalize(text) for text in texts))
-        return [character for character in found if character not in known]
+        known, cut = self.backend.get_vocab(), self.backend.pre_tokenizer.pre_tokenize_str
+        found = dict.fromkeys(piece for text in texts for piece, _ in cut(self.normalize(text)))
+        return [piece for piece in found if piece not in known]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; special tokens are left out, broken UTF-8 becomes U+FFFD."""
@@ -194,6 +195,10 @@ class Tokenizer:
             verify(directory, read_manifest(directory))
         backend = read_backend(path)
         return cls(backend, read_special_tokens(directory))
+
+
+def _named(piece: str) -> str:
+    return f"{piece!r} (U+{ord(piece):04X})" if len(piece) == 1 else repr(piece[:60])
 
 
 def read_special_tokens(directory: Path) -> dict[str, str]:

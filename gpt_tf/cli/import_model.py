@@ -1,0 +1,64 @@
+"""`gpt-tf import`: a pretrained model, or a tokenizer alone, of Hugging Face."""
+
+from __future__ import annotations
+
+import math
+import re
+import shutil
+from pathlib import Path
+
+import click
+
+
+@click.command("import")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--name", help="Name of the run's directory below runs/; the folder's and a number "
+              "where not given.")  # fmt: skip
+def import_model(directory: Path, name: str | None) -> None:
+    """Make a run of DIR, a folder of a GPT-2 or OPT as transformers writes it.
+
+    It holds config.json; model.safetensors or pytorch_model.bin, whole or in shards;
+    tokenizer.json, vocab.json with merges.txt, or vocab.txt. No code in it is run. A folder with a
+    tokenizer alone becomes one in tokenizers/, for `train --tokenizer`.
+
+    `generate`, `evaluate` and `train --from` open the run as any other.
+    """
+    from gpt_tf.errors import UsageError
+    from gpt_tf.interop.importing import CONFIG_FILE
+    from gpt_tf.tokenizer.foreign import has_foreign_tokenizer
+
+    stem = re.sub(r"[^\w.-]", "-", name or directory.resolve().name).lstrip(".") or "imported"
+    if (directory / CONFIG_FILE).exists() or not has_foreign_tokenizer(directory):
+        _import_run(directory, stem, name)
+        return
+    from gpt_tf.cli.workspace import TOKENIZERS
+    from gpt_tf.tokenizer.foreign import read_foreign
+
+    tokenizer, destination = read_foreign(directory), Path.cwd() / TOKENIZERS / stem
+    if destination.exists():
+        raise UsageError(f"something is there already in {destination}. Give another --name.")
+    tokenizer.save(destination)
+    click.echo(f"{destination}: {tokenizer.vocab_size:,} entries")
+
+
+def _import_run(directory: Path, stem: str, name: str | None) -> None:
+    from gpt_tf.cli.assemble import prepare_directory
+    from gpt_tf.errors import UsageError
+    from gpt_tf.interop.importing import read_folder, write_run
+    from gpt_tf.storage.lock import locked
+    from gpt_tf.storage.run_directory import new_run, next_sequence
+
+    foreign = read_folder(directory)
+    workspace = Path.cwd()
+    run = new_run(workspace, stem, name)
+    if run.path.exists() and any(run.path.iterdir()):
+        raise UsageError(f"something is there already in {run.path}. Give another --name.")
+    prepare_directory(run)
+    try:
+        with locked(run.path):
+            write_run(foreign, run, next_sequence(workspace))
+    except BaseException:
+        shutil.rmtree(run.path, ignore_errors=True)
+        raise
+    parameters = sum(math.prod(shape) for shape in foreign.weights.shapes.values())
+    click.echo(f"{run.path}: {parameters:,} parameters, {foreign.tokenizer.vocab_size:,} entries")

@@ -1,0 +1,178 @@
+"""Architectures of transformers: one table of names and settings each, for both directions.
+
+Our name of a tensor stands on the left, theirs on the right, below a prefix that their files may
+leave out. Dense kernels are [in, out] here and in GPT-2's files, [out, in] in OPT's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gpt_tf.config import ModelConfig
+from gpt_tf.storage.tensors import Shape
+
+
+class Theirs(NamedTuple):
+    """Where a tensor of ours is in their file.
+
+    Attributes:
+      names: their tensors; several stand side by side in ours, along its last axis.
+      transposed: their matrix is [out, in].
+    """
+
+    names: tuple[str, ...]
+    transposed: bool = False
+
+    def shape_of_each(self, shape: Shape) -> Shape:
+        """The shape of each of their tensors, where ours has `shape`."""
+        each = (*shape[:-1], shape[-1] // len(self.names))
+        return each[::-1] if self.transposed else each
+
+    def join(self, parts: list[np.ndarray]) -> np.ndarray:
+        """Our tensor of theirs."""
+        turned = [part.T if self.transposed else part for part in parts]
+        return turned[0] if len(turned) == 1 else np.concatenate(turned, axis=-1)
+
+    def split(self, array: np.ndarray) -> list[np.ndarray]:
+        """Their tensors of ours."""
+        parts = np.split(array, len(self.names), axis=-1)
+        return [part.T if self.transposed else part for part in parts]
+
+
+def plain(*names: str) -> Theirs:
+    """Tensors of the same form as ours."""
+    return Theirs(names)
+
+
+def linear(*names: str) -> Theirs:
+    """The weights of PyTorch's `Linear`, [out, in]."""
+    return Theirs(names, transposed=True)
+
+
+class Setting(NamedTuple):
+    """A setting of ours in their config.json.
+
+    Attributes:
+      default: theirs, where the file leaves it out.
+      values: their values and ours, where they differ; the first of several that mean the same
+        to us is the one written.
+    """
+
+    key: str
+    default: Any
+    values: Mapping[Any, Any] | None = None
+
+
+def unchanged(values: dict[str, Any]) -> None:
+    """Settings that need no completing."""
+
+
+def nothing(config: ModelConfig) -> list[str]:
+    """No objection."""
+    return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """An architecture.
+
+    Attributes:
+      model_type, class_name: as transformers calls it.
+      prefixes: of their names; the first is written, any or none is read.
+      model, block: our names and theirs; those of a block stand below `block_{i}/` and
+        `block_prefix`.
+      ignored: what the names of buffers that hold no weights end with.
+      settings: our settings by theirs; dotted names are of `dropout`.
+      fixed: what our settings must be.
+      required: what theirs must be, where they say it; a name of theirs stands for its value.
+      complete: fills in settings of ours that follow from others.
+      objections: what else keeps a model of ours from being written.
+    """
+
+    model_type: str
+    class_name: str
+    prefixes: tuple[str, ...]
+    model: Mapping[str, Theirs]
+    block: Mapping[str, Theirs]
+    block_prefix: str
+    settings: Mapping[str, Setting]
+    fixed: Mapping[str, Any]
+    required: Mapping[str, Any]
+    ignored: tuple[str, ...] = ()
+    complete: Callable[[dict[str, Any]], None] = unchanged
+    objections: Callable[[ModelConfig], list[str]] = nothing
+
+    def names(self, config: ModelConfig) -> dict[str, Theirs]:
+        """Where each tensor of a model is in their file, without the prefix."""
+        found = {}
+        for name in parameter_shapes(config):
+            if name == "head_kernel":
+                found[name] = linear(HEAD)
+            elif name.startswith("block_"):
+                block, _, own = name.partition("/")
+                index = block.removeprefix("block_")
+                theirs = self.block[own]
+                names = tuple(f"{self.block_prefix}{index}.{each}" for each in theirs.names)
+                found[name] = Theirs(names, theirs.transposed)
+            else:
+                found[name] = self.model[name]
+        return found
+
+    def without_prefix(self, name: str) -> str:
+        """Their name as the tables have it."""
+        for prefix in self.prefixes:
+            if name.startswith(prefix):
+                return name.removeprefix(prefix)
+        return name
+
+    def with_prefix(self, name: str) -> str:
+        """The name that is written."""
+        return name if name == HEAD else self.prefixes[0] + name
+
+
+HEAD = "lm_head.weight"
+ACTIVATIONS = {
+    "gelu_new": "gelu_tanh",  # GPT-2's own, the tanh approximation
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu": "gelu",
+    "relu": "relu",
+}
+
+
+def parameter_shapes(config: ModelConfig) -> dict[str, Shape]:
+    """The weights of a GPT by name, as the model itself calls them, without building it."""
+    width, heads = config.embed_dim, config.num_heads * config.head_width
+    shapes: dict[str, Shape] = {"embedding/tokens": (config.vocab_size, width)}
+    if config.positions != "none":
+        offset = 2 if config.positions == "offset" else 0
+        shapes["embedding/positions"] = (config.context_length + offset, width)
+
+    def norm(name: str) -> dict[str, Shape]:
+        return {f"{name}/gamma": (width,), f"{name}/beta": (width,)}
+
+    def dense(name: str, fan_in: int, units: int, bias: bool = True) -> dict[str, Shape]:
+        kernel: dict[str, Shape] = {f"{name}/kernel": (fan_in, units)}
+        return {**kernel, f"{name}/bias": (units,)} if bias else kernel
+
+    if config.embedding_norm:
+        shapes |= norm("embedding_norm")
+    for index in range(config.num_layers):
+        block = f"block_{index}"
+        shapes |= norm(f"{block}/attention_norm")
+        shapes |= dense(f"{block}/attention/qkv", width, 3 * heads, config.qkv_bias)
+        shapes |= dense(f"{block}/attention/output", heads, width)
+        shapes |= norm(f"{block}/ffn_norm")
+        shapes |= dense(f"{block}/feed_forward/expand", width, config.ffn_dim)
+        shapes |= dense(f"{block}/feed_forward/contract", config.ffn_dim, width)
+    if config.final_norm:
+        shapes |= norm("final_norm")
+    if not config.tied_head:
+        shapes["head_kernel"] = (width, config.vocab_size)
+    if config.head_bias:
+        shapes["head_bias"] = (config.vocab_size,)
+    return shapes

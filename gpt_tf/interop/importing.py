@@ -1,0 +1,126 @@
+"""A folder of transformers as a run of ours: config, tokenizer, weights one tensor at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gpt_tf.config import Config, ModelConfig, SamplingConfig
+from gpt_tf.config_files import as_yaml, resolve
+from gpt_tf.errors import UsageError
+from gpt_tf.interop.model_config import family_of, model_config
+from gpt_tf.interop.weights import Weights, find_tensors, match
+from gpt_tf.storage import atomic
+from gpt_tf.storage.json_file import read_json
+from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory
+from gpt_tf.storage.tensors import write_tensors
+from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
+from gpt_tf.tokenizer.foreign import read_foreign
+from gpt_tf.version import __version__
+
+CONFIG_FILE = "config.json"
+GENERATION_FILE = "generation_config.json"
+MAX_CONFIG_BYTES = 1024 * 1024
+# what the imported model is fine-tuned with unless told: the usual linear decay from 5e-5
+TRAINING = {
+    "optimizer": "adamw",
+    "peak_learning_rate": 5e-5,
+    "schedule": "linear",
+    "warmup_steps": 0,
+    "batch_size": 8,
+    "beta_2": 0.999,
+    "epsilon": 1e-8,
+}
+
+
+class Foreign(NamedTuple):
+    """A folder that was understood; its weights are not read yet."""
+
+    directory: Path
+    config: Config
+    weights: Weights
+    tokenizer: Tokenizer
+
+
+def read_folder(directory: Path) -> Foreign:
+    """Everything in a folder but the numbers.
+
+    Raises:
+      UsageError: for what is missing, has no counterpart, or does not fit together.
+      RunError: for what is damaged.
+    """
+    if not directory.is_dir():
+        raise UsageError(f"no such folder: {directory}. Give one with {CONFIG_FILE}.")
+    path = directory / CONFIG_FILE
+    theirs = read_json(path, MAX_CONFIG_BYTES)
+    family = family_of(theirs, path)
+    model = model_config(family, theirs, path)
+    weights = match(family, model, find_tensors(directory), directory)
+    tokenizer = read_foreign(directory, _token_ids(directory, theirs))
+    _check_size(directory, tokenizer, model)
+    settings: dict[str, Any] = {
+        "data": {"windows": "packed"},
+        "training": TRAINING,
+        **_prompt(tokenizer),
+    }
+    config = dataclasses.replace(resolve(settings), model=model)
+    return Foreign(directory, config, weights, tokenizer)
+
+
+def write_run(foreign: Foreign, run: RunDirectory, sequence: int) -> str:
+    """Write config, tokenizer and the checkpoint of step 0; returns the checkpoint's name.
+
+    Args:
+      sequence: counts the checkpoints of the workspace.
+
+    Raises:
+      RunError: where a file is damaged or a value is not finite.
+      UsageError: where a tied head differs from the embedding.
+    """
+    foreign.tokenizer.save(run.tokenizer)
+    source = {"data": None, "validation": None, "corpus": None, "imported": foreign.directory.name}
+    atomic.write_json(run.path / SOURCE_FILE, source)
+    atomic.write_text(run.config_file, as_yaml(foreign.config))
+    weights = foreign.weights
+    return run.checkpoints.save(
+        0,
+        lambda path: write_tensors(path, weights.shapes, weights.read),
+        {},
+        {"imported": True},
+        {
+            "config": dataclasses.asdict(foreign.config),
+            "tokenizer_sha256": tokenizer_sha256(run.tokenizer),
+            "versions": {"gpt_tf": __version__},
+            "sequence": sequence,
+        },
+    )
+
+
+def _token_ids(directory: Path, theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """Role to id, as generation_config.json says, else config.json."""
+    path = directory / GENERATION_FILE
+    generation = read_json(path, MAX_CONFIG_BYTES) if path.exists() else {}
+    roles = ("eos", "pad", "bos")
+    keys = {role: f"{role}_token_id" for role in roles}
+    return {role: generation.get(key, theirs.get(key)) for role, key in keys.items()}
+
+
+def _check_size(directory: Path, tokenizer: Tokenizer, model: ModelConfig) -> None:
+    """Raise UsageError where an id of the tokenizer has no row in the embedding."""
+    highest = max(tokenizer.backend.get_vocab(with_added_tokens=True).values())
+    if highest >= model.vocab_size:
+        raise UsageError(
+            f"tokenizer larger than the model in {directory}: its highest id is {highest}, the "
+            f"embedding has {model.vocab_size} rows. They do not belong together."
+        )
+
+
+def _prompt(tokenizer: Tokenizer) -> dict[str, Any]:
+    """The sample prompt, none where the vocabulary does not know its words."""
+    try:
+        tokenizer.encode(SamplingConfig().prompt)
+    except UsageError:
+        return {"sampling": {"prompt": ""}}
+    return {}

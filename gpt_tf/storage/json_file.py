@@ -1,0 +1,46 @@
+"""JSON of strangers: within a size, without repeated keys, an error that names the file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gpt_tf.errors import RunError, UsageError
+
+MAX_BYTES = 64 * 1024 * 1024  # the vocabularies of today's largest tokenizers take a third of it
+
+
+def read_json(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+      UsageError: where it is missing, no plain file, or too large.
+      RunError: where it is damaged: no JSON, no object, a key that is repeated.
+    """
+    size = plain_file(path).stat().st_size
+    if size > max_bytes:
+        raise UsageError(f"file too large in {path}: {size:,} bytes, the limit is {max_bytes:,}.")
+    try:
+        value = json.loads(path.read_bytes(), object_pairs_hook=_unrepeated)
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"damaged JSON in {path}: {error}. Get the file again.") from error
+    if not isinstance(value, dict):
+        raise RunError(f"no JSON object in {path}: {type(value).__name__}. Get the file again.")
+    return value
+
+
+def plain_file(path: Path) -> Path:
+    """`path`, where a plain file is (a FIFO would block). Raises UsageError."""
+    if not path.is_file():
+        reason = "it is no plain file" if path.exists() else "it is missing"
+        raise UsageError(f"cannot read {path}: {reason}. Get the file again.")
+    return path
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"repeated key {next(key for key in keys if keys.count(key) > 1)!r}")
+    return values
