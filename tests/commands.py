@@ -38,3 +38,21 @@ def gpt_tf(*arguments: str, cwd: Path, check: bool = True, **environment: str):
     if check and result.returncode != 0:
         raise AssertionError(f"gpt-tf {' '.join(arguments)}: {result.returncode}\n{result.stderr}")
     return result
+
+
+def in_process(*arguments: str, cwd: Path, check: bool = True) -> int:
+    """The exit code of `gpt-tf` with `arguments` in this process; `capsys` has what it prints."""
+    from gpt_tf.cli.main import main
+
+    before = Path.cwd()
+    cwd.mkdir(exist_ok=True)
+    os.chdir(cwd)
+    try:
+        main(list(arguments))
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    finally:
+        os.chdir(before)
+    if check and code != 0:
+        raise AssertionError(f"gpt-tf {' '.join(arguments)}: {code}")
+    return code

@@ -25,10 +25,12 @@ def import_model(directory: Path, name: str | None) -> None:
     """
     from gpt_tf.errors import UsageError
     from gpt_tf.interop.importing import CONFIG_FILE
+    from gpt_tf.interop.weights import has_weights
     from gpt_tf.tokenizer.foreign import has_foreign_tokenizer
 
     stem = re.sub(r"[^\w.-]", "-", name or directory.resolve().name).lstrip(".") or "imported"
-    if (directory / CONFIG_FILE).exists() or not has_foreign_tokenizer(directory):
+    is_model = (directory / CONFIG_FILE).exists() or has_weights(directory)
+    if is_model or not has_foreign_tokenizer(directory):
         _import_run(directory, stem, name)
         return
     from gpt_tf.cli.workspace import TOKENIZERS

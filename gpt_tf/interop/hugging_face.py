@@ -38,7 +38,8 @@ def write(stored: StoredRun, directory: Path) -> None:
     tokenizer = Tokenizer.load(stored.tokenizer)
     ids = token_ids(tokenizer)
     atomic.write_json(directory / "config.json", {**their_config(family, model), **ids})
-    atomic.write_json(directory / "generation_config.json", generation_config(ids))
+    generation = generation_config(ids, never_written(tokenizer, model))
+    atomic.write_json(directory / "generation_config.json", generation)
     write_weights(stored, family, directory / "model.safetensors")
     for path in stored.tokenizer.iterdir():
         if path.is_file() and path.name != MANIFEST:
@@ -56,10 +57,16 @@ def token_ids(tokenizer: Tokenizer) -> dict[str, int | None]:
     }
 
 
-def generation_config(ids: dict[str, int | None]) -> dict[str, Any]:
+def never_written(tokenizer: Tokenizer, model: ModelConfig) -> list[int]:
+    """Control tokens but the end token, and rows of the embedding that are no token."""
+    no_entry = range(tokenizer.vocab_size, model.vocab_size)
+    return sorted(tokenizer.control_ids.union(no_entry))
+
+
+def generation_config(ids: dict[str, int | None], suppressed: list[int]) -> dict[str, Any]:
     """The same ids; a text is padded with the end token where there is no other."""
     pad = ids["eos_token_id"] if ids["pad_token_id"] is None else ids["pad_token_id"]
-    given = {**ids, "pad_token_id": pad}
+    given = {**ids, "pad_token_id": pad, "suppress_tokens": suppressed or None}
     return {key: value for key, value in given.items() if value is not None}
 
 

@@ -28,8 +28,9 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
       UsageError: where the file is missing, is not in the zip form, or holds anything but tensors.
       RunError: where it is damaged.
     """
+    plain_file(path)
     try:
-        with zipfile.ZipFile(plain_file(path)) as archive:
+        with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
             pickles = [name for name in names if name.endswith("/data.pkl")]
             if len(pickles) != 1:

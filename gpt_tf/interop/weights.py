@@ -23,6 +23,11 @@ FILES: dict[str, Callable[[Path], dict[str, StoredTensor]]] = {
 LISTED = 10  # problems shown
 
 
+def has_weights(directory: Path) -> bool:
+    """Whether a file that `find_tensors` reads is there."""
+    return any((directory / each).exists() for name in FILES for each in (name, _index(name)))
+
+
 def find_tensors(directory: Path) -> dict[str, StoredTensor]:
     """The tensors of a model's folder by name: one file, or shards with their index.
 
@@ -33,10 +38,14 @@ def find_tensors(directory: Path) -> dict[str, StoredTensor]:
     for name, read_header in FILES.items():
         if (directory / name).exists():
             return read_header(directory / name)
-        index = directory / f"{name}.index.json"
+        index = directory / _index(name)
         if index.exists():
             return _of_shards(index, read_header)
     raise UsageError(f"no weights in {directory}: neither {' nor '.join(FILES)}, nor an index.")
+
+
+def _index(name: str) -> str:
+    return f"{name}.index.json"
 
 
 def _of_shards(

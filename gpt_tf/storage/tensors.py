@@ -53,9 +53,10 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
       UsageError: where the file is missing.
       RunError: where it is cut short or its header is damaged.
     """
+    plain_file(path)
     try:
         # what it checks: the header's size, its JSON, that offsets cover the file without overlap
-        with safetensors.safe_open(plain_file(path), framework="numpy"):
+        with safetensors.safe_open(path, framework="numpy"):
             pass
         with path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
