@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import tarfile
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.interop.families import Family, parameter_shapes
 from gpt_tf.interop.gpt2 import GPT2, OPENAI_GPT
 from gpt_tf.interop.importing import read_folder
+from gpt_tf.interop.model_config import model_config
 from gpt_tf.interop.opt import OPT
 from gpt_tf.storage.run_directory import find_run
 from gpt_tf.tokenizer.foreign import read_foreign
@@ -93,7 +95,7 @@ def test_an_imported_run_generates_and_evaluates_and_has_nothing_to_resume(
     imported(write_folder(tmp_path / "theirs", GPT2), tmp_path)
     (tmp_path / "words.txt").write_text("w0 w1 w5 w7\n" * 40)
     capsys.readouterr()
-    in_process("generate", "--prompt", "w3", "--max-new-tokens", "3", cwd=tmp_path)
+    in_process("generate", "--prompt", "w3", "--logit-bias", "2=-99", cwd=tmp_path)
     assert capsys.readouterr().out.startswith("w3 w")
     in_process("evaluate", "one", "words.txt", "--json", cwd=tmp_path)
     assert json.loads(capsys.readouterr().out)["tokens"] > 100
@@ -303,3 +305,23 @@ def test_what_has_no_counterpart_is_refused_by_name(
     with pytest.raises(UsageError, match=r"config\.json") as caught:
         read_folder(folder)
     assert named in str(caught.value)
+
+
+SIZES = {  # as the models of these names have them; the config files say no more than this
+    "gpt2-medium": (GPT2, {"n_embd": 1024, "n_layer": 24, "n_head": 16}, 354_823_168),
+    "gpt2-large": (GPT2, {"n_embd": 1280, "n_layer": 36, "n_head": 20}, 774_030_080),
+    "gpt2-xl": (GPT2, {"n_embd": 1600, "n_layer": 48, "n_head": 25}, 1_557_611_200),
+    "openai-gpt": (OPENAI_GPT, {}, 116_534_784),
+    "opt-1.3b": (
+        OPT,
+        {"hidden_size": 2048, "ffn_dim": 8192, "num_hidden_layers": 24, "num_attention_heads": 32},
+        1_315_758_080,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_larger_sizes_come_from_the_config_alone(name: str) -> None:
+    family, config, parameters = SIZES[name]
+    shapes = parameter_shapes(model_config(family, config, Path("config.json")))
+    assert sum(math.prod(shape) for shape in shapes.values()) == parameters

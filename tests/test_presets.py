@@ -9,6 +9,7 @@ from tiny_models import preset_model, token_ids
 
 from gpt_tf.config_files import preset_names, read_preset, resolve
 from gpt_tf.errors import UsageError
+from gpt_tf.interop.families import parameter_shapes
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.variables import weight_variables
 from gpt_tf.streaming.stream import Batch
@@ -20,6 +21,7 @@ from gpt_tf.training.train_step import TrainStep
 PARAMETERS = {
     "bigram": 4_225,
     "demo": 963_328,
+    "gpt2": 124_439_808,
     "imdb": 27_446_454,
     "kerasnlp-dropout": 7_297_784,
     "kerasnlp-final-norm": 3_387_778,
@@ -27,6 +29,7 @@ PARAMETERS = {
     "kerasnlp-no-positions": 7_265_016,
     "kerasnlp-prenorm": 3_387_266,
     "kerasnlp-prenorm-12x12": 7_297_784,
+    "opt-125m": 125_239_296,
     "shakespeare-8-heads": 209_729,
     "shakespeare-baseline": 209_729,
     "shakespeare-best": 211_389,
@@ -34,6 +37,7 @@ PARAMETERS = {
     "shakespeare-gpt": 10_788_929,
     "shakespeare-long": 209_729,
 }
+LARGE = ("gpt2", "opt-125m")  # a step takes half a minute and gigabytes
 # The KerasNLP study's grid: model 2 by layers and heads; model 4 with 4 or 8 heads.
 GRID = {
     ("kerasnlp-prenorm", 6, 4): 4_972_424,
@@ -51,7 +55,16 @@ def test_every_preset_is_listed() -> None:
     assert sorted(PARAMETERS) == preset_names()
 
 
-@pytest.mark.parametrize("preset", PARAMETERS)
+@pytest.mark.parametrize("preset", LARGE)
+def test_a_large_preset_has_its_size(preset: str) -> None:
+    shapes = parameter_shapes(preset_model(preset))
+    assert sum(math.prod(shape) for shape in shapes.values()) == PARAMETERS[preset]
+
+
+@pytest.mark.parametrize(
+    "preset",
+    [pytest.param(name, marks=[pytest.mark.long] if name in LARGE else []) for name in PARAMETERS],
+)
 def test_a_preset_builds_in_its_size_and_takes_a_step(preset: str) -> None:
     config = resolve(read_preset(preset))
     model = make_model(config.model, seed=1)
