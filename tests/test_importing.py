@@ -325,3 +325,20 @@ def test_larger_sizes_come_from_the_config_alone(name: str) -> None:
     family, config, parameters = SIZES[name]
     shapes = parameter_shapes(model_config(family, config, Path("config.json")))
     assert sum(math.prod(shape) for shape in shapes.values()) == parameters
+
+
+def test_a_begin_token_that_is_the_end_token_stands_before_texts_where_they_say_so(
+    tmp_path: Path,
+) -> None:
+    """OPT's `</s>`; GPT-2 has one end token too, and nothing before texts."""
+    write_json(tmp_path / "vocab.json", {"a": 0, "b": 1, "</s>": 2})
+    (tmp_path / "merges.txt").write_text("")
+    settings = {"bos_token": "</s>", "eos_token": "</s>", "unk_token": "</s>"}
+    for begins in (True, False):
+        write_json(tmp_path / "tokenizer_config.json", {**settings, "add_bos_token": begins})
+        read_foreign(tmp_path).save(tmp_path / "saved")
+        tokenizer = gpt_tf.BPETokenizer.load(tmp_path / "saved")
+        assert tokenizer.bos_id == (2 if begins else None)
+        assert (tokenizer.eot_id, tokenizer.control_ids) == (2, frozenset())
+        assert tokenizer.encode("ab") == [0, 1]  # who needs it puts it there
+        assert tokenizer.backend.encode("ab").ids == ([2, 0, 1] if begins else [0, 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from gpt_tf.interop.families import ACTIVATIONS, Family, Setting, plain
@@ -70,16 +71,14 @@ GPT2 = Family(
     complete=four_widths,
 )
 
-OPENAI_GPT = Family(
+OPENAI_GPT = dataclasses.replace(
+    GPT2,
     model_type="openai-gpt",
     class_name="OpenAIGPTLMHeadModel",
-    prefixes=("transformer.",),
     model={
         "embedding/tokens": plain("tokens_embed.weight"),
         "embedding/positions": plain("positions_embed.weight"),
     },
-    block=BLOCK,
-    block_prefix="h.",
     ignored=(".attn.bias", "position_ids"),
     settings={
         **SETTINGS,
@@ -90,7 +89,6 @@ OPENAI_GPT = Family(
     },
     fixed={**FIXED, "norm_position": "post", "final_norm": False},
     required={},
-    complete=four_widths,
     objections=lambda config: (
         []
         if config.ffn_dim == 4 * config.embed_dim

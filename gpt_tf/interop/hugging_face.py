@@ -17,7 +17,7 @@ from gpt_tf.interop.stored_run import StoredRun
 from gpt_tf.storage import atomic
 from gpt_tf.storage.manifest import MANIFEST
 from gpt_tf.storage.tensors import Shape, write_tensors
-from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.base import TOKENIZER_FILE, Tokenizer, put_before_texts
 
 FIGURES = {
     "eval/loss": "validation loss, nats a token",
@@ -41,10 +41,18 @@ def write(stored: StoredRun, directory: Path) -> None:
     generation = generation_config(ids, never_written(tokenizer, model))
     atomic.write_json(directory / "generation_config.json", generation)
     write_weights(stored, family, directory / "model.safetensors")
+    write_tokenizer(stored, tokenizer, directory)
+    atomic.write_text(directory / "README.md", model_card(stored, family, tokenizer))
+
+
+def write_tokenizer(stored: StoredRun, tokenizer: Tokenizer, directory: Path) -> None:
+    """The run's own files; a begin token stands before texts there as before prompts here."""
     for path in stored.tokenizer.iterdir():
         if path.is_file() and path.name != MANIFEST:
             shutil.copyfile(path, directory / path.name)
-    atomic.write_text(directory / "README.md", model_card(stored, family, tokenizer))
+    if tokenizer.bos_id is not None:
+        put_before_texts(tokenizer.backend, tokenizer.special_tokens["bos"])
+        tokenizer.backend.save(str(directory / TOKENIZER_FILE))
 
 
 def token_ids(tokenizer: Tokenizer) -> dict[str, int | None]:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from tokenizers import decoders, models
+from tokenizers import decoders, models, processors
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
@@ -42,7 +42,8 @@ class Tokenizer:
 
     Attributes:
       eot_id, pad_id, bos_id, unk_id: ids of the special tokens, or None. A pad or begin token
-        that is the end token counts as none.
+        that is the end token counts as none, but for one that the backend's own template puts
+        before every text (OPT's).
 
     Raises:
       UsageError: where a special token is not in the vocabulary.
@@ -58,13 +59,18 @@ class Tokenizer:
         self.eot_id: int | None = ids.get("eos")
         self.unk_id: int | None = ids.get("unk")
         self.pad_id: int | None = ids.get("pad") if ids.get("pad") != self.eot_id else None
-        self.bos_id: int | None = ids.get("bos") if ids.get("bos") != self.eot_id else None
+        begins = ids.get("bos") != self.eot_id or self._begins_with(self.eot_id)
+        self.bos_id: int | None = ids.get("bos") if begins else None
 
     def _special_id(self, token: str) -> int:
         token_id = self.backend.token_to_id(token)
         if token_id is None:
             raise UsageError(f"special token not in the tokenizer's vocabulary: {token}.")
         return int(token_id)
+
+    def _begins_with(self, token_id: int | None) -> bool:
+        """Whether the backend puts this token before a text."""
+        return list(self.backend.encode("", add_special_tokens=True).ids[:1]) == [token_id]
 
     @property
     def vocab_size(self) -> int:
@@ -256,6 +262,14 @@ def check_same_tokenizer(directory: Path, expected_sha256: str | None) -> None:
             f"another tokenizer in {directory}: its SHA-256 is {found}, the model was trained "
             f"with {expected_sha256}. Restore the run's own tokenizer."
         )
+
+
+def put_before_texts(backend: tokenizers.Tokenizer, token: str) -> None:
+    """Make `token` the backend's own begin of every text, as other programs encode it."""
+    backend.post_processor = processors.TemplateProcessing(
+        single=[token, "$A"], pair=[token, "$A", token, "$B"],
+        special_tokens=[(token, backend.token_to_id(token))],
+    )  # fmt: skip
 
 
 def copy_tokenizer(source: Path, destination: Path) -> None:

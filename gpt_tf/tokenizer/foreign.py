@@ -20,7 +20,14 @@ from tokenizers import Tokenizer as Backend
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.json_file import MAX_BYTES, plain_file, read_json
-from gpt_tf.tokenizer.base import CONFIG_FILE, END_OF_TEXT, TOKENIZER_FILE, Tokenizer, read_backend
+from gpt_tf.tokenizer.base import (
+    CONFIG_FILE,
+    END_OF_TEXT,
+    TOKENIZER_FILE,
+    Tokenizer,
+    put_before_texts,
+    read_backend,
+)
 from gpt_tf.tokenizer.char import ANY_CHARACTER
 from gpt_tf.tokenizer.normalizing import ASCII_PUNCTUATION
 
@@ -45,7 +52,7 @@ def read_foreign(directory: Path, ids: Mapping[str, Any] | None = None) -> Token
 
     Args:
       ids: role ("eos", "pad", "bos") to id, as a config.json gives them; what the tokenizer's own
-        files say goes first. A pad or begin token that is the end token counts as none.
+        files say goes first. A pad token that is the end token counts as none.
 
     Raises:
       UsageError: where there is none, or one that is refused.
@@ -68,6 +75,8 @@ def read_foreign(directory: Path, ids: Mapping[str, Any] | None = None) -> Token
         )
     special = _special_tokens(backend, settings, ids or {})
     backend.add_special_tokens(sorted(set(special.values())))
+    if settings.get("add_bos_token") is True and "bos" in special:
+        put_before_texts(backend, special["bos"])
     return Tokenizer(backend, special)
 
 
@@ -189,8 +198,6 @@ def _special_tokens(
             log.warning("the %s token %r is not in the vocabulary: there is none", role, token)
     if "eos" not in special and backend.token_to_id(END_OF_TEXT) is not None:
         special["eos"] = END_OF_TEXT
-    return {
-        role: token
-        for role, token in special.items()
-        if role not in ("pad", "bos") or token != special.get("eos")
-    }
+    if special.get("pad") == special.get("eos"):
+        special.pop("pad", None)
+    return special
