@@ -57,6 +57,7 @@ def test_config_and_tokenizer_agree(exported: Path, trained_workspace: Path) -> 
     assert config["pad_token_id"] == generation["pad_token_id"] == ours.pad_id
     assert generation["suppress_tokens"] == [ours.pad_id]
     assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert tokenizer["model_input_names"] == ["input_ids", "attention_mask"]
 
 
 def test_the_model_card_has_the_figures_of_the_run(exported: Path, trained_workspace: Path) -> None:

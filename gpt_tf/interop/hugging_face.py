@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from gpt_tf.interop.families import Family, parameter_shapes
 from gpt_tf.interop.model_config import choose_family, their_config
 from gpt_tf.interop.stored_run import StoredRun
 from gpt_tf.storage import atomic
-from gpt_tf.storage.manifest import MANIFEST
 from gpt_tf.storage.tensors import Shape, write_tensors
-from gpt_tf.tokenizer.base import TOKENIZER_FILE, Tokenizer, put_before_texts
+from gpt_tf.tokenizer.base import CONFIG_FILE, TOKENIZER_FILE, Tokenizer, put_before_texts
 
 FIGURES = {
     "eval/loss": "validation loss, nats a token",
@@ -41,18 +39,30 @@ def write(stored: StoredRun, directory: Path) -> None:
     generation = generation_config(ids, never_written(tokenizer, model))
     atomic.write_json(directory / "generation_config.json", generation)
     write_weights(stored, family, directory / "model.safetensors")
-    write_tokenizer(stored, tokenizer, directory)
+    write_tokenizer(tokenizer, model.context_length, directory)
     atomic.write_text(directory / "README.md", model_card(stored, family, tokenizer))
 
 
-def write_tokenizer(stored: StoredRun, tokenizer: Tokenizer, directory: Path) -> None:
-    """The run's own files; a begin token stands before texts there as before prompts here."""
-    for path in stored.tokenizer.iterdir():
-        if path.is_file() and path.name != MANIFEST:
-            shutil.copyfile(path, directory / path.name)
+def write_tokenizer(tokenizer: Tokenizer, context_length: int, directory: Path) -> None:
+    """tokenizer.json, and under which class transformers 4 and 5 open it.
+
+    A begin token stands before texts there as it does before prompts here.
+    """
     if tokenizer.bos_id is not None:
         put_before_texts(tokenizer.backend, tokenizer.special_tokens["bos"])
-        tokenizer.backend.save(str(directory / TOKENIZER_FILE))
+    tokenizer.backend.save(str(directory / TOKENIZER_FILE))
+    special = dict(tokenizer.special_tokens)
+    if tokenizer.pad_id is None:
+        special.pop("pad", None)
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        # transformers 4 would give token types too, and GPT-2 adds an embedding for each
+        "model_input_names": ["input_ids", "attention_mask"],
+        "model_max_length": context_length,
+        "clean_up_tokenization_spaces": False,
+        **{f"{role}_token": token for role, token in special.items()},
+    }
+    atomic.write_json(directory / CONFIG_FILE, settings)
 
 
 def token_ids(tokenizer: Tokenizer) -> dict[str, int | None]:

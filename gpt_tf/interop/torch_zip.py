@@ -20,6 +20,9 @@ from gpt_tf.storage.tensors import StoredTensor, to_float32
 MAX_PICKLE_BYTES = 16 * 1024 * 1024  # it holds names and shapes: 1,000 tensors take 0.1 MB
 ITEM_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "U8": 1, "BOOL": 1}
 
+# what `zipfile` raises on headers that do not fit the file
+DAMAGE = (OSError, EOFError, LookupError, NotImplementedError, RuntimeError, ValueError)
+
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of a file that `torch.save(model.state_dict())` wrote, by name.
@@ -51,7 +54,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
             f"not in the zip form of torch.save: {path}. Save it again with PyTorch 1.6 or newer, "
             "or as model.safetensors."
         ) from error
-    except (OSError, NotImplementedError, RuntimeError) as error:
+    except DAMAGE as error:
         raise RunError(f"damaged file {path}: {error}. Get it again.") from error
 
 
@@ -84,7 +87,7 @@ def _stored(path: Path, archive: zipfile.ZipFile, root: str, view: View) -> Stor
         try:
             with zipfile.ZipFile(path) as again:
                 flat = to_float32(_member(again, name, size), storage.dtype)
-        except (OSError, KeyError, RuntimeError, zipfile.BadZipFile, RefusedError) as error:
+        except (*DAMAGE, zipfile.BadZipFile, RefusedError) as error:
             raise RunError(f"damaged file {path}: {error}. Get it again.") from error
         strides = [4 * stride for stride in view.strides]
         return np.lib.stride_tricks.as_strided(flat[view.offset :], view.shape, strides)
