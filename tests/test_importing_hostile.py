@@ -280,7 +280,7 @@ CASES: dict[str, tuple[Spoil, int, str, str]] = {  # what is done, exit code, fi
     "bin is cut": (
         lambda f: (write_bin(f), cut(BIN, 1000)(f)), 2, BIN, "zip form"),
     "tokenizer larger than the embedding": (
-        put("vocab.txt", "\n".join(f"w{i}" for i in range(13))), 2, "theirs", "highest id is 12"),
+        put("vocab.txt", "\n".join(f"w{i}" for i in range(13))), 2, "theirs", "13 entries"),
     "tokenizer with a costly pattern": (
         put("tokenizer.json", tokenizer_json(pre_tokenizer=REDOS)), 2, "tokenizer.json",
         "'(a+)+b'"),
@@ -298,6 +298,9 @@ CASES: dict[str, tuple[Spoil, int, str, str]] = {  # what is done, exit code, fi
     "merges of three": (
         lambda f: (put("vocab.json", '{"a": 0}')(f), put("merges.txt", "a b c\n")(f)), 1,
         "merges.txt", "line 1"),
+    "ids with a hole": (
+        lambda f: (put("vocab.json", '{"a": 0, "b": 2}')(f), put("merges.txt", "")(f)), 2,
+        "theirs", "2 ids up to 2"),
     "ids that repeat": (
         lambda f: (put("vocab.json", '{"a": 0, "b": 0}')(f), put("merges.txt", "")(f)), 1,
         "vocab.json", "damaged"),
@@ -356,7 +359,7 @@ def test_a_large_pickle_takes_linear_time() -> None:
 
 
 FUZZ = settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 from pathlib import Path
@@ -45,6 +44,7 @@ def import_model(directory: Path, name: str | None) -> None:
 
 def _import_run(directory: Path, stem: str, name: str | None) -> None:
     from gpt_tf.cli.assemble import prepare_directory
+    from gpt_tf.cli.console import progress_bar
     from gpt_tf.errors import UsageError
     from gpt_tf.interop.importing import read_folder, write_run
     from gpt_tf.storage.lock import locked
@@ -57,10 +57,10 @@ def _import_run(directory: Path, stem: str, name: str | None) -> None:
         raise UsageError(f"something is there already in {run.path}. Give another --name.")
     prepare_directory(run)
     try:
-        with locked(run.path):
-            write_run(foreign, run, next_sequence(workspace))
+        with locked(run.path), progress_bar("importing", "numbers") as advance:
+            write_run(foreign, run, next_sequence(workspace), advance)
     except BaseException:
         shutil.rmtree(run.path, ignore_errors=True)
         raise
-    parameters = sum(math.prod(shape) for shape in foreign.weights.shapes.values())
-    click.echo(f"{run.path}: {parameters:,} parameters, {foreign.tokenizer.vocab_size:,} entries")
+    entries = foreign.tokenizer.vocab_size
+    click.echo(f"{run.path}: {foreign.weights.parameters:,} parameters, {entries:,} entries")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from gpt_tf.config import Config, ModelConfig, SamplingConfig
 from gpt_tf.config_files import as_yaml, resolve
@@ -61,6 +64,7 @@ def read_folder(directory: Path) -> Foreign:
     tokenizer = read_foreign(directory, _token_ids(directory, theirs))
     _check_size(directory, tokenizer, model)
     settings: dict[str, Any] = {
+        "tokenizer": {"vocab_size": max(2, tokenizer.vocab_size)},
         "data": {"windows": "packed"},
         "training": TRAINING,
         **_prompt(tokenizer),
@@ -69,11 +73,17 @@ def read_folder(directory: Path) -> Foreign:
     return Foreign(directory, config, weights, tokenizer)
 
 
-def write_run(foreign: Foreign, run: RunDirectory, sequence: int) -> str:
+def write_run(
+    foreign: Foreign,
+    run: RunDirectory,
+    sequence: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> str:
     """Write config, tokenizer and the checkpoint of step 0; returns the checkpoint's name.
 
     Args:
       sequence: counts the checkpoints of the workspace.
+      progress: called with (numbers done, numbers in all).
 
     Raises:
       RunError: where a file is damaged or a value is not finite.
@@ -83,10 +93,17 @@ def write_run(foreign: Foreign, run: RunDirectory, sequence: int) -> str:
     source = {"data": None, "validation": None, "corpus": None, "imported": foreign.directory.name}
     atomic.write_json(run.path / SOURCE_FILE, source)
     atomic.write_text(run.config_file, as_yaml(foreign.config))
-    weights = foreign.weights
+    weights, done = foreign.weights, 0
+
+    def read(name: str) -> np.ndarray:
+        nonlocal done
+        done += math.prod(weights.shapes[name])
+        progress(done, weights.parameters)
+        return weights.read(name)
+
     return run.checkpoints.save(
         0,
-        lambda path: write_tensors(path, weights.shapes, weights.read),
+        lambda path: write_tensors(path, weights.shapes, read),
         {},
         {"imported": True},
         {
@@ -109,10 +126,9 @@ def _token_ids(directory: Path, theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_size(directory: Path, tokenizer: Tokenizer, model: ModelConfig) -> None:
     """Raise UsageError where an id of the tokenizer has no row in the embedding."""
-    highest = max(tokenizer.backend.get_vocab(with_added_tokens=True).values())
-    if highest >= model.vocab_size:
+    if tokenizer.vocab_size > model.vocab_size:
         raise UsageError(
-            f"tokenizer larger than the model in {directory}: its highest id is {highest}, the "
+            f"tokenizer larger than the model in {directory}: {tokenizer.vocab_size} entries, the "
             f"embedding has {model.vocab_size} rows. They do not belong together."
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -87,6 +88,11 @@ class Weights(NamedTuple):
     shapes: dict[str, Shape]
     places: dict[str, tuple[Theirs, list[StoredTensor]]]
     tied: StoredTensor | None
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers they are."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
 
     def read(self, name: str) -> np.ndarray:
         """One of our tensors, in float32.

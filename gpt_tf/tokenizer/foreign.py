@@ -73,11 +73,22 @@ def read_foreign(directory: Path, ids: Mapping[str, Any] | None = None) -> Token
             f"no tokenizer in {directory}: neither {TOKENIZER_FILE}, nor vocab.json with "
             f"merges.txt, nor {WORDS_FILE}."
         )
+    _refuse_holes(backend, directory)
     special = _special_tokens(backend, settings, ids or {})
     backend.add_special_tokens(sorted(set(special.values())))
     if settings.get("add_bos_token") is True and "bos" in special:
         put_before_texts(backend, special["bos"])
     return Tokenizer(backend, special)
+
+
+def _refuse_holes(backend: Backend, directory: Path) -> None:
+    """Ids are 0, 1, 2, … here: what lies beyond their number is no token."""
+    ids = set(backend.get_vocab(with_added_tokens=True).values())
+    if max(ids, default=-1) != len(ids) - 1:
+        raise UsageError(
+            f"ids with holes in the tokenizer of {directory}: {len(ids)} ids up to {max(ids)}. "
+            "Give each id from 0 on an entry."
+        )
 
 
 def refuse_foreign_patterns(tokenizer: Mapping[str, Any], path: Path) -> None:
