@@ -138,6 +138,11 @@ def put(name: str, content: bytes | str) -> Spoil:
     return lambda folder: (folder / name).write_bytes(data)
 
 
+def bpe(vocabulary: str, merges: str = "") -> Spoil:
+    """GPT-2's two files, which go before vocab.txt."""
+    return lambda folder: (put("vocab.json", vocabulary)(folder), put("merges.txt", merges)(folder))
+
+
 def changed(**config: Any) -> Spoil:
     def spoil(folder: Path) -> None:
         path = folder / "config.json"
@@ -292,18 +297,10 @@ CASES: dict[str, tuple[Spoil, int, str, str]] = {  # what is done, exit code, fi
     "tokenizer of nonsense": (put("tokenizer.json", "{}"), 1, "tokenizer.json", "damaged"),
     "words that repeat": (put("vocab.txt", "a\nb\na\n"), 1, "vocab.txt", "repeat"),
     "no tokenizer": (lambda f: (f / "vocab.txt").unlink(), 2, "theirs", "no tokenizer"),
-    "merges of other words": (
-        lambda f: (put("vocab.json", '{"a": 0}')(f), put("merges.txt", "a b\n")(f)), 1,
-        "merges.txt", "do not fit"),
-    "merges of three": (
-        lambda f: (put("vocab.json", '{"a": 0}')(f), put("merges.txt", "a b c\n")(f)), 1,
-        "merges.txt", "line 1"),
-    "ids with a hole": (
-        lambda f: (put("vocab.json", '{"a": 0, "b": 2}')(f), put("merges.txt", "")(f)), 2,
-        "theirs", "2 ids up to 2"),
-    "ids that repeat": (
-        lambda f: (put("vocab.json", '{"a": 0, "b": 0}')(f), put("merges.txt", "")(f)), 1,
-        "vocab.json", "damaged"),
+    "merges of other words": (bpe('{"a": 0}', "a b\n"), 1, "merges.txt", "do not fit"),
+    "merges of three": (bpe('{"a": 0}', "a b c\n"), 1, "merges.txt", "line 1"),
+    "ids with a hole": (bpe('{"a": 0, "b": 2}'), 2, "theirs", "2 ids up to 2"),
+    "ids that repeat": (bpe('{"a": 0, "b": 0}'), 1, "vocab.json", "damaged"),
 }  # fmt: skip
 
 

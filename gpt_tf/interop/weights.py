@@ -129,7 +129,7 @@ def match(
     if config.num_layers > len(found):  # before a table of as many names is made
         raise UsageError(
             f"more layers in {directory / 'config.json'} than tensors in its files: "
-            f"{config.num_layers}, {len(found)} tensors."
+            f"{config.num_layers}, {len(found)} tensors. Get the files again."
         )
     problems: list[str] = []
     by_name: dict[str, StoredTensor] = {}
