@@ -53,6 +53,27 @@ class DropoutConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraConfig(Section):
+    """Low-rank adapters (Hu et al. 2021), which are trained while all other weights stay."""
+
+    rank: int = setting(0, "Rank of the adapters; 0 for none.", minimum=0)
+    alpha: float = setting(
+        16.0, "What an adapter adds is scaled by alpha / rank.", minimum=1e-6, maximum=1e6
+    )
+    qkv: bool = setting(True, "Queries, keys and values have an adapter.")
+    attention_output: bool = setting(False, "The attention's output projection has one.")
+    ffn: bool = setting(False, "Both dense layers of the feed-forward have one.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank and not (self.qkv or self.attention_output or self.ffn):
+            raise UsageError(
+                "rank must be 0 where none of qkv, attention_output, ffn is true, "
+                f"received: {self.rank}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig(Section):
     """The architecture of the model."""
 
@@ -94,9 +115,15 @@ class ModelConfig(Section):
         0.02, "Standard deviation of the initial weights of gpt2.", minimum=1e-6, maximum=1.0
     )
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.lora.rank and self.architecture != "gpt":
+            raise UsageError(
+                f"lora.rank must be 0 for the architecture {self.architecture}, "
+                f"received: {self.lora.rank}"
+            )
         if self.head_dim is None and self.embed_dim < self.num_heads:
             raise UsageError(
                 f"embed_dim must be at least num_heads ({self.num_heads}) where head_dim is "
@@ -201,6 +228,9 @@ class TrainingConfig(Section):
     clip_norm: float = setting(
         1.0, "Largest global norm of the gradient; 0 turns clipping off.", minimum=0.0
     )
+    freeze: tuple[str, ...] = setting(
+        (), "Weights that stay as they are: names of layers or weights, or patterns with `*`."
+    )
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", "Type of the matrix products; parameters, norms, softmax and loss stay float32."
     )
@@ -234,6 +264,15 @@ class SamplingConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OriginConfig(Section):
+    """Where the first weights are from; `train --from` writes it."""
+
+    run: str | None = setting(None, "Directory of the run; none where weights began random.")
+    checkpoint: str | None = setting(None, "Its checkpoint.")
+    manifest_sha256: str | None = setting(None, "SHA-256 of the checkpoint's manifest.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Config(Section):
     """Everything that a run depends on, but its data and its tokenizer."""
 
@@ -242,6 +281,7 @@ class Config(Section):
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    origin: OriginConfig = field(default_factory=OriginConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -288,6 +328,9 @@ def check_value(value: Any, hint: Any, metadata: Any) -> str | None:
     if typing.get_origin(hint) is Literal:
         choices = typing.get_args(hint)
         return None if value in choices else f"one of {', '.join(choices)}, {received}"
+    if typing.get_origin(hint) is tuple:
+        is_list = isinstance(value, tuple) and all(isinstance(entry, str) for entry in value)
+        return None if is_list else f"a list of texts, {received}"
     if hint is float and type(value) is int:
         hint = int
     if type(value) is not hint:

@@ -174,7 +174,8 @@ def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) ->
             if section is not None:  # its problems are already listed
                 arguments[key] = section
         else:
-            arguments[key] = value
+            is_tuple = typing.get_origin(hints[key]) is tuple  # YAML has lists
+            arguments[key] = tuple(value) if is_tuple and isinstance(value, list) else value
     try:
         return kind(**arguments)
     except UsageError as error:

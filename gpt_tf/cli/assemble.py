@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt_tf.cli.console import note
+from gpt_tf.cli.finetuning import Pretrained, Weights, check_origin
 from gpt_tf.cli.resuming import check_same_config
 from gpt_tf.cli.streams import Streams
 from gpt_tf.cli.train_tokenizer import make_tokenizer
@@ -52,6 +53,7 @@ def train(
     stop_at_step: int | None = None,
     writers: Callable[[Config], list[Any]] = lambda config: [],
     profile: list[Operation] | None = None,
+    pretrained: Pretrained | None = None,
 ) -> Run:
     """Train a new run in `workspace` (default: the present folder).
 
@@ -66,12 +68,22 @@ def train(
       stop_at_step: end earlier; the schedule keeps its horizon.
       writers: more receivers of numbers and sample texts.
       profile: filled with the operations of a few steps, where it is given.
+      pretrained: the run whose weights and tokenizer this one begins with; `config.model` is its
+        architecture.
 
     Raises:
       UsageError: for a mistake in data, settings or names.
       RunError: for damage, a full disk, a loss that is not finite.
     """
     workspace = workspace or Path.cwd()
+    first: Weights | None = None
+    if pretrained is None:
+        check_origin(config)
+    else:
+        pretrained.check(config.model)
+        first = pretrained.read(config.model.context_length)
+        config = dataclasses.replace(config, origin=first.origin)
+        tokenizer = pretrained.run.tokenizer
     choice = choose_data(workspace, data, config.data, validation)
     own = choice.tokenizer_directory(workspace)
     if train_tokenizer and tokenizer is None and not has_tokenizer(own):
@@ -89,7 +101,10 @@ def train(
         if overwrite:
             clear(run)
         streams = Streams(config, choice, loaded, tokenizer_sha256(tokenizer_directory))
-        config = resolve_config(config, loaded, len(streams.train))
+        if pretrained is None:  # a pretrained model may have more entries than its tokenizer
+            model = dataclasses.replace(config.model, vocab_size=loaded.vocab_size)
+            config = dataclasses.replace(config, model=model)
+        config = resolve_config(config, len(streams.train))
         copy_tokenizer(tokenizer_directory, run.tokenizer)
         given = {"data": data, "validation": validation}
         source = {key: path and str(path.resolve()) for key, path in given.items()}
@@ -98,8 +113,9 @@ def train(
         atomic.write_text(run.config_file, as_yaml(config))
         with logging_to(run.log_file):
             return run_training(
-                config, run, workspace, streams, loaded, None, stop_at_step, writers, profile
-            )
+                config, run, workspace, streams, loaded, first and first.arrays, None,
+                stop_at_step, writers, profile,
+            )  # fmt: skip
 
 
 def resume(
@@ -127,12 +143,13 @@ def resume(
         streams = Streams(config, choice, loaded, tokenizer_sha256(run.tokenizer))
         with logging_to(run.log_file):
             return run_training(
-                config, run, workspace, streams, loaded, checkpoint, stop_at_step, writers, None
-            )
+                config, run, workspace, streams, loaded, None, checkpoint, stop_at_step, writers,
+                None,
+            )  # fmt: skip
 
 
-def resolve_config(config: Config, tokenizer: Tokenizer, batches_per_epoch: int) -> Config:
-    """Fill in what depends on tokenizer, data and machine; the result is stored with the run."""
+def resolve_config(config: Config, batches_per_epoch: int) -> Config:
+    """Fill in what depends on data and machine; the result is stored with the run."""
     from gpt_tf.training.precision import resolve_precision
 
     training = config.training
@@ -145,8 +162,7 @@ def resolve_config(config: Config, tokenizer: Tokenizer, batches_per_epoch: int)
         eval_interval=eval_interval,
         checkpoint_interval=training.checkpoint_interval or eval_interval,
     )
-    model = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
-    config = dataclasses.replace(config, model=model, training=training)
+    config = dataclasses.replace(config, training=training)
     config, reason = resolve_precision(config)
     log.info(
         "%s steps, %s an epoch, evaluation every %s; %s",

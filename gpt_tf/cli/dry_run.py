@@ -31,20 +31,26 @@ def with_real_vocabulary(
 def describe(config: Config) -> None:
     """Build the model and print parameters, memory and tokens a step."""
     from gpt_tf.model.architectures import make_model
+    from gpt_tf.training.freezing import freeze, trained_parameters
     from gpt_tf.training.precision import resolve_precision
 
     config, reason = resolve_precision(config)
     training, model_config = config.training, config.model
     model = make_model(model_config, training.precision, training.seed)
-    parameters = model.count_params()
+    freeze(model, training.freeze)
+    parameters, trained = model.count_params(), trained_parameters(model)
     tokens = training.batch_size * model_config.context_length
     print_table(
         "",
         ("what", "value"),
         [
             ("parameters", f"{parameters:,}"),
+            ("of them trained", f"{trained:,}"),
             ("tokens a step", f"{tokens * training.grad_accum_steps:,}"),
-            ("weights, gradients, Adam's moments", f"{16 * parameters / 1e6:,.0f} MB"),
+            (
+                "weights, gradients, Adam's moments",
+                f"{(4 * parameters + 12 * trained) / 1e6:,.0f} MB",
+            ),
             ("activations, about", f"{activation_bytes(config) / 1e6:,.0f} MB"),
             ("precision", reason),
         ],

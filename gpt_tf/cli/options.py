@@ -40,8 +40,8 @@ def run_options(command: Function) -> Function:
     return command
 
 
-def refuse_with_resume(**options: Any) -> None:
-    """Raise where an option is given that a resumed run or sweep has already.
+def refuse_with(given: str, **options: Any) -> None:
+    """Raise where an option is given whose value --`given` has brought already.
 
     Raises:
       click.UsageError: naming the first one.
@@ -49,4 +49,4 @@ def refuse_with_resume(**options: Any) -> None:
     for option, value in options.items():
         if value not in (None, False, ()):
             option = option.replace("_", "-")
-            raise click.UsageError(f"--{option} cannot be given with --resume.")
+            raise click.UsageError(f"--{option} cannot be given with --{given}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from gpt_tf.config import Config
+from gpt_tf.config import Config, Section
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.checkpoint import Checkpoint
@@ -32,19 +32,23 @@ def stored_config(run: RunDirectory, overrides: dict[str, Any]) -> Config:
 def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
     """Raise UsageError with a table of every setting that must not change, old and new."""
     stored = resolve(checkpoint.manifest["config"])  # an older version knew fewer settings
-    old = flatten(dataclasses.asdict(stored))
-    new = flatten(dataclasses.asdict(config))
-    changed = [
-        f"  {key}: {old.get(key)} in the checkpoint, {new.get(key)} now"
-        for key in sorted({*old, *new})
-        if old.get(key) != new.get(key) and not key.startswith(CHANGEABLE)
-    ]
+    changed = changed_settings(stored, config, CHANGEABLE)
     if changed:
         table = "\n".join(changed)
         raise UsageError(
             f"settings changed since {checkpoint.name}:\n{table}\n"
             "Put them back, or start a new run."
         )
+
+
+def changed_settings(stored: Section, given: Section, free: tuple[str, ...]) -> list[str]:
+    """A line for each setting that differs, old and new, but those whose names begin as `free`."""
+    old, new = (flatten(dataclasses.asdict(section)) for section in (stored, given))
+    return [
+        f"  {key}: {old.get(key)} in the checkpoint, {new.get(key)} now"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key) and not key.startswith(free)
+    ]
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

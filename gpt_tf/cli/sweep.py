@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt_tf.cli.options import refuse_with_resume, run_options
+from gpt_tf.cli.options import refuse_with, run_options
 from gpt_tf.errors import GptTfError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def sweep(
     """
     workspace = Path.cwd()
     if resume is not None:
-        refuse_with_resume(grid=axes, preset=preset, config=config_file, set=assignments,
-                           data=data, validation_data=validation_data, tokenizer=tokenizer,
-                           max_steps=max_steps, name=name)  # fmt: skip
+        refuse_with("resume", grid=axes, preset=preset, config=config_file, set=assignments,
+                    data=data, validation_data=validation_data, tokenizer=tokenizer,
+                    max_steps=max_steps, name=name)  # fmt: skip
         return _resume(workspace, resume)
     if not axes:
         raise click.UsageError(f"--grid is missing. Say what to vary, as in `{EXAMPLE}`.")

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt_tf.cli.options import refuse_with_resume, run_options
+from gpt_tf.cli.options import refuse_with, run_options
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
+    from gpt_tf.cli.finetuning import Pretrained
     from gpt_tf.config import Config
     from gpt_tf.training.profiling import Operation
 
@@ -20,6 +21,8 @@ MOST_OPERATIONS = 20
 
 @click.command()
 @run_options
+@click.option("--from", "from_run", metavar="RUN",
+              help="Fine-tune: begin with the weights and the tokenizer of RUN.")  # fmt: skip
 @click.option("--train-tokenizer", is_flag=True,
               help="Train the tokenizer first, where the data have none yet.")  # fmt: skip
 @click.option("--name", help="Name of the run's directory below runs/.")
@@ -41,6 +44,7 @@ def train(
     data: Path | None,
     validation_data: Path | None,
     tokenizer: Path | None,
+    from_run: str | None,
     train_tokenizer: bool,
     name: str | None,
     max_steps: int | None,
@@ -55,11 +59,15 @@ def train(
 ) -> int:
     """Train a GPT on the most recently prepared corpus, or on the text of --data.
 
+    With --from RUN the weights, the tokenizer and the model are RUN's, and the preset is
+    `finetune`; `finetune-lora` trains low-rank adapters.
+
     Files are .txt (a document each, or a line each with --set data.document=line), .jsonl and .csv
     (a document a record, --set data.column=NAME), also gzipped.
 
     Settings: defaults < --preset < --config < --set < the other options.
     """
+    from gpt_tf.cli.finetuning import find_pretrained
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.config_files import parse_assignments
 
@@ -67,13 +75,17 @@ def train(
     training = {key: value for key, value in flags.items() if value is not None}
     overrides = [parse_assignments(assignments), {"training": training} if training else {}]
     if resume is not None:
-        refuse_with_resume(preset=preset, config=config_file, data=data,
-                           validation_data=validation_data, tokenizer=tokenizer,
-                           train_tokenizer=train_tokenizer, name=name, profile=profile,
-                           overwrite=overwrite)  # fmt: skip
+        refuse_with("resume", preset=preset, config=config_file, data=data,
+                    validation_data=validation_data, tokenizer=tokenizer,
+                    train_tokenizer=train_tokenizer, name=name, profile=profile,
+                    overwrite=overwrite, **{"from": from_run})  # fmt: skip
         return _resume(resume, overrides, stop_at_step)
     workspace = Path.cwd()
-    preset, config = _resolve_config(workspace, preset, config_file, data, overrides)
+    pretrained = None
+    if from_run is not None:
+        refuse_with("from", tokenizer=tokenizer, train_tokenizer=train_tokenizer)
+        pretrained = find_pretrained(workspace, from_run)
+    preset, config = _resolve_config(workspace, preset, config_file, data, overrides, pretrained)
     if print_config:
         from gpt_tf.config_files import as_yaml
 
@@ -83,7 +95,9 @@ def train(
     if dry_run:
         from gpt_tf.cli.dry_run import describe, with_real_vocabulary
 
-        describe(with_real_vocabulary(config, workspace, tokenizer, data))
+        if pretrained is None:
+            config = with_real_vocabulary(config, workspace, tokenizer, data)
+        describe(config)
         return 0
     from gpt_tf.cli.assemble import train as train_run
     from gpt_tf.cli.progress import training_output
@@ -103,6 +117,7 @@ def train(
             stop_at_step=stop_at_step,
             writers=writers,
             profile=operations,
+            pretrained=pretrained,
         )
     if operations is not None:
         _show_profile(operations)
@@ -132,15 +147,23 @@ def _resolve_config(
     config_file: Path | None,
     data: Path | None,
     overrides: list[dict[str, Any]],
+    pretrained: Pretrained | None,
 ) -> tuple[str, Config]:
     """The preset's name and the settings before data, tokenizer and machine are known."""
+    from gpt_tf.cli.finetuning import PRESET
     from gpt_tf.cli.workspace import choose_preset
     from gpt_tf.config_files import read_config_file, read_preset, resolve
 
     if preset is None:
-        preset = choose_preset(workspace, data)
+        preset = PRESET if pretrained else choose_preset(workspace, data)
+    settings = read_preset(preset)
+    if pretrained is not None:
+        settings = pretrained.settings(settings)
     file_settings = read_config_file(config_file) if config_file else {}
-    return preset, resolve(read_preset(preset), file_settings, *overrides)
+    config = resolve(settings, file_settings, *overrides)
+    if pretrained is not None:
+        pretrained.check(config.model)
+    return preset, config
 
 
 def _resume(name: str, overrides: list[dict[str, Any]], stop_at_step: int | None) -> int:

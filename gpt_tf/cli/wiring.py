@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gpt_tf.cli.streams import Streams
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
-from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.storage.checkpoint import Arrays, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory, next_sequence
 from gpt_tf.streaming.prefetch import WaitCancelledError
 from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
@@ -48,6 +48,7 @@ def run_training(
     workspace: Path,
     streams: Streams,
     tokenizer: Tokenizer,
+    first_weights: Arrays | None,
     checkpoint: Checkpoint | None,
     stop_at_step: int | None,
     more_writers: Callable[[Config], list[Any]],
@@ -56,9 +57,14 @@ def run_training(
     """Build model, optimizer and step, and hand them with everything else to the loop.
 
     Args:
+      first_weights: what a new run begins with instead of random weights, adapters apart.
+      checkpoint: what a resumed run goes on with.
       profile: filled with the operations of a few steps, where it is given.
     """
     from gpt_tf.model.architectures import make_model
+    from gpt_tf.model.lora import is_adapter
+    from gpt_tf.model.variables import assign_values, weight_variables
+    from gpt_tf.training.freezing import freeze, trained_parameters
     from gpt_tf.training.loop import Trainer
     from gpt_tf.training.optimizer import make_optimizer
     from gpt_tf.training.schedule import make_schedule
@@ -67,9 +73,15 @@ def run_training(
 
     training = config.training
     model = make_model(config.model, training.precision, training.seed)
+    if first_weights is not None:
+        named = weight_variables(model)
+        base = {name: variable for name, variable in named.items() if not is_adapter(name)}
+        assign_values(base, first_weights, f"checkpoint {config.origin.checkpoint}")
+    freeze(model, training.freeze)
     optimizer = make_optimizer(model, training)
     shape = (training.batch_size, config.model.context_length)
-    log.info("%s: %s parameters, %s tokens a step", run.path, f"{model.count_params():,}",
+    log.info("%s: %s parameters, %s of them trained, %s tokens a step", run.path,
+             f"{model.count_params():,}", f"{trained_parameters(model):,}",
              f"{math.prod(shape) * training.grad_accum_steps:,}")  # fmt: skip
     writer = Writers([*own_writers(run, checkpoint), *more_writers(config)])
     step = TrainStep(
@@ -90,6 +102,7 @@ def run_training(
         writer=writer,
         sample_text=sampling(config, model, tokenizer),
         sequence=lambda: next_sequence(workspace),
+        evaluate_first=config.origin.run is not None,
     )
     try:
         if checkpoint is not None:

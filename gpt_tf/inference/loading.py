@@ -11,6 +11,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.inference.litert import LiteRTEngine, prepared
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.model.architectures import make_model
+from gpt_tf.model.lora import merged
 from gpt_tf.model.variables import assign_values, weight_variables
 from gpt_tf.storage.checkpoint import MODEL_FILE, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory, find_run
@@ -42,20 +43,22 @@ def load(
     directory = run if isinstance(run, RunDirectory) else find_run(Path.cwd(), str(run))
     config = resolve(read_config_file(directory.config_file))
     checkpoint = checkpoint or directory.checkpoints.best(weights_only=True)
+    architecture, weights = merged(config.model, checkpoint.model)
     check_same_tokenizer(directory.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
     tokenizer = Tokenizer.load(directory.tokenizer)
-    if tokenizer.vocab_size > config.model.vocab_size:
+    if tokenizer.vocab_size > architecture.vocab_size:
         raise UsageError(
             f"tokenizer larger than the model in {directory.tokenizer}: {tokenizer.vocab_size} "
-            f"entries, the model has {config.model.vocab_size}."
+            f"entries, the model has {architecture.vocab_size}."
         )
-    model = make_model(config.model, "float32", config.training.seed)
-    assign_values(weight_variables(model), checkpoint.model, f"checkpoint {checkpoint.name}")
+    model = make_model(architecture, "float32", config.training.seed)
+    assign_values(weight_variables(model), weights, f"checkpoint {checkpoint.name}")
     log.info("%s, checkpoint %s", directory.path, checkpoint.name)
     generator = TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)
     if engine != "tensorflow":
-        weights = LITERT_WEIGHTS[engine]
+        weights_type = LITERT_WEIGHTS[engine]
         sha256 = checkpoint.manifest["files"][MODEL_FILE]["sha256"]
-        path = prepared(directory.engine(weights, checkpoint.name), model, weights, sha256)
+        kept = directory.engine(weights_type, checkpoint.name)
+        path = prepared(kept, model, weights_type, sha256)
         generator.engine = LiteRTEngine(path, model)
     return generator

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
 from gpt_tf.config import Config
 from gpt_tf.config_files import read_config_file, resolve
+from gpt_tf.model.lora import merged
 from gpt_tf.storage.checkpoint import Arrays, checkpoint_step
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
@@ -17,6 +19,7 @@ class StoredRun(NamedTuple):
     """A run as it is exported.
 
     Attributes:
+      config: adapters, if the run has any, are merged into the weights.
       weights: by the model's own names, as `model.variables.weight_variables` gives them.
       tokenizer: the folder of its tokenizer.
       figures: the evaluation at the checkpoint's step by name, as in `metrics.jsonl`.
@@ -41,11 +44,11 @@ def read_run(run: RunDirectory) -> StoredRun:
     config = resolve(read_config_file(run.config_file))
     checkpoint = run.checkpoints.best(weights_only=True)
     check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
+    architecture, weights = merged(config.model, checkpoint.model)
+    config = dataclasses.replace(config, model=architecture)
     step = checkpoint_step(checkpoint.name)
     figures: dict[str, float] = {}
     for row in read_rows(run.metrics_file):
         if row.get("step") == step:
             figures |= {key: value for key, value in row.items() if key.startswith("eval/")}
-    return StoredRun(
-        run.name, config, checkpoint.model, run.tokenizer, checkpoint.name, step, figures
-    )
+    return StoredRun(run.name, config, weights, run.tokenizer, checkpoint.name, step, figures)

@@ -17,7 +17,20 @@ class Dense(keras.layers.Dense):
 
     While training, the bias has a pass of its own: oneDNN's product with a bias, which TensorFlow
     would make of the two, takes twice as long in bfloat16.
+
+    Attributes:
+      adapter: its low-rank adapter or None (`gpt_tf.model.lora`); to be set before it is built.
     """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.adapter: Adapter | None = None
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the kernel, the bias, and those of the adapter."""
+        super().build(input_shape)
+        if self.adapter is not None:
+            self.adapter.build(input_shape)
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """The product, for inputs of any number of axes."""
@@ -26,7 +39,46 @@ class Dense(keras.layers.Dense):
             flat = fused.add_bias(tf.matmul(rows, self.kernel.value), self.bias.value)
         else:
             flat = super().call(rows, training)
+        if self.adapter is not None:
+            flat += self.adapter(rows)
         return tf.reshape(flat, (*leading_shape(x), self.units))
+
+
+@keras.saving.register_keras_serializable(package="gpt_tf")
+class Adapter(keras.layers.Layer):
+    """What a low-rank change of a kernel adds: scale (x A) B (Hu et al. 2021, section 4.1).
+
+    A is random and B zero, so that at first nothing is added.
+
+    Args:
+      units: width of the outputs.
+      rank: width between A and B.
+      scale: alpha / rank.
+      seed: of A.
+    """
+
+    def __init__(self, units: int, rank: int, scale: float, *, seed: int = 0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.units = units
+        self.rank = rank
+        self.scale = scale
+        self.seed = seed
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create A, [inputs, rank], and B, [rank, units]."""
+        fan_in: Any = input_shape[-1]
+        random = kernel("pytorch", 0.0, fan_in, self.seed)  # as in the paper's own code
+        self.a = self.add_weight(shape=(fan_in, self.rank), initializer=random, name="a")
+        self.b = self.add_weight(shape=(self.rank, self.units), initializer="zeros", name="b")
+
+    def call(self, rows: tf.Tensor) -> tf.Tensor:
+        """Two thin products: no gradient of the size of the kernel is needed."""
+        return tf.matmul(tf.matmul(rows, self.a.value), self.b.value) * self.scale
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        names = ("units", "rank", "scale", "seed")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def dense(

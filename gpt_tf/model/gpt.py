@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.config import ModelConfig
-from gpt_tf.model import initial
+from gpt_tf.model import initial, lora
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dense import leading_shape
 from gpt_tf.model.dropout import Dropout
@@ -48,6 +48,7 @@ class GPT(LanguageModel):
             rates.embedding, seed=derive_seed(seed, "embedding_dropout"), name="embedding_dropout"
         )
         self.blocks = [self._block(index, products) for index in range(config.num_layers)]
+        lora.adapt(self.blocks, config.lora, seed)
         self.final_norm = (
             layer_norm(config.norm_epsilon, "final_norm") if config.final_norm else None
         )
@@ -55,6 +56,7 @@ class GPT(LanguageModel):
             rates.head, seed=derive_seed(seed, "head_dropout"), name="head_dropout"
         )
         self.build((None, config.context_length))
+        lora.freeze_base(self.weights, config.lora)
 
     def _block(self, index: int, products: str) -> DecoderBlock:
         config, rates = self.config, self.config.dropout

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import keras
 import tensorflow as tf
 
-from gpt_tf.config import DropoutConfig, ModelConfig
+from gpt_tf.config import DropoutConfig, LoraConfig, ModelConfig
 
 T = TypeVar("T", bound="LanguageModel")
 Cache = Sequence[tuple[tf.Tensor, tf.Tensor]]
@@ -88,4 +88,5 @@ class LanguageModel(keras.Model):
         """A new model of the same architecture."""
         values = dict(config["config"])
         values["dropout"] = DropoutConfig(**values["dropout"])
+        values["lora"] = LoraConfig(**values["lora"])
         return cls(**{**config, "config": ModelConfig(**values)})

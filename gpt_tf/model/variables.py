@@ -6,7 +6,7 @@ the model must be the same set, on save and on load.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -19,27 +19,25 @@ Named = dict[str, keras.Variable]
 
 
 def weight_variables(model: LanguageModel) -> Named:
-    """The model's weights by name.
+    """The model's weights by name, frozen ones too.
 
     Raises:
       ValueError: where the model is not built.
     """
     if not model.built:
         raise ValueError("the model must be built before its weights are saved or restored.")
-    return _unique(model, model.weights, lambda v: v.trainable)
+    return _unique(model, model.weights)
 
 
 def seed_variables(model: LanguageModel) -> Named:
     """The states of the dropout seeds by name."""
-    return _unique(model, model.variables, lambda v: not v.trainable)
+    weights = {variable.path for variable in model.weights}
+    return _unique(model, [v for v in model.variables if v.path not in weights])
 
 
-def _unique(
-    model: LanguageModel, variables: list[keras.Variable], wanted: Callable[[keras.Variable], bool]
-) -> Named:
-    chosen = [variable for variable in variables if wanted(variable)]
-    named = {relative_name(model, variable): variable for variable in chosen}
-    assert len(named) == len(chosen), "two variables share a name"
+def _unique(model: LanguageModel, variables: list[keras.Variable]) -> Named:
+    named = {relative_name(model, variable): variable for variable in variables}
+    assert len(named) == len(variables), "two variables share a name"
     return named
 
 

@@ -50,7 +50,7 @@ class LoopState:
 
     step: int = 0
     tokens_seen: int = 0
-    evaluated_step: int = 0
+    evaluated_step: int = -1
     window_nats: float = 0.0  # since the last log line
     window_tokens: float = 0.0
 
@@ -68,6 +68,7 @@ class Trainer:
       writer: receives numbers and sample texts.
       sample_text: continues the sample prompt with the present weights; None for no samples.
       sequence: a workspace-wide counter for manifests.
+      evaluate_first: measure before the first step, too.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Trainer:
         writer: Writer,
         sample_text: Callable[[], str] | None = None,
         sequence: Callable[[], int] = lambda: 0,
+        evaluate_first: bool = False,
     ) -> None:
         self._config = config
         self._stream = stream
@@ -92,6 +94,7 @@ class Trainer:
         self._writer = writer
         self._sample_text = sample_text
         self._sequence = sequence
+        self._evaluate_first = evaluate_first
         self._early_stopping = EarlyStopping(config.patience)
         self.state = LoopState()
         self._saved_step = -1
@@ -113,7 +116,7 @@ class Trainer:
             try:
                 reason = None
                 while reason is None:
-                    if self._due(self._config.eval_interval):
+                    if self._due(self._config.eval_interval) or self._begins_measured():
                         self._run_evaluation(request)
                     if self._due(self._config.checkpoint_interval):
                         self._save()
@@ -131,6 +134,9 @@ class Trainer:
         assert interval is not None, "intervals are resolved before the loop"
         step = self.state.step
         return step > 0 and (step % interval == 0 or step == self._config.max_steps)
+
+    def _begins_measured(self) -> bool:
+        return self._evaluate_first and self.state.step == 0
 
     def _reason_to_stop(self, request: StopRequest, stop_at_step: int | None) -> str | None:
         if request.received is not None:

@@ -1,0 +1,102 @@
+"""`gpt-tf train --from RUN`: a new run that begins with the weights and tokenizer of another."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gpt_tf.cli.console import note
+from gpt_tf.cli.resuming import changed_settings
+from gpt_tf.config import Config, ModelConfig, OriginConfig
+from gpt_tf.config_files import merge, read_config_file, resolve
+from gpt_tf.errors import UsageError
+from gpt_tf.model.lora import merged
+from gpt_tf.storage.checkpoint import Arrays
+from gpt_tf.storage.manifest import MANIFEST, sha256_file
+from gpt_tf.storage.run_directory import RunDirectory, find_run
+from gpt_tf.tokenizer.base import check_same_tokenizer
+
+PRESET = "finetune"
+# Of the model's settings, those that do not decide what the given weights compute.
+FREE = ("context_length", "dropout.", "lora.", "initial_")
+POSITIONS = "embedding/positions"
+
+
+class Weights(NamedTuple):
+    """The weights of a run's best checkpoint by name, and the record of it."""
+
+    arrays: Arrays
+    origin: OriginConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretrained:
+    """A run of ours, or an imported one, that another begins with."""
+
+    run: RunDirectory
+    config: Config  # without adapters: they are merged
+
+    def settings(self, preset: Mapping[str, Any]) -> dict[str, Any]:
+        """The run's model, tokenizer and sample prompt, with what a preset says of the rest."""
+        own = dataclasses.asdict(self.config)
+        kept = {key: preset.get("model", {}).get(key, {}) for key in ("dropout", "lora")}
+        rest = {key: value for key, value in preset.items() if key not in ("model", "tokenizer")}
+        return merge({key: own[key] for key in ("model", "tokenizer", "sampling")},
+                     rest, {"model": kept})  # fmt: skip
+
+    def check(self, model: ModelConfig) -> None:
+        """Raise UsageError where `model` is another architecture, naming every difference."""
+        changed = changed_settings(self.config.model, model, FREE)
+        if model.context_length > self.config.model.context_length:
+            changed.append(
+                f"  context_length: {self.config.model.context_length} in the checkpoint, "
+                f"{model.context_length} now; it may be shorter"
+            )
+        if changed:
+            table = "\n".join(changed)
+            raise UsageError(
+                f"another architecture than that of --from {self.run.name}:\n{table}\n"
+                "Leave these settings of the model out."
+            )
+
+    def read(self, context_length: int) -> Weights:
+        """The weights of the best checkpoint, else the last; positions beyond the context cut.
+
+        Raises:
+          UsageError: where there is no checkpoint, or another tokenizer.
+          RunError: where no checkpoint is intact.
+        """
+        checkpoint = self.run.checkpoints.best(weights_only=True)
+        check_same_tokenizer(self.run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
+        stored = resolve(read_config_file(self.run.config_file)).model
+        _, arrays = merged(stored, checkpoint.model)
+        if POSITIONS in arrays:
+            shift = len(arrays[POSITIONS]) - stored.context_length  # of OPT's rows
+            arrays[POSITIONS] = arrays[POSITIONS][: context_length + shift]
+        manifest = self.run.checkpoints.directory / checkpoint.name / MANIFEST
+        origin = OriginConfig(
+            run=str(self.run.path.resolve()),
+            checkpoint=checkpoint.name,
+            manifest_sha256=sha256_file(manifest),
+        )
+        return Weights(arrays, origin)
+
+
+def find_pretrained(workspace: Path, name: str) -> Pretrained:
+    """The run to begin with. Raises UsageError where there is none."""
+    run = find_run(workspace, name)
+    config = resolve(read_config_file(run.config_file))
+    architecture, _ = merged(config.model, {})
+    note(f"from: {run.path}")
+    return Pretrained(run, dataclasses.replace(config, model=architecture))
+
+
+def check_origin(config: Config) -> None:
+    """Raise UsageError where the settings tell of first weights that nobody gave."""
+    if config.origin != OriginConfig():
+        raise UsageError(
+            f"first weights without --from in origin.run: {config.origin.run}. Give --from RUN, or "
+            "leave the section origin out."
+        )
