@@ -39,6 +39,7 @@ def describe(config: Config) -> None:
     model = make_model(model_config, training.precision, training.seed)
     freeze(model, training.freeze)
     parameters, trained = model.count_params(), trained_parameters(model)
+    held = 4 * parameters + 12 * trained  # bytes
     tokens = training.batch_size * model_config.context_length
     print_table(
         "",
@@ -47,10 +48,7 @@ def describe(config: Config) -> None:
             ("parameters", f"{parameters:,}"),
             ("of them trained", f"{trained:,}"),
             ("tokens a step", f"{tokens * training.grad_accum_steps:,}"),
-            (
-                "weights, gradients, Adam's moments",
-                f"{(4 * parameters + 12 * trained) / 1e6:,.0f} MB",
-            ),
+            ("weights, gradients, Adam's moments", f"{held / 1e6:,.0f} MB"),
             ("activations, about", f"{activation_bytes(config) / 1e6:,.0f} MB"),
             ("precision", reason),
         ],

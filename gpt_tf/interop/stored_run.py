@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gpt_tf.config import Config
 from gpt_tf.config_files import read_config_file, resolve
@@ -13,6 +13,9 @@ from gpt_tf.storage.checkpoint import Arrays, checkpoint_step
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.base import check_same_tokenizer
+
+if TYPE_CHECKING:  # exports to transformers need no TensorFlow
+    from gpt_tf.model.language_model import LanguageModel
 
 
 class StoredRun(NamedTuple):
@@ -52,3 +55,13 @@ def read_run(run: RunDirectory) -> StoredRun:
         if row.get("step") == step:
             figures |= {key: value for key, value in row.items() if key.startswith("eval/")}
     return StoredRun(run.name, config, weights, run.tokenizer, checkpoint.name, step, figures)
+
+
+def built_model(stored: StoredRun) -> LanguageModel:
+    """The run's model with its weights, in float32."""
+    from gpt_tf.model.architectures import make_model
+    from gpt_tf.model.variables import assign_values, weight_variables
+
+    model = make_model(stored.config.model, "float32")
+    assign_values(weight_variables(model), stored.weights, f"checkpoint {stored.checkpoint}")
+    return model

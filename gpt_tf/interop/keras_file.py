@@ -1,0 +1,20 @@
+"""Runs as Keras saves models: one `.keras` file of architecture and weights.
+
+Whoever reads it needs gpt-tf, whose classes the file names:
+`from gpt_tf import GPT; model = keras.models.load_model("model.keras")`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gpt_tf.interop.stored_run import StoredRun, built_model
+from gpt_tf.tokenizer.base import copy_tokenizer
+
+MODEL_FILE = "model.keras"
+
+
+def write(stored: StoredRun, directory: Path) -> None:
+    """Fill `directory` with `model.keras`, in float32, and the folder `tokenizer`."""
+    built_model(stored).save(directory / MODEL_FILE)
+    copy_tokenizer(stored.tokenizer, directory / "tokenizer")
