@@ -40,8 +40,8 @@ def point_data_to(workspace: Path) -> None:
     source.write_text(json.dumps({**value, "data": str(workspace / "reviews")}))
 
 
-def digests(workspace: Path, run: str) -> dict[str, str]:
-    folder = workspace / "runs" / run / "checkpoints" / "step-00000020"
+def digests(workspace: Path, run: str, step: int = 20) -> dict[str, str]:
+    folder = workspace / "runs" / run / "checkpoints" / f"step-{step:08d}"
     return {name: sha256_file(folder / name) for name in COMPARED}
 
 
