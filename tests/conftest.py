@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, gpt_tf
-from data import data_file
+from commands import TINY_RUN, gpt_tf, in_process
+from data import data_file, unpacked
 from filelock import FileLock
 
 from gpt_tf.streaming.corpora import prepare_imdb
@@ -37,6 +37,15 @@ def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     gpt_tf("train-tokenizer", "reviews", "--vocab-size", "400", cwd=workspace)
     gpt_tf("train", "--data", "reviews", "--name", "tiny", "--max-steps", "20", *TINY_RUN,
            cwd=workspace)  # fmt: skip
+    return workspace
+
+
+@pytest.fixture(scope="session")
+def mgm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the real checkpoint gpt2-mgm and its run `mgm`; do not write."""
+    workspace = tmp_path_factory.mktemp("mgm")
+    folder = unpacked("gpt2-mgm", workspace)
+    in_process("import", str(folder), "--name", "mgm", cwd=workspace)
     return workspace
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import tarfile
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +19,13 @@ def data_file(name: str) -> Path:
     if os.environ.get("GPT_TF_REQUIRE_DATA") == "1":
         pytest.fail(message)
     pytest.skip(message)
+
+
+def unpacked(name: str, destination: Path) -> Path:
+    """A folder of the real data."""
+    with tarfile.open(data_file(f"{name}.tar.xz")) as archive:
+        archive.extractall(destination, filter="data")
+    return destination / name
 
 
 def parity_package(name: str) -> ModuleType:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import gpt_tf_here
+from commands import TINY_RUN, in_process
 from test_resume import digests, metrics
 
 from gpt_tf.cli.finetuning import find_pretrained
 from gpt_tf.config import Config, LoraConfig
-from gpt_tf.config_files import as_yaml, read_config_file, resolve
+from gpt_tf.config_files import as_yaml, read_config_file, read_preset, resolve
 from gpt_tf.model.lora import is_adapter
 from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.storage.run_directory import RunDirectory
@@ -22,20 +22,37 @@ SMALL_RUN = (
     "--set", "training.eval_batches=2", "--set", "training.log_interval=2",
     "--set", "training.xla=off", "--set", "sampling.max_new_tokens=3",
 )  # fmt: skip
-FINE_TUNE = ("train", "--from", "tiny", "--data", "reviews", *SMALL_RUN)
-LORA = ("--preset", "finetune-lora", "--set", "training.peak_learning_rate=0.02",
-        "--set", "model.lora.ffn=true")  # fmt: skip
+FINE_TUNE = ("train", "--from", "base", "--data", "verses", *SMALL_RUN)
+FULL = ("--learning-rate", "3e-3")
+LORA = ("--preset", "finetune-lora", "--learning-rate", "0.02", "--set", "model.lora.ffn=true")
+LINES = ("the moon is round", "the sea is wide", "a ship sails by", "we sing at night")
 
 
 @pytest.fixture(scope="module")
 def tuned(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The trained workspace with `full`, every weight fine-tuned, and `lora`; do not write."""
+    """A workspace with `base`, which knows reviews, and `full` and `lora`, which read verses.
+
+    Do not write.
+    """
     workspace = tmp_path_factory.mktemp("tuned") / "workspace"
-    shutil.copytree(trained_workspace, workspace)
-    rate = ("--learning-rate", "3e-3")
-    for name, options in (("full", rate), ("lora", LORA)):
-        gpt_tf_here(*FINE_TUNE, "--max-steps", "8", "--name", name, *options, cwd=workspace)
+    shutil.copytree(trained_workspace, workspace, ignore=shutil.ignore_patterns("runs"))
+    random = np.random.default_rng(0)
+    (workspace / "verses").mkdir()
+    for number in range(40):
+        (workspace / "verses" / f"{number}.txt").write_text(", ".join(random.choice(LINES, 12)))
+    in_process("train", "--data", "reviews", "--name", "base", "--max-steps", "60", *TINY_RUN,
+               "--learning-rate", "0.01", "--set", "training.eval_interval=60",
+               cwd=workspace)  # fmt: skip
+    for name, options in (("full", FULL), ("lora", LORA)):
+        in_process(*FINE_TUNE, "--max-steps", "8", "--name", name, *options, cwd=workspace)
     return workspace
+
+
+@pytest.fixture
+def copy(tuned: Path, tmp_path: Path) -> Path:
+    """A copy of that workspace to write in."""
+    shutil.copytree(tuned, tmp_path / "workspace")
+    return tmp_path / "workspace"
 
 
 def run_of(workspace: Path, name: str) -> RunDirectory:
@@ -50,11 +67,21 @@ def weights(workspace: Path, name: str) -> dict[str, np.ndarray]:
     return run_of(workspace, name).checkpoints.best().model
 
 
-def refused(*arguments: str, cwd: Path) -> str:
+Capture = pytest.CaptureFixture[str]
+
+
+def refused(capsys: Capture, *arguments: str, cwd: Path) -> str:
     """What a command that must fail with exit code 2 says."""
-    result = gpt_tf_here(*arguments, cwd=cwd, check=False)
-    assert result.returncode == 2, result.stderr
-    return result.stderr[result.stderr.index("error: ") :]
+    assert in_process(*arguments, cwd=cwd, check=False) == 2
+    said = capsys.readouterr().err
+    return said[said.index("error: ") :]
+
+
+def printed(capsys: Capture, *arguments: str, cwd: Path) -> str:
+    """What a command prints as its result."""
+    capsys.readouterr()
+    in_process(*arguments, cwd=cwd)
+    return capsys.readouterr().out
 
 
 # --- what is taken over
@@ -71,41 +98,39 @@ def test_the_loss_falls_from_that_of_the_given_weights(tuned: Path, name: str) -
 
 @pytest.mark.parametrize("name", ["full", "lora"])
 def test_model_tokenizer_and_origin_are_the_given_runs(tuned: Path, name: str) -> None:
-    config, first = config_of(tuned, name), config_of(tuned, "tiny")
+    config, first = config_of(tuned, name), config_of(tuned, "base")
     assert dataclasses.replace(config.model, lora=LoraConfig()) == first.model
     assert config.sampling.prompt == first.sampling.prompt
     for file in ("tokenizer.json", "tokenizer_config.json"):
-        copies = [run_of(tuned, run).tokenizer / file for run in (name, "tiny")]
+        copies = [run_of(tuned, run).tokenizer / file for run in (name, "base")]
         assert copies[0].read_bytes() == copies[1].read_bytes()
-    checkpoints = run_of(tuned, "tiny").checkpoints
+    checkpoints = run_of(tuned, "base").checkpoints
     best = checkpoints.best_name()
-    assert config.origin.run == str(tuned / "runs" / "tiny")
+    assert config.origin.run == str(tuned / "runs" / "base")
     assert config.origin.checkpoint == best
     manifest = checkpoints.directory / str(best) / "manifest.json"
     assert config.origin.manifest_sha256 == sha256_file(manifest)
 
 
-def test_the_preset_is_a_linear_fall_from_5e_5(tuned: Path) -> None:
-    training = resolve(find_pretrained(tuned, "tiny").settings({})).training
-    assert training.peak_learning_rate != 5e-5
-    shown = gpt_tf_here("train", "--from", "tiny", "--print-config", cwd=tuned).stdout
+def test_the_preset_is_a_linear_fall_from_5e_5(tuned: Path, capsys: Capture) -> None:
+    shown = printed(capsys, "train", "--from", "base", "--print-config", cwd=tuned)
     for line in ("schedule: linear", "peak_learning_rate: 5.0e-05", "warmup_steps: 0",
                  "min_learning_rate: 0.0", "embed_dim: 32", "vocab_size: 400"):  # fmt: skip
         assert f"  {line}\n" in shown
 
 
 def test_another_preset_gives_all_but_the_model(tuned: Path) -> None:
-    from gpt_tf.config_files import read_preset
-
-    config = resolve(find_pretrained(tuned, "tiny").settings(read_preset("imdb")))
-    imdb, tiny = resolve(read_preset("imdb")), config_of(tuned, "tiny")
+    preset = read_preset("imdb")
+    config = resolve(find_pretrained(tuned, "base").settings(preset))
+    imdb, base = resolve(preset), config_of(tuned, "base")
     assert (config.training, config.data) == (imdb.training, imdb.data)
-    assert config.model == dataclasses.replace(tiny.model, dropout=imdb.model.dropout)
-    assert config.tokenizer == tiny.tokenizer
+    dropout = dataclasses.replace(base.model.dropout, **preset["model"]["dropout"])
+    assert config.model == dataclasses.replace(base.model, dropout=dropout)
+    assert config.tokenizer == base.tokenizer
 
 
 def test_adapters_alone_have_changed(tuned: Path) -> None:
-    given, trained = weights(tuned, "tiny"), weights(tuned, "lora")
+    given, trained = weights(tuned, "base"), weights(tuned, "lora")
     layers = ("attention/qkv", "feed_forward/contract", "feed_forward/expand")
     adapters = {f"block_0/{layer}/lora/{part}" for layer in layers for part in "ab"}
     assert set(filter(is_adapter, trained)) == adapters == trained.keys() - given.keys()
@@ -117,21 +142,21 @@ def test_adapters_alone_have_changed(tuned: Path) -> None:
     assert not any(np.array_equal(full[name], given[name]) for name in given)
 
 
-def test_a_run_with_adapters_generates_and_is_measured(tuned: Path) -> None:
-    arguments = ("generate", "--run", "lora", "--max-new-tokens", "4")
-    assert gpt_tf_here(*arguments, cwd=tuned).stdout.startswith("This movie is")
-    told = json.loads(gpt_tf_here("evaluate", "lora", "--json", cwd=tuned).stdout)
-    before = json.loads(gpt_tf_here("evaluate", "tiny", "--json", cwd=tuned).stdout)
-    assert told["loss"] < before["loss"]
+def test_a_run_with_adapters_generates_and_is_measured(tuned: Path, capsys: Capture) -> None:
+    text = printed(capsys, "generate", "--run", "lora", "--max-new-tokens", "4", cwd=tuned)
+    assert text.startswith("This movie is")
+    losses = [
+        json.loads(printed(capsys, "evaluate", name, "verses", "--json", cwd=tuned))["loss"]
+        for name in ("lora", "base")
+    ]
+    assert losses[0] < losses[1] - 0.05
 
 
-def test_fine_tuning_goes_on_from_merged_adapters(tuned: Path, tmp_path: Path) -> None:
-    workspace = tmp_path / "workspace"
-    shutil.copytree(tuned, workspace)
-    pretrained = find_pretrained(workspace, "lora")
-    assert pretrained.config.model == config_of(workspace, "tiny").model
+def test_fine_tuning_goes_on_from_merged_adapters(tuned: Path) -> None:
+    pretrained = find_pretrained(tuned, "lora")
+    assert pretrained.config.model == config_of(tuned, "base").model
     arrays, origin = pretrained.read(32)
-    stored = weights(workspace, "lora")
+    stored = weights(tuned, "lora")
     layer = "block_0/attention/qkv"
     change = stored[f"{layer}/lora/a"] @ stored[f"{layer}/lora/b"] * (32 / 4)
     expected = stored[f"{layer}/kernel"] + change
@@ -142,65 +167,97 @@ def test_fine_tuning_goes_on_from_merged_adapters(tuned: Path, tmp_path: Path) -
 # --- a shorter context, frozen layers, a larger vocabulary
 
 
-def test_a_shorter_context_keeps_the_first_positions(workspace: Path) -> None:
-    gpt_tf_here(*FINE_TUNE, "--max-steps", "2", "--name", "short",
+def test_a_shorter_context_keeps_the_first_positions(copy: Path) -> None:
+    in_process(*FINE_TUNE, "--max-steps", "2", "--name", "short",
                 "--set", "model.context_length=12", "--set", "training.freeze=[embedding]",
-                cwd=workspace)  # fmt: skip
-    given, trained = weights(workspace, "tiny"), weights(workspace, "short")
+                cwd=copy)  # fmt: skip
+    given, trained = weights(copy, "base"), weights(copy, "short")
     np.testing.assert_array_equal(trained["embedding/positions"], given["embedding/positions"][:12])
     np.testing.assert_array_equal(trained["embedding/tokens"], given["embedding/tokens"])
-    slots = run_of(workspace, "short").checkpoints.last().training
+    slots = run_of(copy, "short").checkpoints.last().training
     assert not any("embedding" in name for name in slots if name.startswith("optimizer/"))
     assert any("block_0" in name for name in slots if name.startswith("optimizer/"))
 
 
-def test_a_model_may_have_more_entries_than_its_tokenizer(workspace: Path) -> None:
-    run = run_of(workspace, "tiny")
-    config, best = config_of(workspace, "tiny"), run.checkpoints.best()
+def test_a_model_may_have_more_entries_than_its_tokenizer(copy: Path) -> None:
+    run = run_of(copy, "base")
+    config, best = config_of(copy, "base"), run.checkpoints.best()
     tokens = best.model["embedding/tokens"]
     best.model["embedding/tokens"] = np.concatenate([tokens, tokens[:5]])
     facts = {"tokenizer_sha256": best.manifest["tokenizer_sha256"]}
     run.checkpoints.point_best(run.checkpoints.save(21, best.model, {}, {}, facts))
     larger = dataclasses.replace(config.model, vocab_size=405)
     run.config_file.write_text(as_yaml(dataclasses.replace(config, model=larger)))
-    gpt_tf_here(*FINE_TUNE, "--max-steps", "1", "--name", "larger", cwd=workspace)
-    assert weights(workspace, "larger")["embedding/tokens"].shape == (405, 32)
+    in_process(*FINE_TUNE, "--max-steps", "1", "--name", "larger", cwd=copy)
+    assert weights(copy, "larger")["embedding/tokens"].shape == (405, 32)
 
 
-def test_the_dry_run_counts_what_is_trained(tuned: Path) -> None:
-    result = gpt_tf_here("train", "--from", "tiny", "--preset", "finetune-lora", "--dry-run",
-                         cwd=tuned)  # fmt: skip
-    rows = [line.split("│") for line in result.stdout.splitlines() if "│" in line]
-    shown = {cells[1].strip(): cells[2].strip() for cells in rows}
+def test_the_dry_run_counts_what_is_trained(tuned: Path, capsys: Capture) -> None:
+    arguments = ("train", "--from", "base", "--preset", "finetune-lora", "--dry-run")
+    rows = [line.split("│") for line in printed(capsys, *arguments, cwd=tuned).splitlines()]
+    shown = {cells[1].strip(): cells[2].strip() for cells in rows if len(cells) > 2}
     assert shown["of them trained"] == f"{4 * (32 + 96):,}"
 
 
 # --- exactness
 
 
-@pytest.mark.parametrize("options", [("--learning-rate", "3e-3"), LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("options", [pytest.param(FULL, marks=pytest.mark.long), LORA])
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    tuned: Path, tmp_path: Path, options: tuple[str, ...]
+    tuned: Path, copy: Path, options: tuple[str, ...]
 ) -> None:
-    workspace = tmp_path / "workspace"
-    shutil.copytree(tuned, workspace)
-    gpt_tf_here(*FINE_TUNE, "--max-steps", "8", "--stop-at-step", "3", "--name", "stopped",
-                *options, cwd=workspace)  # fmt: skip
-    shutil.rmtree(workspace / "runs" / "tiny")  # it is not needed any more
-    gpt_tf_here("train", "--resume", "stopped", cwd=workspace)
+    in_process(*FINE_TUNE, "--max-steps", "8", "--stop-at-step", "3", "--name", "stopped",
+                *options, cwd=copy)  # fmt: skip
+    shutil.rmtree(copy / "runs" / "base")  # it is not needed any more
+    in_process("train", "--resume", "stopped", cwd=copy)
     whole = "lora" if options is LORA else "full"
-    assert digests(workspace, "stopped", 8) == digests(tuned, whole, 8)
-    assert metrics(workspace, "stopped") == metrics(tuned, whole)
+    assert digests(copy, "stopped", 8) == digests(tuned, whole, 8)
+    assert metrics(copy, "stopped") == metrics(tuned, whole)
+
+
+GENERA = ("Bacteroides", "Faecalibacterium", "Prevotella", "Alistipes", "Parabacteroides",
+          "Roseburia", "Blautia", "Ruminococcus", "Dialister", "Akkermansia")  # fmt: skip
+
+
+LEARN_SAMPLES = ("--data", "samples.txt", "--set", "data.document=line",
+                 "--set", "model.context_length=16", "--set", "training.precision=float32",
+                 "--max-steps", "8", *SMALL_RUN)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def learned(mgm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose run `whole` is the real checkpoint, tuned on orders of ten genera."""
+    workspace = tmp_path_factory.mktemp("learned")
+    random = np.random.default_rng(0)
+    lines = [" ".join(f"g__{name}" for name in random.permutation(GENERA)) for _ in range(150)]
+    (workspace / "samples.txt").write_text("\n".join(lines))
+    source = str(mgm / "runs" / "mgm")
+    in_process("train", "--from", source, "--name", "whole", *LEARN_SAMPLES, cwd=workspace)
+    return workspace
+
+
+def test_the_real_checkpoint_learns_a_small_set(learned: Path) -> None:
+    losses = [row["eval/loss"] for row in metrics(learned, "whole") if "eval/loss" in row]
+    assert losses[0] > losses[1] > losses[2]
+
+
+@pytest.mark.long
+def test_the_real_checkpoint_resumes_exactly(learned: Path, mgm: Path) -> None:
+    source = str(mgm / "runs" / "mgm")
+    in_process("train", "--from", source, "--name", "stopped", "--stop-at-step", "3",
+               *LEARN_SAMPLES, cwd=learned)  # fmt: skip
+    in_process("train", "--resume", "stopped", cwd=learned)
+    assert digests(learned, "stopped", 8) == digests(learned, "whole", 8)
 
 
 # --- what is refused
 
 
-def test_another_architecture_is_refused_by_name(tuned: Path) -> None:
-    message = refused(*FINE_TUNE, "--set", "model.num_layers=2", "--set", "model.embed_dim=64",
-                      "--set", "model.context_length=64", "--set", "model.dropout.head=0.3",
-                      cwd=tuned)  # fmt: skip
-    assert "another architecture than that of --from tiny" in message
+def test_another_architecture_is_refused_by_name(tuned: Path, capsys: Capture) -> None:
+    given = ("num_layers=2", "embed_dim=64", "context_length=64", "dropout.head=0.3")
+    options = [word for setting in given for word in ("--set", f"model.{setting}")]
+    message = refused(capsys, *FINE_TUNE, *options, cwd=tuned)
+    assert "another architecture than that of --from base" in message
     assert "num_layers: 1 in the checkpoint, 2 now" in message
     assert "embed_dim: 32 in the checkpoint, 64 now" in message
     assert "context_length: 32 in the checkpoint, 64 now; it may be shorter" in message
@@ -210,33 +267,33 @@ def test_another_architecture_is_refused_by_name(tuned: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--from", "tinny"), "no such run: tinny. Runs in"),
-        (("--from", "tiny", "--tokenizer", "x"), "--tokenizer cannot be given with --from"),
-        (("--from", "tiny", "--train-tokenizer"), "--train-tokenizer cannot be given with --from"),
-        (("--from", "tiny", "--resume", "tiny"), "--from cannot be given with --resume"),
-        (("--set", "origin.run=tiny"), "first weights without --from in origin.run: tiny"),
+        (("--from", "bass"), "no such run: bass. Runs in"),
+        (("--from", "base", "--tokenizer", "x"), "--tokenizer cannot be given with --from"),
+        (("--from", "base", "--train-tokenizer"), "--train-tokenizer cannot be given with --from"),
+        (("--from", "base", "--resume", "base"), "--from cannot be given with --resume"),
+        (("--set", "origin.run=base"), "first weights without --from in origin.run: base"),
     ],
 )
 def test_what_cannot_be_begun_with_is_refused(
-    tuned: Path, arguments: tuple[str, ...], words: str
+    tuned: Path, capsys: Capture, arguments: tuple[str, ...], words: str
 ) -> None:
-    assert words in refused("train", "--data", "reviews", *arguments, cwd=tuned)
+    assert words in refused(capsys, "train", *arguments, cwd=tuned)
 
 
-def test_a_pattern_that_freezes_nothing_is_refused(workspace: Path) -> None:
-    message = refused(*FINE_TUNE, "--set", "training.freeze=[block_1]", cwd=workspace)
+def test_a_pattern_that_freezes_nothing_is_refused(copy: Path, capsys: Capture) -> None:
+    message = refused(capsys, *FINE_TUNE, "--set", "training.freeze=[block_1]", cwd=copy)
     assert "no weights of this name in training.freeze: block_1. Did you mean block_0" in message
 
 
-def test_another_tokenizer_in_the_given_run_is_refused(workspace: Path) -> None:
-    path = run_of(workspace, "tiny").tokenizer / "tokenizer.json"
+def test_another_tokenizer_in_the_given_run_is_refused(copy: Path, capsys: Capture) -> None:
+    path = run_of(copy, "base").tokenizer / "tokenizer.json"
     value = json.loads(path.read_text())
     vocabulary = value["model"]["vocab"]
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
     path.write_text(json.dumps(value))
-    assert "another tokenizer" in refused(*FINE_TUNE, cwd=workspace)
+    assert "another tokenizer" in refused(capsys, *FINE_TUNE, cwd=copy)
 
 
-def test_a_run_without_a_checkpoint_is_refused(workspace: Path) -> None:
-    shutil.rmtree(run_of(workspace, "tiny").checkpoints.directory)
-    assert "no checkpoint in" in refused(*FINE_TUNE, cwd=workspace)
+def test_a_run_without_a_checkpoint_is_refused(copy: Path, capsys: Capture) -> None:
+    shutil.rmtree(run_of(copy, "base").checkpoints.directory)
+    assert "no checkpoint in" in refused(capsys, *FINE_TUNE, cwd=copy)

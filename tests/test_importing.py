@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from commands import in_process
-from data import data_file
+from data import data_file, unpacked
 from hugging_face_folders import (
     SMALL,
     WORDS,
@@ -47,22 +47,6 @@ CONFIGS = {
         OPENAI_GPT, dataclasses.replace(SMALL, norm_position="post", final_norm=False)
     ),
 }  # fmt: skip
-
-
-def unpacked(name: str, destination: Path) -> Path:
-    """A folder of the real data."""
-    with tarfile.open(data_file(f"{name}.tar.xz")) as archive:
-        archive.extractall(destination, filter="data")
-    return destination / name
-
-
-@pytest.fixture(scope="module")
-def mgm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace with the real checkpoint gpt2-mgm and its run `mgm`."""
-    workspace = tmp_path_factory.mktemp("mgm")
-    folder = unpacked("gpt2-mgm", workspace)
-    in_process("import", str(folder), "--name", "mgm", cwd=workspace)
-    return workspace
 
 
 def test_the_real_checkpoint_has_its_reference_logits(mgm: Path) -> None:
