@@ -1,0 +1,182 @@
+"""Runs as SavedModel and as a Keras file: read back, they compute and write what the run does."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from commands import in_process
+from tiny_models import RATES, small_config, small_gpt, token_ids
+
+import gpt_tf
+from gpt_tf.config import LoraConfig
+from gpt_tf.inference.text_generator import TextGenerator
+from gpt_tf.interop.saved_model import Served
+from gpt_tf.model.architectures import make_model
+from gpt_tf.model.variables import read_values, seed_variables, weight_variables
+from gpt_tf.storage.manifest import sha256_file
+from gpt_tf.tokenizer.bpe import BPETokenizer
+
+VOCAB_SIZE = 262
+KINDS = {
+    "pre-norm, tied": small_config("demo"),
+    "own head, biases, dropout": small_config("imdb", dropout=RATES),
+    "post-norm": small_config("kerasnlp-mini"),
+    "positions of OPT, relu": small_config("opt-125m"),
+    "no positions": small_config("kerasnlp-no-positions"),
+    "adapters": small_config("demo", lora=LoraConfig(rank=2, ffn=True)),
+    "bigram": small_config("bigram"),
+}
+ALONE = """
+import sys
+sys.modules["gpt_tf"] = None  # importing it raises
+import numpy, tensorflow as tf
+served = tf.saved_model.load(sys.argv[1]).signatures
+ids = tf.constant(numpy.load(sys.argv[2]))
+numpy.savez(sys.argv[3],
+            logits=served["serving_default"](token_ids=ids)["logits"],
+            token_ids=served["generate"](token_ids=ids, max_new_tokens=tf.constant(40),
+                                         temperature=tf.constant(0.0),
+                                         seed=tf.constant(0))["token_ids"])
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folders `savedmodel` and `keras`, made of the run `tiny`."""
+    folder = tmp_path_factory.mktemp("exported")
+    for name in ("savedmodel", "keras"):
+        in_process("export", "tiny", "--format", name, "--to", str(folder / name),
+                   cwd=trained_workspace)  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def writer(trained_workspace: Path) -> TextGenerator:
+    return gpt_tf.load(trained_workspace / "runs" / "tiny")
+
+
+def test_a_saved_model_needs_no_gpt_tf(
+    exported: Path, writer: TextGenerator, tmp_path: Path
+) -> None:
+    """In a process that cannot import it; 40 new tokens slide the window of 32."""
+    prompts = np.array([writer.prompt_ids("This movie is")] * 2, np.int32)
+    prompts[1, 0] = 5
+    np.save(tmp_path / "ids.npy", prompts)
+    script = [sys.executable, "-c", ALONE, str(exported / "savedmodel"),
+              str(tmp_path / "ids.npy"), str(tmp_path / "out.npz")]  # fmt: skip
+    subprocess.run(script, cwd=tmp_path, check=True, timeout=120, capture_output=True)
+    with np.load(tmp_path / "out.npz") as found:
+        np.testing.assert_allclose(found["logits"], writer.model(prompts), atol=1e-5)
+        rows = found["token_ids"].tolist()
+    for prompt, row in zip(prompts.tolist(), rows, strict=True):
+        assert row[: len(prompt)] == prompt
+        chosen = [token.token_id for token in writer.stream(prompt, max_new_tokens=40)]
+        assert row[len(prompt) :][: len(chosen)] == chosen
+
+
+def test_a_keras_file_is_read_back_with_every_weight(exported: Path, writer: TextGenerator) -> None:
+    model = keras.models.load_model(exported / "keras" / "model.keras")
+    assert type(model) is gpt_tf.GPT
+    assert model.config == writer.model.config
+    found, expected = (read_values(weight_variables(m)) for m in (model, writer.model))
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_every_file_is_in_the_manifest(exported: Path) -> None:
+    for folder in (exported / "savedmodel", exported / "keras"):
+        files = json.loads((folder / "manifest.json").read_text())["files"]
+        there = {path.relative_to(folder).as_posix() for path in folder.rglob("*")
+                 if path.is_file()}  # fmt: skip
+        assert there - {"manifest.json"} == files.keys()
+        assert all(sha256_file(folder / name) == entry["sha256"] for name, entry in files.items())
+        assert BPETokenizer.load(folder / "tokenizer").encode("a film")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_keras_reads_every_architecture_back(kind: str, tmp_path: Path) -> None:
+    """Every weight by name: Keras is silent about what it leaves out."""
+    model = make_model(KINDS[kind])
+    for number, variable in enumerate(model.weights):
+        noise = np.random.default_rng(number).standard_normal(variable.shape)
+        variable.assign(noise)
+    model.save(tmp_path / "model.keras")
+    twin = keras.models.load_model(tmp_path / "model.keras")
+    found, expected = (read_values(weight_variables(one)) for one in (twin, model))
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+    assert sorted(seed_variables(twin)) == sorted(seed_variables(model))
+    assert twin.get_config() == model.get_config()
+
+
+# --- the generate signature
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> BPETokenizer:
+    return BPETokenizer.train(["a good movie, good"], vocab_size=VOCAB_SIZE)
+
+
+def continued(served: Served, *, temperature: float, seed: int = 0, new: int = 20) -> np.ndarray:
+    numbers = tf.constant(new), tf.constant(temperature), tf.constant(seed)
+    return served.generate(token_ids(3, 2, VOCAB_SIZE), *numbers)["token_ids"].numpy()
+
+
+def test_drawing_follows_the_seed_and_the_probabilities(tokenizer: BPETokenizer) -> None:
+    model = small_gpt("imdb", vocab_size=VOCAB_SIZE)
+    for variable in model.weights:
+        variable.assign(tf.zeros_like(variable))
+    likely = (97, 98, 99)
+    bias_V = np.full(VOCAB_SIZE, -50.0)
+    bias_V[list(likely)] = np.log([0.2, 0.3, 0.5])
+    model.head_bias_V.assign(bias_V)
+    served = Served(model, tokenizer)
+    first, again, other = (continued(served, temperature=1.0, seed=s, new=100) for s in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    shares = [np.mean(np.stack([first, other])[..., 2:] == token_id) for token_id in likely]
+    np.testing.assert_allclose(shares, [0.2, 0.3, 0.5], atol=0.1)  # 5 deviations of 600 draws
+    np.testing.assert_array_equal(continued(served, temperature=0.0)[:, 2:], 99)
+    cold = continued(served, temperature=0.01)
+    np.testing.assert_array_equal(cold[:, 2:], 99)
+
+
+def test_the_end_token_ends_a_row_and_control_tokens_are_never_chosen(
+    tokenizer: BPETokenizer,
+) -> None:
+    size = VOCAB_SIZE + 3  # of a model with more entries than its tokenizer
+    model = small_gpt("imdb", vocab_size=size)
+    served = Served(model, tokenizer)
+    assert tokenizer.control_ids
+    never = [*tokenizer.control_ids, VOCAB_SIZE, VOCAB_SIZE + 2]
+    bias_V = np.zeros(size)
+    bias_V[never] = 1e6
+    model.head_bias_V.assign(bias_V)
+    for temperature in (0.0, 1.0):
+        assert not np.isin(continued(served, temperature=temperature)[:, 2:], never).any()
+    bias_V[tokenizer.eot_id] = 1e5
+    model.head_bias_V.assign(bias_V)
+    ended = continued(served, temperature=0.0)
+    assert ended.shape == (3, 3)
+    assert (ended[:, 2] == tokenizer.eot_id).all()
+
+
+def test_a_row_that_ended_is_filled_while_others_go_on(tokenizer: BPETokenizer) -> None:
+    """Weights that draw the end token now and then; each row ends at a place of its own."""
+    model = small_gpt("imdb", vocab_size=VOCAB_SIZE)
+    bias_V = np.zeros(VOCAB_SIZE)
+    bias_V[tokenizer.eot_id] = 8.0
+    model.head_bias_V.assign(bias_V)
+    rows = continued(Served(model, tokenizer), temperature=1.0, new=60)
+    ends = [list(row[2:]).index(tokenizer.eot_id) for row in rows]
+    assert len({*ends}) > 1
+    for row, end in zip(rows, ends, strict=True):
+        assert (row[2 + end :] == tokenizer.eot_id).all()
+    assert rows.shape[1] == 2 + max(ends) + 1
