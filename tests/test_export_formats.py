@@ -17,6 +17,7 @@ from gpt_tf.config import LoraConfig
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.interop.saved_model import Served
 from gpt_tf.model.architectures import make_model
+from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, seed_variables, weight_variables
 from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.tokenizer.bpe import BPETokenizer
@@ -124,20 +125,25 @@ def tokenizer() -> BPETokenizer:
     return BPETokenizer.train(["a good movie, good"], vocab_size=VOCAB_SIZE)
 
 
+def with_logits(logits_V: np.ndarray) -> GPT:
+    """A model that gives these, whatever it reads."""
+    model = small_gpt("imdb", vocab_size=len(logits_V))
+    for variable in model.weights:
+        variable.assign(tf.zeros_like(variable))
+    model.head_bias_V.assign(logits_V)
+    return model
+
+
 def continued(served: Served, *, temperature: float, seed: int = 0, new: int = 20) -> np.ndarray:
     numbers = tf.constant(new), tf.constant(temperature), tf.constant(seed)
     return served.generate(token_ids(3, 2, VOCAB_SIZE), *numbers)["token_ids"].numpy()
 
 
 def test_drawing_follows_the_seed_and_the_probabilities(tokenizer: BPETokenizer) -> None:
-    model = small_gpt("imdb", vocab_size=VOCAB_SIZE)
-    for variable in model.weights:
-        variable.assign(tf.zeros_like(variable))
     likely = (97, 98, 99)
     bias_V = np.full(VOCAB_SIZE, -50.0)
     bias_V[list(likely)] = np.log([0.2, 0.3, 0.5])
-    model.head_bias_V.assign(bias_V)
-    served = Served(model, tokenizer)
+    served = Served(with_logits(bias_V), tokenizer)
     first, again, other = (continued(served, temperature=1.0, seed=s, new=100) for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
@@ -152,29 +158,26 @@ def test_the_end_token_ends_a_row_and_control_tokens_are_never_chosen(
     tokenizer: BPETokenizer,
 ) -> None:
     size = VOCAB_SIZE + 3  # of a model with more entries than its tokenizer
-    model = small_gpt("imdb", vocab_size=size)
-    served = Served(model, tokenizer)
-    assert tokenizer.control_ids
     never = [*tokenizer.control_ids, VOCAB_SIZE, VOCAB_SIZE + 2]
+    assert tokenizer.control_ids
     bias_V = np.zeros(size)
     bias_V[never] = 1e6
-    model.head_bias_V.assign(bias_V)
+    bias_V[tokenizer.eot_id] = -1e6
     for temperature in (0.0, 1.0):
-        assert not np.isin(continued(served, temperature=temperature)[:, 2:], never).any()
+        rows = continued(Served(with_logits(bias_V), tokenizer), temperature=temperature)
+        assert rows.shape == (3, 22)
+        assert not np.isin(rows[:, 2:], never).any()
     bias_V[tokenizer.eot_id] = 1e5
-    model.head_bias_V.assign(bias_V)
-    ended = continued(served, temperature=0.0)
+    ended = continued(Served(with_logits(bias_V), tokenizer), temperature=0.0)
     assert ended.shape == (3, 3)
     assert (ended[:, 2] == tokenizer.eot_id).all()
 
 
 def test_a_row_that_ended_is_filled_while_others_go_on(tokenizer: BPETokenizer) -> None:
-    """Weights that draw the end token now and then; each row ends at a place of its own."""
-    model = small_gpt("imdb", vocab_size=VOCAB_SIZE)
+    """A tenth of the tokens drawn are the end: each row ends at a place of its own."""
     bias_V = np.zeros(VOCAB_SIZE)
-    bias_V[tokenizer.eot_id] = 8.0
-    model.head_bias_V.assign(bias_V)
-    rows = continued(Served(model, tokenizer), temperature=1.0, new=60)
+    bias_V[tokenizer.eot_id] = np.log(VOCAB_SIZE / 10)
+    rows = continued(Served(with_logits(bias_V), tokenizer), temperature=1.0, new=60)
     ends = [list(row[2:]).index(tokenizer.eot_id) for row in rows]
     assert len({*ends}) > 1
     for row, end in zip(rows, ends, strict=True):
