@@ -13,6 +13,7 @@ from test_resume import digests, metrics
 from gpt_tf.cli.finetuning import find_pretrained
 from gpt_tf.config import Config, LoraConfig
 from gpt_tf.config_files import as_yaml, read_config_file, read_preset, resolve
+from gpt_tf.interop.stored_run import read_run
 from gpt_tf.model.lora import is_adapter
 from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.storage.run_directory import RunDirectory
@@ -152,7 +153,7 @@ def test_a_run_with_adapters_generates_and_is_measured(tuned: Path, capsys: Capt
     assert losses[0] < losses[1] - 0.05
 
 
-def test_fine_tuning_goes_on_from_merged_adapters(tuned: Path) -> None:
+def test_adapters_are_merged_for_exports_and_further_training(tuned: Path) -> None:
     pretrained = find_pretrained(tuned, "lora")
     assert pretrained.config.model == config_of(tuned, "base").model
     arrays, origin = pretrained.read(32)
@@ -162,34 +163,34 @@ def test_fine_tuning_goes_on_from_merged_adapters(tuned: Path) -> None:
     expected = stored[f"{layer}/kernel"] + change
     np.testing.assert_allclose(arrays[f"{layer}/kernel"], expected, atol=1e-6)
     assert str(origin.run).endswith("runs/lora")
+    exported = read_run(run_of(tuned, "lora"))
+    assert exported.config.model == pretrained.config.model
+    assert exported.weights.keys() == arrays.keys()
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(exported.weights[name], array)
 
 
-# --- a shorter context, frozen layers, a larger vocabulary
+# --- a larger vocabulary, a shorter context, frozen layers
 
 
-def test_a_shorter_context_keeps_the_first_positions(copy: Path) -> None:
-    in_process(*FINE_TUNE, "--max-steps", "2", "--name", "short",
-                "--set", "model.context_length=12", "--set", "training.freeze=[embedding]",
-                cwd=copy)  # fmt: skip
-    given, trained = weights(copy, "base"), weights(copy, "short")
-    np.testing.assert_array_equal(trained["embedding/positions"], given["embedding/positions"][:12])
-    np.testing.assert_array_equal(trained["embedding/tokens"], given["embedding/tokens"])
-    slots = run_of(copy, "short").checkpoints.last().training
-    assert not any("embedding" in name for name in slots if name.startswith("optimizer/"))
-    assert any("block_0" in name for name in slots if name.startswith("optimizer/"))
-
-
-def test_a_model_may_have_more_entries_than_its_tokenizer(copy: Path) -> None:
-    run = run_of(copy, "base")
-    config, best = config_of(copy, "base"), run.checkpoints.best()
-    tokens = best.model["embedding/tokens"]
-    best.model["embedding/tokens"] = np.concatenate([tokens, tokens[:5]])
+def test_spare_entries_stay_and_a_shorter_context_keeps_the_first_positions(copy: Path) -> None:
+    """One run for three things, as each would compile its own step: 405 entries of 400 used."""
+    run, config = run_of(copy, "base"), config_of(copy, "base")
+    best = run.checkpoints.best()
+    given = best.model
+    given["embedding/tokens"] = np.concatenate([given["embedding/tokens"], np.ones((5, 32), "f4")])
     facts = {"tokenizer_sha256": best.manifest["tokenizer_sha256"]}
-    run.checkpoints.point_best(run.checkpoints.save(21, best.model, {}, {}, facts))
+    run.checkpoints.point_best(run.checkpoints.save(61, given, {}, {}, facts))
     larger = dataclasses.replace(config.model, vocab_size=405)
     run.config_file.write_text(as_yaml(dataclasses.replace(config, model=larger)))
-    in_process(*FINE_TUNE, "--max-steps", "1", "--name", "larger", cwd=copy)
-    assert weights(copy, "larger")["embedding/tokens"].shape == (405, 32)
+    in_process(*FINE_TUNE, "--max-steps", "2", "--name", "short",
+               "--set", "model.context_length=12", "--set", "training.freeze=[embedding]",
+               cwd=copy)  # fmt: skip
+    trained, slots = weights(copy, "short"), run_of(copy, "short").checkpoints.last().training
+    np.testing.assert_array_equal(trained["embedding/positions"], given["embedding/positions"][:12])
+    np.testing.assert_array_equal(trained["embedding/tokens"], given["embedding/tokens"])
+    assert not any("embedding" in name for name in slots if name.startswith("optimizer/"))
+    assert any("block_0" in name for name in slots if name.startswith("optimizer/"))
 
 
 def test_the_dry_run_counts_what_is_trained(tuned: Path, capsys: Capture) -> None:
@@ -274,6 +275,7 @@ def test_another_architecture_is_refused_by_name(tuned: Path, capsys: Capture) -
         (("--from", "base", "--tokenizer", "x"), "--tokenizer cannot be given with --from"),
         (("--from", "base", "--train-tokenizer"), "--train-tokenizer cannot be given with --from"),
         (("--from", "base", "--resume", "base"), "--from cannot be given with --resume"),
+        (("--preset", "finetune"), "no run to fine-tune in --preset: finetune. Give --from RUN"),
         (("--set", "origin.run=base"), "first weights without --from in origin.run: base"),
     ],
 )

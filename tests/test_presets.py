@@ -37,6 +37,7 @@ PARAMETERS = {
     "shakespeare-gpt": 10_788_929,
     "shakespeare-long": 209_729,
 }
+FINE_TUNING = ("finetune", "finetune-lora")
 LARGE = ("gpt2", "opt-125m")  # a step takes half a minute and gigabytes
 # The KerasNLP study's grid: model 2 by layers and heads; model 4 with 4 or 8 heads.
 GRID = {
@@ -52,7 +53,12 @@ GRID = {
 
 
 def test_every_preset_is_listed() -> None:
-    assert sorted(PARAMETERS) == preset_names()
+    assert sorted([*PARAMETERS, *FINE_TUNING]) == preset_names()
+
+
+@pytest.mark.parametrize("preset", FINE_TUNING)
+def test_a_preset_for_fine_tuning_has_no_architecture(preset: str) -> None:
+    assert set(read_preset(preset).get("model", {})) <= {"lora", "dropout"}
 
 
 @pytest.mark.parametrize("preset", LARGE)

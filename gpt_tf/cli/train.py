@@ -159,6 +159,8 @@ def _resolve_config(
     settings = read_preset(preset)
     if pretrained is not None:
         settings = pretrained.settings(settings)
+    elif preset.startswith(PRESET):
+        raise UsageError(f"no run to fine-tune in --preset: {preset}. Give --from RUN.")
     file_settings = read_config_file(config_file) if config_file else {}
     config = resolve(settings, file_settings, *overrides)
     if pretrained is not None:

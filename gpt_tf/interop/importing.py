@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpt_tf.config import Config, ModelConfig, SamplingConfig
-from gpt_tf.config_files import as_yaml, resolve
+from gpt_tf.config_files import as_yaml, read_preset, resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.interop.model_config import family_of, model_config
 from gpt_tf.interop.weights import Weights, find_tensors, match
@@ -26,16 +26,6 @@ from gpt_tf.version import __version__
 CONFIG_FILE = "config.json"
 GENERATION_FILE = "generation_config.json"
 MAX_CONFIG_BYTES = 1024 * 1024
-# what the imported model is fine-tuned with unless told: the usual linear decay from 5e-5
-TRAINING = {
-    "optimizer": "adamw",
-    "peak_learning_rate": 5e-5,
-    "schedule": "linear",
-    "warmup_steps": 0,
-    "batch_size": 8,
-    "beta_2": 0.999,
-    "epsilon": 1e-8,
-}
 
 
 class Foreign(NamedTuple):
@@ -63,13 +53,9 @@ def read_folder(directory: Path) -> Foreign:
     weights = match(family, model, find_tensors(directory), directory)
     tokenizer = read_foreign(directory, _token_ids(directory, theirs))
     _check_size(directory, tokenizer, model)
-    settings: dict[str, Any] = {
-        "tokenizer": {"vocab_size": max(2, tokenizer.vocab_size)},
-        "data": {"windows": "packed"},
-        "training": TRAINING,
-        **_prompt(tokenizer),
-    }
-    config = dataclasses.replace(resolve(settings), model=model)
+    sizes = {"tokenizer": {"vocab_size": max(2, tokenizer.vocab_size)}}
+    settings = resolve(read_preset("finetune"), sizes, _prompt(tokenizer))
+    config = dataclasses.replace(settings, model=model)
     return Foreign(directory, config, weights, tokenizer)
 
 
