@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt_tf.cli.console import note
-from gpt_tf.cli.finetuning import Pretrained, Weights, check_origin
+from gpt_tf.cli.finetuning import Pretrained, first_weights
 from gpt_tf.cli.resuming import check_same_config
 from gpt_tf.cli.streams import Streams
 from gpt_tf.cli.train_tokenizer import make_tokenizer
@@ -76,13 +76,8 @@ def train(
       RunError: for damage, a full disk, a loss that is not finite.
     """
     workspace = workspace or Path.cwd()
-    first: Weights | None = None
-    if pretrained is None:
-        check_origin(config)
-    else:
-        pretrained.check(config.model)
-        first = pretrained.read(config.model.context_length)
-        config = dataclasses.replace(config, origin=first.origin)
+    config, weights = first_weights(config, pretrained)
+    if pretrained is not None:
         tokenizer = pretrained.run.tokenizer
     choice = choose_data(workspace, data, config.data, validation)
     own = choice.tokenizer_directory(workspace)
@@ -96,6 +91,8 @@ def train(
             f"run directory in use: {run.path} holds {run.checkpoints.names()[-1]}. "
             "Use --resume to go on, --overwrite to begin anew, or another --name."
         )
+    if pretrained is not None and run.path.resolve() == pretrained.run.path.resolve():
+        raise UsageError(f"the same run in --from and --name: {run.name}. Give another --name.")
     prepare_directory(run)
     with locked(run.path):
         if overwrite:
@@ -113,8 +110,8 @@ def train(
         atomic.write_text(run.config_file, as_yaml(config))
         with logging_to(run.log_file):
             return run_training(
-                config, run, workspace, streams, loaded, first and first.arrays, None,
-                stop_at_step, writers, profile,
+                config, run, workspace, streams, loaded, weights, None, stop_at_step, writers,
+                profile,
             )  # fmt: skip
 
 

@@ -93,10 +93,19 @@ def find_pretrained(workspace: Path, name: str) -> Pretrained:
     return Pretrained(run, dataclasses.replace(config, model=architecture))
 
 
-def check_origin(config: Config) -> None:
-    """Raise UsageError where the settings tell of first weights that nobody gave."""
+def first_weights(config: Config, pretrained: Pretrained | None) -> tuple[Config, Arrays | None]:
+    """The settings with their origin, and the weights to begin with; None to begin random.
+
+    Raises:
+      UsageError: for another architecture, or an origin in the settings that nobody gave.
+    """
+    if pretrained is not None:
+        pretrained.check(config.model)
+        weights = pretrained.read(config.model.context_length)
+        return dataclasses.replace(config, origin=weights.origin), weights.arrays
     if config.origin != OriginConfig():
         raise UsageError(
             f"first weights without --from in origin.run: {config.origin.run}. Give --from RUN, or "
             "leave the section origin out."
         )
+    return config, None

@@ -57,7 +57,8 @@ def run_training(
     """Build model, optimizer and step, and hand them with everything else to the loop.
 
     Args:
-      first_weights: what a new run begins with instead of random weights, adapters apart.
+      first_weights: what a new run begins with instead of random weights, adapters apart; it
+        is emptied.
       checkpoint: what a resumed run goes on with.
       profile: filled with the operations of a few steps, where it is given.
     """
@@ -77,6 +78,7 @@ def run_training(
         named = weight_variables(model)
         base = {name: variable for name, variable in named.items() if not is_adapter(name)}
         assign_values(base, first_weights, f"checkpoint {config.origin.checkpoint}")
+        first_weights.clear()  # not to be held while training
     freeze(model, training.freeze)
     optimizer = make_optimizer(model, training)
     shape = (training.batch_size, config.model.context_length)
