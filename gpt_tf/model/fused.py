@@ -22,7 +22,7 @@ LEAST_ELEMENTS = 1 << 18
 QUERY_ROWS = 64  # a slice of queries sees no keys beyond its last row
 HIDDEN = -1e30
 
-compiled = tf.function(jit_compile=True)
+compiled = tf.function(jit_compile=True, autograph=False)
 
 
 def pays(x: tf.Tensor) -> bool:

@@ -42,7 +42,7 @@ def make_scores_of(model: LanguageModel, shape: tuple[int, int], *, xla: bool = 
         tf.TensorSpec(shape, tf.float32),
     ]
 
-    @tf.function(input_signature=signature, jit_compile=xla or None)
+    @tf.function(input_signature=signature, jit_compile=xla or None, autograph=False)
     def scores(inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         return batch_scores(model, inputs, targets, weights)
 

@@ -202,12 +202,12 @@ def softmax_gradient(
     return tf.reduce_sum(nats_C * weights_C), dlogits_CV
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def _weighted_column_sums(matrix_CV: tf.Tensor, weights_C: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(matrix_CV, tf.float32) * weights_C[:, None], axis=0)
 
 
-@tf.function(jit_compile=True)
+@tf.function(jit_compile=True, autograph=False)
 def biased_scores(
     logits_CV: tf.Tensor, bias_V: tf.Tensor, targets_C: tf.Tensor, weights_C: tf.Tensor
 ) -> tf.Tensor:

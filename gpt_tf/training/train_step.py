@@ -68,14 +68,18 @@ class TrainStep:
         ]
         rate = tf.TensorSpec((), tf.float32)
         if grad_accum_steps == 1:
-            self._step = tf.function(self._fused, [*signature, rate], jit_compile=xla or None)
+            self._step = tf.function(
+                self._fused, [*signature, rate], jit_compile=xla or None, autograph=False
+            )
             # The update is many passes over all weights: XLA makes them one, in any case.
-            self._update = tf.function(self._apply, jit_compile=True)
+            self._update = tf.function(self._apply, jit_compile=True, autograph=False)
         else:
             self._sums = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in self._variables]
             self._totals = tf.Variable(tf.zeros(2), trainable=False)
-            self._micro = tf.function(self._micro_step, signature, jit_compile=xla or None)
-            self._update = tf.function(self._apply_sums, [rate], jit_compile=True)
+            self._micro = tf.function(
+                self._micro_step, signature, jit_compile=xla or None, autograph=False
+            )
+            self._update = tf.function(self._apply_sums, [rate], jit_compile=True, autograph=False)
 
     def __call__(self, batches: Sequence[Batch], learning_rate: float) -> StepResult:
         """Make one update from `grad_accum_steps` batches."""
