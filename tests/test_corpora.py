@@ -295,7 +295,7 @@ def test_lists_of_two_calls_are_never_mixed(workspace: Path, labelled: Path) -> 
     obstacle = workspace / "data/imdb/validation.txt"
     obstacle.unlink()
     (obstacle / "in the way").mkdir(parents=True)  # the second list cannot be written
-    with pytest.raises(OSError, match=r"validation\.txt"):
+    with pytest.raises(RunError, match=r"validation\.txt"):
         small_imdb(workspace, train_on=["train", "test"])
     assert newest_corpus(workspace) is None
 

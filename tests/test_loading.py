@@ -1,5 +1,6 @@
 """A stored run becomes a text generator, or says exactly why not."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,7 @@ Arrays = dict[str, np.ndarray]
 VOCAB_SIZE = 262
 CORPUS = ["a good movie, good"]
 OTHER_CORPUS = ["some bad, bad books"]
+CONFIG = Config(model=small_config(vocab_size=VOCAB_SIZE), data=DataConfig())
 
 
 def weights(seed: int) -> Arrays:
@@ -41,15 +43,20 @@ def run(tmp_path: Path, stored: dict[int, Arrays]) -> RunDirectory:
     """A run with three checkpoints, none of them called the best."""
     directory = RunDirectory(tmp_path / "runs" / "tiny-001")
     BPETokenizer.train(CORPUS, vocab_size=VOCAB_SIZE).save(directory.tokenizer)
-    config = Config(model=small_config(vocab_size=VOCAB_SIZE), data=DataConfig())
-    directory.config_file.write_text(as_yaml(config))
+    directory.config_file.write_text(as_yaml(CONFIG))
     for step, arrays in stored.items():
         save(directory, step, arrays)
     return directory
 
 
-def save(run: RunDirectory, step: int, arrays: Arrays) -> str:
-    facts = {"tokenizer_sha256": tokenizer_sha256(run.tokenizer)}
+def save(
+    run: RunDirectory, step: int, arrays: Arrays, config: Config = CONFIG, **facts: int
+) -> str:
+    facts = {
+        "config": dataclasses.asdict(config),
+        "tokenizer_sha256": tokenizer_sha256(run.tokenizer),
+        **facts,
+    }
     return run.checkpoints.save(step, arrays, {}, {}, facts)
 
 
@@ -67,7 +74,7 @@ def step_of(generator: TextGenerator, stored: dict[int, Arrays]) -> int:
 
 def test_the_best_checkpoint_is_loaded_else_the_last(run, stored):
     assert step_of(load(run), stored) == 3
-    run.checkpoints.point_best("step-00000002")
+    save(run, 3, stored[3], best_step=2)
     assert step_of(load(run), stored) == 2
 
 
@@ -80,7 +87,7 @@ def test_a_run_is_found_by_name_and_by_path(run, stored, monkeypatch, tmp_path):
 
 
 def test_a_damaged_best_checkpoint_gives_way_to_the_last_with_a_warning(run, stored, caplog):
-    run.checkpoints.point_best("step-00000002")
+    save(run, 3, stored[3], best_step=2)
     flip_a_bit(run.checkpoints.directory / "step-00000002" / MODEL_FILE)
     assert step_of(load(run), stored) == 3
     assert "step-00000002" in caplog.text and "Using checkpoint step-00000003" in caplog.text
@@ -172,10 +179,18 @@ def test_weights_that_do_not_fit_are_named(
         assert problem.format(name=name) in str(error.value)
 
 
-def test_a_config_of_another_width_is_refused(run):
-    run.config_file.write_text(run.config_file.read_text().replace("ffn_dim: 20", "ffn_dim: 24"))
+def test_a_config_of_another_width_is_refused(run, stored):
+    model = dataclasses.replace(CONFIG.model, ffn_dim=24)
+    save(run, 4, stored[1], dataclasses.replace(CONFIG, model=model))
     with pytest.raises(UsageError, match="block_0/feed_forward/"):
         load(run)
+
+
+def test_a_changed_config_file_changes_no_model_that_is_loaded(run, stored):
+    """The heads of attention leave no trace in the weights' shapes."""
+    text = run.config_file.read_text()
+    run.config_file.write_text(text.replace("num_heads: 2", "num_heads: 3"))
+    assert load(run).model.config == CONFIG.model
 
 
 # Text

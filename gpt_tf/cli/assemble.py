@@ -95,6 +95,7 @@ def train(
         raise UsageError(f"the same run in --from and --name: {run.name}. Give another --name.")
     prepare_directory(run)
     with locked(run.path):
+        sweep_run(run)
         if overwrite:
             clear(run)
         streams = Streams(config, choice, loaded, tokenizer_sha256(tokenizer_directory))
@@ -125,7 +126,7 @@ def resume(
 ) -> Run:
     """Go on with the last intact checkpoint of `run` under its own stored settings."""
     with locked(run.path):
-        atomic.sweep(run.checkpoints.directory)
+        sweep_run(run)
         checkpoint = run.checkpoints.last()
         if "loop" not in checkpoint.state:
             raise UsageError(f"nothing to resume in {run.path}: it was imported, not trained.")
@@ -138,6 +139,7 @@ def resume(
             return Run(run, step, "all steps done", None)
         choice = data_of_run(workspace, run.source(), config.data)
         streams = Streams(config, choice, loaded, tokenizer_sha256(run.tokenizer))
+        atomic.write_text(run.config_file, as_yaml(config))  # it may have been overridden
         with logging_to(run.log_file):
             return run_training(
                 config, run, workspace, streams, loaded, None, checkpoint, stop_at_step, writers,
@@ -173,10 +175,17 @@ def prepare_directory(run: RunDirectory) -> None:
     try:
         run.path.mkdir(parents=True, exist_ok=True)
         run.checkpoints.directory.mkdir(exist_ok=True)
-        atomic.write_text(run.path / "writable", "")
-        (run.path / "writable").unlink()
+        probe = atomic.temporary_name(run.path / "writable")
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         raise UsageError(f"cannot write in {run.path}: {error.strerror}.") from error
+
+
+def sweep_run(run: RunDirectory) -> None:
+    """Remove what a killed trainer left; call it while holding the run's lock."""
+    for directory in (run.path, run.checkpoints.directory):
+        atomic.sweep(directory)
 
 
 def clear(run: RunDirectory) -> None:

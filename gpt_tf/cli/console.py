@@ -5,6 +5,7 @@ rich is imported where it is needed, so that `gpt-tf --help` stays fast. It hono
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,9 +36,13 @@ def printable(text: str) -> str:
 
 
 def note(text: str) -> None:
-    """A line on stderr, unless --quiet."""
+    """A line on stderr, unless --quiet or nobody reads it any more."""
     if not _quiet:
-        print(printable(text), file=sys.stderr, flush=True)
+        try:
+            print(printable(text), file=sys.stderr, flush=True)
+        except BrokenPipeError:  # as in `gpt-tf train 2>&1 | head -1`: work goes on
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+            set_quiet(True)
 
 
 def error(text: str) -> None:

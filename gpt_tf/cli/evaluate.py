@@ -42,14 +42,14 @@ def evaluate(
     training, and the share is printed.
     """
     from gpt_tf.cli.console import print_table
-    from gpt_tf.config_files import read_config_file, resolve
+    from gpt_tf.config_files import resolve
     from gpt_tf.storage.run_directory import find_run, newest_run
 
     workspace = Path.cwd()
     run = find_run(workspace, run_name) if run_name else newest_run(workspace)
-    config = resolve(read_config_file(run.config_file))
     # says what is missing before TensorFlow is loaded
     checkpoint = run.checkpoints.best(weights_only=True)
+    config = resolve(checkpoint.manifest["config"])
     choice = _choose(workspace, run, config, data, split)
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
 

@@ -106,16 +106,16 @@ def generate(
     """
     from gpt_tf.cli.console import note
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
-    from gpt_tf.config_files import read_config_file, resolve
+    from gpt_tf.config_files import resolve
     from gpt_tf.storage.run_directory import find_run, newest_run
 
     _refuse_together(prompt=prompt, prompts_file=prompts_file, interactive=interactive or None)
     _refuse_together(output=output, show_probabilities=show_probabilities or None,
                      interactive=interactive or None)  # fmt: skip
     run = find_run(Path.cwd(), run_name) if run_name else newest_run(Path.cwd())
-    sampling = resolve(read_config_file(run.config_file)).sampling
-    prompts = _prompts(prompt, prompts_file, sampling.prompt)
     checkpoint = run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow
+    sampling = resolve(checkpoint.manifest["config"]).sampling
+    prompts = _prompts(prompt, prompts_file, sampling.prompt)
     seconds = import_tensorflow()
     from gpt_tf.cli import writing
     from gpt_tf.cli.engines import load_quietly

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from typing import Any
 
 from gpt_tf.config import Config, Section
@@ -10,6 +11,8 @@ from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
+
+log = logging.getLogger(__name__)
 
 # What a resumed run may change without becoming another run; names and beginnings of names.
 CHANGEABLE = (
@@ -30,7 +33,10 @@ def stored_config(run: RunDirectory, overrides: dict[str, Any]) -> Config:
 
 
 def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
-    """Raise UsageError with a table of every setting that must not change, old and new."""
+    """Raise UsageError with a table of every setting that must not change, old and new.
+
+    A warning names those that may change and have.
+    """
     stored = resolve(checkpoint.manifest["config"])  # an older version knew fewer settings
     changed = changed_settings(stored, config, CHANGEABLE)
     if changed:
@@ -39,9 +45,11 @@ def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
             f"settings changed since {checkpoint.name}:\n{table}\n"
             "Put them back, or start a new run."
         )
+    for text in changed_settings(stored, config):
+        log.warning("changed setting: %s", text.strip())
 
 
-def changed_settings(stored: Section, given: Section, free: tuple[str, ...]) -> list[str]:
+def changed_settings(stored: Section, given: Section, free: tuple[str, ...] = ()) -> list[str]:
     """A line for each setting that differs, old and new, but those whose names begin as `free`."""
     old, new = (flatten(dataclasses.asdict(section)) for section in (stored, given))
     return [

@@ -94,13 +94,15 @@ def run_training(
         grad_accum_steps=training.grad_accum_steps,
         xla=training.xla == "on",
     )
+    checkpoints = checkpoint_manager(config, run, model, optimizer)
+    checkpoints.check_room()
     trainer = Trainer(
         training,
         stream=streams.train,
         step=step if profile is None else profiled(step, run, profile),
         schedule=make_schedule(training),
         evaluate=evaluation(config, model, tokenizer, streams) if streams.validation else None,
-        checkpoints=checkpoint_manager(config, run, model, optimizer),
+        checkpoints=checkpoints,
         writer=writer,
         sample_text=sampling(config, model, tokenizer),
         sequence=lambda: next_sequence(workspace),

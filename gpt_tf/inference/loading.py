@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from gpt_tf.config_files import read_config_file, resolve
+from gpt_tf.config_files import resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.litert import LiteRTEngine, prepared
 from gpt_tf.inference.text_generator import TextGenerator
@@ -41,8 +41,8 @@ def load(
       RunError: where no checkpoint is intact.
     """
     directory = run if isinstance(run, RunDirectory) else find_run(Path.cwd(), str(run))
-    config = resolve(read_config_file(directory.config_file))
     checkpoint = checkpoint or directory.checkpoints.best(weights_only=True)
+    config = resolve(checkpoint.manifest["config"])  # config.yaml may have been changed since
     architecture, weights = merged(config.model, checkpoint.model)
     check_same_tokenizer(directory.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
     tokenizer = Tokenizer.load(directory.tokenizer)

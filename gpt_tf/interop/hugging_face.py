@@ -14,7 +14,7 @@ from gpt_tf.interop.families import Family, parameter_shapes
 from gpt_tf.interop.model_config import choose_family, their_config
 from gpt_tf.interop.stored_run import StoredRun
 from gpt_tf.storage import atomic
-from gpt_tf.storage.tensors import Shape, write_tensors
+from gpt_tf.storage.tensors import Shape, Streamed
 from gpt_tf.tokenizer.base import CONFIG_FILE, TOKENIZER_FILE, Tokenizer, put_before_texts
 
 FIGURES = {
@@ -107,7 +107,7 @@ def write_weights(stored: StoredRun, family: Family, path: Path) -> None:
             array = np.zeros(own_shapes[own], np.float32)
         return names[own].split(array)[part]
 
-    write_tensors(path, shapes, array_of)
+    Streamed(shapes, array_of).write(path)
 
 
 def model_card(stored: StoredRun, family: Family, tokenizer: Tokenizer) -> str:

@@ -18,7 +18,7 @@ from gpt_tf.interop.weights import Weights, find_tensors, match
 from gpt_tf.storage import atomic
 from gpt_tf.storage.json_file import read_json
 from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory
-from gpt_tf.storage.tensors import write_tensors
+from gpt_tf.storage.tensors import Streamed
 from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
 from gpt_tf.tokenizer.foreign import read_foreign
 from gpt_tf.version import __version__
@@ -89,7 +89,7 @@ def write_run(
 
     return run.checkpoints.save(
         0,
-        lambda path: write_tensors(path, weights.shapes, read),
+        Streamed(weights.shapes, read),
         {},
         {"imported": True},
         {

@@ -1,21 +1,33 @@
 """Files and directories that appear whole or not at all.
 
 The order is always the same: write under a temporary name in the same directory, fsync the
-contents, rename, fsync the parent directory.
+contents, rename, fsync the parent directory. Whoever writes holds a shared lock of the parent
+directory meanwhile; it dies with the process, and without it what is temporary there is litter.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
+import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from gpt_tf.errors import GptTfError, RunError
+
 TEMPORARY_SUFFIX = ".tmp"
+TEMPORARY = re.compile(r".+\.(\d+|old)\.tmp")  # no other name is ever swept
+REMEDIES = {
+    errno.ENOSPC: "Free some space",
+    errno.EDQUOT: "Free some space of your quota",
+    errno.EFBIG: "Raise the limit of a file's size (ulimit -f)",
+}
 AT_FDCWD = -100  # linux/fcntl.h
 RENAME_EXCHANGE = 2  # linux/fs.h
 
@@ -29,19 +41,29 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
+def temporary_name(path: Path) -> Path:
+    """What `path` is called by this process until it is whole."""
+    return path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`; a reader sees the old contents or the new, never a part."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    fsync_path(path.parent)
+    """Replace `path` by `data`; a reader sees the old contents or the new, never a part.
+
+    Raises:
+      RunError: where the disk is full or fails; what was there is intact.
+    """
+    temporary = temporary_name(path)
+    with explaining_failure(path.parent, len(data)), _writing_in(path.parent):
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_path(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -55,34 +77,90 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def new_directory(path: Path) -> Iterator[Path]:
+def new_directory(path: Path, needed: int | None = None) -> Iterator[Path]:
     """Fill a temporary directory that becomes `path` when the block ends without an error.
 
     An existing directory at `path` is replaced in one step. Where the system cannot do that, it
     takes two renames, and a process killed between them leaves the old directory under a
     temporary name, which `sweep` brings back.
+
+    Args:
+      needed: bytes of its files, for the message, where they are known.
+
+    Raises:
+      RunError: where the disk is full or fails; what was there is intact.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        for entry in sorted(temporary.rglob("*")):
-            fsync_path(entry)
-        fsync_path(temporary)
+    with explaining_failure(path.parent, needed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent, path.name)
+        temporary = temporary_name(path)
         retired = path.with_name(f"{path.name}.old{TEMPORARY_SUFFIX}")
-        if not exchange(temporary, path):
-            if path.exists():
-                shutil.rmtree(retired, ignore_errors=True)
-                path.rename(retired)
-            temporary.rename(path)
-        fsync_path(path.parent)
-        for old in (temporary, retired):
-            shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with _writing_in(path.parent):
+            try:
+                shutil.rmtree(temporary, ignore_errors=True)  # an elder of the same process number
+                temporary.mkdir()
+                yield temporary
+                for entry in sorted(temporary.rglob("*")):
+                    fsync_path(entry)
+                fsync_path(temporary)
+                if not exchange(temporary, path):
+                    _replace(path, temporary, retired)
+                fsync_path(path.parent)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+                if path.exists():
+                    shutil.rmtree(retired, ignore_errors=True)
+
+
+def _replace(path: Path, new: Path, retired: Path) -> None:
+    """Rename `new` to `path`, whose old directory is renamed to `retired` before."""
+    if path.exists():
+        shutil.rmtree(retired, ignore_errors=True)
+        path.rename(retired)
+    try:
+        new.rename(path)
+    except OSError:
+        if retired.exists():
+            retired.rename(path)
         raise
+
+
+@contextmanager
+def explaining_failure(directory: Path, needed: int | None = None) -> Iterator[None]:
+    """Turn what the system says of a full or failing disk into a RunError that helps."""
+    try:
+        yield
+    except Exception as error:
+        # safetensors and tokenizers give the system's number in their text alone
+        code = re.search(r"\(os error (\d+)\)", str(error))
+        if isinstance(error, GptTfError) or not (isinstance(error, OSError) or code):
+            raise
+        number = error.errno if isinstance(error, OSError) else int(code[1]) if code else None
+        reason = os.strerror(number) if number else str(error)
+        file = getattr(error, "filename", None)
+        raise RunError(
+            f"cannot write in {directory}: {reason}{f' ({file})' if file else ''}. "
+            f"{'' if needed is None else f'{needed:,} bytes are needed, '}"
+            f"{shutil.disk_usage(_existing(directory)).free:,} are free. "
+            f"{REMEDIES.get(number or 0, 'See that the disk is whole and can be written')}; what "
+            "was written before is intact."
+        ) from error
+
+
+def _existing(directory: Path) -> Path:
+    """The directory, or the nearest one above it that is there."""
+    return next(path for path in (directory, *directory.absolute().parents) if path.exists())
+
+
+@contextmanager
+def _writing_in(directory: Path) -> Iterator[None]:
+    """Hold the shared lock that tells `sweep` that somebody writes there."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def exchange(first: Path, second: Path) -> bool:
@@ -94,23 +172,39 @@ def exchange(first: Path, second: Path) -> bool:
     return bool(renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE) == 0)
 
 
-def sweep(parent: Path) -> list[str]:
+def sweep(parent: Path, name: str | None = None) -> list[str]:
     """Remove what killed writers left in `parent`, bringing retired directories back.
 
-    Call it only while holding the lock of `parent`. Returns the names removed or restored.
+    It does nothing where another process is writing there. Returns the names removed or restored.
+
+    Args:
+      name: only what was to become this; the default is everything.
     """
-    swept = []
-    for entry in sorted(parent.glob(f"*{TEMPORARY_SUFFIX}")):
-        swept.append(entry.name)
-        original = parent / entry.name.removesuffix(f".old{TEMPORARY_SUFFIX}")
-        if (
-            original != entry
-            and entry.name.endswith(f".old{TEMPORARY_SUFFIX}")
-            and not original.exists()
-        ):
-            entry.rename(original)
-        elif entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-    return swept
+    if not parent.is_dir():
+        return []
+    descriptor = os.open(parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return [
+            entry.name
+            for entry in sorted(parent.iterdir())
+            if TEMPORARY.fullmatch(entry.name)
+            and (name is None or entry.name.rsplit(".", 2)[0] == name)
+            and _swept(entry)
+        ]
+    except BlockingIOError:
+        return []
+    finally:
+        os.close(descriptor)
+
+
+def _swept(entry: Path) -> bool:
+    """Put a retired directory back where its successor is missing, else remove the entry."""
+    original, kind, _ = entry.name.rsplit(".", 2)
+    if kind == "old" and not entry.with_name(original).exists():
+        entry.rename(entry.with_name(original))
+    elif entry.is_dir():
+        shutil.rmtree(entry)
+    else:
+        entry.unlink()
+    return True

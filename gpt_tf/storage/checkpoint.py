@@ -7,8 +7,8 @@ A checkpoint is a directory `step-00000800/` that appears whole, with its manife
 - `state.json`: step, position in the data, early stopping, metric sums
 - `manifest.json`: SHA-256 and size of each, and what the checkpoint belongs to
 
-`best.json` points to the best one, which retention never removes; the last one is the newest that
-verifies. There is no pickle in it.
+The manifest also says which step was the best one so far: best and last never disagree, and
+retention never removes the best. The last one is the newest that verifies. It has no code in it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import json
 import logging
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ import safetensors.numpy
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
+from gpt_tf.storage.tensors import Streamed
 
 MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
@@ -67,19 +68,22 @@ class CheckpointStore:
     def save(
         self,
         step: int,
-        model: Arrays | Callable[[Path], None],
+        model: Arrays | Streamed,
         training: Arrays,
         state: Mapping[str, Any],
         facts: Mapping[str, Any],
     ) -> str:
         """Write a checkpoint; it exists when this returns, and not before.
 
-        `model` may be what writes the weights' file, where they are not all in memory.
+        Raises:
+          RunError: where it cannot be written; the ones before it are intact.
         """
         name = f"step-{step:08d}"
-        with atomic.new_directory(self.directory / name) as temporary:
-            if callable(model):
-                model(temporary / MODEL_FILE)
+        parts = [model] if isinstance(model, Streamed) else [*model.values()]
+        needed = sum(part.nbytes for part in (*parts, *training.values()))
+        with atomic.new_directory(self.directory / name, needed) as temporary:
+            if isinstance(model, Streamed):
+                model.write(temporary / MODEL_FILE)
             else:
                 safetensors.numpy.save_file(model, temporary / MODEL_FILE)
             safetensors.numpy.save_file(training, temporary / TRAINING_FILE)
@@ -157,38 +161,42 @@ class CheckpointStore:
         return self.last(weights_only=weights_only)
 
     def best_name(self) -> str | None:
-        """What `best.json` points to, rebuilt from the manifests where it is damaged."""
+        """What the newest intact manifest says is the best; None where nothing was evaluated."""
         names = self.names()
-        try:
-            name = json.loads((self.directory / "best.json").read_text("utf-8"))["checkpoint"]
-        except FileNotFoundError:
-            name = None
-        except (OSError, ValueError, KeyError, TypeError):
-            log.warning("damaged pointer %s: rebuilt from the manifests.",
-                        self.directory / "best.json")  # fmt: skip
-            name = None
-        if name in names:
-            return str(name)
         for candidate in reversed(names):
-            step = read_manifest(self.directory / candidate).get("best_step")
+            try:
+                step = read_manifest(self.directory / candidate).get("best_step")
+            except RunError as error:
+                log.warning("%s An older one says which is the best.", error)
+                continue
             if step is not None and f"step-{step:08d}" in names:
                 return f"step-{step:08d}"
         return None
 
-    def point_best(self, name: str) -> None:
-        """Make `name` the best checkpoint."""
-        atomic.write_json(self.directory / "best.json", {"checkpoint": name})
-
     def rotate(self, keep: int) -> None:
         """Remove all but the newest `keep` checkpoints and the best; call it after a good save."""
         best = self.best_name()
-        for name in self.names()[:-keep]:
-            if name != best:
-                # Unname it first: a half-removed directory must not look like a checkpoint.
-                doomed = self.directory / f"{name}.old{atomic.TEMPORARY_SUFFIX}"
-                (self.directory / name / MANIFEST).unlink()
-                (self.directory / name).rename(doomed)
-                shutil.rmtree(doomed)
+        with atomic.explaining_failure(self.directory):
+            for name in self.names()[:-keep]:
+                if name != best:
+                    # Unname it first: a half-removed directory must not look like a checkpoint.
+                    doomed = atomic.temporary_name(self.directory / name)
+                    shutil.rmtree(doomed, ignore_errors=True)
+                    (self.directory / name).rename(doomed)
+                    shutil.rmtree(doomed)
+
+    def check_room(self, size: int, keep: int) -> None:
+        """Raise UsageError where `keep` checkpoints of `size` bytes, the best and a new one do not
+        fit on the disk.
+        """
+        used = sum(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
+        needed, free = (keep + 2) * size - used, shutil.disk_usage(self.directory).free
+        if needed > free:
+            raise UsageError(
+                f"not enough space in {self.directory}: {needed:,} bytes are needed for {keep} "
+                f"checkpoints, the best and a new one, {free:,} are free. Free some space, or "
+                "lower training.keep_checkpoints."
+            )
 
     def _listing(self) -> str:
         parent = self.directory.parent

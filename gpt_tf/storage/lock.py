@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import filelock
@@ -25,14 +25,16 @@ def locked(directory: Path) -> Iterator[None]:
     owner = directory / "lock-owner.json"
     lock = filelock.FileLock(directory / "lock")
     try:
-        lock.acquire(timeout=0)
+        with atomic.explaining_failure(directory):
+            lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise UsageError(f"run directory in use: {directory} by {_describe(owner)}.") from error
     try:
         atomic.write_json(owner, {"pid": os.getpid(), "host": socket.gethostname()})
         yield
     finally:
-        owner.unlink(missing_ok=True)
+        with suppress(OSError):  # the next holder overwrites it
+            owner.unlink(missing_ok=True)
         lock.release()
 
 

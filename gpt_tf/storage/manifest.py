@@ -1,4 +1,4 @@
-"""`manifest.json`: the SHA-256 and size of each file of a directory, written last.
+"""`manifest.json`: the SHA-256 and size of each file of a directory, and its own; written last.
 
 Names are plain basenames: a manifest cannot point outside its own directory.
 """
@@ -15,6 +15,7 @@ from gpt_tf.errors import RunError
 from gpt_tf.storage import atomic
 
 MANIFEST = "manifest.json"
+VERSION = 2  # 1 had no SHA-256 of its own
 
 
 def sha256_file(path: Path) -> str:
@@ -35,7 +36,12 @@ def write_manifest(directory: Path, names: Iterable[str], facts: Mapping[str, An
         }
         for name in sorted(names)
     }
-    atomic.write_json(directory / MANIFEST, {**facts, "files": files})
+    manifest = {"manifest": VERSION, **facts, "files": files}
+    atomic.write_json(directory / MANIFEST, {**manifest, "sha256": _own_sha256(manifest)})
+
+
+def _own_sha256(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -43,13 +49,16 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     path = directory / MANIFEST
     try:
         manifest = json.loads(path.read_text("utf-8"))
-        files = manifest["files"]
+        recorded, files = manifest.pop("sha256", None), manifest["files"]
         well_formed = isinstance(files, dict) and all(
             isinstance(entry["sha256"], str) and isinstance(entry["bytes"], int)
             for entry in files.values()
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"no readable manifest in {path}: {error!r}.") from error
+    # Without both it is of an older version; no single change makes it look like one.
+    if (recorded or "manifest" in manifest) and recorded != _own_sha256(manifest):
+        raise RunError(f"damaged manifest in {path}: it is not what was written.")
     if not well_formed:
         raise RunError(f"damaged manifest in {path}: its list of files is malformed.")
     for name in files:

@@ -73,7 +73,10 @@ class RunDirectory:
         """
         path = self.path / SOURCE_FILE
         try:
-            return dict(json.loads(path.read_text("utf-8")))
+            source = dict(json.loads(path.read_text("utf-8")))
+            if source.keys() != {"data", "validation", "corpus"}:
+                raise ValueError(f"it names {', '.join(sorted(source))}")
+            return source
         except (OSError, ValueError, TypeError) as error:
             raise RunError(
                 f"cannot read where the data of the run are from: {path}: {error}."

@@ -82,25 +82,34 @@ def _stored(path: Path, data_start: int, entry: dict[str, Any]) -> StoredTensor:
     return StoredTensor(path, shape, dtype, read)
 
 
-def write_tensors(
-    path: Path, shapes: Mapping[str, Shape], array_of: Callable[[str], np.ndarray]
-) -> None:
-    """Write a float32 safetensors file, asking for one array after the other.
+class Streamed(NamedTuple):
+    """Float32 arrays that are asked for one after the other, and not kept.
 
-    Args:
-      shapes: what the file holds.
-      array_of: the array of a name; it is not kept.
+    Attributes:
+      shapes: of each name.
+      array_of: the array of a name.
     """
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers 4 asks for it
-    end = 0
-    for name, shape in shapes.items():
-        begin, end = end, end + 4 * math.prod(shape)
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # the data are aligned
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for name, shape in shapes.items():
-            array = np.ascontiguousarray(array_of(name), "<f4")
-            assert array.shape == shape, f"{name} has shape {array.shape}, not {shape}"
-            file.write(array.data)
+
+    shapes: Mapping[str, Shape]
+    array_of: Callable[[str], np.ndarray]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all arrays."""
+        return sum(4 * math.prod(shape) for shape in self.shapes.values())
+
+    def write(self, path: Path) -> None:
+        """Write them as a safetensors file."""
+        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers 4 asks for it
+        end = 0
+        for name, shape in self.shapes.items():
+            begin, end = end, end + 4 * math.prod(shape)
+            header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)  # the data are aligned
+        with path.open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            for name, shape in self.shapes.items():
+                array = np.ascontiguousarray(self.array_of(name), "<f4")
+                assert array.shape == shape, f"{name} has shape {array.shape}, not {shape}"
+                file.write(array.data)

@@ -92,7 +92,6 @@ def unpack_reviews(
     else:
         target, part = tree, layout.tree
         folders = [*LABELLED, UNSUP] if with_unsup else [*LABELLED]
-    atomic.sweep(target.parent)
     with atomic.new_directory(target) as staging:
         found = _extract_all(archives, staging, layout.tree, folders, progress)
         unpacked = staging / layout.tree

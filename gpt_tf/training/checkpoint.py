@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from gpt_tf.errors import RunError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, read_values, seed_variables, weight_variables
 from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
@@ -41,10 +42,22 @@ class CheckpointManager:
         self._facts = dict(facts or {})
         self._keep = keep
 
-    def save(
-        self, step: int, state: Mapping[str, Any], *, is_best: bool = False, **facts: Any
-    ) -> str:
-        """Commit a checkpoint, point `best` to it if it is, then drop old ones."""
+    def check_room(self) -> None:
+        """Raise UsageError where the disk has no room for the checkpoints that are kept."""
+        variables = (*self._weights.values(), *self._training.values())
+        self.store.check_room(sum(v.value.numpy().nbytes for v in variables), self._keep)
+
+    def save(self, step: int, state: Mapping[str, Any], **facts: Any) -> str:
+        """Commit a checkpoint, then drop old ones.
+
+        Raises:
+          RunError: where the disk is full or fails, or the run's directory has gone.
+        """
+        if not self.store.directory.is_dir():
+            raise RunError(
+                f"the directory of the checkpoints has gone: {self.store.directory}. "
+                "What was saved went with it; train again."
+            )
         name = self.store.save(
             step,
             read_values(self._weights),
@@ -52,8 +65,6 @@ class CheckpointManager:
             state,
             {**self._facts, **facts},
         )
-        if is_best:
-            self.store.point_best(name)
         self.store.rotate(self._keep)
         return name
 

@@ -32,7 +32,10 @@ class EarlyStopping:
           RunError: where the loss is not finite: that is no result to wait on.
         """
         if not math.isfinite(loss):
-            raise RunError(f"non-finite evaluation loss at step {step}: {loss}.")
+            raise RunError(
+                f"non-finite evaluation loss at step {step}: {loss}. Nothing of it was saved. "
+                "Lower training.peak_learning_rate, or resume from the last checkpoint."
+            )
         improved = loss < self.best
         if improved:
             self.best, self.best_step, self.waited = loss, step, 0

@@ -239,7 +239,6 @@ class Trainer:
         name = self._checkpoints.save(
             self.state.step,
             self._state_dict(),
-            is_best=is_best,
             best_step=self._early_stopping.best_step,
             sequence=self._sequence(),
         )

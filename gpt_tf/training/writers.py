@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
 
 Scalars = Mapping[str, float]
+log = logging.getLogger(__name__)
 
 
 class Writer(Protocol):
@@ -32,10 +34,8 @@ class JsonlWriter:
     """One JSON object a logged step; rows after the restored step are cut first."""
 
     def __init__(self, path: Path, resumed_step: int = 0) -> None:
-        rows = read_rows(path)
-        kept = [row for row in rows if row["step"] <= resumed_step]
-        if len(kept) != len(rows):
-            atomic.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        kept = [row for row in read_rows(path) if row["step"] <= resumed_step]
+        atomic.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = path.open("a", encoding="utf-8")
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
@@ -95,22 +95,27 @@ class SamplesWriter:
 
 
 class Writers:
-    """Several writers as one."""
+    """Several writers as one; one that cannot write is warned of and left out, training goes on."""
 
     def __init__(self, writers: Sequence[Writer]) -> None:
         self._writers = list(writers)
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         """To each."""
-        for writer in self._writers:
-            writer.write_scalars(step, scalars)
+        self._each(lambda writer: writer.write_scalars(step, scalars))
 
     def write_text(self, step: int, text: str) -> None:
         """To each."""
-        for writer in self._writers:
-            writer.write_text(step, text)
+        self._each(lambda writer: writer.write_text(step, text))
 
     def close(self) -> None:
         """Close each."""
-        for writer in self._writers:
-            writer.close()
+        self._each(lambda writer: writer.close())
+
+    def _each(self, call: Callable[[Writer], None]) -> None:
+        for writer in list(self._writers):
+            try:
+                call(writer)
+            except (OSError, tf.errors.OpError) as error:
+                self._writers.remove(writer)
+                log.warning("%s writes no more: %s", type(writer).__name__, error)

@@ -1,0 +1,83 @@
+"""Run as a script: forks processes that run `gpt-tf` commands, TensorFlow imported already.
+
+A command costs 3 s less this way. TensorFlow does not survive a fork once it has run anything, so
+this process only imports; that a forked trainer computes the same is tested, not believed.
+
+A line of standard input is a request, a JSON object of "arguments", "cwd" and, where wanted, "fault"
+(prefix, number, kind and log of the shim) and "file_size" (the limit, as `ulimit -f`). The answers
+are the child's process number and, when it has ended, its status. What it prints is in the files
+`stdout` and `stderr` of its folder.
+"""
+
+import json
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+from faults import shim
+
+from gpt_tf.cli.main import main
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
+def import_everything() -> None:
+    """What `gpt-tf train` imports."""
+    import matplotlib.figure
+    import tensorflow
+    import transformers
+
+    import gpt_tf.cli.assemble
+    import gpt_tf.cli.progress
+    import gpt_tf.inference.text_generator
+    import gpt_tf.model.architectures
+    import gpt_tf.reports.plot
+    import gpt_tf.training.evaluator
+    import gpt_tf.training.loop
+    import gpt_tf.training.writers
+
+    assert matplotlib.figure and tensorflow and transformers and gpt_tf
+
+
+def run(request: dict[str, Any]) -> None:
+    """Become the command."""
+    for descriptor, name in ((1, "stdout"), (2, "stderr")):
+        path = Path(request["cwd"]) / name
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
+    os.chdir(request["cwd"])
+    if "file_size" in request:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"],) * 2)
+    if "fault" in request:
+        prefix, at, kind, log = request["fault"]
+        shim.arm(Path(prefix), at, kind, Path(log))
+    main(request["arguments"])
+
+
+def serve() -> None:
+    """Answer requests, one after the other, until the input ends."""
+    print(json.dumps("ready"), flush=True)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            code = 99
+            try:
+                run(json.loads(line))
+            except SystemExit as ended:
+                code = int(ended.code or 0)
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+                code = 1
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        print(json.dumps(child), flush=True)
+        print(json.dumps(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])), flush=True)
+
+
+if __name__ == "__main__":
+    import_everything()
+    serve()
