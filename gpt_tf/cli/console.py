@@ -40,9 +40,10 @@ def note(text: str) -> None:
     if not _quiet:
         try:
             print(printable(text), file=sys.stderr, flush=True)
-        except BrokenPipeError:  # as in `gpt-tf train 2>&1 | head -1`: work goes on
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-            set_quiet(True)
+        except OSError as problem:  # work goes on, also where stderr is a file on a full disk
+            if isinstance(problem, BrokenPipeError):  # as in `gpt-tf train 2>&1 | head -1`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+                set_quiet(True)
 
 
 def error(text: str) -> None:

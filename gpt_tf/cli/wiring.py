@@ -204,7 +204,7 @@ def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> list[Writer
     return [
         JsonlWriter(run.metrics_file, resumed_step),
         TensorBoardWriter(run.path),
-        SamplesWriter(run.samples_file),
+        SamplesWriter(run.samples_file, resumed_step),
         LossPicture(run.metrics_file, run.loss_picture, run.name),
     ]
 

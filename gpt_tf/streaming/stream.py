@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import GptTfError, RunError, UsageError
 from gpt_tf.streaming.files import fingerprint
 from gpt_tf.streaming.prefetch import Prefetcher
 from gpt_tf.streaming.sources import DocumentReader, UnchangedDocuments
@@ -189,6 +189,17 @@ class TokenStream:
             batch.weights[i, :count] = 1.0
         return batch
 
+    def _produce(self, position: int) -> Batch:
+        """`batch_at` for a thread: whatever goes wrong is told with the files."""
+        try:
+            return self.batch_at(position)
+        except (GptTfError, MemoryError):
+            raise
+        except Exception as error:
+            raise RunError(
+                f"cannot make {self._describe(position)}: {error!r}. Look at these files."
+            ) from error
+
     def documents(self, position: int) -> list[Path]:
         """The files of the batch at `position`."""
         return self._windows.documents(*self._index(position))
@@ -209,7 +220,7 @@ class TokenStream:
         if self._prefetcher is None:
             _encode_alone()
             self._prefetcher = Prefetcher(
-                self.batch_at,
+                self._produce,
                 start=self._position,
                 stop=self._stop,
                 num_threads=self._num_threads,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -77,10 +78,17 @@ class TensorBoardWriter:
 
 
 class SamplesWriter:
-    """`samples.md`: the texts, newest last."""
+    """`samples.md`: the texts, newest last; those after the restored step are cut first."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, resumed_step: int = 0) -> None:
         self._path = path
+        text = path.read_text("utf-8", errors="replace") if path.exists() else ""
+        kept = ""
+        for section in re.split(r"(?m)^(?=## Step \d+$)", text):
+            heading = re.match(r"## Step (\d+)\n", section)
+            if heading and int(heading[1]) <= resumed_step:
+                kept += section
+        atomic.write_text(path, kept)
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         """Numbers are kept elsewhere."""

@@ -1,7 +1,6 @@
 """Kill, half write, full disk and failing disk at every file operation of everything saved."""
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -9,15 +8,6 @@ from pathlib import Path
 
 import pytest
 from faults import saving, shim
-
-
-@pytest.fixture(scope="session")
-def preloaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a process with the fault injector in it."""
-    library = shim.compiled_shim(tmp_path_factory.mktemp("shim"))
-    tests = str(Path(__file__).parents[1])
-    path = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), tests)))
-    return {**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": path}
 
 
 def swept(folder: Path, scenario: str, kinds: tuple[str, ...], environment: dict[str, str]):

@@ -3,10 +3,10 @@
 A command costs 3 s less this way. TensorFlow does not survive a fork once it has run anything, so
 this process only imports; that a forked trainer computes the same is tested, not believed.
 
-A line of standard input is a request, a JSON object of "arguments", "cwd" and, where wanted, "fault"
-(prefix, number, kind and log of the shim) and "file_size" (the limit, as `ulimit -f`). The answers
-are the child's process number and, when it has ended, its status. What it prints is in the files
-`stdout` and `stderr` of its folder.
+A line of standard input is a request, a JSON object of "arguments", "cwd",
+"output" (a folder for the files `stdout` and `stderr`), "fault" (prefix, number, kind and log of
+the shim) and "file_size" (the limit, as `ulimit -f`). The answers are the child's process number
+and, when it has ended, its status.
 """
 
 import json
@@ -45,7 +45,7 @@ def import_everything() -> None:
 def run(request: dict[str, Any]) -> None:
     """Become the command."""
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
-        path = Path(request["cwd"]) / name
+        path = Path(request["output"]) / name
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), descriptor)
     os.chdir(request["cwd"])
     if "file_size" in request:

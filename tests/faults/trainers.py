@@ -36,9 +36,9 @@ RESUME = ["train", "--resume", RUN]
 class Trainer:
     """A command that runs, in a process of its own."""
 
-    def __init__(self, pid: int, cwd: Path, status: Callable[[], int]) -> None:
+    def __init__(self, pid: int, output: Path, status: Callable[[], int]) -> None:
         self.pid = pid
-        self.cwd = cwd
+        self.output = output
         self._status = status
         self._code: int | None = None
 
@@ -59,7 +59,7 @@ class Trainer:
     @property
     def said(self) -> str:
         """What it has printed on stderr so far."""
-        return (self.cwd / "stderr").read_text()
+        return (self.output / "stderr").read_text()
 
     def wait_until(self, condition: Callable[[], bool]) -> bool:
         """True when `condition` holds, False when the trainer has ended before."""
@@ -83,13 +83,17 @@ class TrainerServer:
         assert self._process.stdout is not None
         return json.loads(self._process.stdout.readline())
 
-    def start(self, cwd: Path, arguments: list[str], **options: Any) -> Trainer:
+    def start(
+        self, cwd: Path, arguments: list[str], output: Path | None = None, **options: Any
+    ) -> Trainer:
         """Run `gpt-tf` with `arguments` in `cwd`; options as the server knows them."""
         assert self._process.stdin is not None
-        request = {"arguments": arguments, "cwd": str(cwd), **options}
+        output = output or cwd
+        (output / "stderr").write_text("")  # what the one before it said
+        request = {"arguments": arguments, "cwd": str(cwd), "output": str(output), **options}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
-        return Trainer(self._answer(), cwd, self._answer)
+        return Trainer(self._answer(), output, self._answer)
 
     def run(self, cwd: Path, arguments: list[str], **options: Any) -> tuple[int, str]:
         """The same, to its end: exit code and stderr."""
@@ -150,8 +154,8 @@ def everything(run: RunDirectory) -> dict[str, Any]:
 
 def litter(run: RunDirectory) -> list[str]:
     """What a killed trainer left and the next one did not remove."""
-    known = {"config.yaml", "source.json", "tokenizer", "checkpoints", "metrics.jsonl", "samples.md",
-             "loss.png", "run.log", "lock"}  # fmt: skip
+    known = {"config.yaml", "source.json", "tokenizer", "checkpoints", "metrics.jsonl",
+             "samples.md", "loss.png", "run.log", "lock"}  # fmt: skip
     found = [path.name for path in run.path.iterdir()
              if path.name not in known and not path.name.startswith("events.")]  # fmt: skip
     names = run.checkpoints.names()

@@ -1,0 +1,35 @@
+"""What injects faults, made once for all tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults import shim, trainers
+
+
+@pytest.fixture(scope="session")
+def preloaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a process with the fault injector in it."""
+    return trainers.environment_with(shim.compiled_shim(tmp_path_factory.mktemp("shim")))
+
+
+@pytest.fixture(scope="session")
+def server(preloaded: dict[str, str]) -> Iterator[trainers.TrainerServer]:
+    """Starts trainers in a second or two."""
+    with trainers.serving(preloaded) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(
+    server: trainers.TrainerServer,
+    trained_workspace: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A workspace whose run was never interrupted; do not write."""
+    workspace = tmp_path_factory.mktemp("uninterrupted") / "workspace"
+    trainers.new_workspace(trained_workspace, workspace)
+    code, said = server.run(workspace, trainers.TRAIN)
+    assert code == 0, said
+    assert "no better evaluation" in (workspace / "stdout").read_text()  # early stopping
+    return workspace
