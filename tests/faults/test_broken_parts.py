@@ -21,12 +21,14 @@ from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.streaming.sources import DocumentReader
 from gpt_tf.streaming.stream import Batch, TokenStream
 from gpt_tf.tokenizer.bpe import BPETokenizer
+from gpt_tf.training import train_step
+from gpt_tf.training.batch_loss import batch_nats
 from gpt_tf.training.checkpoint import CheckpointManager
 from gpt_tf.training.evaluator import ScoresOf, evaluate, make_scores_of
 from gpt_tf.training.loop import Trainer
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.schedule import make_schedule
-from gpt_tf.training.train_step import TrainStep
+from gpt_tf.training.train_step import StepResult, TrainStep
 
 SHAPE = (4, 8)
 TEXTS = [f"document {i} is good, not bad, so {i * i} times good" for i in range(24)]
@@ -232,6 +234,33 @@ def test_nan_in_a_batch(parts: Parts, tmp_path: Path, monkeypatch: pytest.Monkey
     named = [repr(str(path)) for path in stream.documents(4)[:3]]
     check_refused(parts, trainer, tmp_path, ["at step 5", "learning rate", *named])
     assert trainer.state.step == 4
+
+
+def test_nan_in_a_gradient_of_a_finite_loss(
+    parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C23: the root of nothing, once the first three steps are done."""
+    import tensorflow as tf
+
+    step_number = tf.Variable(0.0)
+    variable = parts.model.trainable_variables[0]
+
+    def rooted(*arguments: Any) -> tf.Tensor:
+        is_whole = tf.cast(step_number < 3, tf.float32)
+        return batch_nats(*arguments) + tf.sqrt(is_whole + 0 * tf.reduce_sum(variable.value))
+
+    monkeypatch.setattr(train_step, "batch_nats", rooted)
+    step = TrainStep(parts.model, parts.optimizer, shape=SHAPE)
+
+    def counted(batches: Any, rate: float) -> StepResult:
+        result = step(batches, rate)
+        step_number.assign_add(1.0)
+        assert np.isfinite(result.nats)
+        return result
+
+    trainer, _ = make_trainer(parts, tmp_path, step=counted, eval_interval=STEPS)
+    check_refused(parts, trainer, tmp_path, ["at step 4", "gradient norm nan", ".txt"])
+    assert trainer.state.step == 3
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
