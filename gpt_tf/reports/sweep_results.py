@@ -227,7 +227,8 @@ def write_hparams(run: RunDirectory, settings: Mapping[str, Any]) -> None:
 
     values = {key: "null" if value is None else value for key, value in settings.items()}
     now = time.time()
-    temporary = run.path / "hparams.tmp"  # not called events: TensorBoard must not read it
+    # not called events: TensorBoard must not read it
+    temporary = atomic.temporary_name(run.path / "hparams")
     with tf.io.TFRecordWriter(str(temporary)) as file:
         file.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
         summary = hp.hparams_pb(values, trial_id=run.name)

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,8 @@ def _writing_in(directory: Path) -> Iterator[None]:
     """Hold the shared lock that tells `sweep` that somebody writes there."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        with suppress(OSError):  # a file system without locks: `sweep` does nothing there
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
         yield
     finally:
         os.close(descriptor)
@@ -175,7 +176,8 @@ def exchange(first: Path, second: Path) -> bool:
 def sweep(parent: Path, name: str | None = None) -> list[str]:
     """Remove what killed writers left in `parent`, bringing retired directories back.
 
-    It does nothing where another process is writing there. Returns the names removed or restored.
+    It does nothing where another process is writing there, or where the file system has no locks.
+    Returns the names removed or restored.
 
     Args:
       name: only what was to become this; the default is everything.
@@ -184,7 +186,10 @@ def sweep(parent: Path, name: str | None = None) -> list[str]:
         return []
     descriptor = os.open(parent, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return []
         return [
             entry.name
             for entry in sorted(parent.iterdir())
@@ -192,8 +197,6 @@ def sweep(parent: Path, name: str | None = None) -> list[str]:
             and (name is None or entry.name.rsplit(".", 2)[0] == name)
             and _swept(entry)
         ]
-    except BlockingIOError:
-        return []
     finally:
         os.close(descriptor)
 

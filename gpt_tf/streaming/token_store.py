@@ -84,6 +84,7 @@ def open_or_build(
       RunError: where the store is damaged.
       UsageError: where there is no document at all.
     """
+    atomic.sweep(directory.parent)  # what a killed process left of any store
     if not (directory / MANIFEST).exists():
         with atomic.new_directory(directory) as temporary:
             _build(temporary, files, documents_of, tokenizer, num_threads, progress)
