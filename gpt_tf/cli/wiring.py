@@ -6,8 +6,9 @@ import dataclasses
 import logging
 import math
 import platform
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -209,10 +210,19 @@ def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> list[Writer
     ]
 
 
+class RunLog(logging.FileHandler):
+    """A log file; that it cannot be written is said once, and training goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the base's name)
+        """Write no more."""
+        logging.getLogger("gpt_tf").removeHandler(self)
+        log.warning("%s is written no more: %s", self.baseFilename, sys.exc_info()[1])
+
+
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Append what the library logs to the run's own file."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = RunLog(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("gpt_tf")
     logger.addHandler(handler)
@@ -220,7 +230,8 @@ def logging_to(path: Path) -> Iterator[None]:
         yield
     finally:
         logger.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()
 
 
 def versions() -> dict[str, str]:

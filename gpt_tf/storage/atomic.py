@@ -125,12 +125,18 @@ def _replace(path: Path, new: Path, retired: Path) -> None:
         raise
 
 
+class DiskError(RunError):
+    """The disk is full or fails; raised from what the system said."""
+
+
 @contextmanager
 def explaining_failure(directory: Path, needed: int | None = None) -> Iterator[None]:
     """Turn what the system says of a full or failing disk into a RunError that helps."""
     try:
         yield
-    except Exception as error:
+    except Exception as raised:
+        # of a file in a directory that is made as a whole: told of the whole
+        error = raised.__cause__ if isinstance(raised, DiskError) else raised
         # safetensors and tokenizers give the system's number in their text alone
         code = re.search(r"\(os error (\d+)\)", str(error))
         if isinstance(error, GptTfError) or not (isinstance(error, OSError) or code):
@@ -138,7 +144,7 @@ def explaining_failure(directory: Path, needed: int | None = None) -> Iterator[N
         number = error.errno if isinstance(error, OSError) else int(code[1]) if code else None
         reason = os.strerror(number) if number else str(error)
         file = getattr(error, "filename", None)
-        raise RunError(
+        raise DiskError(
             f"cannot write in {directory}: {reason}{f' ({file})' if file else ''}. "
             f"{'' if needed is None else f'{needed:,} bytes are needed, '}"
             f"{shutil.disk_usage(_existing(directory)).free:,} are free. "

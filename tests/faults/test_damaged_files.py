@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gpt_tf.cli import console
 from gpt_tf.cli.resuming import check_same_config, stored_config
 from gpt_tf.cli.workspace import data_of_run
 from gpt_tf.errors import GptTfError, UsageError
@@ -18,6 +19,12 @@ from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.files import fingerprint
 from gpt_tf.tokenizer.base import Tokenizer, check_same_tokenizer
+
+
+@pytest.fixture(autouse=True)
+def quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each reading would say which data it is about."""
+    monkeypatch.setattr(console, "_quiet", True)
 
 
 def values(checkpoint: Checkpoint) -> dict[str, Any]:
