@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gpt_tf.config import TrainingConfig
@@ -53,6 +54,8 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step: Any) -> tf.Tensor:
         """The rate of the update number `step`, counted from 0, as a float32 tensor."""
+        if isinstance(step, int):
+            step = np.asarray(step)  # TensorFlow keeps every Python number for good, not NumPy's
         step = tf.cast(step, tf.float32)
         rising = self.peak_learning_rate * (step + 1.0) / max(1, self.warmup_steps)
         decayed = (step - (self.max_steps - self._falling_steps)) / self._falling_steps

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from gpt_tf.model.language_model import LanguageModel
@@ -83,7 +84,8 @@ class TrainStep:
 
     def __call__(self, batches: Sequence[Batch], learning_rate: float) -> StepResult:
         """Make one update from `grad_accum_steps` batches."""
-        rate = tf.constant(learning_rate, tf.float32)
+        # TensorFlow keeps every Python number that it made a tensor of, for good: not NumPy's
+        rate = tf.constant(np.float32(learning_rate))
         if self._accumulate == 1:
             return self._result(self._step(*map(tf.constant, batches[0]), rate))
         for variable in (*self._sums, self._totals):  # a cut-off accumulation is dropped

@@ -56,8 +56,11 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Parts:
     tokenizer = BPETokenizer.train(TEXTS, vocab_size=262)
     model = GPT(small_config(vocab_size=tokenizer.vocab_size, num_layers=1))
     optimizer = make_optimizer(model, TrainingConfig())
-    step = TrainStep(model, optimizer, shape=SHAPE)
-    return Parts(tokenizer, documents, model, optimizer, step, make_scores_of(model, SHAPE))
+    step, scores_of = TrainStep(model, optimizer, shape=SHAPE), make_scores_of(model, SHAPE)
+    ids = np.zeros(SHAPE, np.int32)
+    nothing = Batch(ids, ids, np.zeros(SHAPE, np.float32))
+    step([nothing], 0.0), scores_of(nothing)  # compiled now: nothing interrupts that
+    return Parts(tokenizer, documents, model, optimizer, step, scores_of)
 
 
 class Seen:
