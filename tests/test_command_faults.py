@@ -250,21 +250,6 @@ def test_train_without_a_tokenizer(tmp_path: Path) -> None:
     assert "gpt-tf train-tokenizer" in refused("train", "--data", "text", cwd=tmp_path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_signal_saves_and_leaves_with_its_code(workspace: Path, number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "gpt_tf", *TRAIN, "--name", "stopped", "--max-steps", "100000",
-               "--set", "training.eval_interval=50000"]  # fmt: skip
-    with subprocess.Popen(command, cwd=workspace, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        next(line for line in process.stderr if line.startswith("step 6/"))
-        process.send_signal(number)
-        process.communicate(timeout=120)
-    assert process.returncode == 128 + number
-    checkpoint = CheckpointStore(workspace / "runs" / "stopped" / "checkpoints").last()
-    assert checkpoint.state["loop"]["step"] >= 6
-    assert checkpoint.state["stream"]["position"] == checkpoint.state["loop"]["step"]
-
-
 def test_a_stalled_disk_is_named_and_a_signal_still_saves(workspace: Path) -> None:  # D13
     script = Path(__file__).with_name("stalled_training.py")
     padded = ("--set", "data.windows=padded", "--set", "data.num_threads=1", "--max-steps", "50")

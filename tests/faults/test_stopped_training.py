@@ -95,7 +95,7 @@ def test_signals_save_and_leave(server: TrainerServer, uninterrupted: Path, tmp_
 @pytest.mark.long
 def test_many_signals(server: TrainerServer, uninterrupted: Path, tmp_path: Path) -> None:
     """C25."""
-    check_signals(server, uninterrupted, tmp_path / "stopped", TRAIN, 30)
+    check_signals(server, uninterrupted, tmp_path / "stopped", TRAIN, 18)
 
 
 @pytest.mark.long
