@@ -6,6 +6,7 @@ Arguments: those of the command.
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from gpt_tf.cli.main import main
@@ -13,11 +14,11 @@ from gpt_tf.streaming import prefetch
 from gpt_tf.streaming.sources import DocumentReader
 
 prefetch.STALLED = 1.0
-read = DocumentReader.__call__
+read = DocumentReader.text
 opened: list[Path] = []
 
 
-def read_late(self: DocumentReader, path: Path) -> str:
+def read_late(self: DocumentReader, path: Path) -> Iterator[str]:
     """As before, but the 30th document read ahead takes a minute."""
     if threading.current_thread().name.startswith("gpt-tf-prefetch"):
         opened.append(path)
@@ -26,5 +27,5 @@ def read_late(self: DocumentReader, path: Path) -> str:
     return read(self, path)
 
 
-DocumentReader.__call__ = read_late
+DocumentReader.text = read_late
 main(sys.argv[1:])

@@ -16,7 +16,7 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.sample_reviews import write_sample_reviews
-from gpt_tf.tokenizer.bpe import MINIMUM_VOCAB_SIZE, BPETokenizer
+from gpt_tf.tokenizer.bpe import MINIMUM_VOCAB_SIZE, BPETokenizer, cut_long_runs, untrained
 
 SPECIAL_TOKENS = ["<|endoftext|>", "[PAD]"]
 CONTROL_STRINGS = [*SPECIAL_TOKENS, "<|ENDOFTEXT|>", "[UNK]", "[BOS]", "</s>"]
@@ -213,3 +213,32 @@ def test_a_vocabulary_ends_where_there_is_nothing_to_merge(texts, vocab_size, ex
         assert merges_of(tokenizer) == merges
         expected = len({a + b for a, b in merges}) + 258
     assert tokenizer.vocab_size == expected
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.sampled_from("aé5²_^ \n\u0301中😀"), st.integers(1, 900)), max_size=8),
+    st.booleans(),
+)
+def test_no_word_to_learn_from_is_long(runs, remove_punctuation):
+    text = "".join(char * count for char, count in runs)
+    cut = list(cut_long_runs([text]))
+    assert "".join(cut) == text
+    backend = untrained(lower_case=True, remove_punctuation=remove_punctuation)
+    words = [
+        word
+        for part in cut
+        for word, _ in backend.pre_tokenizer.pre_tokenize_str(
+            backend.normalizer.normalize_str(part)
+        )
+    ]
+    assert max(map(len, words), default=0) <= 257 * 4  # bytes: a blank before a run
+
+
+@pytest.mark.parametrize("char", ["x", " ", "^", "😀"])
+def test_a_megabyte_without_a_break_is_learned_from_and_encoded(char):  # D6
+    """Quadratic time would be the best part of an hour."""
+    text = char * (1_000_000 // len(char.encode()))
+    tokenizer = BPETokenizer.train([text], vocab_size=262)
+    assert tokenizer.vocab_size == 262
+    assert tokenizer.decode(tokenizer.encode(text)) == text

@@ -1,14 +1,15 @@
 """Clean text, and its way through the real tokenizer and back."""
 
 import doctest
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpt_tf.streaming import cleaning
-from gpt_tf.streaming.cleaning import clean
+from gpt_tf.streaming.cleaning import clean, clean_blocks
 from gpt_tf.streaming.sources import DocumentReader, find_documents
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.bpe import BPETokenizer
@@ -40,7 +41,7 @@ def test_a_whole_file_is_read_and_comes_back(
     tmp_path: Path, tokenizer: BPETokenizer, data: bytes, text: str
 ) -> None:
     (tmp_path / "a.txt").write_bytes(data)
-    assert DocumentReader()(tmp_path / "a.txt") == text
+    assert "".join(DocumentReader().text(tmp_path / "a.txt")) == text
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
@@ -49,6 +50,22 @@ def test_a_whole_file_is_read_and_comes_back(
 def test_the_author_s_text_is_left_alone(text: str) -> None:
     assert clean(text, replace_breaks=True) == text
     assert clean("\ufeff" + text.replace("\n", "\r\n"), replace_breaks=True) == text
+
+
+@given(st.text("ab<bBr/> \r\n\ufeff", max_size=60), st.lists(st.integers(0, 60)), st.booleans())
+@example("<br" + " \r\n" * 255 + "/>", [3, 700], True)
+@example("<br" + "\r\n" * 256 + "/>", [3, 400], True)
+def test_a_text_in_blocks_is_cleaned_as_one(text: str, cuts: list[int], breaks: bool) -> None:
+    edges = [0, *sorted(cuts), len(text)]
+    blocks = [text[a:b] for a, b in pairwise(edges) if a < b]
+    cleaned = list(clean_blocks(blocks, replace_breaks=breaks))
+    assert "".join(cleaned) == clean(text, replace_breaks=breaks)
+    assert all(cleaned)
+
+
+def test_what_may_become_a_tag_is_not_kept_for_ever() -> None:
+    blanks = (" " * 1000 for _ in range(100))
+    assert len(next(clean_blocks(["<br", *blanks], replace_breaks=True))) > 500
 
 
 @pytest.mark.parametrize("windows", ["padded", "packed"])

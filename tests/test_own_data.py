@@ -3,7 +3,10 @@
 import gzip
 import json
 import os
+import subprocess
+import sys
 import tarfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from gpt_tf.cli.streams import Streams
 from gpt_tf.cli.workspace import DataChoice, choose_data, choose_tokenizer
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.streaming.records import PIECE
 
 EVERY_WINDOWS = ("padded", "packed", "random")
 
@@ -39,7 +43,11 @@ def texts_of(choice: DataChoice, **data: Any) -> tuple[list[str], list[str]]:
     """All documents for training, and all for validation."""
     settings = DataConfig(**data)
     train, validation = (
-        [text for path in files for text in choice.reader(settings, split).documents(path)]
+        [
+            text
+            for path in files
+            for text in map("".join, choice.reader(settings, split).documents(path))
+        ]
         for split, files in (("train", choice.train), ("validation", choice.validation))
     )
     return train, validation
@@ -271,3 +279,29 @@ def test_a_stranger_s_folder(tmp_path: Path) -> None:
     train, validation = texts_of(choice, document="line", min_bytes=20)
     assert not any(mark in text for text in train + validation for mark in ("\ufeff", "\r"))
     assert "Letter 7.\n" * 20 in train + validation
+
+
+def test_a_giant_document_is_read_in_pieces(tmp_path: Path) -> None:  # D5
+    path = tmp_path / "giant.txt"
+    with path.open("wb") as file:
+        for _ in range(100):
+            file.write(b"x" * 1_000_000)
+    choice = choose_data(tmp_path, path, DataConfig())
+    tracemalloc.start()
+    try:
+        sizes = [len(piece) for piece in choice.training_texts(DataConfig())]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(sizes) == 90_000_000
+    assert max(sizes) <= PIECE
+    assert peak < 10_000_000
+
+
+@pytest.mark.long
+def test_two_gigabytes_without_a_line_end_take_less_than_one(tmp_path: Path) -> None:  # D5
+    script = Path(__file__).with_name("giant_file.py")
+    command = [sys.executable, str(script), str(tmp_path), "2000"]
+    figures = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    assert figures["peak_bytes"] < 1_000_000_000
+    assert 5 * (figures["train"] + figures["validation"]) > 2_000_000_000  # "abcde" is an entry

@@ -31,8 +31,13 @@ def write(path: Path, data: str | bytes) -> Path:
     return path
 
 
+def texts_of(reader: DocumentReader, path: Path, *left_out: Counter[Path]) -> list[str]:
+    """The documents of a file, each whole."""
+    return ["".join(document) for document in reader.documents(path, *left_out)]
+
+
 def read(path: Path, **options: Any) -> list[str]:
-    return list(DocumentReader(**({"document": "line"} | options)).documents(path))
+    return texts_of(DocumentReader(**({"document": "line"} | options)), path)
 
 
 def as_csv(rows: list[list[str]]) -> str:
@@ -146,7 +151,7 @@ def test_short_documents_are_left_out_and_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", as_jsonl(["abc", "né", "abcd", "né\u00e9", "", "abcd\n"]))
     left_out: Counter[Path] = Counter()
     reader = DocumentReader(min_bytes=4)
-    assert list(reader.documents(path, left_out)) == ["abcd", "né\u00e9", "abcd\n"]
+    assert texts_of(reader, path, left_out) == ["abcd", "né\u00e9", "abcd\n"]
     assert left_out == {path: 3}
     whole = write(tmp_path / "a.txt", "abc\r\n")
     assert read(whole, document="file", min_bytes=3) == ["abc\n"]
@@ -168,14 +173,16 @@ def test_two_parts_are_the_whole(
     parts = []
     for part in ((0.0, share), (share, 1.0)):
         reader = DocumentReader(min_bytes=min_bytes, part=part)
-        parts.append(list(reader.documents(path, left_out)))
+        parts.append(texts_of(reader, path, left_out))
     assert parts[0] + parts[1] == whole
     assert left_out.total() == len(texts) - len(whole)
     if whole:
         assert len(parts[0]) == max(1, int(share * len(whole)))
     path = write(folder / "a.txt", "".join(texts))
-    first, second = (DocumentReader(part=part)(path) for part in ((0.0, share), (share, 1.0)))
-    assert first + second == DocumentReader()(path)
+    first, second = (
+        "".join(DocumentReader(part=part).text(path)) for part in ((0.0, share), (share, 1.0))
+    )
+    assert first + second == "".join(DocumentReader().text(path))
 
 
 # Faults
@@ -265,16 +272,18 @@ def test_a_page_is_named_once(
 # Pieces
 
 
-@given(st.text("ab \n", max_size=60), st.integers(1, 9))
-def test_pieces_are_the_text_and_short(text: str, most: int) -> None:
-    cut = list(pieces(text, most))
+@given(st.lists(st.text("ab \n", max_size=60)), st.integers(1, 9))
+def test_pieces_are_the_text_and_short(blocks: list[str], most: int) -> None:
+    text = "".join(blocks)
+    cut = list(pieces(blocks, most))
+    assert cut == list(pieces([text], most))
     assert "".join(cut) == text
     assert all(0 < len(piece) <= most for piece in cut) or text == ""
 
 
 def test_pieces_begin_at_single_blanks() -> None:
     text = "two words,  and\nmore " * 100_000
-    cut = list(pieces(text, 30_000))
+    cut = list(pieces([text], 30_000))
     assert len(cut) >= 70
     starts = [sum(map(len, cut[:i])) for i in range(1, len(cut))]
     assert all(SINGLE_BLANK.match(text, start) for start in starts)

@@ -175,7 +175,7 @@ if os.getuid() == 0:
 documents = find_documents(Path("files"))
 for call in (
     lambda: drop_blank(documents),
-    lambda: DocumentReader()(documents[0]),
+    lambda: list(DocumentReader().text(documents[0])),
     lambda: find_documents(Path("folders")),
     lambda: find_documents(Path("folders/*/b.txt")),
 ):
@@ -239,27 +239,31 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path, data: bytes, offset:
     path = tmp_path / "bad.txt"
     path.write_bytes(data)
     with pytest.raises(DocumentError) as refused:
-        DocumentReader()(path)
+        list(DocumentReader().text(path))
     assert str(refused.value) == (
         f"text is not utf-8 in {str(path)!r}: byte offset {offset}. "
         "Set data.encoding, or data.on_bad_file=skip."
     )
-    assert DocumentReader(on_bad_file="skip")(path) == ""
+    assert "".join(DocumentReader(on_bad_file="skip").text(path)) == ""
 
 
 def test_another_encoding_may_be_set(tmp_path: Path) -> None:
     for encoding in ("latin-1", "utf-16", "cp1252"):
         (tmp_path / "a.txt").write_bytes("café".encode(encoding))
-        assert DocumentReader(encoding=encoding)(tmp_path / "a.txt") == "café"
+        assert [*DocumentReader(encoding=encoding).text(tmp_path / "a.txt")] == ["café"]
     with pytest.raises(UsageError, match=r"unknown encoding in data\.encoding: klingon"):
-        DocumentReader(encoding="klingon")(tmp_path / "a.txt")
+        list(DocumentReader(encoding="klingon").text(tmp_path / "a.txt"))
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_file_below_a_file_is_named(tmp_path: Path) -> None:
     make(tmp_path, "a.txt")
     below = tmp_path / "a.txt" / "b.txt"
-    for call in (DocumentReader(), lambda path: drop_blank([path]), lambda p: fingerprint([p])):
+    for call in (
+        lambda path: [*DocumentReader().text(path)],
+        lambda path: drop_blank([path]),
+        lambda p: fingerprint([p]),
+    ):
         with pytest.raises(DocumentError, match=r"b\.txt': Not a directory"):
             call(below)
 
@@ -273,7 +277,7 @@ documents = find_documents(Path(sys.argv[1]))
 print([os.fsencode(path) for path in documents], fingerprint(documents), sys.flags.utf8_mode)
 for path in documents:
     try:
-        print(ascii(DocumentReader()(path)))
+        print(ascii(''.join(DocumentReader().text(path))))
     except RuntimeError as error:
         print(ascii(str(error)))
 """

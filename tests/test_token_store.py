@@ -18,7 +18,7 @@ from fakes import ByteTokenizer
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.manifest import read_manifest, verify
 from gpt_tf.streaming.files import DocumentError
-from gpt_tf.streaming.records import PIECE
+from gpt_tf.streaming.records import PIECE, pieces
 from gpt_tf.streaming.sources import DocumentReader
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.streaming.token_store import TokenStore, open_or_build
@@ -34,10 +34,11 @@ def read(path: Path, left_out: Counter[Path]) -> list[str]:
 
 def build(directory: Path, tokenizer: ByteTokenizer | None = None, **options: Any) -> TokenStore:
     settings: dict[str, Any] = {"num_threads": 2} | options
+    texts_of = settings.pop("read", read)
     return open_or_build(
         directory,
         settings.pop("files", FILES),
-        settings.pop("read", read),
+        lambda path, left_out: (pieces([text]) for text in texts_of(path, left_out)),
         tokenizer or ByteTokenizer(),
         **settings,
     )

@@ -27,7 +27,7 @@ def padded(
     documents = [Path(str(i)) for i in range(len(texts))]
     rows = PaddedWindows(
         documents,
-        lambda path: texts[int(path.name)],
+        lambda path: [texts[int(path.name)]],
         tokenizer,
         context_length=context,
         shuffle=shuffle,
@@ -255,10 +255,10 @@ def test_stored_rows_are_those_made_on_the_fly(
     tokenizer = ByteTokenizer(begin=begin, end=end)
     documents = [Path(str(i)) for i in range(len(texts))]
     order = {"context_length": context, "shuffle": shuffle, "seed": 3}
-    fresh = PaddedWindows(documents, lambda path: texts[int(path.name)], tokenizer, **order)
+    fresh = PaddedWindows(documents, lambda path: [texts[int(path.name)]], tokenizer, **order)
     store = open_or_build(
         tmp_path_factory.mktemp("stores") / "store", documents,
-        lambda path, left_out: [texts[int(path.name)]], tokenizer, num_threads=1,
+        lambda path, left_out: [[texts[int(path.name)]]], tokenizer, num_threads=1,
     )  # fmt: skip
     begin_id = tokenizer.bos_id if end else None
     stored = StoredPaddedWindows(documents, store, begin_id=begin_id, **order)

@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from gpt_tf.cli.console import note, progress_bar
@@ -19,12 +19,13 @@ from gpt_tf.streaming.corpora import (
     prepare_sample_reviews,
 )
 from gpt_tf.streaming.files import drop_blank, facts, split_pattern, stem_of
-from gpt_tf.streaming.records import pieces
+from gpt_tf.streaming.records import part_of
 from gpt_tf.streaming.sources import WHOLE, DocumentReader, find_documents
 from gpt_tf.streaming.splits import split_by_share
 
 TOKENIZERS = "tokenizers"
 SAMPLE = 1000  # texts
+SAMPLE_CHARACTERS = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -70,9 +71,9 @@ class DataChoice:
         before, total = 0, sum(sizes)
         for path, size in zip(self.train, sizes, strict=True):
             met = 0
-            for document in read.documents(path):
-                yield from pieces(document)
-                met += len(document) + 1
+            for piece in chain.from_iterable(read.documents(path)):
+                yield piece
+                met += len(piece) + 1
                 if progress:
                     progress(before + min(met, size), total)
             before += size
@@ -84,8 +85,8 @@ class DataChoice:
         read = self.reader(data, "train")
         files = self.train[:: max(1, len(self.train) // SAMPLE)]
         for path in files:
-            texts = (piece for document in read.documents(path) for piece in pieces(document))
-            yield from islice(texts, max(1, SAMPLE // len(files)))
+            texts = islice(chain.from_iterable(read.documents(path)), max(1, SAMPLE // len(files)))
+            yield from part_of(texts, 0, SAMPLE_CHARACTERS // len(files))
 
 
 def choose_data(

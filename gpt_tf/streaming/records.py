@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
+from gpt_tf.streaming.cleaning import without_mark
 from gpt_tf.streaming.files import BLOCK, DocumentError, open_bytes
 
 SOLID = re.compile(r"[^ \t\n\r\v\f]")  # what is no ASCII white space
@@ -90,7 +91,7 @@ def json_texts(lines: Iterable[str], path: Path, column: str) -> Iterator[str]:
       DocumentError: for a line that is no JSON object with a text in `column`, naming file and
         line.
     """
-    for number, line in enumerate(_without_mark(lines), 1):
+    for number, line in enumerate(without_mark(lines), 1):
         if not is_blank_text(line):
             yield _json_text(line, f"{str(path)!r}: line {number}", column)
 
@@ -125,7 +126,7 @@ def csv_texts(lines: Iterable[str], path: Path, column: str) -> Iterator[str]:
         or a NUL, naming file and line.
     """
     csv.field_size_limit((1 << 31) - 1)  # a document may be long
-    rows = csv.reader(_without_nul(_without_mark(lines), path), strict=True)
+    rows = csv.reader(_without_nul(without_mark(lines), path), strict=True)
     header: list[str] = []
     try:
         for row in filter(None, rows):
@@ -148,12 +149,6 @@ def csv_texts(lines: Iterable[str], path: Path, column: str) -> Iterator[str]:
         ) from error
 
 
-def _without_mark(lines: Iterable[str]) -> Iterator[str]:
-    """The lines without the byte-order mark of the file."""
-    for number, line in enumerate(lines):
-        yield line if number else line.removeprefix("\ufeff")
-
-
 def _without_nul(lines: Iterable[str], path: Path) -> Iterator[str]:
     """The lines, refusing a NUL as the csv module of Python 3.10 does."""
     for number, line in enumerate(lines, 1):
@@ -169,18 +164,47 @@ def _no_column(column: str, columns: list[str], where: str) -> DocumentError:
     )
 
 
-def pieces(text: str, most: int = PIECE) -> Iterator[str]:
-    """A long text in pieces, cut before a single blank where there is one.
+def pieces(blocks: Iterable[str], most: int = PIECE) -> Iterator[str]:
+    """A text that comes in blocks, in pieces cut before a single blank where there is one.
 
     Tokenizers begin a token there anyway: only in text without blanks may ids differ at a cut.
 
-    >>> list(pieces("one two three", 9))
-    ['one two', ' three']
+    >>> list(pieces(["one two", " three"], 9)), list(pieces([]))
+    (['one two', ' three'], [''])
     """
-    start = 0
-    while len(text) - start > most:
-        blanks = SINGLE_BLANK.finditer(text, start + most - min(most - 1, 4096), start + most)
-        end = max((blank.start() for blank in blanks), default=start + most)
-        yield text[start:end]
-        start = end
-    yield text[start:]
+    begun: list[str] = []  # joined once a piece, so that a long text takes linear time
+    size = 0
+    for block in blocks:
+        begun.append(block)
+        size += len(block)
+        if size <= most:
+            continue
+        text = "".join(begun)
+        start = 0
+        while len(text) - start > most:
+            end = _cut(text, start, most)
+            yield text[start:end]
+            start = end
+        begun, size = [text[start:]], len(text) - start
+    yield "".join(begun)
+
+
+def _cut(text: str, start: int, most: int) -> int:
+    """Where the piece that begins at `start` ends."""
+    blanks = SINGLE_BLANK.finditer(text, start + most - min(most - 1, 4096), start + most)
+    return max((blank.start() for blank in blanks), default=start + most)
+
+
+def part_of(blocks: Iterable[str], first: int, last: int) -> Iterator[str]:
+    """The characters from `first` to `last` of a text that comes in blocks.
+
+    >>> list(part_of(["one", "two", "three"], 4, 7))
+    ['wo', 't']
+    """
+    met = 0
+    for block in blocks:
+        if part := block[max(0, first - met) : max(0, last - met)]:
+            yield part
+        met += len(block)
+        if met >= last:
+            return

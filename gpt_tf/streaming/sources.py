@@ -10,13 +10,13 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
-from gpt_tf.streaming.cleaning import clean
+from gpt_tf.streaming.cleaning import clean, clean_blocks
 from gpt_tf.streaming.files import (
     KINDS_IN_WORDS,
     DocumentError,
@@ -32,9 +32,12 @@ from gpt_tf.streaming.records import (
     is_blank_text,
     json_texts,
     lines_of,
+    part_of,
+    pieces,
     text_blocks,
 )
 
+Document = Iterator[str]  # a text in pieces of at most `records.PIECE` characters
 WHOLE = (0.0, 1.0)
 HTML = re.compile(r"\ufeff?\s*<(!doctype html|html)", re.IGNORECASE)
 
@@ -63,23 +66,15 @@ class DocumentReader:
     min_bytes: int = 0
     part: tuple[float, float] = WHOLE
 
-    def __call__(self, path: Path) -> str:
+    def text(self, path: Path) -> Document:
         """The cleaned text of a file that is one document.
 
         Raises:
           DocumentError: naming the file, and the byte offset where it does not decode.
         """
-        try:
-            text = clean("".join(self._blocks(path)), replace_breaks=self.replace_breaks)
-        except DecodingError:
-            if self.on_bad_file != "skip":
-                raise
-            _warn_of_bad_file(path, self.encoding)
-            return ""
-        first, last = (share_of(share, len(text)) for share in self.part)
-        return text[first:last]
+        return pieces(self._part(path))
 
-    def documents(self, path: Path, left_out: Counter[Path] | None = None) -> Iterator[str]:
+    def documents(self, path: Path, left_out: Counter[Path] | None = None) -> Iterator[Document]:
         """The cleaned documents of a file, one by one.
 
         Args:
@@ -88,17 +83,23 @@ class DocumentReader:
         Raises:
           DocumentError: naming the file, and the byte offset, line or column that is wrong.
         """
+        if self.is_one_document(path):
+            if self._has_length(self._part(path)):
+                yield self.text(path)
+            elif left_out is not None:
+                left_out[path] += 1
+            return
         first, last = self._range(path)
         index = 0
         for text in self._texts(path):
             if index >= last:
                 return
-            if not self._has_length(text):
+            if not self._has_length([text]):
                 if left_out is not None and index >= first:
                     left_out[path] += 1
                 continue
             if index >= first:
-                yield text
+                yield pieces([text])
             index += 1
 
     def is_one_document(self, path: Path) -> bool:
@@ -116,24 +117,37 @@ class DocumentReader:
 
     def _range(self, path: Path) -> tuple[int, float]:
         """The first document of our part, and the one after the last."""
-        if self.part == WHOLE or self.is_one_document(path):
+        if self.part == WHOLE:
             return 0, math.inf
-        count = sum(map(self._has_length, self._texts(path)))
+        count = sum(self._has_length([text]) for text in self._texts(path))
         first, last = (share_of(share, count) for share in self.part)
         return first, last if self.part[1] < 1 else math.inf
 
-    def _has_length(self, text: str) -> bool:
-        if is_blank_text(text):
-            return False
-        if len(text) > self.min_bytes:  # no character takes less than a byte
-            return True
-        return len(text.removesuffix("\n").encode()) >= self.min_bytes
+    def _has_length(self, blocks: Iterable[str]) -> bool:
+        """Whether a document is taken; read no further than needed to know."""
+        blank, size, line_ends = True, 0, 0
+        for block in blocks:
+            blank = blank and is_blank_text(block)
+            size += len(block.encode())
+            if not blank and size > self.min_bytes:
+                return True
+            line_ends = block.endswith("\n")
+        return not blank and size - line_ends >= self.min_bytes  # the last line feed is none of it
+
+    def _part(self, path: Path) -> Iterator[str]:
+        """Our part of a file that is one document, cleaned, in blocks."""
+        if self.on_bad_file == "skip" and not self._decodes(path):
+            return iter(())
+        if self.part == WHOLE:
+            return self._cleaned(path)
+        length = sum(map(len, self._cleaned(path)))
+        return part_of(self._cleaned(path), *(share_of(share, length) for share in self.part))
+
+    def _cleaned(self, path: Path) -> Iterator[str]:
+        return clean_blocks(self._blocks(path), replace_breaks=self.replace_breaks)
 
     def _texts(self, path: Path) -> Iterator[str]:
-        """Every document of the file, cleaned."""
-        if self.is_one_document(path):
-            yield self(path)
-            return
+        """Every document of a file of lines or records, cleaned."""
         if self.on_bad_file == "skip" and not self._decodes(path):
             return
         lines = lines_of(self._blocks(path))
@@ -190,17 +204,17 @@ class UnchangedDocuments:
         self._reader = reader
         self._facts = {path: facts(path) for path in files}
 
-    def __call__(self, path: Path) -> str:
-        """The text of a file that is one document.
+    def text(self, path: Path) -> Document:
+        """The text of a file that is one document, as `DocumentReader.text` gives it.
 
         Raises:
           DocumentError: where it cannot be read, or is not what it was.
         """
-        text = self._reader(path)
-        self._check(path)
-        return text
+        for piece in self._reader.text(path):
+            self._check(path)
+            yield piece
 
-    def documents(self, path: Path, left_out: Counter[Path] | None = None) -> Iterator[str]:
+    def documents(self, path: Path, left_out: Counter[Path] | None = None) -> Iterator[Document]:
         """The documents of a file, as `DocumentReader.documents` gives them.
 
         Raises:

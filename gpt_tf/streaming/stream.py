@@ -129,7 +129,7 @@ class TokenStream:
         # A text that the tokenizer refuses must be met now, not in the middle of training.
         whole = reader.takes_files_whole(documents) and tokenizer.takes_any_text
         if windows == "padded" and whole:
-            read = UnchangedDocuments(documents, reader)
+            read = UnchangedDocuments(documents, reader).text
             rows = PaddedWindows(documents, read, tokenizer, **order)
         else:
             if store_directory is None or not tokenizer_sha256:

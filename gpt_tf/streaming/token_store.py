@@ -26,13 +26,13 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
 from gpt_tf.streaming.files import facts
-from gpt_tf.streaming.records import PIECE, pieces
+from gpt_tf.streaming.records import PIECE
 from gpt_tf.tokenizer.base import Tokenizer
 
 CHUNK = 256  # texts tokenized by one call, unless they are long
 AHEAD = 2  # chunks a thread that wait to be written
 Progress = Callable[[int, int | None], None]
-Documents = Callable[[Path, Counter[Path]], Iterable[str]]
+Documents = Callable[[Path, Counter[Path]], Iterable[Iterable[str]]]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def open_or_build(
     Each document is followed by the end token, else preceded by the begin token, else neither.
 
     Args:
-      documents_of: the documents of a file, one by one; counts those it leaves out.
+      documents_of: the documents of a file, one by one, each in pieces; counts what it leaves out.
       progress: called with (bytes done, bytes) of the files, about.
 
     Raises:
@@ -161,11 +161,13 @@ def _pieces(
     files: Sequence[Path], documents_of: Documents, left_out: Counter[Path]
 ) -> Iterator[_Piece]:
     for number, path in enumerate(files):
-        for text in documents_of(path, left_out):
-            parts = list(pieces(text))
-            last = len(parts) - 1
-            for i, part in enumerate(parts):
-                yield _Piece(part, number, begins=i == 0, ends=i == last)
+        for document in documents_of(path, left_out):
+            parts = iter(document)
+            text, begins = next(parts), True
+            for following in parts:
+                yield _Piece(text, number, begins, ends=False)
+                text, begins = following, False
+            yield _Piece(text, number, begins, ends=True)
 
 
 def _chunks(pieces_: Iterable[_Piece]) -> Iterator[list[_Piece]]:

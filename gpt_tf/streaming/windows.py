@@ -12,7 +12,7 @@ and documents joined and read at random offsets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -99,7 +99,7 @@ class PaddedWindows:
     def __init__(
         self,
         documents: Sequence[Path],
-        read: Callable[[Path], str],
+        read: Callable[[Path], Iterable[str]],
         tokenizer: Tokenizer,
         *,
         context_length: int,
@@ -123,23 +123,31 @@ class PaddedWindows:
 
     def rows(self, epoch: int, index: range) -> list[Row]:
         """Read, tokenize and cut the documents of these rows."""
-        return [
-            np.array(ids[: self._length], np.int64)
-            for ids in self._encode(self.documents(epoch, index))
-        ]
+        return [self._row(path) for path in self.documents(epoch, index)]
 
-    def _encode(self, documents: Sequence[Path]) -> list[list[int]]:
+    def _row(self, path: Path) -> Row:
+        row: list[int] = []
+        for ids in self._ids(path):
+            row += ids
+            if len(row) >= self._length:  # a long document is not read to its end
+                break
+        return np.array(row[: self._length], np.int64)
+
+    def _ids(self, path: Path) -> Iterator[list[int]]:
+        """The ids of a document, piece by piece, with its begin and end."""
         begin, end = self._tokenizer.bos_id, self._tokenizer.eot_id
-        prefix = [] if begin is None else [begin]
-        suffix = [] if end is None else [end]
-        encoded = self._tokenizer.encode_batch([self._read(path) for path in documents])
-        return [prefix + ids + suffix for ids in encoded]
+        if begin is not None:
+            yield [begin]
+        for piece in self._read(path):
+            yield from self._tokenizer.encode_batch([piece])
+        if end is not None:
+            yield [end]
 
     def contents(self) -> Contents:
         """Files and documents, and the rest from a sample of at most `SAMPLE` documents."""
         step = max(1, -(-len(self) // SAMPLE))
         sample = self._documents[::step]
-        lengths = np.array([len(ids) for ids in self._encode(sample)], np.int64)
+        lengths = np.array([sum(map(len, self._ids(path))) for path in sample], np.int64)
         tokens = round(int(lengths.sum()) * len(self) / max(1, len(sample)))
         cut, padding = padded_shares(lengths, self._length - 1)
         return Contents(len(self), len(self), tokens, cut, padding, about=step > 1)

@@ -8,7 +8,8 @@ the pair with the smaller ids, so that training is deterministic.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -19,6 +20,8 @@ from gpt_tf.tokenizer.normalizing import normalizer
 
 BYTE_ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 SPECIAL_TOKENS = {"eos": END_OF_TEXT, "pad": PAD}
+# The trainer takes quadratic time over a word: one of a megabyte would take it most of an hour.
+LONG_RUN = re.compile(r"\w{256}|[\W_]{256}")
 MINIMUM_VOCAB_SIZE = len(BYTE_ALPHABET) + len(SPECIAL_TOKENS)
 
 
@@ -64,8 +67,18 @@ class BPETokenizer(Tokenizer):
             show_progress=show_progress,
         )
         os.environ["TOKENIZERS_PARALLELISM"] = "true"  # all cores count pairs
-        backend.train_from_iterator(texts, trainer, length=num_texts)
+        backend.train_from_iterator(cut_long_runs(texts), trainer, length=num_texts)
         return cls(backend, SPECIAL_TOKENS)
+
+
+def cut_long_runs(texts: Iterable[str]) -> Iterator[str]:
+    """The texts, cut within what would be a word of more than 256 characters."""
+    for text in texts:
+        start = 0
+        for run in LONG_RUN.finditer(text):
+            yield text[start : run.end()]
+            start = run.end()
+        yield text[start:]
 
 
 def untrained(lower_case: bool, remove_punctuation: bool) -> Backend:
