@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpt_tf.cli.console import note
 from gpt_tf.cli.finetuning import Pretrained, first_weights
+from gpt_tf.cli.out_of_memory import naming_sizes
 from gpt_tf.cli.resuming import check_same_config
 from gpt_tf.cli.streams import Streams
 from gpt_tf.cli.train_tokenizer import make_tokenizer
@@ -109,7 +110,7 @@ def train(
         source["corpus"] = choice.name
         atomic.write_json(run.path / SOURCE_FILE, source)
         atomic.write_text(run.config_file, as_yaml(config))
-        with logging_to(run.log_file):
+        with logging_to(run.log_file), naming_sizes(config):
             return run_training(
                 config, run, workspace, streams, loaded, weights, None, stop_at_step, writers,
                 profile,
@@ -140,7 +141,7 @@ def resume(
         choice = data_of_run(workspace, run.source(), config.data)
         streams = Streams(config, choice, loaded, tokenizer_sha256(run.tokenizer))
         atomic.write_text(run.config_file, as_yaml(config))  # it may have been overridden
-        with logging_to(run.log_file):
+        with logging_to(run.log_file), naming_sizes(config):
             return run_training(
                 config, run, workspace, streams, loaded, None, checkpoint, stop_at_step, writers,
                 None,

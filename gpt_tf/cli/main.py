@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from gpt_tf.cli import console
+from gpt_tf.cli.out_of_memory import is_out_of_memory
 from gpt_tf.errors import GptTfError
 from gpt_tf.version import __version__
 
@@ -112,15 +113,16 @@ def _run(arguments: list[str]) -> int:
             raise
         console.error(str(problem))
         return problem.exit_code
-    except MemoryError as problem:
-        if debug:
-            raise
-        console.error(f"out of memory: {problem}. Reduce training.batch_size or the model's size.")
-        return 1
     except OSError as problem:
         if debug or isinstance(problem, BrokenPipeError):
             raise
         console.error(f"{problem.strerror or problem} in {problem.filename or 'a file'}.")
+        return 1
+    except Exception as problem:
+        if debug or not is_out_of_memory(problem):
+            raise
+        command = " ".join(["gpt-tf", *rest[:1]])
+        console.error(f"out of memory in {command}. Give it less at once, or free memory.")
         return 1
 
 

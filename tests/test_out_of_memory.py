@@ -1,0 +1,31 @@
+"""Memory that does not suffice: a message with sizes and remedy, exit code 1, nothing lost."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from commands import TINY_RUN
+
+from gpt_tf.storage.checkpoint import CheckpointStore
+
+TOO_LARGE = ("--batch-size", "60000", "--set", "data.windows=random")
+
+
+def run_in(megabytes: int, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A command that may take so much memory more than TensorFlow itself."""
+    script = Path(__file__).with_name("limited_memory.py")
+    command = [sys.executable, str(script), str(megabytes), *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200)
+
+
+def test_training_names_batch_context_and_model(workspace: Path) -> None:  # C26, C27
+    result = run_in(1000, "train", "--data", "reviews", "--name", "huge", "--max-steps", "20",
+                    *TINY_RUN, *TOO_LARGE, cwd=workspace)  # fmt: skip
+    assert result.returncode == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1] == (
+        "error: out of memory in training: a batch of 60,000 rows x 32 tokens, 1 layers of width "
+        "32, a vocabulary of 400. Reduce training.batch_size (training.grad_accum_steps makes up "
+        "for it), model.context_length or the model; checkpoints saved before are intact."
+    )
+    assert CheckpointStore(workspace / "runs" / "tiny" / "checkpoints").last()
