@@ -32,6 +32,7 @@ COMMANDS = {
     "import": ("import_model", "Take a GPT-2 or OPT from a Hugging Face folder."),
     "export": ("export", "Write a run for transformers, TensorFlow or Keras."),
     "plot": ("plot", "Draw the curves of several runs in one picture."),
+    "doctor": ("doctor", "Check the installation, the machine and a run's files."),
 }
 
 

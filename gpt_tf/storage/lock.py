@@ -38,6 +38,19 @@ def locked(directory: Path) -> Iterator[None]:
         lock.release()
 
 
+def holder(directory: Path) -> str | None:
+    """Who holds the lock of `directory`; None where nobody does."""
+    if not (directory / "lock").exists():
+        return None
+    lock = filelock.FileLock(directory / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except (filelock.Timeout, OSError):
+        return _describe(directory / "lock-owner.json")
+    lock.release()
+    return None
+
+
 def _describe(owner: Path) -> str:
     try:
         facts = json.loads(owner.read_text("utf-8"))

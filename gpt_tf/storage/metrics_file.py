@@ -22,7 +22,7 @@ def read_rows(path: Path) -> list[dict[str, float]]:
         try:
             row = json.loads(line)
             rows.append({**row, "step": int(row["step"])})
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
             if number < len(lines):
                 log.warning("damaged row left out of %s: line %s", path, number)
     return rows

@@ -1,0 +1,126 @@
+"""Whether the files of a run are whole: manifests, pointers, fingerprints; without TensorFlow.
+
+Nothing is written and nothing is mended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+from gpt_tf.config_files import read_config_file, resolve
+from gpt_tf.errors import GptTfError
+from gpt_tf.reports.doctor import Finding
+from gpt_tf.storage import atomic
+from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
+from gpt_tf.storage.lock import holder
+from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.tokenizer.base import Tokenizer, check_same_tokenizer
+
+
+def check_run(run: RunDirectory, fingerprint_now: Callable[[], str]) -> Iterator[Finding]:
+    """Each part of a run directory.
+
+    Args:
+      fingerprint_now: of the run's training files, as they are.
+    """
+    yield _use(run)
+    yield _settings(run)
+    intact: list[Checkpoint] = []
+    yield from _checkpoints(run.checkpoints, intact)
+    yield from _best(run.checkpoints)
+    yield _tokenizer(run, intact)
+    yield _metrics(run)
+    if intact:
+        yield _data(intact[-1], fingerprint_now)
+    yield _litter(run)
+
+
+def _use(run: RunDirectory) -> Finding:
+    by = holder(run.path)
+    return Finding("ok", "run", f"{run.path}, {f'in use by {by}' if by else 'not in use'}")
+
+
+def _settings(run: RunDirectory) -> Finding:
+    try:
+        resolve(read_config_file(run.config_file))
+    except GptTfError as error:
+        return Finding("broken", "settings", str(error), "Restore the file from a backup.")
+    return Finding("ok", "settings", run.config_file.name)
+
+
+def _checkpoints(store: CheckpointStore, intact: list[Checkpoint]) -> Iterator[Finding]:
+    """A finding a checkpoint; those that verify go to `intact`."""
+    names = store.names()
+    if not names:
+        yield Finding("warning", "checkpoints", "none", "Train it: gpt-tf train.")
+    for name in names:
+        try:
+            intact.append(store.read(name))
+        except GptTfError as error:
+            older = f"{intact[-1].name} is used instead. " if intact else ""
+            yield Finding("broken", name, str(error), f"{older}Delete {store.directory / name}.")
+            continue
+        size = sum(entry["bytes"] for entry in intact[-1].manifest["files"].values())
+        yield Finding("ok", name, f"{len(intact[-1].manifest['files'])} files, {size / 1e6:.1f} MB")
+
+
+def _best(store: CheckpointStore) -> Iterator[Finding]:
+    path = store.directory / "best.json"
+    try:
+        name = json.loads(path.read_text("utf-8"))["checkpoint"]
+    except FileNotFoundError:
+        return  # nothing was evaluated yet
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        name = f"damaged ({error!r})"
+    if name in store.names():
+        yield Finding("ok", "best", name)
+    else:
+        yield Finding("warning", "best", f"{path.name} points to {name}, which is none",
+                      "Delete it: it is rebuilt from the manifests.")  # fmt: skip
+
+
+def _tokenizer(run: RunDirectory, intact: list[Checkpoint]) -> Finding:
+    try:
+        if intact:
+            check_same_tokenizer(run.tokenizer, intact[-1].manifest.get("tokenizer_sha256"))
+        entries = Tokenizer.load(run.tokenizer).vocab_size
+    except GptTfError as error:
+        remedy = "Copy back the tokenizer that it was trained with."
+        return Finding("broken", "tokenizer", str(error), remedy)
+    return Finding("ok", "tokenizer", f"{entries:,} entries" + (", the model's own" * bool(intact)))
+
+
+def _metrics(run: RunDirectory) -> Finding:
+    try:
+        lines = run.metrics_file.read_bytes().count(b"\n")
+    except OSError:
+        lines = 0
+    rows = len(read_rows(run.metrics_file))
+    if rows < lines:
+        remedy = f"Remove it from {run.metrics_file.name}: the curves end there."
+        return Finding("warning", "metrics", f"row {rows + 1} of {lines} is damaged", remedy)
+    return Finding("ok", "metrics", f"{rows:,} rows")
+
+
+def _data(checkpoint: Checkpoint, fingerprint_now: Callable[[], str]) -> Finding:
+    try:
+        same = fingerprint_now() == checkpoint.state["stream"]["fingerprint"]
+    except (GptTfError, KeyError, TypeError) as error:
+        return Finding("warning", "data", str(error), "Restore them to resume the run.")
+    if same:
+        return Finding("ok", "data", "as they were")
+    return Finding("warning", "data", "changed since the last checkpoint",
+                   "Restore the files to resume, or start a new run.")  # fmt: skip
+
+
+def _litter(run: RunDirectory) -> Finding:
+    """What killed writers left: temporary names, checkpoints without a manifest."""
+    left = {path.name for path in run.path.rglob(f"*{atomic.TEMPORARY_SUFFIX}")}
+    left |= {path.name for path in run.checkpoints.directory.glob("step-*")}
+    left -= set(run.checkpoints.names())
+    if not left:
+        return Finding("ok", "litter", "none")
+    return Finding("warning", "litter", ", ".join(sorted(left)[:3]),
+                   "A killed process left it; delete it, or let --resume do it.")  # fmt: skip

@@ -1,0 +1,198 @@
+"""`gpt-tf doctor`: sound things are ok, each fault caused here is found, with its remedy."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gpt_tf.cli.main import main
+from gpt_tf.reports.doctor import HOSTILE, check_variables
+from gpt_tf.storage.lock import locked
+
+RUN = Path("runs", "tiny")
+NEWEST = RUN / "checkpoints" / "step-00000020"
+
+
+@pytest.fixture
+def doctor(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Run the command in a copy of the trained workspace; gives its code and its table."""
+    monkeypatch.chdir(workspace)
+    monkeypatch.setenv("COLUMNS", "300")
+    source = json.loads((RUN / "source.json").read_text())
+    (RUN / "source.json").write_text(json.dumps({**source, "data": str(workspace / "reviews")}))
+    for name in HOSTILE:
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as end:
+            main(["doctor", *arguments])
+        assert isinstance(end.value.code, int)
+        return end.value.code, capsys.readouterr().out
+
+    return run
+
+
+def lines_of(table: str, level: str) -> list[str]:
+    return [line for line in table.splitlines() if f" {level} " in line]
+
+
+def test_a_sound_run_is_all_ok(doctor) -> None:
+    code, table = doctor()
+    assert code == 0
+    assert not lines_of(table, "broken")
+    for part in (
+        "Python",
+        "tensorflow 2.21",
+        "processor",
+        "memory",
+        "disk",
+        "best",
+        "as they were",
+    ):
+        assert part in table
+    assert "not in use" in table
+    assert "the model's own" in table
+
+
+def test_nothing_is_written(doctor) -> None:
+    def files() -> dict[str, tuple[int, float]]:
+        stats = {str(path): path.stat() for path in Path().rglob("*") if path.name != "lock"}
+        return {name: (stat.st_size, stat.st_mtime) for name, stat in stats.items()}
+
+    before = files()
+    doctor("tiny")
+    assert files() == before
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def swap_tokenizer(_: Path) -> None:
+    """Another vocabulary of the same size, with a manifest that fits it."""
+    path = RUN / "tokenizer" / "tokenizer.json"
+    value = json.loads(path.read_text())
+    vocabulary = value["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    path.write_text(json.dumps(value))
+    (path.parent / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("path", "damage", "words"),
+    [
+        (NEWEST / "model.safetensors", flip, "step-00000015 is used instead"),
+        (NEWEST / "training.safetensors", flip, "its SHA-256 is"),
+        (NEWEST / "manifest.json", lambda path: path.write_text("{}"), "no readable manifest"),
+        (NEWEST / "state.json", Path.unlink, "state.json"),
+        (RUN / "config.yaml", lambda path: path.write_text("model: {layers: 3}"), "num_layers"),
+        (RUN / "tokenizer" / "tokenizer.json", flip, "tokenizer"),
+        (RUN / "tokenizer", swap_tokenizer, "another tokenizer"),
+        (RUN / "tokenizer", shutil.rmtree, "no tokenizer in"),
+    ],
+)
+def test_damage_is_named_and_ends_with_1(doctor, path: Path, damage, words: str) -> None:
+    damage(path)
+    code, table = doctor("tiny")
+    assert code == 1
+    assert lines_of(table, "broken")
+    assert words in table
+
+
+@pytest.mark.parametrize(
+    ("path", "damage", "words"),
+    [
+        (RUN / "checkpoints" / "best.json", lambda path: path.write_text("x"), "rebuilt"),
+        (RUN / "checkpoints" / "best.json", lambda path: path.write_text("[]"), "rebuilt"),
+        (NEWEST / "manifest.json", Path.unlink, "step-00000020"),
+        (RUN / "checkpoints" / "step-00000025.9.tmp", Path.mkdir, "step-00000025.9.tmp"),
+        (RUN / "checkpoints", shutil.rmtree, "gpt-tf train"),
+        (
+            RUN / "metrics.jsonl",
+            lambda path: path.write_bytes(b'{"step": 1}\n\xff\n'),
+            "row 2 of 2",
+        ),
+        (Path("reviews"), lambda path: path.rename("others"), "Restore them"),
+        (Path("reviews", "pos", "new.txt"), lambda path: path.write_text("A new one."), "changed"),
+        (RUN / "source.json", Path.unlink, "source.json"),
+    ],
+)
+def test_what_does_no_harm_is_a_warning(doctor, path: Path, damage, words: str) -> None:
+    damage(path)
+    code, table = doctor("tiny")
+    assert code == 0
+    assert lines_of(table, "warning")
+    assert words in table
+
+
+def test_who_holds_the_lock_is_named(doctor) -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom gpt_tf.storage.lock import locked\n"
+        "with locked(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(RUN)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        code, table = doctor("tiny")
+        assert f"in use by process {process.pid} on" in table
+        assert code == 0
+        process.communicate()
+    with locked(RUN):
+        pass
+
+
+def test_an_unknown_run_is_a_usage_error(doctor) -> None:
+    code, _ = doctor("nowhere")
+    assert code == 2
+
+
+def test_without_a_run_the_installation_is_checked(doctor, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, table = doctor()
+    assert code == 0
+    assert "Python" in table
+    assert "checkpoint" not in table
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_variables_are_named(name: str) -> None:
+    (finding,) = check_variables({name: "0", "PATH": "/bin"})
+    assert (finding.level, finding.what, finding.found) == ("warning", name, "'0'")
+    assert finding.remedy
+    harmless = {"KERAS_BACKEND": "tensorflow", "TF_ENABLE_ONEDNN_OPTS": "1", "XLA_FLAGS": ""}
+    assert [finding.level for finding in check_variables(harmless)] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"tensorflow_cpu-2.21.0.dist-info/METADATA": "Name: tensorflow-cpu\nVersion: 2.21.0\n"},
+         "installed beside tensorflow"),
+        ({"tensorflow-2.0.0.dist-info/METADATA": "Name: tensorflow\nVersion: 2.0.0\n"},
+         "2.0.0, not"),
+        ({"keras.py": "raise SystemExit('imported')"}, "hidden by"),
+        ({"tokenizers/__init__.py": "raise SystemExit('imported')"}, "hidden by"),
+    ],
+)  # fmt: skip
+def test_a_broken_installation_is_named(tmp_path: Path, files: dict[str, str], words: str) -> None:
+    for name, text in files.items():
+        (tmp_path / "site" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "site" / name).write_text(text)
+    paths = f"{tmp_path / 'site'}:{os.environ.get('PYTHONPATH', '')}"
+    result = subprocess.run(
+        [sys.executable, "-m", "gpt_tf", "doctor"], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "300"},
+    )  # fmt: skip
+    assert result.returncode == 1, result.stderr
+    assert words in result.stdout
+    assert "Traceback" not in result.stderr
