@@ -111,15 +111,13 @@ def test_damage_is_named_and_ends_with_1(doctor, path: Path, damage, words: str)
 @pytest.mark.parametrize(
     ("path", "damage", "words"),
     [
-        (RUN / "checkpoints" / "best.json", lambda path: path.write_text("x"), "rebuilt"),
-        (RUN / "checkpoints" / "best.json", lambda path: path.write_text("[]"), "rebuilt"),
         (NEWEST / "manifest.json", Path.unlink, "step-00000020"),
         (RUN / "checkpoints" / "step-00000025.9.tmp", Path.mkdir, "step-00000025.9.tmp"),
         (RUN / "checkpoints", shutil.rmtree, "gpt-tf train"),
         (
             RUN / "metrics.jsonl",
             lambda path: path.write_bytes(b'{"step": 1}\n\xff\n'),
-            "row 2 of 2",
+            "1 of 2 rows",
         ),
         (Path("reviews"), lambda path: path.rename("others"), "Restore them"),
         (Path("reviews", "pos", "new.txt"), lambda path: path.write_text("A new one."), "changed"),

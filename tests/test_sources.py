@@ -251,7 +251,7 @@ def test_another_encoding_may_be_set(tmp_path: Path) -> None:
     for encoding in ("latin-1", "utf-16", "cp1252"):
         (tmp_path / "a.txt").write_bytes("café".encode(encoding))
         assert [*DocumentReader(encoding=encoding).text(tmp_path / "a.txt")] == ["café"]
-    with pytest.raises(UsageError, match=r"unknown encoding in data\.encoding: klingon"):
+    with pytest.raises(UsageError, match=r"unknown encoding in data\.encoding: 'klingon'"):
         list(DocumentReader(encoding="klingon").text(tmp_path / "a.txt"))
 
 

@@ -194,7 +194,7 @@ def clear(run: RunDirectory) -> None:
     for entry in run.path.iterdir():
         if entry.name in ("lock", "lock-owner.json"):
             continue
-        if entry.is_dir():
+        if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink()

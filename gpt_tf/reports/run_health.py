@@ -5,7 +5,6 @@ Nothing is written and nothing is mended.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 
 from gpt_tf.config_files import read_config_file, resolve
@@ -67,18 +66,9 @@ def _checkpoints(store: CheckpointStore, intact: list[Checkpoint]) -> Iterator[F
 
 
 def _best(store: CheckpointStore) -> Iterator[Finding]:
-    path = store.directory / "best.json"
-    try:
-        name = json.loads(path.read_text("utf-8"))["checkpoint"]
-    except FileNotFoundError:
-        return  # nothing was evaluated yet
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        name = f"damaged ({error!r})"
-    if name in store.names():
+    name = store.best_name()
+    if name is not None:  # else nothing was evaluated yet
         yield Finding("ok", "best", name)
-    else:
-        yield Finding("warning", "best", f"{path.name} points to {name}, which is none",
-                      "Delete it: it is rebuilt from the manifests.")  # fmt: skip
 
 
 def _tokenizer(run: RunDirectory, intact: list[Checkpoint]) -> Finding:
@@ -99,8 +89,8 @@ def _metrics(run: RunDirectory) -> Finding:
         lines = 0
     rows = len(read_rows(run.metrics_file))
     if rows < lines:
-        remedy = f"Remove it from {run.metrics_file.name}: the curves end there."
-        return Finding("warning", "metrics", f"row {rows + 1} of {lines} is damaged", remedy)
+        remedy = "They are left out; the curves have gaps there."
+        return Finding("warning", "metrics", f"{lines - rows} of {lines} rows are damaged", remedy)
     return Finding("ok", "metrics", f"{rows:,} rows")
 
 

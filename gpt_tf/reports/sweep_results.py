@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -89,7 +88,7 @@ class Results:
         path = directory.results_file
         if path.exists():
             try:
-                stored = [Result(**values) for values in json.loads(path.read_text("utf-8"))]
+                stored = [Result(**values) for values in atomic.read_json(path)]
             except (OSError, ValueError, TypeError) as error:
                 raise RunError(
                     f"damaged results in {path}: {error}. Remove the file; the runs are kept."

@@ -76,6 +76,26 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+      ValueError: for text that is no JSON, is nested too deep, or repeats a key.
+      OSError: where the file cannot be read.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"), object_pairs_hook=_unrepeated)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key is there twice")
+    return value
+
+
 @contextmanager
 def new_directory(path: Path, needed: int | None = None) -> Iterator[Path]:
     """Fill a temporary directory that becomes `path` when the block ends without an error.
@@ -212,7 +232,7 @@ def _swept(entry: Path) -> bool:
     original, kind, _ = entry.name.rsplit(".", 2)
     if kind == "old" and not entry.with_name(original).exists():
         entry.rename(entry.with_name(original))
-    elif entry.is_dir():
+    elif entry.is_dir() and not entry.is_symlink():
         shutil.rmtree(entry)
     else:
         entry.unlink()

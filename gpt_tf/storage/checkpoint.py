@@ -13,7 +13,6 @@ retention never removes the best. The last one is the newest that verifies. It h
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shutil
@@ -116,7 +115,7 @@ class CheckpointStore:
             training = (
                 {} if weights_only else safetensors.numpy.load_file(directory / TRAINING_FILE)
             )
-            state = json.loads((directory / STATE_FILE).read_text("utf-8"))
+            state = atomic.read_json(directory / STATE_FILE)
         except (OSError, ValueError, safetensors.SafetensorError) as error:
             raise RunError(f"damaged checkpoint in {directory}: {error}.") from error
         return Checkpoint(name, model, training, state, manifest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Iterator
@@ -53,7 +52,7 @@ def holder(directory: Path) -> str | None:
 
 def _describe(owner: Path) -> str:
     try:
-        facts = json.loads(owner.read_text("utf-8"))
+        facts = atomic.read_json(owner)
         return f"process {facts['pid']} on {facts['host']}"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

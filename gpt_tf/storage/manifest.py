@@ -48,7 +48,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """The manifest of `directory`. Raises RunError where it is missing or damaged."""
     path = directory / MANIFEST
     try:
-        manifest = json.loads(path.read_text("utf-8"))
+        manifest = atomic.read_json(path)
         recorded, files = manifest.pop("sha256", None), manifest["files"]
         well_formed = isinstance(files, dict) and all(
             isinstance(entry["sha256"], str) and isinstance(entry["bytes"], int)

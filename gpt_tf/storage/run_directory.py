@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.manifest import read_manifest
 
@@ -73,9 +74,12 @@ class RunDirectory:
         """
         path = self.path / SOURCE_FILE
         try:
-            source = dict(json.loads(path.read_text("utf-8")))
+            source = dict(atomic.read_json(path))
             if source.keys() != {"data", "validation", "corpus"}:
                 raise ValueError(f"it names {', '.join(sorted(source))}")
+            for value in source.values():
+                if value is not None and b"\0" in os.fsencode(value):
+                    raise ValueError("a NUL in a path")
             return source
         except (OSError, ValueError, TypeError) as error:
             raise RunError(

@@ -10,7 +10,6 @@ Preparing reviews takes three steps; no document is moved or copied:
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -108,11 +107,11 @@ def load_corpus(directory: Path) -> Corpus:
     if not path.is_file():
         raise UsageError(f"no prepared corpus in {str(directory)!r}. Run `gpt-tf prepare` first.")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = atomic.read_json(path)
         preset, sequence = value["preset"], value["sequence"]
         if not isinstance(preset, str) or type(sequence) is not int:
             raise TypeError("preset must be a text and sequence a whole number")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"damaged file in {str(path)!r}: {error!r}. Prepare the corpus again."
         ) from error

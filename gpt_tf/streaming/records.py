@@ -47,9 +47,10 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
             start = offset - len(decoder.getstate()[0])  # bytes of a letter begun before
             try:
                 text = decoder.decode(block, final=not block)
-            except UnicodeDecodeError as error:
+            except UnicodeError as error:  # UTF-16 without its mark names no offset
+                place = start + getattr(error, "start", 0)
                 raise DecodingError(
-                    f"text is not {encoding} in {str(path)!r}: byte offset {start + error.start}. "
+                    f"text is not {encoding} in {str(path)!r}: byte offset {place}. "
                     "Set data.encoding, or data.on_bad_file=skip."
                 ) from error
             if text:
@@ -63,8 +64,8 @@ def _decoder(encoding: str) -> codecs.IncrementalDecoder:
     try:
         "".encode(encoding)
         return codecs.getincrementaldecoder(encoding)()
-    except LookupError as error:
-        raise UsageError(f"unknown encoding in data.encoding: {encoding}.") from error
+    except (LookupError, ValueError) as error:
+        raise UsageError(f"unknown encoding in data.encoding: {encoding!r}.") from error
 
 
 def lines_of(blocks: Iterable[str]) -> Iterator[str]:

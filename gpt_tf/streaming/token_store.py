@@ -229,10 +229,10 @@ def _open(directory: Path) -> TokenStore:
         left_out = int(manifest["left_out"])
         if path.stat().st_size != size:
             raise RunError(f"wrong size of {path.name}")
+        offsets, files = (
+            np.load(directory / name, allow_pickle=False) for name in ("offsets.npy", "files.npy")
+        )
     except (OSError, KeyError, TypeError, ValueError, RunError) as error:
         raise RunError(f"damaged token store in {directory}: {error}. Delete it.") from error
-    offsets, files = (
-        np.load(directory / name, allow_pickle=False) for name in ("offsets.npy", "files.npy")
-    )
     ids = np.memmap(path, dtype, "r") if size else np.zeros(0, dtype)
     return TokenStore(ids, offsets, files, left_out)

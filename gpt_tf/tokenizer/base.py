@@ -105,10 +105,17 @@ class Tokenizer:
 
     @contextmanager
     def _naming_unknown(self, texts: Sequence[str]) -> Iterator[None]:
-        """Say which characters or words are unknown where the backend only says that one is."""
+        """Say which characters or words are unknown where the backend only says that one is.
+
+        A foreign pattern that the backend's regular expressions give up on is a mistake, too.
+        """
         try:
             yield
-        except Exception as error:  # the backend raises plain Exception
+        except BaseException as error:  # the backend raises plain Exception, and panics
+            if type(error).__name__ == "PanicException":
+                raise UsageError(
+                    f"the tokenizer's own pattern fails at the text: {error}. Use another."
+                ) from error
             unknown = self._unknown(texts)
             if not unknown:
                 raise
@@ -213,7 +220,7 @@ def read_special_tokens(directory: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        config: dict[str, Any] = dict(json.loads(path.read_text("utf-8")))
+        config: dict[str, Any] = dict(atomic.read_json(path))
     except (ValueError, TypeError) as error:
         raise RunError(f"damaged tokenizer in {path}: {error}.") from error
     special = {}
@@ -241,7 +248,9 @@ def read_backend(path: Path) -> tokenizers.Tokenizer:
     """The tokenizer in a vocabulary file. Raises RunError where the file is damaged."""
     try:
         return tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # the backend raises plain Exception
+    except BaseException as error:  # the backend raises plain Exception, and panics
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise RunError(f"damaged tokenizer in {path}: {error}.") from error
 
 
