@@ -8,10 +8,18 @@ from typing import Any, TypeVar
 
 import click
 
+from gpt_tf.config_files import preset_names
+
 Function = TypeVar("Function", bound=Callable[..., object])
 
+
+def preset_option(help: str) -> Callable[[Function], Function]:
+    """`--preset`, whose help lists the choices."""
+    return click.option("--preset", help=f"{help}: {', '.join(preset_names())}.")
+
+
 _RUN_OPTIONS = (
-    click.option("--preset", help="A ready-made run; the corpus's own where not given."),
+    preset_option("A ready-made run, where not given the corpus's own"),
     click.option("--config", "config_file", type=click.Path(path_type=Path),
                  help="A YAML file of settings."),
     click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",

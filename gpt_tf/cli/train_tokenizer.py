@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpt_tf.cli.options import preset_option
+
 if TYPE_CHECKING:
     from gpt_tf.cli.workspace import DataChoice
     from gpt_tf.config import Config
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("train-tokenizer")
 @click.argument("data", required=False, type=click.Path(path_type=Path))
-@click.option("--preset", help="Take the size and the cleaning options of this preset.")
+@preset_option("Take the size and the cleaning of a preset")
 @click.option("--kind", type=click.Choice(["bpe", "wordpiece", "char"]),
               help="Byte-level BPE, WordPiece, or one entry a character.")  # fmt: skip
 @click.option("--vocab-size", type=int, help="Entries asked for, special tokens included.")

@@ -23,11 +23,11 @@ def locked(directory: Path) -> Iterator[None]:
     """
     owner = directory / "lock-owner.json"
     lock = filelock.FileLock(directory / "lock")
-    try:
-        with atomic.explaining_failure(directory):
+    with atomic.explaining_failure(directory):
+        try:
             lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        raise UsageError(f"run directory in use: {directory} by {_describe(owner)}.") from error
+        except filelock.Timeout as error:  # an OSError, too
+            raise UsageError(f"run directory in use: {directory} by {_describe(owner)}.") from error
     try:
         atomic.write_json(owner, {"pid": os.getpid(), "host": socket.gethostname()})
         yield
