@@ -179,10 +179,11 @@ def test_spare_entries_stay_and_a_shorter_context_keeps_the_first_positions(copy
     best = run.checkpoints.best()
     given = best.model
     given["embedding/tokens"] = np.concatenate([given["embedding/tokens"], np.ones((5, 32), "f4")])
-    facts = {"tokenizer_sha256": best.manifest["tokenizer_sha256"]}
-    run.checkpoints.point_best(run.checkpoints.save(61, given, {}, {}, facts))
-    larger = dataclasses.replace(config.model, vocab_size=405)
-    run.config_file.write_text(as_yaml(dataclasses.replace(config, model=larger)))
+    larger = dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=405))
+    facts = {"tokenizer_sha256": best.manifest["tokenizer_sha256"], "best_step": 61}
+    facts["config"] = dataclasses.asdict(larger)
+    run.checkpoints.save(61, given, {}, {}, facts)
+    run.config_file.write_text(as_yaml(larger))
     in_process(*FINE_TUNE, "--max-steps", "2", "--name", "short",
                "--set", "model.context_length=12", "--set", "training.freeze=[embedding]",
                cwd=copy)  # fmt: skip
