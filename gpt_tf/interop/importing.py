@@ -76,7 +76,7 @@ def write_run(
       UsageError: where a tied head differs from the embedding.
     """
     foreign.tokenizer.save(run.tokenizer)
-    source = {"data": None, "validation": None, "corpus": None, "imported": foreign.directory.name}
+    source = {"data": None, "validation": None, "corpus": None}  # it has seen none
     atomic.write_json(run.path / SOURCE_FILE, source)
     atomic.write_text(run.config_file, as_yaml(foreign.config))
     weights, done = foreign.weights, 0
