@@ -1,7 +1,7 @@
 """Runs as Keras saves models: one `.keras` file of architecture and weights.
 
-Whoever reads it needs gpt-tf, whose classes the file names:
-`from gpt_tf import GPT; model = keras.models.load_model("model.keras")`.
+Whoever reads it needs gpt-tf, whose classes the file names: `from gpt_tf import GPT` before Keras
+loads it.
 """
 
 from __future__ import annotations
