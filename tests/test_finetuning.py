@@ -275,7 +275,10 @@ def test_another_architecture_is_refused_by_name(tuned: Path, capsys: Capture) -
         (("--from", "bass"), "no such run: bass. Runs in"),
         (("--from", "base", "--tokenizer", "x"), "--tokenizer cannot be given with --from"),
         (("--from", "base", "--train-tokenizer"), "--train-tokenizer cannot be given with --from"),
-        (("--from", "base", "--name", "base", "--overwrite"), "the same run in --from and --name"),
+        (
+            ("--from", "base", "--name", "base", "--overwrite", "--data", "verses"),
+            "the same run in --from and --name: base",
+        ),
         (("--from", "base", "--resume", "base"), "--from cannot be given with --resume"),
         (("--preset", "finetune"), "no run to fine-tune in --preset: finetune. Give --from RUN"),
         (("--set", "origin.run=base"), "first weights without --from in origin.run: base"),

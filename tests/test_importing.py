@@ -22,7 +22,7 @@ from hugging_face_folders import (
 )
 
 import gpt_tf
-from gpt_tf.config import ModelConfig
+from gpt_tf.config import LoraConfig, ModelConfig
 from gpt_tf.config_files import preset_names
 from gpt_tf.errors import UsageError
 from gpt_tf.interop.families import Family, parameter_shapes
@@ -237,7 +237,7 @@ def test_shapes_are_those_of_the_model(preset: str) -> None:
     from gpt_tf.model.architectures import make_model
     from gpt_tf.model.variables import weight_variables
 
-    config = small_config(preset)
+    config = small_config(preset, lora=LoraConfig())  # adapters are merged before
     found = {name: tuple(v.shape) for name, v in weight_variables(make_model(config)).items()}
     assert found == parameter_shapes(config)
 
