@@ -303,5 +303,5 @@ def test_ten_thousand_steps_take_no_more_memory(parts: Parts, tmp_path: Path) ->
     print(f"10,000 steps: {memory[0] * 1000:.1f} MB at step {steps[0]:,.0f}, "
           f"{memory[-1] * 1000:.1f} MB at the end, {growth:+.2%} by the slope; "
           f"{parts.step.traces} trace")  # fmt: skip
-    assert growth < 0.02
+    assert growth < 0.005  # a leak of 1.5 kB a step made 0.014
     assert parts.step.traces == 1
