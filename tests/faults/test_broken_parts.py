@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 from prefetch_threads import prefetching, wait_until
 from tiny_models import small_config
 
+from gpt_tf.cli import console
 from gpt_tf.config import TrainingConfig
 from gpt_tf.errors import RunError
 from gpt_tf.model.gpt import GPT
@@ -285,6 +287,18 @@ def test_nan_in_validation_is_never_the_best(parts: Parts, tmp_path: Path, value
     assert store.best().manifest["step"] == 3
     assert store.last().manifest["step"] == 4
     assert store.last().state["early_stopping"]["best_step"] == 3
+
+
+def test_notes_that_nobody_reads_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C31: as in `gpt-tf train 2>&1 | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(console, "_quiet", False)
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        console.note("first")
+        assert console.is_quiet()
+        console.note("second")
 
 
 @pytest.mark.long
