@@ -87,6 +87,16 @@ def swap_tokenizer(_: Path) -> None:
     (path.parent / "manifest.json").unlink()
 
 
+def assert_found(
+    doctor, path: Path, damage: Callable[[Path], object], words: str, *, level: str, code: int
+) -> None:
+    damage(path)
+    ended, table = doctor("tiny")
+    assert ended == code
+    assert lines_of(table, level)
+    assert words in table
+
+
 @pytest.mark.parametrize(
     ("path", "damage", "words"),
     [
@@ -101,11 +111,7 @@ def swap_tokenizer(_: Path) -> None:
     ],
 )
 def test_damage_is_named_and_ends_with_1(doctor, path: Path, damage, words: str) -> None:
-    damage(path)
-    code, table = doctor("tiny")
-    assert code == 1
-    assert lines_of(table, "broken")
-    assert words in table
+    assert_found(doctor, path, damage, words, level="broken", code=1)
 
 
 @pytest.mark.parametrize(
@@ -125,11 +131,7 @@ def test_damage_is_named_and_ends_with_1(doctor, path: Path, damage, words: str)
     ],
 )
 def test_what_does_no_harm_is_a_warning(doctor, path: Path, damage, words: str) -> None:
-    damage(path)
-    code, table = doctor("tiny")
-    assert code == 0
-    assert lines_of(table, "warning")
-    assert words in table
+    assert_found(doctor, path, damage, words, level="warning", code=0)
 
 
 def test_who_holds_the_lock_is_named(doctor) -> None:

@@ -140,6 +140,7 @@ def configurations(_: Path) -> st.SearchStrategy[Case]:
     return contents.map(lambda data: Case({"case/c.yaml": data}, command))
 
 
+WORD = st.text(st.characters(exclude_characters="\0"), max_size=12)  # no system passes a NUL
 WORDS = st.one_of(
     st.sampled_from(
         ["--preset", "imdb", "--set", "training.batch_size=3", "model.num_layers=x", "--name",
@@ -148,15 +149,15 @@ WORDS = st.one_of(
          "--metric", "eval/loss", "--grid", "model.num_layers=1,2", "reviews", "--kind", "char",
          "--archive", "/dev/null", "--output", "case/out.png", "imdb", "tinyshakespeare"],
     ),
-    st.text(max_size=12),
-    st.text(max_size=9).map("--set=training.seed={}".format),
+    WORD,
+    WORD.map("--set=training.seed={}".format),
 )  # fmt: skip
 
 
 @st.composite
 def command_lines(draw: st.DrawFn) -> Case:
     """Options and arguments in any order; those of commands that would train end before that."""
-    command = draw(st.one_of(st.sampled_from([*COMMANDS, "prepare imdb"]), st.text(max_size=6)))
+    command = draw(st.one_of(st.sampled_from([*COMMANDS, "prepare imdb"]), WORD))
     words = draw(st.lists(WORDS, max_size=5))
     words = [word for word in words if word not in ("--debug",)]
     if command in ("train", "sweep", "generate", "evaluate"):

@@ -1,6 +1,7 @@
 """Rows of token ids, and the batches made of them."""
 
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -91,6 +92,26 @@ def test_only_the_first_ids_are_kept() -> None:
     assert batch.inputs.tolist() == [[*b"abc"], [*b"abc"]]
     assert batch.targets.tolist() == [[*b"bcd"], [*b"bc", 258]]
     assert batch.weights.tolist() == [[1, 1, 1]] * 2
+
+
+@pytest.mark.parametrize("begin", [False, True])
+@pytest.mark.parametrize("context", [3, 4, 5, 6, 40])
+def test_a_document_in_pieces_is_read_as_far_as_needed(context: int, begin: bool) -> None:
+    asked = []
+
+    def in_pieces(path: Path) -> Iterator[str]:
+        for number, piece in enumerate(["abc", "de", "fgh"]):
+            asked.append(number)
+            yield piece
+
+    order = {"context_length": context, "shuffle": False, "seed": 3}
+    tokenizer, documents = ByteTokenizer(begin=begin), [Path("0")]
+    pieces = PaddedWindows(documents, in_pieces, tokenizer, **order)
+    whole = PaddedWindows(documents, lambda path: ["abcdefgh"], tokenizer, **order)
+    (row,), (expected,) = (rows.rows(0, range(1)) for rows in (pieces, whole))
+    assert row.tolist() == expected.tolist()
+    assert len(asked) <= 2 if context == 3 else asked
+    assert pieces.contents() == whole.contents()
 
 
 def test_zeros_fill_up_where_there_is_no_pad_token() -> None:

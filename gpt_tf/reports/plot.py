@@ -31,7 +31,7 @@ def draw_losses(rows: list[dict[str, float]], path: Path, title: str) -> None:
     losses.set(ylabel="loss (nats a token)", title=title)
     losses.grid(alpha=0.3)
     if losses.lines:
-        losses.legend()
+        losses.legend(loc="upper right")  # the best place takes long to find
     points = [
         (row["step"], row["train/learning_rate"]) for row in rows if "train/learning_rate" in row
     ]
@@ -60,7 +60,7 @@ def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str, path: Pat
         axes.plot(steps, values, marker=marker, markersize=3, label=f"{name}: {values[-1]:.4g}")
     axes.set(xlabel="step", ylabel=metric)
     axes.grid(alpha=0.3)
-    axes.legend(title="last value")
+    axes.legend(title="last value", loc="upper right")
     figure.savefig(path, dpi=120)
 
 

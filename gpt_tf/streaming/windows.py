@@ -109,6 +109,9 @@ class PaddedWindows:
         self._documents = list(documents)
         self._read = read
         self._tokenizer = tokenizer
+        begin, end = tokenizer.bos_id, tokenizer.eot_id
+        self._prefix = [] if begin is None else [begin]
+        self._suffix = [] if end is None else [end]
         self._length = context_length + 1
         self._shuffle = shuffle
         self._seed = seed
@@ -123,31 +126,31 @@ class PaddedWindows:
 
     def rows(self, epoch: int, index: range) -> list[Row]:
         """Read, tokenize and cut the documents of these rows."""
-        return [self._row(path) for path in self.documents(epoch, index)]
+        texts = [iter(self._read(path)) for path in self.documents(epoch, index)]
+        heads = self._tokenizer.encode_batch([next(text) for text in texts])  # together is faster
+        return [self._row(ids, rest) for ids, rest in zip(heads, texts, strict=True)]
 
-    def _row(self, path: Path) -> Row:
-        row: list[int] = []
-        for ids in self._ids(path):
-            row += ids
-            if len(row) >= self._length:  # a long document is not read to its end
+    def _row(self, ids: list[int], rest: Iterator[str]) -> Row:
+        """A row from the ids of the first piece; others are read where it needs them."""
+        row = self._prefix + ids
+        while len(row) < self._length:
+            piece = next(rest, None)
+            if piece is None:
+                row += self._suffix
                 break
+            row += self._tokenizer.encode(piece)
         return np.array(row[: self._length], np.int64)
 
-    def _ids(self, path: Path) -> Iterator[list[int]]:
-        """The ids of a document, piece by piece, with its begin and end."""
-        begin, end = self._tokenizer.bos_id, self._tokenizer.eot_id
-        if begin is not None:
-            yield [begin]
-        for piece in self._read(path):
-            yield from self._tokenizer.encode_batch([piece])
-        if end is not None:
-            yield [end]
+    def _count(self, path: Path) -> int:
+        """The ids of a document, with its begin and end."""
+        ids = (self._tokenizer.encode(piece) for piece in self._read(path))
+        return sum(map(len, ids)) + len(self._prefix) + len(self._suffix)
 
     def contents(self) -> Contents:
         """Files and documents, and the rest from a sample of at most `SAMPLE` documents."""
         step = max(1, -(-len(self) // SAMPLE))
         sample = self._documents[::step]
-        lengths = np.array([sum(map(len, self._ids(path))) for path in sample], np.int64)
+        lengths = np.array([self._count(path) for path in sample], np.int64)
         tokens = round(int(lengths.sum()) * len(self) / max(1, len(sample)))
         cut, padding = padded_shares(lengths, self._length - 1)
         return Contents(len(self), len(self), tokens, cut, padding, about=step > 1)
