@@ -54,6 +54,7 @@ def test_the_author_s_text_is_left_alone(text: str) -> None:
 
 @given(st.text("ab<bBr/> \r\n\ufeff", max_size=60), st.lists(st.integers(0, 60)), st.booleans())
 @example("<br" + " \r\n" * 255 + "/>", [3, 700], True)
+@example("<br" + "\r\n" * 255 + "/>", [3, 400, 513], True)
 @example("<br" + "\r\n" * 256 + "/>", [3, 400], True)
 def test_a_text_in_blocks_is_cleaned_as_one(text: str, cuts: list[int], breaks: bool) -> None:
     edges = [0, *sorted(cuts), len(text)]

@@ -44,8 +44,10 @@ def holder(directory: Path) -> str | None:
     lock = filelock.FileLock(directory / "lock")
     try:
         lock.acquire(timeout=0)
-    except (filelock.Timeout, OSError):
+    except filelock.Timeout:
         return _describe(directory / "lock-owner.json")
+    except OSError:  # a file that may only be read
+        return None
     lock.release()
     return None
 
