@@ -6,6 +6,7 @@ line's own `main`. The command lines of `generate` have their own in test_genera
 
 import faulthandler
 import gzip
+import importlib
 import json
 import shutil
 import sys
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpt_tf.cli.main import COMMANDS, main
+from gpt_tf.cli.tensorflow_quietly import import_tensorflow
 from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml
 
@@ -235,6 +237,9 @@ def fuzz(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(workspace)
+    import_tensorflow()  # its seconds are not the input's
+    for module in ("matplotlib.pyplot", "transformers"):
+        importlib.import_module(module)
     kept = {path: path.read_bytes() for path in [*RUN.rglob("*")] if path.is_file()}
     codes: list[int] = []
 
