@@ -143,29 +143,32 @@ def configurations(_: Path) -> st.SearchStrategy[Case]:
 
 
 WORD = st.text(st.characters(exclude_characters="\0"), max_size=12)  # no system passes a NUL
-WORDS = st.one_of(
-    st.sampled_from(
-        ["--preset", "imdb", "--set", "training.batch_size=3", "model.num_layers=x", "--name",
-         "../up", "--data", "nowhere", "--max-steps", "-1", "0", "1e9", "--resume", "tiny", "--",
-         "-", "--help", "--quiet", "--debug=1", "--overwrite", "--json", "--split", "test",
-         "--metric", "eval/loss", "--grid", "model.num_layers=1,2", "reviews", "--kind", "char",
-         "--archive", "/dev/null", "--output", "case/out.png", "imdb", "tinyshakespeare"],
-    ),
-    WORD,
-    WORD.map("--set=training.seed={}".format),
+OPTIONS = st.sampled_from(
+    ["--preset", "--set", "--name", "--data", "--max-steps", "--batch-size", "--learning-rate",
+     "--resume", "--split", "--metric", "--grid", "--kind", "--vocab-size", "--archive", "--output"]
 )  # fmt: skip
+GIVEN = st.sampled_from(
+    ["imdb", "training.batch_size=3", "model.num_layers=x", "training.seed=1e3", "run-1", "../up",
+     "reviews", "500", "-1", "0", "1e9", "1e-3", "tiny", "test", "eval/loss", "bpe", "case/out.png",
+     "model.num_layers=1,2", "tinyshakespeare", "/dev/null", "nan", "sampling.prompt=\x1b[2J"],
+)  # fmt: skip
+WORDS = st.one_of(
+    st.tuples(OPTIONS, st.one_of(GIVEN, WORD)),
+    st.tuples(st.sampled_from(["--overwrite", "--quiet", "--json", "--help", "--", "tiny"])),
+    st.tuples(WORD.map("--set=training.seed={}".format)),
+    st.tuples(WORD),
+)
 
 
 @st.composite
 def command_lines(draw: st.DrawFn) -> Case:
-    """Options and arguments in any order; those of commands that would train end before that."""
+    """Options and arguments in any order."""
     command = draw(st.one_of(st.sampled_from([*COMMANDS, "prepare imdb"]), WORD))
-    words = draw(st.lists(WORDS, max_size=5))
-    words = [word for word in words if word not in ("--debug",)]
-    if command in ("train", "sweep", "generate", "evaluate"):
-        words += ["--no-such-option"] if command != "train" else ["--print-config"]
-    elif command == "train-tokenizer":
-        words += ["--set", "data.nothing=1"]
+    words = [word for words in draw(st.lists(WORDS, max_size=3)) for word in words]
+    if command == "train":
+        words = ["--print-config", *words]
+    elif command not in ("plot", "doctor"):  # nothing is downloaded, trained or generated
+        words = [*words, "--no-such-option"]
     return Case({}, [*command.split(" "), *words])
 
 
