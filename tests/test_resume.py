@@ -106,11 +106,19 @@ def test_finished_run_says_so(workspace: Path) -> None:
     assert "runs/tiny: step 20, all steps done" in result.stdout
 
 
-def test_changed_data_are_refused(stopped: Path) -> None:
-    next((stopped / "reviews").rglob("*.txt")).write_text("Another text.")
+def test_changed_data_are_refused_by_name_or_accepted(stopped: Path) -> None:
+    first, *others = sorted((stopped / "reviews").rglob("*.txt"))[:7]
+    first.write_text("Another text.")
+    for path in others:
+        path.rename(path.with_name(f"renamed-{path.name}"))
     result = gpt_tf("train", "--resume", "stopped", cwd=stopped, check=False)
     assert result.returncode == 2
-    assert "the data changed" in result.stderr
+    assert f"changed: {str(first.relative_to(stopped / 'reviews'))!r}" in result.stderr
+    assert "removed:" in result.stderr and "and 8 more" in result.stderr
+    gpt_tf("train", "--resume", "stopped", "--accept-data-change", "--stop-at-step", "12",
+           cwd=stopped)  # fmt: skip
+    result = gpt_tf("train", "--resume", "stopped", cwd=stopped)
+    assert "step 20, all steps done" in result.stdout
 
 
 def test_changed_settings_are_refused_with_a_table(stopped: Path) -> None:

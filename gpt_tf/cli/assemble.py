@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gpt_tf.cli.console import note
 from gpt_tf.cli.finetuning import Pretrained, first_weights
 from gpt_tf.cli.out_of_memory import naming_sizes
-from gpt_tf.cli.resuming import check_same_config
+from gpt_tf.cli.resuming import check_same_config, check_same_data, write_data_files
 from gpt_tf.cli.streams import Streams
 from gpt_tf.cli.train_tokenizer import make_tokenizer
 from gpt_tf.cli.wiring import Run, logging_to, run_training
@@ -109,6 +109,7 @@ def train(
         source = {key: path and str(path.resolve()) for key, path in given.items()}
         source["corpus"] = choice.name
         atomic.write_json(run.path / SOURCE_FILE, source)
+        write_data_files(run, choice.train)
         atomic.write_text(run.config_file, as_yaml(config))
         with logging_to(run.log_file), naming_sizes(config):
             return run_training(
@@ -122,10 +123,15 @@ def resume(
     config: Config,
     *,
     workspace: Path,
+    accept_data_change: bool = False,
     stop_at_step: int | None = None,
     writers: Callable[[Config], list[Any]] = lambda config: [],
 ) -> Run:
-    """Go on with the last intact checkpoint of `run` under its own stored settings."""
+    """Go on with the last intact checkpoint of `run` under its own stored settings.
+
+    Args:
+      accept_data_change: go on at the same batch of files that are others now.
+    """
     with locked(run.path):
         sweep_run(run)
         checkpoint = run.checkpoints.last()
@@ -139,7 +145,13 @@ def resume(
         if step == evaluated and step >= (config.training.max_steps or math.inf):
             return Run(run, step, "all steps done", None)
         choice = data_of_run(workspace, run.source(), config.data)
+        check_same_data(run, checkpoint, choice.train, accept_data_change)
         streams = Streams(config, choice, loaded, tokenizer_sha256(run.tokenizer))
+        if accept_data_change:
+            given = streams.train.state_dict()
+            kept = {key: given[key] for key in ("fingerprint", "batches_per_epoch")}
+            checkpoint.state["stream"].update(kept)
+            write_data_files(run, choice.train)
         atomic.write_text(run.config_file, as_yaml(config))  # it may have been overridden
         with logging_to(run.log_file), naming_sizes(config):
             return run_training(

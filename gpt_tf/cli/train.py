@@ -32,6 +32,8 @@ MOST_OPERATIONS = 20
               help="End earlier and keep the horizon.")  # fmt: skip
 @click.option("--resume", is_flag=False, flag_value=NEWEST, metavar="[RUN]",
               help="Go on with RUN, or with the newest run.")  # fmt: skip
+@click.option("--accept-data-change", is_flag=True,
+              help="With --resume: go on though the data files are others.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Empty a used run directory first.")
 @click.option("--profile", is_flag=True,
               help="Show where a step's time goes; the trace is for TensorBoard.")  # fmt: skip
@@ -52,6 +54,7 @@ def train(
     learning_rate: float | None,
     stop_at_step: int | None,
     resume: str | None,
+    accept_data_change: bool,
     overwrite: bool,
     profile: bool,
     print_config: bool,
@@ -79,7 +82,9 @@ def train(
                     validation_data=validation_data, tokenizer=tokenizer,
                     train_tokenizer=train_tokenizer, name=name, profile=profile,
                     overwrite=overwrite, **{"from": from_run})  # fmt: skip
-        return _resume(resume, overrides, stop_at_step)
+        return _resume(resume, overrides, accept_data_change, stop_at_step)
+    if accept_data_change:
+        raise click.UsageError("--accept-data-change belongs to --resume.")
     workspace = Path.cwd()
     pretrained = None
     if from_run is not None:
@@ -168,7 +173,9 @@ def _resolve_config(
     return preset, config
 
 
-def _resume(name: str, overrides: list[dict[str, Any]], stop_at_step: int | None) -> int:
+def _resume(
+    name: str, overrides: list[dict[str, Any]], accept_data_change: bool, stop_at_step: int | None
+) -> int:
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.storage.run_directory import find_run, newest_run
 
@@ -187,6 +194,7 @@ def _resume(name: str, overrides: list[dict[str, Any]], stop_at_step: int | None
             run,
             config,
             workspace=workspace,
+            accept_data_change=accept_data_change,
             stop_at_step=stop_at_step,
             writers=writers,
         )

@@ -14,6 +14,7 @@ from gpt_tf.storage.manifest import read_manifest
 
 RUNS = "runs"
 SOURCE_FILE = "source.json"
+DATA_FILES_FILE = "data_files.json"
 
 
 @dataclass(frozen=True)

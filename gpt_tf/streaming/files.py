@@ -19,6 +19,7 @@ KINDS = (".txt", ".jsonl", ".csv")
 KINDS_IN_WORDS = "*.txt, *.jsonl or *.csv, each also *.gz"
 WILDCARDS = "*?["
 BLOCK = 1 << 18  # bytes read at once
+Entry = tuple[str, int, int]  # of a listing: path, size, modification time in nanoseconds
 
 
 class DocumentError(RunError):
@@ -149,19 +150,39 @@ def drop_blank(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     return kept, blank
 
 
+def listing(files: Sequence[Path]) -> list[Entry]:
+    """Relative path, size and modification time of each file, in order.
+
+    Raises:
+      DocumentError: where one is gone.
+    """
+    root = os.path.commonpath([path.parent for path in files]) if files else ""
+    return [(str(path.relative_to(root)), *facts(path)) for path in files]
+
+
 def fingerprint(files: Sequence[Path]) -> str:
-    """SHA-256 over relative path, size and modification time of each file, in order.
+    """SHA-256 over the `listing` of files.
 
     Raises:
       DocumentError: where one is gone.
     """
     digest = hashlib.sha256()
-    root = os.path.commonpath([path.parent for path in files]) if files else ""
-    for path in files:
-        size, time = facts(path)
-        digest.update(os.fsencode(path.relative_to(root)))
+    for path, size, time in listing(files):
+        digest.update(os.fsencode(path))
         digest.update(f"\0{size}\0{time}\n".encode())
     return digest.hexdigest()
+
+
+def changes(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
+    """What two listings differ in, a line a file.
+
+    >>> changes([("a.txt", 1, 0), ("b.txt", 1, 0)], [("b.txt", 2, 0), ("c.txt", 1, 0)])
+    ["removed: 'a.txt'", "changed: 'b.txt'", "added: 'c.txt'"]
+    """
+    old, new = ({path: tuple(rest) for path, *rest in entries} for entries in (before, now))
+    kinds = {path: "added" if path not in old else "removed" if path not in new else "changed"
+             for path in sorted({*old, *new}) if old.get(path) != new.get(path)}  # fmt: skip
+    return [f"{kind}: {path!r}" for path, kind in kinds.items()]
 
 
 def facts(path: Path) -> tuple[int, int]:
