@@ -175,8 +175,8 @@ def command_lines(draw: st.DrawFn) -> Case:
 def files_of_a_run(workspace: Path) -> st.SearchStrategy[Case]:
     """A damaged file of a run, before each command that reads it."""
     paths = [NEWEST / "manifest.json", NEWEST / "state.json",
-             RUN / "source.json", RUN / "metrics.jsonl", RUN / "config.yaml",
-             RUN / "tokenizer" / "manifest.json"]  # fmt: skip
+             RUN / "source.json", RUN / "data_files.json", RUN / "metrics.jsonl",
+             RUN / "config.yaml", RUN / "tokenizer" / "manifest.json"]  # fmt: skip
     commands = [["doctor", "tiny"], ["plot", "tiny", "--output", "case/p.png"],
                 ["generate", "--run", "tiny", "--top-k", "3"],
                 ["evaluate", "tiny", "--split", "test"]]  # fmt: skip
