@@ -112,9 +112,20 @@ def test_ids_are_the_special_tokens_then_the_bytes_then_the_merges(tokenizer):
     assert reference_bpe.first_ids(SPECIAL_TOKENS).items() <= tokenizer.backend.get_vocab().items()
 
 
-@settings(max_examples=10_000, deadline=None, derandomize=True)
+@settings(max_examples=1_000, deadline=None, derandomize=True)
 @given(text=TEXTS)
 def test_every_text_comes_back(plain_tokenizer, text):
+    comes_back(plain_tokenizer, text)
+
+
+@pytest.mark.long
+@settings(max_examples=10_000, deadline=None, derandomize=True)
+@given(text=TEXTS)
+def test_ten_thousand_texts_come_back(plain_tokenizer, text):
+    comes_back(plain_tokenizer, text)
+
+
+def comes_back(plain_tokenizer: BPETokenizer, text: str) -> None:
     ids = plain_tokenizer.encode(text)
     assert plain_tokenizer.decode(ids) == text
     assert plain_tokenizer.normalize(text) == text

@@ -39,6 +39,7 @@ PARAMETERS = {
 }
 FINE_TUNING = ("finetune", "finetune-lora")
 LARGE = ("gpt2", "opt-125m")  # a step takes half a minute and gigabytes
+QUICK = ("bigram", "demo", "imdb", "kerasnlp-mini", "shakespeare-baseline")  # one of each system
 # The KerasNLP study's grid: model 2 by layers and heads; model 4 with 4 or 8 heads.
 GRID = {
     ("kerasnlp-prenorm", 6, 4): 4_972_424,
@@ -67,9 +68,14 @@ def test_a_large_preset_has_its_size(preset: str) -> None:
     assert sum(math.prod(shape) for shape in shapes.values()) == PARAMETERS[preset]
 
 
+@pytest.mark.parametrize("preset", sorted(PARAMETERS.keys() - {*LARGE, *QUICK}))
+def test_a_preset_builds_in_its_size(preset: str) -> None:
+    assert make_model(preset_model(preset)).count_params() == PARAMETERS[preset]
+
+
 @pytest.mark.parametrize(
     "preset",
-    [pytest.param(name, marks=[pytest.mark.long] if name in LARGE else []) for name in PARAMETERS],
+    [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.long]) for name in PARAMETERS],
 )
 def test_a_preset_builds_in_its_size_and_takes_a_step(preset: str) -> None:
     config = resolve(read_preset(preset))

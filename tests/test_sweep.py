@@ -144,6 +144,7 @@ def test_every_combination_is_trained_and_the_best_comes_first(swept: Path) -> N
     assert not is_blank(swept / "sweeps" / "grid" / "heatmap.png")
 
 
+@pytest.mark.long
 def test_stopped_and_killed_sweep_equals_one_that_was_not(
     fresh: Path, swept: Path, tmp_path: Path
 ) -> None:

@@ -145,8 +145,8 @@ def broken_trainer(
 ) -> Trainer:
     """A loop whose `place` raises at its n-th use."""
     if place == "reader":
-        breaks = BreaksAt(DocumentReader.__call__, at, error)
-        patch.setattr(DocumentReader, "__call__", lambda self, path: breaks(self, path))
+        breaks = BreaksAt(DocumentReader.text, at, error)
+        patch.setattr(DocumentReader, "text", lambda self, path: breaks(self, path))
     elif place == "tokenizer":
         breaks = BreaksAt(parts.tokenizer.encode_batch, at, error)
         patch.setattr(parts.tokenizer, "encode_batch", breaks)
