@@ -40,7 +40,7 @@ test-parity: $(VENV)/.parity
 	$(BIN)/pytest -m 'parity and not long'
 
 test-long: $(VENV)/.test
-	$(BIN)/pytest -m 'long and not parity'
+	$(BIN)/pytest -s -m 'long and not parity'  # -s: the figures of each sweep
 
 clean:
 	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
