@@ -97,6 +97,8 @@ def test_every_file_is_in_the_manifest(exported: Path) -> None:
                  if path.is_file()}  # fmt: skip
         assert there - {"manifest.json"} == files.keys()
         assert all(sha256_file(folder / name) == entry["sha256"] for name, entry in files.items())
+        settings = json.loads((folder / "tokenizer" / "tokenizer_config.json").read_text())
+        assert settings["model_max_length"] < 1e6  # the run's own context
         assert BPETokenizer.load(folder / "tokenizer").encode("a film")
 
 

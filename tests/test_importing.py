@@ -90,6 +90,8 @@ def test_an_imported_run_generates_and_evaluates_and_has_nothing_to_resume(
     ]:
         assert in_process(*arguments, cwd=tmp_path, check=False) == 2
         assert what in capsys.readouterr().err
+    in_process("doctor", "one", cwd=tmp_path)
+    assert "the run was imported" in capsys.readouterr().out
 
 
 def test_a_bare_model_without_prefix_and_head(tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ CASES: dict[str, tuple[Spoil, int, str, str]] = {  # what is done, exit code, fi
     "bin is a bare pickle": (
         lambda f: ((f / SAFETENSORS).unlink(), put(BIN, pickled({}))(f)), 2, BIN, "zip form"),
     "bin is cut": (
-        lambda f: (write_bin(f), cut(BIN, 1000)(f)), 2, BIN, "zip form"),
+        lambda f: (write_bin(f), cut(BIN, 1000)(f)), 1, BIN, "damaged"),
     "tokenizer larger than the embedding": (
         put("vocab.txt", "\n".join(f"w{i}" for i in range(13))), 2, "theirs", "13 entries"),
     "tokenizer with a costly pattern": (

@@ -136,7 +136,10 @@ def resume(
         sweep_run(run)
         checkpoint = run.checkpoints.last()
         if "loop" not in checkpoint.state:
-            raise UsageError(f"nothing to resume in {run.path}: it was imported, not trained.")
+            raise UsageError(
+                f"nothing to resume in {run.path}: it was imported, not trained. Begin a run with "
+                f"it: gpt-tf train --from {run.name}."
+            )
         check_same_config(checkpoint, config)
         check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
         loaded = Tokenizer.load(run.tokenizer)

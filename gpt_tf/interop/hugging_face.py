@@ -50,6 +50,7 @@ def write_tokenizer(tokenizer: Tokenizer, context_length: int, directory: Path) 
     """
     if tokenizer.bos_id is not None:
         put_before_texts(tokenizer.backend, tokenizer.special_tokens["bos"])
+    directory.mkdir(exist_ok=True)
     tokenizer.backend.save(str(directory / TOKENIZER_FILE))
     special = dict(tokenizer.special_tokens)
     if tokenizer.pad_id is None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gpt_tf.interop.hugging_face import write_tokenizer
 from gpt_tf.interop.stored_run import StoredRun, built_model
-from gpt_tf.tokenizer.base import copy_tokenizer
+from gpt_tf.tokenizer.base import Tokenizer
 
 MODEL_FILE = "model.keras"
 
@@ -17,4 +18,5 @@ MODEL_FILE = "model.keras"
 def write(stored: StoredRun, directory: Path) -> None:
     """Fill `directory` with `model.keras`, in float32, and the folder `tokenizer`."""
     built_model(stored).save(directory / MODEL_FILE)
-    copy_tokenizer(stored.tokenizer, directory / "tokenizer")
+    tokenizer = Tokenizer.load(stored.tokenizer)
+    write_tokenizer(tokenizer, stored.config.model.context_length, directory / "tokenizer")

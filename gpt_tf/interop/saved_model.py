@@ -12,9 +12,10 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from gpt_tf.interop.hugging_face import write_tokenizer
 from gpt_tf.interop.stored_run import StoredRun, built_model
 from gpt_tf.model.language_model import LanguageModel
-from gpt_tf.tokenizer.base import Tokenizer, copy_tokenizer
+from gpt_tf.tokenizer.base import Tokenizer
 
 HIDDEN = -1e30  # a logit that is never chosen
 
@@ -27,7 +28,7 @@ def write(stored: StoredRun, directory: Path) -> None:
     module = Served(built_model(stored), tokenizer)
     signatures = {"serving_default": module.logits, "generate": module.generate}
     tf.saved_model.save(module, str(directory), signatures=signatures)
-    copy_tokenizer(stored.tokenizer, directory / "tokenizer")
+    write_tokenizer(tokenizer, stored.config.model.context_length, directory / "tokenizer")
 
 
 class Served(tf.Module):

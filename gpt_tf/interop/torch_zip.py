@@ -50,6 +50,10 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
             "write the model as model.safetensors."
         ) from error
     except zipfile.BadZipFile as error:
+        with path.open("rb") as file:
+            is_zip = file.read(2) == b"PK"
+        if is_zip:
+            raise RunError(f"damaged file {path}: {error}. Get it again.") from error
         raise UsageError(
             f"not in the zip form of torch.save: {path}. Save it again with PyTorch 1.6 or newer, "
             "or as model.safetensors."

@@ -95,6 +95,8 @@ def _metrics(run: RunDirectory) -> Finding:
 
 
 def _data(checkpoint: Checkpoint, fingerprint_now: Callable[[], str]) -> Finding:
+    if checkpoint.state.get("imported"):
+        return Finding("ok", "data", "none: the run was imported")
     try:
         same = fingerprint_now() == checkpoint.state["stream"]["fingerprint"]
     except (GptTfError, KeyError, TypeError) as error:
@@ -102,7 +104,7 @@ def _data(checkpoint: Checkpoint, fingerprint_now: Callable[[], str]) -> Finding
     if same:
         return Finding("ok", "data", "as they were")
     return Finding("warning", "data", "changed since the last checkpoint",
-                   "Restore the files to resume, or start a new run.")  # fmt: skip
+                   "Restore the files, or resume with --accept-data-change.")  # fmt: skip
 
 
 def _litter(run: RunDirectory) -> Finding:

@@ -122,10 +122,15 @@ class Tokenizer:
             kind = "characters" if all(len(each) == 1 for each in unknown) else "words"
             names = [_named(each) for each in unknown[:UNKNOWN_NAMED]]
             more = len(unknown) - len(names)
+            remedy = (
+                "Train it again on text that has them, or with "
+                "`--set tokenizer.unknown_characters=replace`."
+                if kind == "characters"
+                else "Give text in the words of its vocabulary, which cannot be trained again."
+            )
             raise UsageError(
                 f"{kind} in the text that the tokenizer has not seen: {', '.join(names)}"
-                f"{f' and {more} more' if more else ''}. Train it again on text that has them, or "
-                "with `--set tokenizer.unknown_characters=replace`."
+                f"{f' and {more} more' if more else ''}. {remedy}"
             ) from error
 
     def _unknown(self, texts: Sequence[str]) -> list[str]:
