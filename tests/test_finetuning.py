@@ -291,8 +291,11 @@ def test_what_cannot_be_begun_with_is_refused(
 
 
 def test_a_pattern_that_freezes_nothing_is_refused(copy: Path, capsys: Capture) -> None:
+    """And the run that did not begin leaves no directory."""
+    before = sorted((copy / "runs").iterdir())
     message = refused(capsys, *FINE_TUNE, "--set", "training.freeze=[block_1]", cwd=copy)
     assert "no weights of this name in training.freeze: block_1. Did you mean block_0" in message
+    assert sorted((copy / "runs").iterdir()) == before
 
 
 def test_another_tokenizer_in_the_given_run_is_refused(copy: Path, capsys: Capture) -> None:

@@ -9,7 +9,8 @@ import dataclasses
 import logging
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +95,7 @@ def train(
         )
     if pretrained is not None and run.path.resolve() == pretrained.run.path.resolve():
         raise UsageError(f"the same run in --from and --name: {run.name}. Give another --name.")
-    prepare_directory(run)
-    with locked(run.path):
+    with removed_if_refused(run), locked(run.path):
         sweep_run(run)
         if overwrite:
             clear(run)
@@ -184,6 +184,19 @@ def resolve_config(config: Config, batches_per_epoch: int) -> Config:
         f"{max_steps:,}", f"{updates_per_epoch:,}", f"{eval_interval:,}", reason,
     )  # fmt: skip
     return config
+
+
+@contextmanager
+def removed_if_refused(run: RunDirectory) -> Iterator[None]:
+    """Make the run's directory; it goes again where the run is refused before it began."""
+    was_there = run.path.exists()
+    prepare_directory(run)
+    try:
+        yield
+    except UsageError:
+        if not was_there and not run.checkpoints.names():
+            shutil.rmtree(run.path)
+        raise
 
 
 def prepare_directory(run: RunDirectory) -> None:
