@@ -117,7 +117,7 @@ def token_store() -> Scenario:
     files = [Path("a"), Path("b")]
 
     def build(folder: Path) -> None:
-        open_or_build(folder / "store", files, lambda *_: [TEXT], tokenizer, num_threads=1)
+        open_or_build(folder / "store", files, lambda *_: [[TEXT]], tokenizer, num_threads=1)
 
     def load(folder: Path) -> str:
         there = (folder / "store").exists()
