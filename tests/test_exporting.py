@@ -12,6 +12,7 @@ from tiny_models import preset_model, small_config
 
 from gpt_tf.errors import UsageError
 from gpt_tf.interop.model_config import choose_family
+from gpt_tf.storage.manifest import read_manifest, write_manifest
 from gpt_tf.storage.run_directory import find_run
 from gpt_tf.tokenizer.base import Tokenizer
 
@@ -119,8 +120,11 @@ def test_nothing_is_overwritten_and_nothing_half_written(
     (workspace / "mine" / "thesis.txt").write_text("years of work")
     assert in_process("export", "tiny", "--to", "mine", cwd=workspace, check=False) == 2
     assert "something is there already in --to: mine" in capsys.readouterr().err
-    config = workspace / "runs" / "tiny" / "config.yaml"
-    config.write_text(config.read_text().replace("head_bias: false", "head_bias: true"))
+    for path in (workspace / "runs" / "tiny" / "checkpoints").glob("step-*"):
+        facts = read_manifest(path)
+        files = facts.pop("files")
+        facts["config"]["model"]["head_bias"] = True
+        write_manifest(path, files, facts)
     assert in_process("export", "tiny", "--to", "hf", cwd=workspace, check=False) == 2
     assert "no counterpart in transformers" in capsys.readouterr().err
     assert sorted(path.name for path in workspace.glob("*hf*")) == []

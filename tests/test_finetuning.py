@@ -290,6 +290,14 @@ def test_what_cannot_be_begun_with_is_refused(
     assert words in refused(capsys, "train", *arguments, cwd=tuned)
 
 
+def test_the_model_is_the_checkpoint_s_whatever_the_file_says(copy: Path, capsys: Capture) -> None:
+    run, config = run_of(copy, "base"), config_of(copy, "base")
+    model = dataclasses.replace(config.model, num_heads=2 * config.model.num_heads)
+    run.config_file.write_text(as_yaml(dataclasses.replace(config, model=model)))
+    assert read_run(run).config.model == config.model
+    assert "another model in" in refused(capsys, *FINE_TUNE, cwd=copy)
+
+
 def test_a_pattern_that_freezes_nothing_is_refused(copy: Path, capsys: Capture) -> None:
     """And the run that did not begin leaves no directory."""
     before = sorted((copy / "runs").iterdir())

@@ -197,7 +197,8 @@ TOUCH = "touch MARKER"  # in the folder that the command works in
 CASES: dict[str, tuple[Spoil, int, str, str]] = {  # what is done, exit code, file named, reason
     "no config": (lambda f: (f / CONFIG).unlink(), 2, CONFIG, "missing"),
     "config is no JSON": (put(CONFIG, "{"), 1, CONFIG, "damaged JSON"),
-    "config repeats a key": (put(CONFIG, '{"n_embd": 4, "n_embd": 8}'), 1, CONFIG, "repeated key"),
+    "config repeats a key": (put(CONFIG, '{"n_embd": 4, "n_embd": 8}'), 1, CONFIG,
+        "a key is there twice: 'n_embd'"),
     "config is deep": (put(CONFIG, "[" * 100_000), 1, CONFIG, "damaged JSON"),
     "config is huge": (put(CONFIG, b" " * 2_000_000), 2, CONFIG, "too large"),
     "config is binary": (put(CONFIG, b"\xff\xfe\x00"), 1, CONFIG, "damaged JSON"),

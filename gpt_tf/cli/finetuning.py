@@ -65,13 +65,18 @@ class Pretrained:
         """The weights of the best checkpoint, else the last; positions beyond the context cut.
 
         Raises:
-          UsageError: where there is no checkpoint, or another tokenizer.
+          UsageError: where there is no checkpoint, another tokenizer, or another model.
           RunError: where no checkpoint is intact.
         """
         checkpoint = self.run.checkpoints.best(weights_only=True)
         check_same_tokenizer(self.run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
-        stored = resolve(read_config_file(self.run.config_file)).model
-        _, arrays = merged(stored, checkpoint.model)
+        stored = resolve(checkpoint.manifest["config"]).model
+        architecture, arrays = merged(stored, checkpoint.model)
+        if architecture != self.config.model:
+            raise UsageError(
+                f"another model in {self.run.config_file} than in {checkpoint.name}. Put the file "
+                "back as it was."
+            )
         if POSITIONS in arrays:
             shift = len(arrays[POSITIONS]) - stored.context_length  # of OPT's rows
             arrays[POSITIONS] = arrays[POSITIONS][: context_length + shift]

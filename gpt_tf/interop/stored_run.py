@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpt_tf.config import Config
-from gpt_tf.config_files import read_config_file, resolve
+from gpt_tf.config_files import resolve
 from gpt_tf.model.lora import merged
 from gpt_tf.storage.checkpoint import Arrays, checkpoint_step
 from gpt_tf.storage.metrics_file import read_rows
@@ -44,8 +44,8 @@ def read_run(run: RunDirectory) -> StoredRun:
       UsageError: where there is no checkpoint, or another tokenizer.
       RunError: where no checkpoint is intact.
     """
-    config = resolve(read_config_file(run.config_file))
     checkpoint = run.checkpoints.best(weights_only=True)
+    config = resolve(checkpoint.manifest["config"])  # config.yaml may have been changed since
     check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
     architecture, weights = merged(config.model, checkpoint.model)
     config = dataclasses.replace(config, model=architecture)

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -84,15 +85,17 @@ def read_json(path: Path) -> Any:
       OSError: where the file cannot be read.
     """
     try:
-        return json.loads(path.read_text("utf-8"), object_pairs_hook=_unrepeated)
+        return json.loads(path.read_text("utf-8"), object_pairs_hook=unrepeated)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
 
 
-def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of these pairs in JSON. Raises ValueError where a key is there twice."""
     value = dict(pairs)
     if len(value) < len(pairs):
-        raise ValueError("a key is there twice")
+        ((repeated, _),) = Counter(key for key, _ in pairs).most_common(1)
+        raise ValueError(f"a key is there twice: {repeated!r}")
     return value
 
 

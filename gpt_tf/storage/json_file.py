@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage.atomic import unrepeated
 
 MAX_BYTES = 64 * 1024 * 1024  # the vocabularies of today's largest tokenizers take a third of it
 
@@ -22,7 +23,7 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     if size > max_bytes:
         raise UsageError(f"file too large in {path}: {size:,} bytes, the limit is {max_bytes:,}.")
     try:
-        value = json.loads(path.read_bytes(), object_pairs_hook=_unrepeated)
+        value = json.loads(path.read_bytes(), object_pairs_hook=unrepeated)
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"damaged JSON in {path}: {error}. Get the file again.") from error
     if not isinstance(value, dict):
@@ -36,11 +37,3 @@ def plain_file(path: Path) -> Path:
         reason = "it is no plain file" if path.exists() else "it is missing"
         raise UsageError(f"cannot read {path}: {reason}. Get the file again.")
     return path
-
-
-def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    values = dict(pairs)
-    if len(values) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"repeated key {next(key for key in keys if keys.count(key) > 1)!r}")
-    return values
