@@ -94,7 +94,8 @@ def one_pass_of_tf_data(documents: Sequence[Path], tokenizer: Tokenizer) -> None
     end = [] if tokenizer.eot_id is None else [tokenizer.eot_id]
 
     def row(path: bytes) -> np.ndarray:
-        ids = [*tokenizer.encode(read(Path(os.fsdecode(path)))), *end][: CONTEXT_LENGTH + 1]
+        text = "".join(read.text(Path(os.fsdecode(path))))
+        ids = [*tokenizer.encode(text), *end][: CONTEXT_LENGTH + 1]
         return np.pad(np.array(ids, np.int32), (0, CONTEXT_LENGTH + 1 - len(ids)))
 
     def shifted(path: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -110,7 +111,7 @@ def one_pass_of_tf_data(documents: Sequence[Path], tokenizer: Tokenizer) -> None
 def rates(documents: Sequence[Path], tokenizer: Tokenizer, rounds: int) -> dict[str, float]:
     """Median tokens a second of each way."""
     read = DocumentReader()
-    texts = [read(path) for path in documents]
+    texts = ["".join(read.text(path)) for path in documents]
     tokens = encode_alone(texts, tokenizer)
     ways: dict[str, Callable[[], object]] = {
         "encode_batch_fast": lambda: encode_alone(texts, tokenizer),

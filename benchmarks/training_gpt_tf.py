@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from training_worker import CLIP_NORM, LEARNING_RATE, System, Workload, serve
@@ -31,6 +31,7 @@ def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> Sy
         make_optimizer(model, config.training),
         shape=shape,
         clip_norm=CLIP_NORM,
+        steps_per_execution=config.training.steps_per_execution or 1,
         xla=config.training.xla == "on",
     )
 
@@ -38,13 +39,19 @@ def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> Sy
         ids = ids.astype(np.int32)
         return Batch(ids[:, :-1], ids[:, 1:], np.ones(shape, np.float32))
 
+    def steps(several: Sequence[np.ndarray]) -> None:
+        together = config.training.steps_per_execution or 1
+        for first in range(0, len(several), together):
+            batches = [batch_of(ids) for ids in several[first : first + together]]
+            step(batches, [LEARNING_RATE] * len(batches))
+
     @tf.function
     def scores(inputs: tf.Tensor, targets: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
         return batch_scores(model, inputs, targets, counted)
 
     return System(
         loss=lambda ids: float(scores(*batch_of(ids))[0]) / workload.tokens,
-        steps=lambda several: [step([batch_of(ids)], LEARNING_RATE) for ids in several],
+        steps=steps,
     )
 
 

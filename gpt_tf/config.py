@@ -235,6 +235,9 @@ class TrainingConfig(Section):
         "auto", "Type of the matrix products; parameters, norms, softmax and loss stay float32."
     )
     xla: Literal["auto", "on", "off"] = setting("auto", "Compile the whole step with XLA.")
+    steps_per_execution: int | None = setting(
+        None, "Most updates of one compiled call; by the model's size where none.", minimum=1
+    )
     log_interval: int = setting(10, "Steps between log lines.", minimum=1)
     eval_interval: int | None = setting(
         None, "Steps between evaluations; once an epoch where none.", minimum=1
@@ -291,6 +294,11 @@ class Config(Section):
             problems.append(
                 "training.weight_decay needs training.optimizer adamw or muon, "
                 f"received: {training.weight_decay} with adam"
+            )
+        if training.grad_accum_steps > 1 and (training.steps_per_execution or 1) > 1:
+            problems.append(
+                "training.steps_per_execution must be 1 with training.grad_accum_steps "
+                f"{training.grad_accum_steps}, received: {training.steps_per_execution}"
             )
         if training.min_learning_rate > training.peak_learning_rate:
             problems.append(

@@ -66,7 +66,7 @@ def test_it_learns_the_counted_bigrams(optimizer: str) -> None:
     row = np.ones((4, 1), np.int32)
     batch = Batch(row * ids[:-1], row * ids[1:], np.ones((4, 8), np.float32))
     for _ in range(300):
-        step([batch], 0.1)
+        step([batch], [0.1])
     result = evaluate(make_scores_of(model, (4, 8)), [batch])
     assert result is not None
     counted = -0.5 * (0.75 * math.log(0.75) + 0.25 * math.log(0.25))

@@ -47,7 +47,7 @@ def test_frozen_weights_have_no_slot_and_never_change(kind: str, accumulate: int
     assert slots == before.keys() - frozen(model)
     step = TrainStep(model, optimizer, shape=(2, 8), grad_accum_steps=accumulate)
     batch = Batch(token_ids(2, 8), token_ids(2, 8, seed=1), np.ones((2, 8), np.float32))
-    assert step([batch] * accumulate, 1e-2).finite
+    assert step([batch] * accumulate, [1e-2])[0].finite
     after = read_values(weight_variables(model))
     changed = {name for name in after if not np.array_equal(after[name], before[name])}
     assert changed == slots

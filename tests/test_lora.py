@@ -105,7 +105,7 @@ def test_a_step_changes_adapters_alone_and_they_alone_have_slots(kind: str) -> N
     before = read_values(weight_variables(model))
     step = TrainStep(model, optimizer, shape=(2, 8))
     inputs, targets = token_ids(2, 8), token_ids(2, 8, seed=1)
-    assert step([Batch(inputs, targets, np.ones((2, 8), np.float32))], 1e-2).finite
+    assert step([Batch(inputs, targets, np.ones((2, 8), np.float32))], [1e-2])[0].finite
     after = read_values(weight_variables(model))
     changed = sorted(name for name in after if not np.array_equal(after[name], before[name]))
     assert changed == trained

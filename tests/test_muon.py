@@ -170,16 +170,16 @@ def test_refused_update_changes_nothing_and_training_goes_on() -> None:
     model = small_gpt()
     optimizer = make_optimizer(model, SETTINGS)
     step = TrainStep(model, optimizer, shape=SHAPE)
-    first = step([batch(0)], 1e-2).nats
+    first = step([batch(0)], [1e-2])[0].nats
     named = {**weight_variables(model), **optimizer_slots(optimizer, model)}
     before = read_values(named)
     poisoned = batch(1)._replace(weights=np.full(SHAPE, np.nan, np.float32))
-    assert not step([poisoned], 1e-2).finite
+    assert not step([poisoned], [1e-2])[0].finite
     for name, value in read_values(named).items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
     assert int(optimizer.iterations) == 1
     for seed in range(30):
-        last = step([batch(seed)], 1e-2).nats
+        last = step([batch(seed)], [1e-2])[0].nats
     assert last < 0.7 * first
 
 
@@ -188,8 +188,8 @@ def test_its_rate_makes_the_loss_fall() -> None:
     model = small_gpt(num_layers=1)
     config = TrainingConfig(optimizer="muon", peak_learning_rate=1e-9)
     step = TrainStep(model, make_optimizer(model, config), shape=SHAPE)
-    zero = [step([batch(0)], 0.0).nats for _ in range(3)]
-    nats = [step([batch(0)], 1e-9).nats for _ in range(20)]
+    zero = [step([batch(0)], [0.0])[0].nats for _ in range(3)]
+    nats = [step([batch(0)], [1e-9])[0].nats for _ in range(20)]
     assert zero == [nats[0]] * 3
     assert nats[-1] < 0.8 * nats[0]
 

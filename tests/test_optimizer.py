@@ -139,6 +139,6 @@ def test_bigram_trains(kind: str) -> None:
     step = TrainStep(model, make_optimizer(model, settings), shape=(2, 4))
     ids = np.array([[0, 1, 2, 3, 4], [3, 4, 5, 6, 0]], np.int32)
     batch = Batch(ids[:, :-1], ids[:, 1:], np.ones((2, 4), np.float32))
-    nats = [step([batch], 0.1).nats for _ in range(10)]
+    nats = [step([batch], [0.1])[0].nats for _ in range(10)]
     assert nats == sorted(nats, reverse=True)
     assert nats[-1] < 0.9 * nats[0]

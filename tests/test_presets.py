@@ -87,7 +87,7 @@ def test_a_preset_builds_in_its_size_and_takes_a_step(preset: str) -> None:
     shape = (2, config.model.context_length)
     step = TrainStep(model, make_optimizer(model, config.training), shape=shape)
     inputs, targets = (token_ids(*shape, config.model.vocab_size, seed) for seed in (0, 1))
-    result = step([Batch(inputs, targets, np.ones(shape, np.float32))], 1e-3)
+    result = step([Batch(inputs, targets, np.ones(shape, np.float32))], [1e-3])[0]
     assert result.finite and result.tokens == math.prod(shape)
     for name, variable in weights.items():
         assert not np.array_equal(variable.numpy(), before[name]), name

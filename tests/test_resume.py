@@ -71,6 +71,18 @@ def test_resuming_at_every_step_equals_never_stopping(workspace: Path, stop: int
     assert metrics(workspace, "stopped") == metrics(workspace, "tiny")
 
 
+def test_grouping_of_steps_changes_nothing(workspace: Path) -> None:
+    """Three steps a call, in groups that evaluations at 5 and a stop at 11 cut short."""
+    run = ["train", "--data", "reviews", "--max-steps", "20", *TINY_RUN,
+           "--set", "training.steps_per_execution=3"]  # fmt: skip
+    gpt_tf(*run, "--name", "stopped", "--stop-at-step", "11", cwd=workspace)
+    gpt_tf("train", "--resume", "stopped", cwd=workspace)
+    gpt_tf(*run, "--name", "whole", "--set", "training.log_interval=1", cwd=workspace)
+    stopped, whole = digests(workspace, "stopped"), digests(workspace, "whole")
+    for name in ("model.safetensors", "training.safetensors"):  # the state has the log's window
+        assert stopped[name] == whole[name]
+
+
 def reset_seeds(training: dict[str, np.ndarray], state: dict) -> None:
     for name, value in training.items():
         if name.startswith("seeds/"):

@@ -1,5 +1,7 @@
 """One update: what it computes, what it refuses, and that it is traced once."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from reference import adam_step
@@ -49,8 +51,8 @@ def test_accumulated_equals_one_big_batch(xla: bool) -> None:
     small, _, accumulate = make(grad_accum_steps=3, xla=xla)
     large, _, whole = make(shape=(12, 8), xla=xla)
     for _ in range(3):
-        first = accumulate(parts, 1e-2)
-        second = whole([joined(parts)], 1e-2)
+        first = accumulate(parts, [1e-2])[0]
+        second = whole([joined(parts)], [1e-2])[0]
         assert first.tokens == second.tokens == joined(parts).weights.sum()
         assert first.grad_norm == pytest.approx(second.grad_norm, rel=1e-5)
     for name, value in weights_of(small).items():
@@ -77,7 +79,7 @@ def test_update_equals_adam_step() -> None:
             for name, g in zip(variables, tape_gradients, strict=True)
         }
         norm = np.sqrt(sum((g**2).sum() for g in gradients.values()))
-        result = step([Batch(inputs, targets, weights)], 1e-2)
+        result = step([Batch(inputs, targets, weights)], [1e-2])[0]
         assert result.grad_norm == pytest.approx(norm, rel=1e-5)
         assert result.nats / result.tokens == pytest.approx(float(loss), rel=1e-5)
         for name, gradient in gradients.items():
@@ -115,28 +117,67 @@ def test_repeated_ids_count_in_the_norm() -> None:
     sparse_norm = float(tf.linalg.global_norm(gradients))
     dense_norm = float(tf.linalg.global_norm(dense))
     assert abs(sparse_norm - dense_norm) > 1e-3
-    assert step([same], 1e-3).grad_norm == pytest.approx(dense_norm, rel=1e-5)
+    assert step([same], [1e-3])[0].grad_norm == pytest.approx(dense_norm, rel=1e-5)
 
 
 @pytest.mark.parametrize("grad_accum_steps", [1, 2])
 def test_non_finite_update_is_refused_whole(grad_accum_steps: int) -> None:
     model, optimizer, step = make(grad_accum_steps=grad_accum_steps)
-    step([batch(1)] * grad_accum_steps, 1e-2)
+    step([batch(1)] * grad_accum_steps, [1e-2])
     before = weights_of(model), read_values(optimizer_slots(optimizer, model))
     poisoned = batch(2)
     poisoned.weights[0, 0] = np.nan
     batches = [batch(1)] * (grad_accum_steps - 1) + [poisoned]
-    assert not step(batches, 1e-2).finite
+    assert not step(batches, [1e-2])[0].finite
     after = weights_of(model), read_values(optimizer_slots(optimizer, model))
     for old, new in zip(before, after, strict=True):
         for name in old:
             np.testing.assert_array_equal(old[name], new[name])
-    assert step([batch(1)] * grad_accum_steps, 1e-2).finite  # nothing of it is left over
+    assert step([batch(1)] * grad_accum_steps, [1e-2])[0].finite  # nothing of it is left over
+
+
+@pytest.mark.parametrize("xla", [False, True])
+def test_several_updates_of_a_call_equal_as_many_calls(xla: bool) -> None:
+    """Grouped in any way, bit for bit: a resumed run may begin anywhere."""
+    config = dataclasses.replace(CONFIG, dropout=DropoutConfig(embedding=0.2))
+    batches, rates = [batch(i) for i in range(7)], [1e-2 / (i + 1) for i in range(7)]
+    found = []
+    for groups in ((3, 3, 1), (1, 2, 3, 1)):
+        model, optimizer, step = make(config=config, steps_per_execution=3, xla=xla)
+        results, ends = [], np.cumsum(groups)
+        for start, end in zip(ends - groups, ends, strict=True):
+            results += step(batches[start:end], rates[start:end])
+        assert step.traces == 1
+        values = {**weights_of(model), **read_values(optimizer_slots(optimizer, model))}
+        found.append((results, values, read_values(seed_variables(model))))
+    (results, values, seeds), again = found[0], found[1]
+    assert again[0] == results
+    for name, value in {**values, **seeds}.items():
+        np.testing.assert_array_equal({**again[1], **again[2]}[name], value, err_msg=name)
+    _, _, single = make(config=config, xla=xla)
+    for result, one, rate in zip(results, batches, rates, strict=True):
+        assert tuple(result) == pytest.approx(tuple(single([one], [rate])[0]), rel=1e-4)
+
+
+def test_several_updates_end_with_one_that_is_refused() -> None:
+    model, optimizer, step = make(steps_per_execution=4)
+    other, other_optimizer, single = make(steps_per_execution=4)
+    poisoned = batch(2)
+    poisoned.weights[0, 0] = np.nan
+    results = step([batch(1), poisoned, batch(3)], [1e-2] * 3)
+    assert [result.finite for result in results] == [True, False]
+    single([batch(1)], [1e-2])
+    for name, value in read_values(optimizer_slots(optimizer, model)).items():
+        np.testing.assert_array_equal(
+            value, read_values(optimizer_slots(other_optimizer, other))[name]
+        )
+    for name, value in weights_of(model).items():
+        np.testing.assert_array_equal(value, weights_of(other)[name])
 
 
 def test_batch_without_weight_gives_loss_zero() -> None:
     _, _, step = make()
-    result = step([batch(1)._replace(weights=np.zeros(SHAPE, np.float32))], 1e-2)
+    result = step([batch(1)._replace(weights=np.zeros(SHAPE, np.float32))], [1e-2])[0]
     assert result.nats == 0
     assert result.finite
 
@@ -144,7 +185,7 @@ def test_batch_without_weight_gives_loss_zero() -> None:
 def test_one_trace_over_many_rates_and_batches() -> None:
     _, _, step = make()
     for number in range(5):
-        step([batch(number)], 10.0**-number)
+        step([batch(number)], [10.0**-number])
     assert step.traces == 1
 
 
@@ -155,7 +196,7 @@ def test_dropout_acts_in_the_step_and_its_seeds_advance() -> None:
     )  # fmt: skip
     model, _, step = make(config=config)
     seeds = read_values(seed_variables(model))
-    first, second = step([batch(1)], 0.0), step([batch(1)], 0.0)
+    first, second = step([batch(1)], [0.0])[0], step([batch(1)], [0.0])[0]
     assert first.nats != second.nats  # the rate is 0: only the dropout differs
     for name, value in read_values(seed_variables(model)).items():
         assert not np.array_equal(value, seeds[name])
@@ -166,5 +207,9 @@ def test_unbuilt_model_is_refused() -> None:
     model.built = False
     with pytest.raises(ValueError, match="must be built"):
         TrainStep(model, optimizer, shape=SHAPE)
+    model.built = True
+    with pytest.raises(ValueError, match="steps_per_execution must be 1"):
+        TrainStep(model, optimizer, shape=SHAPE, grad_accum_steps=2, steps_per_execution=2)
+    model.built = False
     with pytest.raises(ValueError, match="must be built"):
         weight_variables(model)

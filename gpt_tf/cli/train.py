@@ -132,14 +132,14 @@ def train(
 def _show_profile(operations: list[Operation]) -> None:
     """The operations that take longest, a step."""
     from gpt_tf.cli.console import print_table
-    from gpt_tf.training.profiling import CALLS, FIRST_CALL
+    from gpt_tf.training.profiling import ENOUGH_STEPS
 
     if not operations:
-        raise UsageError(f"nothing profiled: give --max-steps {FIRST_CALL + CALLS - 1} or more.")
+        raise UsageError(f"nothing profiled: give --max-steps {ENOUGH_STEPS} or more.")
     total = sum(operation.milliseconds for operation in operations)
     shown = operations[:MOST_OPERATIONS]
     rest = sum(operation.milliseconds for operation in operations[MOST_OPERATIONS:])
-    rows = [(name, f"{calls:.0f}", f"{spent:,.1f}", f"{spent / total:.1%}")
+    rows = [(name, f"{calls:,.1f}", f"{spent:,.1f}", f"{spent / total:.1%}")
             for name, calls, spent in shown]  # fmt: skip
     rows.append(("all others", "", f"{rest:,.1f}", f"{rest / total:.1%}"))
     title = "A step by operation; the times of threads are added up"

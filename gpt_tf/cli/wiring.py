@@ -93,6 +93,7 @@ def run_training(
         shape=shape,
         clip_norm=training.clip_norm,
         grad_accum_steps=training.grad_accum_steps,
+        steps_per_execution=training.steps_per_execution or 1,
         xla=training.xla == "on",
     )
     checkpoints = checkpoint_manager(config, run, model, optimizer)

@@ -1,7 +1,7 @@
 """The training loop: the page to read first.
 
 Restore or start; then, until a limit, a signal or early stopping ends it: evaluate if due, save if
-due, take the next batches, make one update, log if due.
+due, take the next batches, make an update (a small model: a few in one call), log if due.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from gpt_tf.training.writers import Writer
 
 log = logging.getLogger(__name__)
 
-Step = Callable[[Sequence[Batch], float], StepResult]  # a `TrainStep`
+# (batches, learning rates) -> the result of an update a rate: a `TrainStep`
+Step = Callable[[Sequence[Batch], Sequence[float]], Sequence[StepResult]]
 # (split, should_stop) -> the evaluation, or None where should_stop cut it short
 Evaluate = Callable[[str, Callable[[], bool]], Evaluation | None]
 
@@ -122,7 +123,7 @@ class Trainer:
                         self._save()
                     reason = self._reason_to_stop(request, stop_at_step)
                     if reason is None:
-                        updated = self._update()
+                        updated = self._update(self._steps_together(stop_at_step))
                         if updated and self.state.step % self._config.log_interval == 0:
                             self._log_window()
                 self._save()
@@ -150,28 +151,41 @@ class Trainer:
             return f"--stop-at-step {stop_at_step}"
         return None
 
-    def _update(self) -> bool:
-        """One optimizer update from the next batches; False where a signal cut the wait short."""
+    def _steps_together(self, stop_at_step: int | None) -> int:
+        """Updates of the next call: none passes a step at which something is due."""
+        config, step = self._config, self.state.step
+        intervals = (config.log_interval, config.eval_interval, config.checkpoint_interval)
+        distances = [interval - step % interval for interval in intervals if interval]
+        distances += [end - step for end in (config.max_steps, stop_at_step) if end is not None]
+        return min(config.steps_per_execution or 1, *distances)
+
+    def _update(self, count: int) -> bool:
+        """Updates from the next batches; False where a signal cut the wait short."""
         before = self._stream.state_dict()
+        per_update = self._config.grad_accum_steps
         try:
             with self._clock.waiting():
-                batches = [next(self._stream) for _ in range(self._config.grad_accum_steps)]
+                batches = [next(self._stream) for _ in range(count * per_update)]
         except WaitCancelledError:  # a signal came; the batches taken so far are not counted
             self._stream.load_state_dict(before)
             return False
-        learning_rate = float(self._schedule(self.state.step))
-        result = self._step(batches, learning_rate)
-        if not result.finite:
-            self._refuse(before["position"], learning_rate, result.nats, result.grad_norm)
+        rates = [float(self._schedule(self.state.step + i)) for i in range(count)]
+        results = self._step(batches, rates)
+        for i, (rate, result) in enumerate(zip(rates, results, strict=False)):
+            if not result.finite:  # the last of the results
+                self._refuse(before["position"] + i * per_update, rate, result)
+            self._count(rate, result)
+        return True
+
+    def _count(self, learning_rate: float, result: StepResult) -> None:
         self.state.step += 1
         self.state.tokens_seen += int(result.tokens)
         self.state.window_nats += result.nats
         self.state.window_tokens += result.tokens
         self._clock.count(result.tokens)
         self._last = {"train/grad_norm": result.grad_norm, "train/learning_rate": learning_rate}
-        return True
 
-    def _refuse(self, position: int, learning_rate: float, nats: float, norm: float) -> None:
+    def _refuse(self, position: int, learning_rate: float, result: StepResult) -> None:
         documents = [
             path
             for i in range(position, position + self._config.grad_accum_steps)
@@ -179,9 +193,9 @@ class Trainer:
         ]
         named = ", ".join(repr(str(path)) for path in documents[:3])
         raise RunError(
-            f"non-finite loss or gradient at step {self.state.step + 1}: loss sum {nats}, gradient "
-            f"norm {norm}, learning rate {learning_rate:g}, batch of {named} and "
-            f"{max(0, len(documents) - 3)} more. The weights are as before the step; lower "
+            f"non-finite loss or gradient at step {self.state.step + 1}: loss sum {result.nats}, "
+            f"gradient norm {result.grad_norm}, learning rate {learning_rate:g}, batch of {named} "
+            f"and {max(0, len(documents) - 3)} more. The weights are as before the step; lower "
             "training.peak_learning_rate or resume from the last checkpoint."
         )
 

@@ -1,7 +1,8 @@
-"""Precision and XLA, derived from the model's size and the processor's flags, never timed.
+"""Precision, XLA and steps a call: from the model's size and the processor's flags, never timed.
 
 bfloat16 products pay where the processor multiplies them in hardware (AMX) and the model is wide
-enough; XLA has no such product, and pays for small float32 models, whose cost is the calls.
+enough; XLA has no such product, and pays for small float32 models, whose cost is the calls. Of
+those several steps go in a call: so few that a signal is heeded in a second.
 The choice is stored in the run's config and obeyed on resume.
 """
 
@@ -14,6 +15,8 @@ from gpt_tf.config import Config
 
 MIN_BFLOAT16_WIDTH = 128
 MAX_XLA_WIDTH = 96
+MAX_STEPS_PER_EXECUTION = 10
+OPERATIONS_PER_EXECUTION = 2e10  # less than a second even of one slow core
 
 
 def has_amx_bfloat16() -> bool:
@@ -34,5 +37,23 @@ def resolve_precision(config: Config) -> tuple[Config, str]:
     xla = training.xla
     if xla == "auto":
         xla = "on" if precision == "float32" and width <= MAX_XLA_WIDTH else "off"
-    reason = f"precision {precision}, xla {xla} (width {width}, amx_bf16 {'yes' if amx else 'no'})"
-    return replace(config, training=replace(training, precision=precision, xla=xla)), reason
+    steps = training.steps_per_execution
+    if steps is None:
+        pays = xla == "on" and training.grad_accum_steps == 1
+        fitting = int(OPERATIONS_PER_EXECUTION / operations_per_update(config))
+        steps = min(max(1, fitting), MAX_STEPS_PER_EXECUTION) if pays else 1
+    training = replace(training, precision=precision, xla=xla, steps_per_execution=steps)
+    reason = (
+        f"precision {precision}, xla {xla}, {steps} a call "
+        f"(width {width}, amx_bf16 {'yes' if amx else 'no'})"
+    )
+    return replace(config, training=training), reason
+
+
+def operations_per_update(config: Config) -> float:
+    """About: 6 a token and weight of a product, forward and backward (Kaplan et al. 2020, 2.1)."""
+    model, training = config.model, config.training
+    attention = 4 * model.embed_dim * model.num_heads * model.head_width
+    block = attention + 2 * model.embed_dim * model.ffn_dim
+    weights = model.num_layers * block + model.embed_dim * model.vocab_size
+    return 6.0 * weights * training.batch_size * model.context_length

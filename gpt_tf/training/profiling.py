@@ -17,7 +17,8 @@ from gpt_tf.streaming.stream import Batch
 from gpt_tf.training.loop import Step
 from gpt_tf.training.train_step import StepResult
 
-FIRST_CALL, CALLS = 6, 5  # the first ones compile
+STEPS_BEFORE, STEPS = 5, 5  # at least; the first ones compile
+ENOUGH_STEPS = 20  # of a run, calls of up to ten steps each
 XLA = "CpuExecutable::ExecuteAsyncOnStream"  # what a function that XLA compiled runs in
 
 
@@ -30,12 +31,12 @@ class Operation(NamedTuple):
 
 
 class ProfiledStep:
-    """A train step that profiles a few of its calls.
+    """A train step that profiles a few steps.
 
     Args:
       step: what is called.
       directory: below which the trace is written.
-      report: receives the operations, the longest first, after the last profiled call.
+      report: receives the operations, the longest first, after the last profiled step.
     """
 
     def __init__(
@@ -44,18 +45,24 @@ class ProfiledStep:
         self._step = step
         self._directory = directory
         self._report = report
-        self._calls = 0
+        self._done = 0  # steps
+        self._begun: int | None = None  # steps done before the first profiled one
+        self._reported = False
 
-    def __call__(self, batches: Sequence[Batch], learning_rate: float) -> StepResult:
-        """Make one update."""
-        self._calls += 1
-        if self._calls == FIRST_CALL:
+    def __call__(
+        self, batches: Sequence[Batch], learning_rates: Sequence[float]
+    ) -> Sequence[StepResult]:
+        """Make an update a rate."""
+        if self._begun is None and self._done >= STEPS_BEFORE:
+            self._begun = self._done
             tf.profiler.experimental.start(str(self._directory))
-        result = self._step(batches, learning_rate)
-        if self._calls == FIRST_CALL + CALLS - 1:
+        results = self._step(batches, learning_rates)
+        self._done += len(results)
+        if not self._reported and self._begun is not None and self._done >= self._begun + STEPS:
+            self._reported = True
             tf.profiler.experimental.stop()
-            self._report(operations(self._directory, CALLS))
-        return result
+            self._report(operations(self._directory, self._done - self._begun))
+        return results
 
 
 def operations(directory: Path, steps: int) -> list[Operation]:

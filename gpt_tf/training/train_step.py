@@ -1,5 +1,6 @@
-"""One update, compiled once.
+"""Updates, compiled once.
 
+A step of a small model takes as long as calling it: several are then made in one call. Otherwise,
 `micro_step` adds the gradients of one batch, `apply_update` divides once by the number of counted
 targets, checks that everything is finite, clips and updates. With one batch an update the two are
 one compiled function. Nothing changes, the optimizer's counter included, where a loss or gradient
@@ -38,10 +39,14 @@ class TrainStep:
       shape: (batch, context) of every batch.
       clip_norm: largest global norm of the gradient; 0 for no clipping.
       grad_accum_steps: batches of one update.
+      steps_per_execution: most updates of one call; 1 where gradients are accumulated.
       xla: compile the whole step with XLA.
 
     Attributes:
       traces: how often a function was traced; stays 1 a function.
+
+    Raises:
+      ValueError: for what is not built, and for several updates a call of several batches each.
     """
 
     def __init__(
@@ -52,26 +57,37 @@ class TrainStep:
         shape: tuple[int, int],
         clip_norm: float = 1.0,
         grad_accum_steps: int = 1,
+        steps_per_execution: int = 1,
         xla: bool = False,
     ) -> None:
         if not (model.built and optimizer.built):
             raise ValueError("model and optimizer must be built. Received an unbuilt one.")
+        if grad_accum_steps > 1 and steps_per_execution > 1:
+            raise ValueError(
+                "steps_per_execution must be 1 where gradients are accumulated. Received: "
+                f"{steps_per_execution}, with {grad_accum_steps} batches an update."
+            )
         self._model = model
         self._optimizer = optimizer
         self._variables = model.trainable_variables
         self._clip_norm = clip_norm
         self._accumulate = grad_accum_steps
+        self._most = steps_per_execution
         self.traces = 0
-        signature = [
-            tf.TensorSpec(shape, tf.int32),
-            tf.TensorSpec(shape, tf.int32),
-            tf.TensorSpec(shape, tf.float32),
-        ]
+        types = (tf.int32, tf.int32, tf.float32)
+        signature = [tf.TensorSpec(shape, dtype) for dtype in types]
         rate = tf.TensorSpec((), tf.float32)
         if grad_accum_steps == 1:
             self._step = tf.function(
                 self._fused, [*signature, rate], jit_compile=xla or None, autograph=False
             )
+            most = steps_per_execution
+            self._steps = tf.function(
+                self._several,
+                [*(tf.TensorSpec((most, *shape), dtype) for dtype in types),
+                 tf.TensorSpec((most,), tf.float32), tf.TensorSpec((), tf.int32)],
+                jit_compile=xla or None, autograph=False,
+            )  # fmt: skip
             # The update is many passes over all weights: XLA makes them one, in any case.
             self._update = tf.function(self._apply, jit_compile=True, autograph=False)
         else:
@@ -82,22 +98,39 @@ class TrainStep:
             )
             self._update = tf.function(self._apply_sums, [rate], jit_compile=True, autograph=False)
 
-    def __call__(self, batches: Sequence[Batch], learning_rate: float) -> StepResult:
-        """Make one update from `grad_accum_steps` batches."""
+    def __call__(
+        self, batches: Sequence[Batch], learning_rates: Sequence[float]
+    ) -> list[StepResult]:
+        """Make an update a rate, each from `grad_accum_steps` batches.
+
+        The first one that is not finite is refused and those after it are not tried: the results
+        end with it.
+        """
         # TensorFlow keeps every Python number that it made a tensor of, for good: not NumPy's
-        rate = tf.constant(np.float32(learning_rate))
+        rates = np.asarray(learning_rates, np.float32)
+        if self._most > 1:
+            return self._execute(batches, rates)
+        (rate,) = map(tf.constant, rates)
         if self._accumulate == 1:
-            return self._result(self._step(*map(tf.constant, batches[0]), rate))
+            return _results([self._step(*map(tf.constant, batches[0]), rate).numpy()])
         for variable in (*self._sums, self._totals):  # a cut-off accumulation is dropped
             variable.assign(tf.zeros_like(variable))
         for batch in batches:
             self._micro(*map(tf.constant, batch))
-        return self._result(self._update(rate))
+        return _results([self._update(rate).numpy()])
 
-    @staticmethod
-    def _result(facts: tf.Tensor) -> StepResult:
-        nats, tokens, norm, finite = facts.numpy().tolist()
-        return StepResult(nats, tokens, norm, bool(finite))
+    def _execute(self, batches: Sequence[Batch], rates: np.ndarray) -> list[StepResult]:
+        """Up to `steps_per_execution` updates by the same compiled code, however many there are."""
+        absent = self._most - len(batches)
+        parts = [
+            np.pad(np.stack(part), ((0, absent), (0, 0), (0, 0)))
+            for part in zip(*batches, strict=True)
+        ]
+        count = tf.constant(np.int32(len(batches)))
+        facts, done = self._steps(
+            *map(tf.constant, parts), tf.constant(np.pad(rates, (0, absent))), count
+        )
+        return _results(facts.numpy()[: done.numpy()])
 
     def _gradients(
         self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
@@ -112,6 +145,29 @@ class TrainStep:
         self.traces += 1
         nats, gradients = self._gradients(inputs, targets, weights)
         return self._update(nats, tf.reduce_sum(weights), gradients, rate)
+
+    def _several(
+        self,
+        inputs_SBT: tf.Tensor,
+        targets_SBT: tf.Tensor,
+        weights_SBT: tf.Tensor,
+        rates_S: tf.Tensor,
+        count: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Updates until `count` are made or one is refused; the facts of each, how many."""
+
+        def one(i: tf.Tensor, facts_S4: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            parts = (inputs_SBT[i], targets_SBT[i], weights_SBT[i], rates_S[i])
+            facts_4 = self._fused(*parts)
+            return i + 1, tf.tensor_scatter_nd_update(facts_S4, [[i]], facts_4[None]), facts_4[3]
+
+        done, facts_S4, _ = tf.while_loop(
+            lambda i, _, finite: (i < count) & (finite > 0),
+            one,
+            (tf.constant(0), tf.zeros((self._most, 4)), tf.constant(1.0)),
+            maximum_iterations=self._most,
+        )
+        return facts_S4, done
 
     def _micro_step(self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> None:
         self.traces += 1
@@ -142,3 +198,10 @@ class TrainStep:
 
         done = tf.cond(finite, update, lambda: tf.constant(0.0))
         return tf.stack([nats, tokens, norm, done])
+
+
+def _results(facts_S4: Sequence[np.ndarray]) -> list[StepResult]:
+    return [
+        StepResult(nats, tokens, norm, bool(finite))
+        for nats, tokens, norm, finite in (facts_4.tolist() for facts_4 in facts_S4)
+    ]
