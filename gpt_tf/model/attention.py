@@ -91,7 +91,6 @@ class MultiHeadAttention(keras.layers.Layer):
         """The heads' outputs while training."""
         rate = self.dropout.rate
         seed_2 = self.dropout.next_seed() if rate else tf.zeros(2, tf.uint32)
-        query_BNTH = self._scaled(query_BNTH)
         return fused.causal_attention(query_BNTH, key_BNTH, value_BNTH, rate, seed_2)
 
     def decode(
@@ -129,11 +128,8 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def _scores(self, query_BNTH: tf.Tensor, key_BNSH: tf.Tensor) -> tf.Tensor:
         """How well each query fits each key, in float32."""
-        scores = tf.matmul(self._scaled(query_BNTH), key_BNSH, transpose_b=True)
-        return tf.cast(scores, tf.float32)
-
-    def _scaled(self, query_BNTH: tf.Tensor) -> tf.Tensor:
-        return query_BNTH * (1.0 / math.sqrt(self.head_dim))
+        scaled_BNTH = query_BNTH * (1.0 / math.sqrt(self.head_dim))
+        return tf.cast(tf.matmul(scaled_BNTH, key_BNSH, transpose_b=True), tf.float32)
 
     def _output(self, mixed_BNTH: tf.Tensor) -> tf.Tensor:
         """The heads side by side, projected to D."""

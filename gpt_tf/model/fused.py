@@ -197,7 +197,7 @@ def _activation(
 def causal_attention(
     query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, rate: float, seed_2: tf.Tensor
 ) -> tf.Tensor:
-    """softmax(query keyᵀ) value, with dropout of the weights; [B, N, T, H], queries scaled.
+    """softmax(query keyᵀ / √H) value, with dropout of the weights; [B, N, T, H].
 
     Queries go in slices, each with the keys up to its last row: what lies beyond the diagonal is
     mostly never computed. Kept for the gradient are the weights, whose sign says what was dropped.
@@ -205,12 +205,12 @@ def causal_attention(
 
     @tf.custom_gradient
     def apply(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        slices = _slices(query.shape[2])
+        slices, scale = _slices(query.shape[2]), 1 / math.sqrt(query.shape[3])
         outputs, kept = [], []
         for start, end in slices:
             scores = tf.matmul(query[:, :, start:end], key[:, :, :end], transpose_b=True)
             # TensorFlow's own: XLA sums rows one number at a time, which takes four times as long
-            weights = signed = tf.nn.softmax(_hide_future(scores))
+            weights = signed = tf.nn.softmax(_hide_future(scores, scale))
             if rate > 0:
                 weights, signed = _drop_weights(weights, seed_2 + tf.cast(start, tf.uint32), rate)
             outputs.append(tf.matmul(weights, value[:, :, :end]))
@@ -224,14 +224,12 @@ def causal_attention(
                 above = upstream[:, :, start:end]
                 d_weights = tf.matmul(above, value[:, :, :end], transpose_b=True)
                 weights, d_scores = _attention_gradient(
-                    signed, d_weights, inner[:, :, start:end], rate
+                    signed, d_weights, inner[:, :, start:end], rate, scale
                 )
                 d_query.append(tf.matmul(d_scores, key[:, :, :end]))
-                rest = [[0, 0], [0, 0], [0, query.shape[2] - end], [0, 0]]
-                part = tf.matmul(d_scores, query[:, :, start:end], transpose_a=True)
-                d_key.append(tf.pad(part, rest))
-                d_value.append(tf.pad(tf.matmul(weights, above, transpose_a=True), rest))
-            return tf.concat(d_query, axis=2), tf.add_n(d_key), tf.add_n(d_value)
+                d_key.append(tf.matmul(d_scores, query[:, :, start:end], transpose_a=True))
+                d_value.append(tf.matmul(weights, above, transpose_a=True))
+            return tf.concat(d_query, axis=2), _sum_slices(d_key), _sum_slices(d_value)
 
         return mixed, gradient
 
@@ -244,10 +242,22 @@ def _slices(time: int) -> list[tuple[int, int]]:
 
 
 @compiled
-def _hide_future(scores_BNQK: tf.Tensor) -> tf.Tensor:
+def _sum_slices(parts_BNKH: list[tf.Tensor]) -> tf.Tensor:
+    """What every slice adds to the gradient of the keys that it saw; the last one saw all."""
+    time = parts_BNKH[-1].shape[2]
+    padded = [
+        tf.pad(tf.cast(part, tf.float32), [[0, 0], [0, 0], [0, time - part.shape[2]], [0, 0]])
+        for part in parts_BNKH
+    ]
+    return tf.cast(tf.add_n(padded), parts_BNKH[-1].dtype)
+
+
+@compiled
+def _hide_future(scores_BNQK: tf.Tensor, scale: float) -> tf.Tensor:
     queries, keys = scores_BNQK.shape[2:]
     seen_QK = tf.range(keys)[None] <= tf.range(keys - queries, keys)[:, None]
-    return tf.where(seen_QK, scores_BNQK, tf.cast(HIDDEN, scores_BNQK.dtype))
+    scaled = scale * tf.cast(scores_BNQK, tf.float32)
+    return tf.cast(tf.where(seen_QK, scaled, HIDDEN), scores_BNQK.dtype)
 
 
 @compiled
@@ -270,11 +280,15 @@ def _inner(upstream_BNTH: tf.Tensor, mixed_BNTH: tf.Tensor) -> tf.Tensor:
 
 @compiled
 def _attention_gradient(
-    signed_BNQK: tf.Tensor, d_dropped_BNQK: tf.Tensor, inner_BNQ1: tf.Tensor, rate: float
+    signed_BNQK: tf.Tensor,
+    d_dropped_BNQK: tf.Tensor,
+    inner_BNQ1: tf.Tensor,
+    rate: float,
+    scale: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Weights after dropout, and the gradient by the scores."""
+    """Weights after dropout, and the gradient by the products of queries and keys."""
     signed, upstream = (tf.cast(x, tf.float32) for x in (signed_BNQK, d_dropped_BNQK))
-    scale = tf.where(signed > 0, 1 / (1 - rate), 0.0)
+    kept = tf.where(signed > 0, 1 / (1 - rate), 0.0)
     weights, dtype = tf.abs(signed), signed_BNQK.dtype
-    d_scores = weights * (upstream * scale - inner_BNQ1)
-    return tf.cast(weights * scale, dtype), tf.cast(d_scores, dtype)
+    d_products = scale * weights * (upstream * kept - inner_BNQ1)
+    return tf.cast(weights * kept, dtype), tf.cast(d_products, dtype)
