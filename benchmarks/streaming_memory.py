@@ -3,7 +3,7 @@
     python benchmarks/streaming_memory.py TEXT FOLDER [--gigabytes 2] [--no-newlines] [--check]
 
 FOLDER takes a file that repeats TEXT, and its token store. Peak memory is that of the whole
-process, the pages of the mapped store included.
+process.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The ids of a corpus on disk: made once, whole or not at all, never stale."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -62,7 +63,6 @@ def test_documents_are_joined_by_one_token(
 ) -> None:
     store = build(tmp_path / "store", ByteTokenizer(end=end, begin=begin))
     assert rows(store) == [before + list(text.encode()) + after for text in TEXTS]
-    assert isinstance(store.ids, np.memmap)
     assert store.offsets.dtype == np.int64
     assert store.offsets[-1] == len(store.ids)
 
@@ -75,6 +75,16 @@ def test_a_store_is_made_once(tmp_path: Path) -> None:
     assert tokenizer.texts_encoded == len(TEXTS)
     assert rows(second) == rows(first)
     verify(tmp_path / "store", read_manifest(tmp_path / "store"))
+
+
+def test_a_store_that_is_cut_off_while_it_is_read_is_named(tmp_path: Path) -> None:
+    store = build(tmp_path / "store")
+    whole = store.ids[:]
+    os.truncate(tmp_path / "store" / "ids.bin", 10)
+    np.testing.assert_array_equal(store.ids[:5], whole[:5])
+    with pytest.raises(RunError, match=r"ids\.bin has become shorter"):
+        store.ids[4:6]
+    assert len(store.ids[3:3]) == 0
 
 
 def test_progress_is_told(tmp_path: Path) -> None:
@@ -119,7 +129,7 @@ def test_the_number_of_threads_does_not_change_the_bytes(tmp_path: Path) -> None
     for num_threads in (1, 2, 8):
         directory = tmp_path / str(num_threads)
         store = build(directory, OddSpeeds(), files=FILES[:5], read=many, num_threads=num_threads)
-        assert bytes(store.ids[store.ids < 256].tolist()).decode() == "".join(
+        assert bytes(store.ids[:][store.ids[:] < 256].tolist()).decode() == "".join(
             text for path in FILES[:5] for text in many(path, Counter())
         )
         found.add(tuple((directory / name).read_bytes() for name in STORED))

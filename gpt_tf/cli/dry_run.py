@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 from gpt_tf.cli.console import note, print_table
@@ -29,17 +30,28 @@ def with_real_vocabulary(
 
 
 def describe(config: Config) -> None:
-    """Build the model and print parameters, memory and tokens a step."""
+    """Build the model and its step, and print parameters, memory and tokens a step."""
     from gpt_tf.model.architectures import make_model
     from gpt_tf.training.freezing import freeze, trained_parameters
+    from gpt_tf.training.memory import peak_memory
+    from gpt_tf.training.optimizer import make_optimizer
     from gpt_tf.training.precision import resolve_precision
+    from gpt_tf.training.train_step import TrainStep
 
     config, reason = resolve_precision(config)
     training, model_config = config.training, config.model
     model = make_model(model_config, training.precision, training.seed)
     freeze(model, training.freeze)
     parameters, trained = model.count_params(), trained_parameters(model)
-    held = 4 * parameters + 12 * trained  # bytes
+    optimizer = make_optimizer(model, training)
+    step = TrainStep(
+        model,
+        optimizer,
+        shape=(training.batch_size, model_config.context_length),
+        grad_accum_steps=training.grad_accum_steps,
+        xla=training.xla == "on",
+    )
+    held = sum(4 * math.prod(v.shape) for v in (*model.weights, *optimizer.variables))
     tokens = training.batch_size * model_config.context_length
     print_table(
         "",
@@ -48,19 +60,8 @@ def describe(config: Config) -> None:
             ("parameters", f"{parameters:,}"),
             ("of them trained", f"{trained:,}"),
             ("tokens a step", f"{tokens * training.grad_accum_steps:,}"),
-            ("weights, gradients, Adam's moments", f"{held / 1e6:,.0f} MB"),
-            ("activations, about", f"{activation_bytes(config) / 1e6:,.0f} MB"),
+            ("weights and the optimizer's state", f"{held / 1e6:,.0f} MB"),
+            ("memory at most, about", f"{peak_memory(step.graph()) / 1e6:,.0f} MB"),
             ("precision", reason),
         ],
     )
-
-
-def activation_bytes(config: Config) -> float:
-    """What the forward pass keeps for the backward one, roughly: a count of the large tensors."""
-    model, training = config.model, config.training
-    rows = training.batch_size * model.context_length
-    width = 2 if training.precision == "bfloat16" else 4
-    attention = 3 * model.num_heads * model.context_length * 4  # scores, weights, dropout mask
-    block = 12 * model.embed_dim * 4 + 4 * model.ffn_dim * width + attention
-    logits = min(rows * model.vocab_size * width, 1 << 28) * 2
-    return rows * (model.num_layers * block + 4 * model.embed_dim * 4) + logits

@@ -1,4 +1,4 @@
-"""The ids of a whole corpus on disk, memory-mapped: tokenized once, in threads.
+"""The ids of a whole corpus on disk: tokenized once, in threads.
 
 A store is a directory `ids.bin` (uint16, or uint32 for large vocabularies), `offsets.npy` (where
 each document starts, int64, one more than there are documents), `files.npy` (the first document of
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import weakref
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,6 +36,37 @@ Progress = Callable[[int, int | None], None]
 Documents = Callable[[Path, Counter[Path]], Iterable[Iterable[str]]]
 
 
+class IdsOnDisk:
+    """The ids of a file; a slice of them is read when it is asked for, from any thread.
+
+    They are not memory-mapped: random rows would soon have every page of the file in memory, and a
+    file that is cut off meanwhile would end the process.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype, count: int) -> None:
+        self._path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self._descriptor)
+        self.dtype = dtype
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, part: slice) -> NDArray[np.integer]:
+        """A copy of the ids in `part`, which has no step.
+
+        Raises:
+          RunError: where the file has become shorter.
+        """
+        start, stop, _ = part.indices(self._count)
+        size = max(0, stop - start) * self.dtype.itemsize
+        data = os.pread(self._descriptor, size, start * self.dtype.itemsize)
+        if len(data) < size:
+            raise RunError(f"damaged token store: {self._path} has become shorter. Delete it.")
+        return np.frombuffer(data, self.dtype)
+
+
 @dataclass(frozen=True)
 class TokenStore:
     """Flat ids, document offsets and file starts; `ids` stays on disk until it is read.
@@ -43,7 +75,7 @@ class TokenStore:
       left_out: documents that were not taken, having no text or too little.
     """
 
-    ids: NDArray[np.integer]
+    ids: IdsOnDisk
     offsets: NDArray[np.int64]
     files: NDArray[np.int64]
     left_out: int = 0
@@ -234,5 +266,4 @@ def _open(directory: Path) -> TokenStore:
         )
     except (OSError, KeyError, TypeError, ValueError, RunError) as error:
         raise RunError(f"damaged token store in {directory}: {error}. Delete it.") from error
-    ids = np.memmap(path, dtype, "r") if size else np.zeros(0, dtype)
-    return TokenStore(ids, offsets, files, left_out)
+    return TokenStore(IdsOnDisk(path, dtype, size // dtype.itemsize), offsets, files, left_out)

@@ -98,6 +98,11 @@ class TrainStep:
             )
             self._update = tf.function(self._apply_sums, [rate], jit_compile=True, autograph=False)
 
+    def graph(self) -> tf.Graph:
+        """What one batch takes, traced and not computed."""
+        step = self._step if self._accumulate == 1 else self._micro
+        return step.get_concrete_function().graph
+
     def __call__(
         self, batches: Sequence[Batch], learning_rates: Sequence[float]
     ) -> list[StepResult]:

@@ -1,0 +1,86 @@
+"""The memory that `train --dry-run` foretells against that which training takes.
+
+    python benchmarks/memory.py TEXT FOLDER [--check]
+
+Each case is a workspace below FOLDER with a tokenizer of TEXT (some megabytes), a dry run, and a
+run of a few steps with an evaluation and a checkpoint, each a process of its own; what a process
+took at most is what the system says of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from report import finish, parser
+from runs import print_markdown
+
+MOST_WRONG = 0.20
+# preset, then its settings
+CASES = (
+    ("demo",),
+    ("shakespeare-baseline",),
+    ("shakespeare-gpt",),
+    ("shakespeare-gpt", "training.batch_size=16"),
+    ("shakespeare-gpt", "training.batch_size=16", "training.grad_accum_steps=2"),
+    ("shakespeare-gpt", "training.batch_size=16", "training.precision=float32"),
+    ("kerasnlp-mini",),
+    ("imdb", "data.windows=random"),
+    ("imdb", "data.windows=random", "training.batch_size=16", "training.optimizer=adamw"),
+    (
+        "imdb",
+        "data.windows=random",
+        "model.num_layers=6",
+        "model.embed_dim=512",
+        "model.ffn_dim=2048",
+    ),
+)
+SHORT = ("--max-steps", "4", "--set", "training.warmup_steps=1", "--set", "training.eval_batches=2",
+         "--set", "training.eval_interval=4", "--set", "sampling.max_new_tokens=2")  # fmt: skip
+
+
+def run(arguments: list[str], cwd: Path) -> tuple[str, float]:
+    """What the command printed, and the most megabytes that it took."""
+    command = [sys.executable, "-m", "gpt_tf", *arguments]
+    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
+    return printed, usage.ru_maxrss * 1024 / 1e6
+
+
+def main() -> None:
+    arguments = parser(__doc__)
+    arguments.add_argument("text", type=Path)
+    arguments.add_argument("folder", type=Path)
+    options = arguments.parse_args()
+    rows, promises = [], {}
+    for number, (preset, *settings) in enumerate(CASES):
+        workspace = options.folder / f"{number}-{preset}"
+        workspace.mkdir(parents=True, exist_ok=True)
+        common = ["train", "--data", str(options.text.resolve()), "--preset", preset]
+        for setting in settings:
+            common += ["--set", setting]
+        _, taken = run([*common, "--name", "run", "--overwrite", "--train-tokenizer", *SHORT],
+                       workspace)  # fmt: skip
+        printed, _ = run([*common, "--dry-run"], workspace)
+        found = re.search(r"memory at most, about\D+([\d,]+) MB", printed)
+        assert found, printed
+        foretold = float(found[1].replace(",", ""))
+        wrong = foretold / taken - 1
+        name = " ".join([preset, *settings])
+        rows.append([name, round(foretold), round(taken), f"{wrong:+.0%}"])
+        promises[f"{name}: {wrong:+.0%}, at most {MOST_WRONG:.0%}"] = abs(wrong) <= MOST_WRONG
+        print(rows[-1], file=sys.stderr, flush=True)
+    print_markdown(["case", "foretold MB", "taken MB", "wrong by"], rows)
+    finish({row[0]: row[1:] for row in rows}, promises, options.check)
+
+
+if __name__ == "__main__":
+    main()
