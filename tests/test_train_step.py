@@ -11,6 +11,7 @@ from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, seed_variables, weight_variables
 from gpt_tf.streaming.stream import Batch
 from gpt_tf.training import losses
+from gpt_tf.training.evaluator import make_scores_of
 from gpt_tf.training.optimizer import make_optimizer, optimizer_slots
 from gpt_tf.training.train_step import TrainStep
 
@@ -173,6 +174,25 @@ def test_several_updates_end_with_one_that_is_refused() -> None:
         )
     for name, value in weights_of(model).items():
         np.testing.assert_array_equal(value, weights_of(other)[name])
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_chunked_loss_within_a_step_that_xla_compiles(
+    monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    """Width and vocabulary choose XLA and chunks apart from one another."""
+    _, _, plain = make(xla=True)
+    monkeypatch.setattr(losses, "PLAIN_BYTES", 0)
+    monkeypatch.setattr(losses, "CHUNK_ROWS", 8)
+    model, _, chunked = make(xla=True, steps_per_execution=steps)
+    for number in range(2):
+        (expected,), (result,) = (step([batch(number)], [1e-2]) for step in (plain, chunked))
+        assert tuple(result) == pytest.approx(tuple(expected), rel=1e-5)
+    scores_of = make_scores_of(model, SHAPE, xla=True)
+    monkeypatch.undo()
+    for one in (batch(5), batch(6)):
+        expected = make_scores_of(model, SHAPE)(one)
+        assert tuple(scores_of(one)) == pytest.approx(tuple(expected), rel=1e-5)
 
 
 def test_batch_without_weight_gives_loss_zero() -> None:

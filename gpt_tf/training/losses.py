@@ -16,7 +16,7 @@ import tensorflow as tf
 
 PLAIN_BYTES = 1 << 25  # of logits that stay whole
 CHUNK_BYTES = 1 << 28  # of one chunk's logits, at most
-CHUNK_ROWS = 2048
+CHUNK_ROWS = 512
 TINY = 1e-37  # a probability below it is taken from the logits
 
 
@@ -114,7 +114,7 @@ def _sum_chunks(
         dkernel: tf.Tensor,
         dbias: tf.Tensor,
     ) -> tuple[Any, ...]:
-        rows = tf.range(i * chunk, (i + 1) * chunk)
+        rows = i * chunk + tf.range(chunk)  # XLA wants ranges of fixed ends
         h_CD = tf.ensure_shape(tf.gather(hidden, rows), (chunk, hidden.shape[1]))
         weights_C = tf.gather(weights_R, rows)
         logits_CV = tf.matmul(tf.concat([h_CD, one_C1], axis=1), with_bias, transpose_b=tied)
@@ -164,7 +164,7 @@ def chunked_scores(
     hidden = tf.cast(hidden_RD, compute)
 
     def one(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = tf.range(i * chunk, (i + 1) * chunk)
+        rows = i * chunk + tf.range(chunk)
         logits_CV = tf.matmul(tf.gather(hidden, rows), weight, transpose_b=tied)
         logits_CV = tf.ensure_shape(logits_CV, (chunk, bias_V.shape[0]))
         found = biased_scores(
