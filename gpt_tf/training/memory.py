@@ -15,8 +15,8 @@ from collections.abc import Iterable
 import psutil
 import tensorflow as tf
 
-ALLOCATED = 1.25  # bytes taken for a byte alive
-COMPILING = 500e6  # the step, the evaluation and the sample texts
+ALLOCATED = 1.35  # bytes taken for a byte alive
+COMPILING = 420e6  # the step, the evaluation and the sample texts
 SAME_BUFFER = {"Identity", "IdentityN", "Reshape", "ExpandDims", "Squeeze", "Bitcast",
                "StopGradient", "PreventGradient"}  # fmt: skip
 IN_PLACE = {"AddN", "AddV2", "BiasAdd", "Cast", "Erf", "Exp", "Log", "Maximum", "Minimum", "Mul",
