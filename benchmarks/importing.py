@@ -13,14 +13,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 from report import finish, parser
+from runs import measured
 
 from gpt_tf.config import ModelConfig
 from gpt_tf.config_files import read_preset, resolve
@@ -28,7 +27,7 @@ from gpt_tf.interop.families import parameter_shapes
 from gpt_tf.interop.gpt2 import GPT2
 from gpt_tf.interop.model_config import their_config
 from gpt_tf.storage.manifest import sha256_file
-from gpt_tf.storage.tensors import Shape, write_tensors
+from gpt_tf.storage.tensors import Shape, Streamed
 
 SHARDS = 3
 
@@ -50,7 +49,8 @@ def write_folder(folder: Path, config: ModelConfig) -> int:
         file = f"model-{shard + 1:05d}-of-{SHARDS:05d}.safetensors"
         held = dict(list(shapes.items())[shard::SHARDS])
         places |= dict.fromkeys(held, file)
-        write_tensors(folder / file, held, lambda name: random.standard_normal(shapes[name], "f4"))
+        weights = Streamed(held, lambda name: random.standard_normal(shapes[name], "f4"))
+        weights.write(folder / file)
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
@@ -58,11 +58,8 @@ def write_folder(folder: Path, config: ModelConfig) -> int:
 def measure_import(folder: Path, workspace: Path) -> tuple[float, float]:
     """Seconds and the peak of resident MB of `gpt-tf import`."""
     begun = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "gpt_tf", "import", folder], cwd=workspace)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"gpt-tf import ended with {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - begun, usage.ru_maxrss / 1000  # Linux counts in KB
+    _, peak = measured(workspace, "import", str(folder))
+    return time.perf_counter() - begun, peak / 1000
 
 
 def measure_copy(folder: Path, destination: Path) -> float:

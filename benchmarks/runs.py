@@ -33,6 +33,19 @@ def gpt_tf(workspace: Path, *arguments: str, threads: int | None = None) -> str:
     return result.stdout
 
 
+def measured(workspace: Path, *arguments: str) -> tuple[str, int]:
+    """Run the command; what it printed on stdout, and the KiB of memory that it took at most."""
+    command = [sys.executable, "-m", "gpt_tf", *arguments]
+    with subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)}: exit code {process.returncode}")
+    return printed, usage.ru_maxrss
+
+
 def figures_of(workspace: Path, job: Job, threads: int | None = None) -> dict[str, Any]:
     """Bring the run to its end and measure its best checkpoint on all of the validation data.
 

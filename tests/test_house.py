@@ -1,6 +1,7 @@
 """The house rules that no linter knows: what is imported when, and what is never called."""
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import gpt_tf
 
 PACKAGE = Path(gpt_tf.__file__).parent
 REPOSITORY = PACKAGE.parent
+BENCHMARKS = sorted((REPOSITORY / "benchmarks").glob("*.py"))
 HEAVY = ("tensorflow", "keras", "transformers", "matplotlib", "rich", "numpy", "yaml")
 
 
@@ -183,3 +185,13 @@ def test_wheel_holds_everything(tmp_path: Path, trained_workspace: Path) -> None
     assert result.returncode == 0, result.stderr
     assert str(site) in result.stdout
     assert "vocab_size: 50358" in result.stdout
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_what_a_benchmark_takes_of_ours_exists(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gpt_tf"):
+            module = importlib.import_module(str(node.module))
+            for name in node.names:
+                if not hasattr(module, name.name):
+                    importlib.import_module(f"{node.module}.{name.name}")
