@@ -9,14 +9,12 @@ took at most is what the system says of it.
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 from report import finish, parser
-from runs import print_markdown
+from runs import measured, print_markdown
 
 MOST_WRONG = 0.20
 # preset, then its settings
@@ -42,19 +40,6 @@ SHORT = ("--max-steps", "4", "--set", "training.warmup_steps=1", "--set", "train
          "--set", "training.eval_interval=4", "--set", "sampling.max_new_tokens=2")  # fmt: skip
 
 
-def run(arguments: list[str], cwd: Path) -> tuple[str, float]:
-    """What the command printed, and the most megabytes that it took."""
-    command = [sys.executable, "-m", "gpt_tf", *arguments]
-    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        printed = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}")
-    return printed, usage.ru_maxrss * 1024 / 1e6
-
-
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("text", type=Path)
@@ -67,9 +52,9 @@ def main() -> None:
         common = ["train", "--data", str(options.text.resolve()), "--preset", preset]
         for setting in settings:
             common += ["--set", setting]
-        _, taken = run([*common, "--name", "run", "--overwrite", "--train-tokenizer", *SHORT],
-                       workspace)  # fmt: skip
-        printed, _ = run([*common, "--dry-run"], workspace)
+        begin = ("--name", "run", "--overwrite", "--train-tokenizer")
+        taken = measured(workspace, *common, *begin, *SHORT)[1] * 1024 / 1e6
+        printed, _ = measured(workspace, *common, "--dry-run")
         found = re.search(r"memory at most, about\D+([\d,]+) MB", printed)
         assert found, printed
         foretold = float(found[1].replace(",", ""))

@@ -61,6 +61,7 @@ def draw(found: dict[str, dict[int, dict[str, float]]], picture: Path) -> None:
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(1, len(found), figsize=(4 * len(found), 3.2), sharey=True)
+    most = 1.1 * max(f["peak MB"] / 1000 for each in found.values() for f in each.values())
     for panel, (what, figures) in zip(panels, found.items(), strict=True):
         sizes = list(figures)
         panel.plot(sizes, [f["microseconds a token"] for f in figures.values()], "o-", color="C0")
@@ -68,8 +69,7 @@ def draw(found: dict[str, dict[int, dict[str, float]]], picture: Path) -> None:
         panel.minorticks_off()
         memory = panel.twinx()
         memory.plot(sizes, [f["peak MB"] / 1000 for f in figures.values()], "s--", color="C1")
-        memory.set_ylim(0, 1.1 * max(f["peak MB"] for all_ in found.values() for f in all_.values())
-                        / 1000)  # fmt: skip
+        memory.set_ylim(0, most)
         memory.tick_params(labelright=what == list(found)[-1])
     panels[0].set_ylim(bottom=0)
     panels[0].set_ylabel("µs a token (blue)")

@@ -63,7 +63,7 @@ def main() -> None:
     streamed = time.perf_counter() - started - tokenized
     figures = {
         "gigabytes": options.gigabytes,
-        "peak_gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+        "peak_gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         "megabytes_tokenized_per_second": round(size / 1e6 / tokenized, 2),
         "tokens_streamed_per_second": round(tokens / streamed),
     }

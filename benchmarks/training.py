@@ -28,6 +28,7 @@ from workers import Worker
 from gpt_tf.config_files import read_preset, resolve
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.variables import read_values, weight_variables
+from gpt_tf.training.precision import product_weights
 
 PRESETS = {"W1": "shakespeare-baseline", "W2": "shakespeare-gpt", "W3": "imdb",
            "W4": "kerasnlp-mini"}  # fmt: skip
@@ -84,11 +85,9 @@ def matrix_operations(workload: Workload) -> float:
 
     Attention is counted whole, 12 * layers * width * context (Chowdhery et al. 2022, appendix B).
     """
-    model = workload.model
-    width = (model["head_dim"] or model["embed_dim"] // model["num_heads"]) * model["num_heads"]
-    block = 4 * model["embed_dim"] * width + 2 * model["embed_dim"] * model["ffn_dim"]
-    weights = model["num_layers"] * block + model["embed_dim"] * model["vocab_size"]
-    return 6.0 * weights + 12.0 * model["num_layers"] * width * model["context_length"]
+    model = resolve({"model": workload.model}).model
+    width = model.num_heads * model.head_width
+    return 6.0 * product_weights(model) + 12.0 * model.num_layers * width * model.context_length
 
 
 class Running:

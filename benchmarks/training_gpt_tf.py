@@ -26,12 +26,13 @@ def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> Sy
     model = make_model(config.model, config.training.precision)
     assign_values(weight_variables(model), dict(weights), "weights of the benchmark")
     shape = (workload.batch_size, config.model.context_length)
+    together = config.training.steps_per_execution or 1
     step = TrainStep(
         model,
         make_optimizer(model, config.training),
         shape=shape,
         clip_norm=CLIP_NORM,
-        steps_per_execution=config.training.steps_per_execution or 1,
+        steps_per_execution=together,
         xla=config.training.xla == "on",
     )
 
@@ -40,7 +41,6 @@ def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> Sy
         return Batch(ids[:, :-1], ids[:, 1:], np.ones(shape, np.float32))
 
     def steps(several: Sequence[np.ndarray]) -> None:
-        together = config.training.steps_per_execution or 1
         for first in range(0, len(several), together):
             batches = [batch_of(ids) for ids in several[first : first + together]]
             step(batches, [LEARNING_RATE] * len(batches))

@@ -184,7 +184,7 @@ def test_weights_with_nan(workspace: Path) -> None:  # G5
         return model
 
     rewrite_weights(workspace, poison)
-    for sampler in ("greedy", "beam"):
+    for sampler in ("greedy", "beam", "random"):
         message = refused("generate", "--sampler", sampler, cwd=workspace, code=1)
         assert "model gives non-finite logits" in message
 

@@ -44,22 +44,22 @@ def describe(config: Config) -> None:
     freeze(model, training.freeze)
     parameters, trained = model.count_params(), trained_parameters(model)
     optimizer = make_optimizer(model, training)
+    shape = (training.batch_size, model_config.context_length)
     step = TrainStep(
         model,
         optimizer,
-        shape=(training.batch_size, model_config.context_length),
+        shape=shape,
         grad_accum_steps=training.grad_accum_steps,
         xla=training.xla == "on",
     )
     held = sum(4 * math.prod(v.shape) for v in (*model.weights, *optimizer.variables))
-    tokens = training.batch_size * model_config.context_length
     print_table(
         "",
         ("what", "value"),
         [
             ("parameters", f"{parameters:,}"),
             ("of them trained", f"{trained:,}"),
-            ("tokens a step", f"{tokens * training.grad_accum_steps:,}"),
+            ("tokens a step", f"{math.prod(shape) * training.grad_accum_steps:,}"),
             ("weights and the optimizer's state", f"{held / 1e6:,.0f} MB"),
             ("memory at most, about", f"{peak_memory(step.graph()) / 1e6:,.0f} MB"),
             ("precision", reason),

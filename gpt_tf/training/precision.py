@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from gpt_tf.config import Config
+from gpt_tf.config import Config, ModelConfig
 
 MIN_BFLOAT16_WIDTH = 128
 MAX_XLA_WIDTH = 96
@@ -52,8 +52,12 @@ def resolve_precision(config: Config) -> tuple[Config, str]:
 
 def operations_per_update(config: Config) -> float:
     """About: 6 a token and weight of a product, forward and backward (Kaplan et al. 2020, 2.1)."""
-    model, training = config.model, config.training
+    training = config.training
+    return 6.0 * product_weights(config.model) * training.batch_size * config.model.context_length
+
+
+def product_weights(model: ModelConfig) -> int:
+    """The weights that each token is multiplied by: of the blocks and the head."""
     attention = 4 * model.embed_dim * model.num_heads * model.head_width
     block = attention + 2 * model.embed_dim * model.ffn_dim
-    weights = model.num_layers * block + model.embed_dim * model.vocab_size
-    return 6.0 * weights * training.batch_size * model.context_length
+    return model.num_layers * block + model.embed_dim * model.vocab_size

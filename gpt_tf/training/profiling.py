@@ -15,10 +15,11 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from gpt_tf.streaming.stream import Batch
 from gpt_tf.training.loop import Step
+from gpt_tf.training.precision import MAX_STEPS_PER_EXECUTION
 from gpt_tf.training.train_step import StepResult
 
 STEPS_BEFORE, STEPS = 5, 5  # at least; the first ones compile
-ENOUGH_STEPS = 20  # of a run, calls of up to ten steps each
+ENOUGH_STEPS = 2 * MAX_STEPS_PER_EXECUTION  # of a run: one call compiles, one is profiled
 XLA = "CpuExecutable::ExecuteAsyncOnStream"  # what a function that XLA compiled runs in
 
 
