@@ -198,6 +198,19 @@ def test_equal_scores_go_to_the_smaller_ids():
         assert largest(values, count).tolist() == expected
 
 
+@pytest.mark.parametrize("size", [1, 3, 63, 64, 65, 1000, 50257])
+def test_the_largest_are_those_of_a_stable_sort(size):
+    random = np.random.default_rng(size)
+    drawn = random.normal(size=size)
+    tied = random.integers(0, 4, size)
+    mostly_forbidden = np.where(random.random(size) < 0.9, -np.inf, drawn)
+    for values in (drawn, tied, mostly_forbidden, np.full(size, -np.inf)):
+        values_V = values.astype(np.float32)
+        ranked = np.argsort(-values_V, kind="stable")
+        for count in (1, 2, 8, 64, 5000):
+            assert largest(values_V, count).tolist() == ranked[:count].tolist()
+
+
 @pytest.mark.parametrize("banned", [{2}, {END, 5}, {1, 2, 3, 4, 5}])
 def test_banned_ids_never_appear(banned):
     for seed in range(10):

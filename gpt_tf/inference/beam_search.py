@@ -19,6 +19,7 @@ from gpt_tf.inference.filters import Filter, Logits, compose
 from gpt_tf.inference.session import Session
 
 UNCHANGED = compose([])
+PART = 64  # entries
 Stops = Callable[[int, Sequence[int]], bool]  # of a row and its generated ids
 
 
@@ -246,7 +247,14 @@ def likeliest(logits_V: Logits, count: int) -> list[tuple[int, float]]:
 
 def largest(values: Logits, count: int) -> np.ndarray:
     """The indices of the `count` largest entries, largest first, ties to the smaller index."""
-    count = min(count, values.size)
-    threshold = np.partition(values, -count)[-count]
-    candidates = np.flatnonzero(values >= threshold)
+    candidates = np.flatnonzero(values >= _reached(values, min(count, values.size)))
     return candidates[np.argsort(-values[candidates], kind="stable")][:count]
+
+
+def _reached(values: Logits, count: int) -> float:
+    """A value that at least `count` entries reach: so many of the highest of strided parts do.
+
+    To partition all entries takes three times as long.
+    """
+    highest = values[: values.size // PART * PART].reshape(PART, -1).max(axis=0, initial=-np.inf)
+    return float(np.partition(highest, -count)[-count]) if count <= highest.size else -np.inf
