@@ -105,6 +105,7 @@ def assert_found(
         (NEWEST / "manifest.json", lambda path: path.write_text("{}"), "no readable manifest"),
         (NEWEST / "state.json", Path.unlink, "state.json"),
         (RUN / "config.yaml", lambda path: path.write_text("model: {layers: 3}"), "num_layers"),
+        (RUN / "config.yaml", Path.unlink, "Restore the file from a backup"),
         (RUN / "tokenizer" / "tokenizer.json", flip, "tokenizer"),
         (RUN / "tokenizer", swap_tokenizer, "another tokenizer"),
         (RUN / "tokenizer", shutil.rmtree, "no tokenizer in"),

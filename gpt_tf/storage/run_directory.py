@@ -119,14 +119,15 @@ def newest_run(workspace: Path) -> RunDirectory:
 
 
 def find_run(workspace: Path, name: str) -> RunDirectory:
-    """The run called `name`, or the run directory at that path.
+    """The run called `name`, or the run directory at that path; its settings may be lost.
 
     Raises:
       UsageError: listing the runs there are.
     """
     for path in (workspace / RUNS / name, Path(name)):
-        if (path / "config.yaml").is_file():
-            return RunDirectory(path)
+        run = RunDirectory(path)
+        if run.config_file.is_file() or run.checkpoints.directory.is_dir():
+            return run
     names = ", ".join(run.name for run in all_runs(workspace)) or "none"
     raise UsageError(f"no such run: {name}. Runs in {workspace / RUNS}: {names}.")
 
