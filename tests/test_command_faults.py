@@ -144,7 +144,7 @@ def test_empty_prompt_starts_from_the_end_token(workspace: Path, prompt: str) ->
         *[("--temperature", value) for value in ("0", "-1", "nan", "inf")],
         *[("--top-k", value) for value in ("0", "-3", "401")],
         *[("--top-p", value) for value in ("0", "1.01", "-0.5", "nan")],
-        *[("--max-new-tokens", value) for value in ("0", "-1", "x")],
+        *[("--max-new-tokens", value) for value in ("0", "-1", "x", "100001")],
     ],
 )
 def test_sampling_option_out_of_range(  # G4

@@ -2,6 +2,7 @@
 
 import io
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -225,6 +226,7 @@ def assert_ends_well(trained_workspace: Path, monkeypatch, count: int) -> None:
         return loaded[options["engine"]]
 
     monkeypatch.setattr(loading, "load", load_once)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
     assert main._run(["generate", "--prompt", "warm"]) == 0  # TensorFlow comes in, unhurried
     codes = dict.fromkeys((0, 1, 2), 0)
 
@@ -234,7 +236,9 @@ def assert_ends_well(trained_workspace: Path, monkeypatch, count: int) -> None:
     def hold(words: list[str]) -> None:
         monkeypatch.setattr(sys, "stdin", io.StringIO("and then\n"))
         begun = time.perf_counter()
+        signal.alarm(60)  # seconds; what has not ended by then is interrupted, and ends with 130
         code = main._run(["generate", *words])
+        signal.alarm(0)
         assert code in codes, words
         codes[code] += 1
         assert time.perf_counter() - begun < 5, words

@@ -43,7 +43,8 @@ SHARE = FiniteRange(min=0, max=1, min_open=True)
 @click.option("--run", "run_name", help="Run or its directory; the newest run where not given.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="greedy", show_default=True,
               help="How the next token is chosen.")  # fmt: skip
-@click.option("--max-new-tokens", type=POSITIVE, help="Tokens to generate.")
+@click.option("--max-new-tokens", type=click.IntRange(min=1, max=100_000),
+              help="Tokens to generate.")  # fmt: skip
 @click.option("--num-samples", type=click.IntRange(min=1, max=1000), default=1,
               help="Texts for each prompt: draws of random, the best of beam.")  # fmt: skip
 @click.option("--stop", multiple=True, help="End a text before this string; may be given again.")
