@@ -59,7 +59,7 @@ def measure_import(folder: Path, workspace: Path) -> tuple[float, float]:
     """Seconds and the peak of resident MB of `gpt-tf import`."""
     begun = time.perf_counter()
     _, peak = measured(workspace, "import", str(folder))
-    return time.perf_counter() - begun, peak / 1000
+    return time.perf_counter() - begun, peak
 
 
 def measure_copy(folder: Path, destination: Path) -> float:

@@ -53,7 +53,7 @@ def main() -> None:
         for setting in settings:
             common += ["--set", setting]
         begin = ("--name", "run", "--overwrite", "--train-tokenizer")
-        taken = measured(workspace, *common, *begin, *SHORT)[1] * 1024 / 1e6
+        _, taken = measured(workspace, *common, *begin, *SHORT)
         printed, _ = measured(workspace, *common, "--dry-run")
         found = re.search(r"memory at most, about\D+([\d,]+) MB", printed)
         assert found, printed

@@ -33,8 +33,8 @@ def gpt_tf(workspace: Path, *arguments: str, threads: int | None = None) -> str:
     return result.stdout
 
 
-def measured(workspace: Path, *arguments: str) -> tuple[str, int]:
-    """Run the command; what it printed on stdout, and the KiB of memory that it took at most."""
+def measured(workspace: Path, *arguments: str) -> tuple[str, float]:
+    """Run the command; what it printed on stdout, and the megabytes that it took at most."""
     command = [sys.executable, "-m", "gpt_tf", *arguments]
     with subprocess.Popen(command, cwd=workspace, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -43,7 +43,7 @@ def measured(workspace: Path, *arguments: str) -> tuple[str, int]:
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"{' '.join(command)}: exit code {process.returncode}")
-    return printed, usage.ru_maxrss
+    return printed, usage.ru_maxrss * 1024 / 1e6  # Linux counts in KiB
 
 
 def figures_of(workspace: Path, job: Job, threads: int | None = None) -> dict[str, Any]:

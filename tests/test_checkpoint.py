@@ -187,6 +187,14 @@ def test_runs_are_found_by_name_and_by_path(tmp_path: Path) -> None:
         find_run(tmp_path, "yours")
 
 
+def test_a_run_whose_settings_are_lost_is_a_run(tmp_path: Path) -> None:
+    make_run(tmp_path, "other", 1)
+    run = make_run(tmp_path, "mine", 2)
+    run.config_file.unlink()
+    assert newest_run(tmp_path).path == find_run(tmp_path, "mine").path == run.path
+    assert next_sequence(tmp_path) == 3
+
+
 def test_a_reader_beside_a_trainer_gets_whole_checkpoints(store: CheckpointStore) -> None:
     """Each save removes what the reader may be reading."""
     save(store, 1, best_step=1)

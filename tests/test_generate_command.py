@@ -199,10 +199,12 @@ VALUED = ["--max-new-tokens", "--num-samples", "--stop", "--seed", "--temperatur
           "--tempreature"]  # fmt: skip
 NEW_TOKENS = ["1", "2", "4", "8", "40"]  # the last is beyond the context
 OF_THEIR_OWN = {
-    "--past-context": ["slide", "half"],
-    "--truncate": ["left"],
+    "--past-context": st.sampled_from(["slide", "half"]),
+    "--truncate": st.just("left"),
     # 400 would take their time
-    "--max-new-tokens": ["-1", "0", "1.5", "40", "100001", "100000000", "nan", "x", ""],
+    "--max-new-tokens": st.sampled_from(
+        ["-1", "0", "1.5", "40", "100001", "100000000", "nan", "x", ""]
+    ),
 }
 FLAGS = ["--show-probabilities", "--interactive", "--raw"]
 
@@ -215,10 +217,7 @@ def command_lines(draw) -> list[str]:
     names = draw(st.lists(st.sampled_from([*VALUED, *3 * fitting]), max_size=4, unique=True))
     words = ["--sampler", sampler, "--max-new-tokens", draw(st.sampled_from(NEW_TOKENS))]
     for name in names:
-        words += [
-            name,
-            draw(st.sampled_from(OF_THEIR_OWN[name]) if name in OF_THEIR_OWN else VALUES),
-        ]
+        words += [name, draw(OF_THEIR_OWN.get(name, VALUES))]
     words += draw(st.lists(st.sampled_from(FLAGS), max_size=1))
     return [*words, "--prompt", draw(st.text(max_size=60))]
 

@@ -247,7 +247,7 @@ def likeliest(logits_V: Logits, count: int) -> list[tuple[int, float]]:
 
 def largest(values: Logits, count: int) -> np.ndarray:
     """The indices of the `count` largest entries, largest first, ties to the smaller index."""
-    candidates = np.flatnonzero(values >= _reached(values, min(count, values.size)))
+    candidates = np.flatnonzero(values >= _reached(values, count))
     return candidates[np.argsort(-values[candidates], kind="stable")][:count]
 
 
@@ -256,5 +256,5 @@ def _reached(values: Logits, count: int) -> float:
 
     To partition all entries takes three times as long.
     """
-    highest = values[: values.size // PART * PART].reshape(PART, -1).max(axis=0, initial=-np.inf)
+    highest = values[: values.size // PART * PART].reshape(PART, -1).max(axis=0)
     return float(np.partition(highest, -count)[-count]) if count <= highest.size else -np.inf

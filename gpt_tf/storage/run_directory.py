@@ -67,6 +67,11 @@ class RunDirectory:
         """What was said while it ran."""
         return self.path / "run.log"
 
+    @property
+    def exists(self) -> bool:
+        """Whether the directory is a run's; its settings may be lost."""
+        return self.config_file.is_file() or self.checkpoints.directory.is_dir()
+
     def source(self) -> dict[str, str | None]:
         """Where the run's data are from: "data", "validation" (paths or None) and "corpus".
 
@@ -100,7 +105,8 @@ class RunDirectory:
 
 def all_runs(workspace: Path) -> list[RunDirectory]:
     """Every run of the workspace, by name."""
-    return [RunDirectory(path.parent) for path in sorted((workspace / RUNS).glob("*/config.yaml"))]
+    runs = [RunDirectory(path) for path in sorted((workspace / RUNS).glob("*"))]
+    return [run for run in runs if run.exists]
 
 
 def newest_run(workspace: Path) -> RunDirectory:
@@ -119,14 +125,13 @@ def newest_run(workspace: Path) -> RunDirectory:
 
 
 def find_run(workspace: Path, name: str) -> RunDirectory:
-    """The run called `name`, or the run directory at that path; its settings may be lost.
+    """The run called `name`, or the run directory at that path.
 
     Raises:
       UsageError: listing the runs there are.
     """
-    for path in (workspace / RUNS / name, Path(name)):
-        run = RunDirectory(path)
-        if run.config_file.is_file() or run.checkpoints.directory.is_dir():
+    for run in (RunDirectory(workspace / RUNS / name), RunDirectory(Path(name))):
+        if run.exists:
             return run
     names = ", ".join(run.name for run in all_runs(workspace)) or "none"
     raise UsageError(f"no such run: {name}. Runs in {workspace / RUNS}: {names}.")
