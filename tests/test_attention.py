@@ -33,6 +33,14 @@ def bias_of(used: list[int], time: int) -> np.ndarray:
     return np.where(visible_BTK, 0.0, -1e30).astype(np.float32)
 
 
+def decode(
+    layer: MultiHeadAttention, x_BTD: np.ndarray, cache: np.ndarray, bias_BTK: np.ndarray
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Outputs [B, T, D], and new keys and values."""
+    y_RD, fresh_2BNTH = layer.decode(tf.reshape(x_BTD, (-1, 12)), cache, bias_BTK)
+    return tf.reshape(y_RD, x_BTD.shape), fresh_2BNTH
+
+
 @pytest.mark.parametrize(("num_heads", "head_dim"), HEADS)
 def test_attention_equals_the_oracle(num_heads: int, head_dim: int) -> None:
     layer = attention_of(num_heads, head_dim)
@@ -81,7 +89,7 @@ def test_decoding_with_a_cache_equals_the_full_pass(
     cache = empty_cache(layer, 2)
     for start, end in zip([0, *cuts], [*cuts, 6], strict=True):
         bias_BTK = bias_of([start] * 2, end - start)
-        y_BTD, cache[..., start:end, :] = layer.decode(x_BTD[:, start:end], cache, bias_BTK)
+        y_BTD, cache[..., start:end, :] = decode(layer, x_BTD[:, start:end], cache, bias_BTK)
         outputs.append(y_BTD)
     expected = reference.attention(values_below(layer), x_BTD, layer.num_heads)
     np.testing.assert_allclose(tf.concat(outputs, axis=1), expected, atol=1e-5)
@@ -91,9 +99,9 @@ def test_rows_decode_after_prompts_of_their_own_lengths() -> None:
     layer, x_BTD, lengths = attention_of(), activations(3, 6), [1, 3, 5]
     expected = reference.attention(values_below(layer), x_BTD, layer.num_heads)
     cache, rows = empty_cache(layer, 3), range(3)
-    _, cache[..., :5, :] = layer.decode(x_BTD[:, :5], cache, bias_of([0] * 3, 5))
+    _, cache[..., :5, :] = decode(layer, x_BTD[:, :5], cache, bias_of([0] * 3, 5))
     next_B1D = x_BTD[rows, lengths][:, None]
-    y_B1D, _ = layer.decode(next_B1D, cache, bias_of(lengths, 1))
+    y_B1D, _ = decode(layer, next_B1D, cache, bias_of(lengths, 1))
     np.testing.assert_allclose(y_B1D[:, 0], expected[rows, lengths], atol=1e-5)
 
 
@@ -101,8 +109,8 @@ def test_what_hidden_slots_hold_has_no_influence() -> None:
     layer, x_BTD, outputs = attention_of(), activations(2, 4), []
     for filling in (0.0, 1e6):
         cache = np.full_like(empty_cache(layer, 2), filling)
-        y_BTD, cache[..., :3, :] = layer.decode(x_BTD[:, :3], cache, bias_of([0, 0], 3))
-        z_BTD, _ = layer.decode(x_BTD[:, 3:], cache, bias_of([3, 3], 1))
+        y_BTD, cache[..., :3, :] = decode(layer, x_BTD[:, :3], cache, bias_of([0, 0], 3))
+        z_BTD, _ = decode(layer, x_BTD[:, 3:], cache, bias_of([3, 3], 1))
         assert (cache[..., 3:, :] == filling).all()
         outputs.append(np.concatenate([y_BTD, z_BTD], axis=1))
     np.testing.assert_array_equal(*outputs)
@@ -117,7 +125,7 @@ def test_only_the_products_are_bfloat16() -> None:
     assert {variable.dtype for variable in rough.weights} == {"float32"}
     # bfloat16 keeps 8 bits (relative error 0.4 %), and four products follow one another
     np.testing.assert_allclose(tf.cast(y_BTD, tf.float32), exact(x_BTD), atol=0.05)
-    decoded, fresh = rough.decode(x_BTD, empty_cache(rough, 2), bias_of([0, 0], 6))
+    decoded, fresh = decode(rough, x_BTD, empty_cache(rough, 2), bias_of([0, 0], 6))
     assert fresh.dtype == tf.float32
     np.testing.assert_allclose(tf.cast(decoded, tf.float32), exact(x_BTD), atol=0.05)
 

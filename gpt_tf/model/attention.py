@@ -1,6 +1,7 @@
 """Causal multi-head attention, all heads computed together (Vaswani et al. 2017, section 3.2).
 
-Shapes: B batch, T time, S cached time, K both (S + T), D embed, N heads, H head_dim.
+Shapes: B batch, T time, R positions (B * T), S cached time, K all time (S + T), D embed, N heads,
+H head_dim.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.model import fused
-from gpt_tf.model.dense import dense
+from gpt_tf.model.dense import dense, leading_shape
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import derive_seed
 
@@ -75,15 +76,17 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Attend within whole rows."""
-        query_BNTH, key_BNTH, value_BNTH = self._project(x_BTD)
+        time = leading_shape(x_BTD)[1]
+        query_BNTH, key_BNTH, value_BNTH = self._project(x_BTD, time)
         if training and fused.pays(query_BNTH):
-            return self._output(self._fused(query_BNTH, key_BNTH, value_BNTH))
-        time = tf.shape(x_BTD)[1]
-        mask_TT = tf.linalg.band_part(tf.ones((time, time), tf.bool), -1, 0)
-        scores_BNTT = self._scores(query_BNTH, key_BNTH)
-        weights_BNTT = tf.nn.softmax(tf.where(mask_TT, scores_BNTT, scores_BNTT.dtype.min))
-        weights_BNTT = self.dropout(weights_BNTT, training=training)
-        return self._output(tf.matmul(tf.cast(weights_BNTT, value_BNTH.dtype), value_BNTH))
+            mixed_BNTH = self._fused(query_BNTH, key_BNTH, value_BNTH)
+        else:
+            mask_TT = tf.linalg.band_part(tf.ones((time, time), tf.bool), -1, 0)
+            scores_BNTT = self._scores(query_BNTH, key_BNTH)
+            weights_BNTT = tf.nn.softmax(tf.where(mask_TT, scores_BNTT, scores_BNTT.dtype.min))
+            weights_BNTT = self.dropout(weights_BNTT, training=training)
+            mixed_BNTH = tf.matmul(tf.cast(weights_BNTT, value_BNTH.dtype), value_BNTH)
+        return tf.reshape(self._output(mixed_BNTH), (*leading_shape(x_BTD), self.embed_dim))
 
     def _fused(
         self, query_BNTH: tf.Tensor, key_BNTH: tf.Tensor, value_BNTH: tf.Tensor
@@ -94,35 +97,34 @@ class MultiHeadAttention(keras.layers.Layer):
         return fused.causal_attention(query_BNTH, key_BNTH, value_BNTH, rate, seed_2)
 
     def decode(
-        self, x_BTD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], bias_BTK: tf.Tensor
+        self, x_RD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], bias_BTK: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Attend to cached positions, then to the new ones.
 
         Args:
-          x_BTD: inputs of the new positions.
+          x_RD: inputs of the new positions, row after row.
           cache: keys and values [B, N, S, H]; they are only read.
           bias_BTK: added to the scores; a large negative number hides a position.
 
         Returns:
           The outputs, and keys and values of the new positions, [2, B, N, T, H] in float32.
         """
-        query_BNTH, key_BNTH, value_BNTH = self._project(x_BTD)
+        time = bias_BTK.shape[1] or tf.shape(bias_BTK)[1]
+        query_BNTH, key_BNTH, value_BNTH = self._project(x_RD, time)
         cached_key_BNSH, cached_value_BNSH = (tf.cast(part, query_BNTH.dtype) for part in cache)
         scores_BNTK = tf.concat(
             [self._scores(query_BNTH, key) for key in (cached_key_BNSH, key_BNTH)], axis=-1
         )
         weights_BNTK = tf.nn.softmax(scores_BNTK + bias_BTK[:, None])
         weights_BNTK = tf.cast(weights_BNTK, query_BNTH.dtype)
-        time = x_BTD.shape[1] or tf.shape(x_BTD)[1]
         mixed_BNTH = tf.matmul(weights_BNTK[..., :-time], cached_value_BNSH)
         mixed_BNTH += tf.matmul(weights_BNTK[..., -time:], value_BNTH)
         fresh_2BNTH = tf.cast(tf.stack([key_BNTH, value_BNTH]), tf.float32)
         return self._output(mixed_BNTH), fresh_2BNTH
 
-    def _project(self, x_BTD: tf.Tensor) -> list[tf.Tensor]:
+    def _project(self, x: tf.Tensor, time: int | tf.Tensor) -> list[tf.Tensor]:
         """Queries, keys and values, [B, N, T, H] each."""
-        shape = tf.shape(x_BTD)
-        qkv = tf.reshape(self.qkv(x_BTD), (shape[0], shape[1], 3, self.num_heads, self.head_dim))
+        qkv = tf.reshape(self.qkv(x), (-1, time, 3, self.num_heads, self.head_dim))
         # unstack, not slices: the gradient of three slices is three padded copies
         return tf.unstack(tf.transpose(qkv, (2, 0, 3, 1, 4)), num=3)
 
@@ -132,13 +134,9 @@ class MultiHeadAttention(keras.layers.Layer):
         return tf.cast(tf.matmul(scaled_BNTH, key_BNSH, transpose_b=True), tf.float32)
 
     def _output(self, mixed_BNTH: tf.Tensor) -> tf.Tensor:
-        """The heads side by side, projected to D."""
-        shape = tf.shape(mixed_BNTH)
-        mixed_BTD = tf.reshape(
-            tf.transpose(mixed_BNTH, (0, 2, 1, 3)),
-            (shape[0], shape[2], self.num_heads * self.head_dim),
-        )
-        return self.output_projection(mixed_BTD)
+        """The heads side by side, projected to D: [R, D]."""
+        mixed_BTNH = tf.transpose(mixed_BNTH, (0, 2, 1, 3))
+        return self.output_projection(tf.reshape(mixed_BTNH, (-1, self.num_heads * self.head_dim)))
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -41,6 +41,8 @@ class Dense(keras.layers.Dense):
             flat = super().call(rows, training)
         if self.adapter is not None:
             flat += self.adapter(rows)
+        if x.shape.rank == 2:
+            return flat
         return tf.reshape(flat, (*leading_shape(x), self.units))
 
 

@@ -1,6 +1,7 @@
 """The GPT: embed, blocks, norm, head.
 
-Shapes: B batch, T time, S cached time, K both, L layers, D embed, N heads, H head_dim, V vocab.
+Shapes: B batch, T time, R positions (B * T), S cached time, K all time, L layers, D embed, N heads,
+H head_dim, V vocab.
 """
 
 from __future__ import annotations
@@ -177,10 +178,12 @@ class GPT(LanguageModel):
         self, x_BTD: tf.Tensor, cache: Cache, bias_BTK: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Hidden states of new positions, and their keys and values; as in `LanguageModel`."""
+        # two axes throughout: LiteRT runs what lies between reshapes as parts of its own
+        x_RD = tf.reshape(x_BTD, (-1, self.config.embed_dim))
         fresh = []
         for block, pair in zip(self.blocks, cache, strict=True):
-            x_BTD, fresh_2BNTH = block.decode(x_BTD, pair, bias_BTK)
+            x_RD, fresh_2BNTH = block.decode(x_RD, pair, bias_BTK)
             fresh.append(fresh_2BNTH)
         if self.final_norm is not None:
-            x_BTD = self.final_norm(x_BTD)
-        return x_BTD, tf.stack(fresh)
+            x_RD = self.final_norm(x_RD)
+        return tf.reshape(x_RD, tf.shape(x_BTD)), tf.stack(fresh)

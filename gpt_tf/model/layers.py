@@ -1,7 +1,7 @@
 """The parts of the GPT around attention: embeddings, feed-forward, decoder block.
 
 The residual stream stays float32; only matrix products take the layer's compute type.
-Shapes: B batch, T time, D embed, F ffn, V vocab.
+Shapes: B batch, T time, R positions (B * T), D embed, F ffn, V vocab.
 """
 
 from __future__ import annotations
@@ -241,18 +241,18 @@ class DecoderBlock(keras.layers.Layer):
         return self.ffn_norm(x_BTD, training=training)
 
     def decode(
-        self, x_BTD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], bias_BTK: tf.Tensor
+        self, x_RD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], bias_BTK: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Both sub-layers over new positions; arguments and results as of the attention."""
         if self.norm_position == "pre":
-            y_BTD, fresh = self.attention.decode(self.attention_norm(x_BTD), cache, bias_BTK)
-            x_BTD = x_BTD + tf.cast(y_BTD, x_BTD.dtype)
-            y_BTD = self.feed_forward(self.ffn_norm(x_BTD))
-            return x_BTD + tf.cast(y_BTD, x_BTD.dtype), fresh
-        y_BTD, fresh = self.attention.decode(x_BTD, cache, bias_BTK)
-        x_BTD = self.attention_norm(x_BTD + tf.cast(y_BTD, x_BTD.dtype))
-        y_BTD = self.feed_forward(x_BTD)
-        return self.ffn_norm(x_BTD + tf.cast(y_BTD, x_BTD.dtype)), fresh
+            y_RD, fresh = self.attention.decode(self.attention_norm(x_RD), cache, bias_BTK)
+            x_RD = x_RD + tf.cast(y_RD, x_RD.dtype)
+            y_RD = self.feed_forward(self.ffn_norm(x_RD))
+            return x_RD + tf.cast(y_RD, x_RD.dtype), fresh
+        y_RD, fresh = self.attention.decode(x_RD, cache, bias_BTK)
+        x_RD = self.attention_norm(x_RD + tf.cast(y_RD, x_RD.dtype))
+        y_RD = self.feed_forward(x_RD)
+        return self.ffn_norm(x_RD + tf.cast(y_RD, x_RD.dtype)), fresh
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; both sub-layers as Keras serializes layers."""
