@@ -1,5 +1,8 @@
 """The decoder: one compiled function, checked logits, the weights as they are."""
 
+import dataclasses
+import weakref
+
 import numpy as np
 import pytest
 import reference
@@ -7,10 +10,13 @@ import tensorflow as tf
 from appending_cache import AppendingCache
 from tiny_models import small_gpt, token_ids
 
+from gpt_tf.config import LoraConfig
 from gpt_tf.errors import RunError
 from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.engine import Decoded, checked
 from gpt_tf.inference.kv_cache import KVCache
+from gpt_tf.model.bigram import Bigram
+from gpt_tf.model.few_rows import FEW_ROWS
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, weight_variables
 
@@ -68,7 +74,8 @@ def test_logits_are_of_the_wanted_tokens(decoder: Decoder) -> None:
     assert decoded.hidden_BTD.shape == (2, 4, 12)
 
 
-def test_one_trace_whatever_the_shapes(decoder: Decoder) -> None:
+def test_one_trace_of_each_function_whatever_the_shapes() -> None:
+    decoder = Decoder(small_gpt())
     for rows in (1, 3):
         cache = AppendingCache(decoder.model.cache_shape, rows)
         for time in (1, 8, 2):
@@ -79,7 +86,52 @@ def test_one_trace_whatever_the_shapes(decoder: Decoder) -> None:
         branches = np.zeros((rows, 4), np.int32)
         visible = np.ones((rows, 4, cache.slots + 4), bool)
         decoder.run(branches, branches, cache, visible, branches[:, :2])
-    assert decoder.traces == 1
+        assert decoder.traces == (1 if rows == 1 else 2)  # twelve branches are few rows
+    run(decoder, token_ids(16, 1), AppendingCache(decoder.model.cache_shape, 16))
+    assert decoder.traces == 2
+
+
+def continued(decoder: Decoder, ids_BT: np.ndarray) -> tuple[Decoded, AppendingCache]:
+    """The last token after the others, and their cache."""
+    cache = AppendingCache(decoder.model.cache_shape, len(ids_BT))
+    cache.append(run(decoder, ids_BT[:, :-1], None).fresh_L2BNTH)
+    return run(decoder, ids_BT[:, -1:], cache, start=ids_BT.shape[1] - 1), cache
+
+
+@pytest.mark.parametrize("lora_rank", [0, 2])
+@pytest.mark.parametrize("preset", ["demo", "imdb", "gpt2"])
+def test_few_rows_equal_the_full_pass(preset: str, lora_rank: int) -> None:
+    model = small_gpt(preset, lora=LoraConfig(rank=lora_rank, ffn=True, attention_output=True))
+    decoder = Decoder(model)
+    for rows in (min(FEW_ROWS) - 1, min(FEW_ROWS), max(FEW_ROWS), max(FEW_ROWS) + 1):
+        ids_BT, traces = token_ids(rows, 4), decoder.traces
+        decoded, cache = continued(decoder, ids_BT)
+        np.testing.assert_allclose(decoded.logits_BQV[:, 0], model(ids_BT)[:, -1], **CLOSE)
+        cache.append(decoded.fresh_L2BNTH)
+        assert decoder.traces == traces + (rows == min(FEW_ROWS))  # plain, few, few, plain
+
+
+def test_copies_of_the_kernels_go_with_their_cache() -> None:
+    model, ids_BT = small_gpt("imdb"), token_ids(9, 4)
+    decoder = Decoder(model)
+    _, cache = continued(decoder, ids_BT)
+    for variable in model.trainable_variables:
+        variable.assign(tf.reverse(variable, [0]))
+    decoded, later = continued(decoder, ids_BT)  # of the new weights, though the old cache is there
+    np.testing.assert_allclose(decoded.logits_BQV, oracle(model, ids_BT)[:, -1:], **CLOSE)
+    copies = [weakref.ref(kernel) for kernel in decoder._kernels_for(cache)]
+    assert len(copies) == 4 * model.config.num_layers + 1
+    del cache, later
+    assert not [copy for copy in copies if copy() is not None]
+
+
+def test_models_without_float32_products_have_no_few_rows() -> None:
+    ids_BT, rough = token_ids(9, 4), GPT(small_gpt().config, precision="bfloat16")
+    bigram = Bigram(dataclasses.replace(rough.config, architecture="bigram"))
+    for model in (rough, bigram):
+        decoder = Decoder(model)
+        continued(decoder, ids_BT)
+        assert decoder.traces == 1
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])

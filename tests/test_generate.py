@@ -131,11 +131,11 @@ def test_half_forgets_otherwise_than_slide(decoder):
     assert texts[0] != texts[1]
 
 
-def test_one_trace_whatever_the_sampler(decoder):
+def test_one_trace_of_each_function_whatever_the_sampler(decoder):
     for name in EVERY_SAMPLER:
-        for count in (1, 3):
-            generate(decoder, PROMPTS[:count], max_new_tokens=3, **named(name))
-    assert decoder.traces == 1
+        for count in (1, 3, 10):
+            generate(decoder, (PROMPTS * 10)[:count], max_new_tokens=3, **named(name))
+    assert decoder.traces == 2
 
 
 # Where a text ends

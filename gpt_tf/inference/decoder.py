@@ -1,9 +1,13 @@
-"""The engine of TensorFlow: one compiled function for every decoding.
+"""The engine of TensorFlow: one compiled function for every decoding, and one for few rows.
 
 Shapes: B rows, T new tokens, S cached slots, K both (S + T), Q wanted tokens.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
@@ -18,6 +22,7 @@ from gpt_tf.inference.engine import (
     decode_step,
 )
 from gpt_tf.inference.kv_cache import KVCache
+from gpt_tf.model import few_rows
 from gpt_tf.model.language_model import LanguageModel
 
 
@@ -25,30 +30,44 @@ class Decoder(ModelEngine):
     """The model as it is, in float32.
 
     Attributes:
-      traces: how often the function was traced; stays 1 whatever the shapes.
+      traces: how often functions were traced; once each, whatever the shapes.
     """
 
     def __init__(self, model: LanguageModel) -> None:
         super().__init__(model)
         self.traces = 0
+        # copies serve one cache and go with it: the weights may be in training
+        self._kernels: WeakKeyDictionary[KVCache, list[tf.Tensor]] = WeakKeyDictionary()
         shape: list[int | None] = list(model.cache_shape(1, 1))
-        layers, shape[2], shape[4] = shape[0], None, None
-
-        def decode(
-            token_ids_BT: tf.Tensor, positions_BT: tf.Tensor, cache: tf.Tensor, bias_BTK: tf.Tensor,
-            wanted_BQ: tf.Tensor,
-        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # fmt: skip
-            self.traces += 1
-            # slices along a first axis share its memory
-            pairs = [tf.unstack(pair, num=2) for pair in tf.unstack(cache, num=layers)]
-            x_BTD = model.embed(token_ids_BT, positions_BT)
-            return decode_step(model, x_BTD, pairs, bias_BTK, wanted_BQ)
-
+        shape[2], shape[4] = None, None
         ids_spec, positions_spec, wanted_spec = (tf.TensorSpec([None, None], tf.int32),) * 3
         cache_spec, bias_spec = tf.TensorSpec(shape), tf.TensorSpec([None, None, None])
-        self._decode = compiled(
-            decode, [ids_spec, positions_spec, cache_spec, bias_spec, wanted_spec]
-        )
+        self._signature = [ids_spec, positions_spec, cache_spec, bias_spec, wanted_spec]
+        self._decode = compiled(self._step, self._signature)
+
+    def _step(
+        self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor, cache: tf.Tensor,
+        bias_BTK: tf.Tensor, wanted_BQ: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # fmt: skip
+        """What is traced."""
+        self.traces += 1
+        layers = cache.shape[0]
+        # slices along a first axis share its memory
+        pairs = [tf.unstack(pair, num=2) for pair in tf.unstack(cache, num=layers)]
+        x_BTD = self.model.embed(token_ids_BT, positions_BT)
+        return decode_step(self.model, x_BTD, pairs, bias_BTK, wanted_BQ)
+
+    @functools.cached_property
+    def _decode_few_rows(self) -> Callable[..., tuple[tf.Tensor, ...]]:
+        """The same with transposed kernels as further arguments."""
+        layers, given = self.model.multipliers(), len(self._signature)
+
+        def decode(*tensors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            with few_rows.transposed(layers, tensors[given:]):
+                return self._step(*tensors[:given])
+
+        kernels = [tf.TensorSpec(layer.transposed_kernel().shape) for layer in layers]
+        return compiled(decode, [*self._signature, *kernels])
 
     def run(
         self, token_ids_BT: Ints, positions_BT: Ints, cache: KVCache | None,
@@ -62,6 +81,20 @@ class Decoder(ModelEngine):
         ids, positions, wanted = (
             tf.constant(array, tf.int32) for array in (token_ids_BT, positions_BT, wanted_BQ)
         )
-        bias_BTK = tf.constant(bias_of(visible_BTK))
-        results = self._decode(ids, positions, cached, bias_BTK, wanted)
+        given = [ids, positions, cached, tf.constant(bias_of(visible_BTK)), wanted]
+        if cache is not None and self._has_few_rows(token_ids_BT.size):
+            results = self._decode_few_rows(*given, *self._kernels_for(cache))
+        else:
+            results = self._decode(*given)
         return checked(*(result.numpy() for result in results))
+
+    def _has_few_rows(self, rows: int) -> bool:
+        kernels_exist = self.model.precision == "float32" and self.model.multipliers()
+        return rows in few_rows.FEW_ROWS and bool(kernels_exist)
+
+    def _kernels_for(self, cache: KVCache) -> list[tf.Tensor]:
+        """Transposed kernels as they were when this cache was first used."""
+        if cache not in self._kernels:
+            layers = self.model.multipliers()
+            self._kernels[cache] = [layer.transposed_kernel() for layer in layers]
+        return self._kernels[cache]

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gpt_tf.model import fused
+from gpt_tf.model import few_rows, fused
 from gpt_tf.model.initial import bias, derive_seed, kernel
 
 
@@ -20,11 +20,13 @@ class Dense(keras.layers.Dense):
 
     Attributes:
       adapter: its low-rank adapter or None (`gpt_tf.model.lora`); to be set before it is built.
+      kernel_NK: see `gpt_tf.model.few_rows`.
     """
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
         self.adapter: Adapter | None = None
+        self.kernel_NK: tf.Tensor | None = None
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the kernel, the bias, and those of the adapter."""
@@ -37,6 +39,9 @@ class Dense(keras.layers.Dense):
         rows = tf.reshape(x, (-1, x.shape[-1]))
         if training and self.use_bias and fused.pays(rows):
             flat = fused.add_bias(tf.matmul(rows, self.kernel.value), self.bias.value)
+        elif self.kernel_NK is not None:
+            flat = few_rows.product(rows, self.kernel_NK)
+            flat = flat + self.bias.value if self.use_bias else flat
         else:
             flat = super().call(rows, training)
         if self.adapter is not None:
@@ -44,6 +49,10 @@ class Dense(keras.layers.Dense):
         if x.shape.rank == 2:
             return flat
         return tf.reshape(flat, (*leading_shape(x), self.units))
+
+    def transposed_kernel(self) -> tf.Tensor:
+        """A copy of the kernel, [units, inputs]."""
+        return tf.transpose(self.kernel.value)
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.config import ModelConfig
-from gpt_tf.model import initial, lora
+from gpt_tf.model import few_rows, initial, lora
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dense import leading_shape
 from gpt_tf.model.dropout import Dropout
@@ -56,6 +56,7 @@ class GPT(LanguageModel):
         self.head_dropout = Dropout(
             rates.head, seed=derive_seed(seed, "head_dropout"), name="head_dropout"
         )
+        self.kernel_NK: tf.Tensor | None = None  # of the head; see `gpt_tf.model.few_rows`
         self.build((None, config.context_length))
         lora.freeze_base(self.weights, config.lora)
 
@@ -145,11 +146,12 @@ class GPT(LanguageModel):
         compute = tf.bfloat16 if self.precision == "bfloat16" else tf.float32
         width = self.config.embed_dim
         # two axes: a batched product with the transposed kernel takes seven times as long
-        logits = tf.matmul(
-            tf.reshape(tf.cast(hidden_BTD, compute), (-1, width)),
-            tf.cast(kernel, compute),
-            transpose_b=self.config.tied_head,
-        )
+        rows = tf.reshape(tf.cast(hidden_BTD, compute), (-1, width))
+        if self.kernel_NK is None:
+            kernel = tf.cast(kernel, compute)
+            logits = tf.matmul(rows, kernel, transpose_b=self.config.tied_head)
+        else:
+            logits = few_rows.product(rows, self.kernel_NK)
         logits = tf.cast(logits, tf.float32)
         logits = logits if bias_V is None else logits + bias_V
         return tf.reshape(logits, (*leading_shape(hidden_BTD), self.config.vocab_size))
@@ -159,6 +161,15 @@ class GPT(LanguageModel):
         kernel: keras.Variable = self.embedding.tokens_VD if self.config.tied_head else self.head_DV
         bias = None if self.head_bias_V is None else tf.convert_to_tensor(self.head_bias_V.value)
         return tf.convert_to_tensor(kernel.value), bias
+
+    def multipliers(self) -> list[few_rows.Multiplier]:
+        """The dense layers; the model itself stands for its head."""
+        return [*(layer for block in self.blocks for layer in block.dense_layers), self]
+
+    def transposed_kernel(self) -> tf.Tensor:
+        """The head's, [V, D]; no copy of a tied one."""
+        kernel, _ = self.head_weights()
+        return kernel if self.config.tied_head else tf.transpose(kernel)
 
     def embed(
         self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None, training: bool = False

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.config import DropoutConfig, LoraConfig, ModelConfig
+from gpt_tf.model.few_rows import Multiplier
 
 T = TypeVar("T", bound="LanguageModel")
 Cache = Sequence[tuple[tf.Tensor, tf.Tensor]]
@@ -52,6 +53,10 @@ class LanguageModel(keras.Model):
     def head_weights(self) -> tuple[tf.Tensor, tf.Tensor | None] | None:
         """The head's matrix and bias, so that a loss can go chunk by chunk; None without one."""
         return None
+
+    def multipliers(self) -> list[Multiplier]:
+        """What multiplies by large kernels in `decode` and `head`."""
+        return []
 
     def embed(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
         """What `decode` reads; positions are 0, 1, 2, … where none are given."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from gpt_tf.model import fused, initial
 from gpt_tf.model.attention import MultiHeadAttention
-from gpt_tf.model.dense import dense
+from gpt_tf.model.dense import Dense, dense
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import derive_seed
 
@@ -215,6 +215,13 @@ class DecoderBlock(keras.layers.Layer):
             attention_dropout, seed=derive_seed(seed, "attention"), name="attention_dropout"
         )
         self.drop_ffn = Dropout(ffn_dropout, seed=derive_seed(seed, "ffn"), name="ffn_dropout")
+
+    @property
+    def dense_layers(self) -> list[Dense]:
+        """Those of both sub-layers, in the order of use."""
+        attention, feed_forward = self.attention, self.feed_forward
+        return [attention.qkv, attention.output_projection, feed_forward.expand,
+                feed_forward.contract]  # fmt: skip
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create both sub-layers and both norms for inputs [B, T, D]."""
