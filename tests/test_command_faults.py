@@ -75,6 +75,14 @@ def test_impossible_vocabulary_size(workspace: Path) -> None:  # D19
     assert "The minimum is 258" in message
 
 
+def test_characters_take_no_vocabulary_size(workspace: Path) -> None:
+    words = ["train-tokenizer", "reviews", "--kind", "char"]
+    message = refused(*words, "--vocab-size", "400", cwd=workspace)
+    assert "--vocab-size 400 cannot be given with the kind char" in message
+    assert "--kind bpe" in message
+    gpt_tf(*words, "--output", "characters", cwd=workspace)
+
+
 def test_unreachable_vocabulary_size(workspace: Path) -> None:  # D19
     result = gpt_tf("train-tokenizer", "reviews", "--vocab-size", "10000000", cwd=workspace)
     size = int(result.stdout.split(": ")[1].split(" entries")[0].replace(",", ""))

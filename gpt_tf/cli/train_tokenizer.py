@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpt_tf.cli.options import preset_option
+from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.cli.workspace import DataChoice
@@ -59,6 +60,11 @@ def train_tokenizer(
     choice = choose_data(Path.cwd(), data, resolve(*layers).data)
     given = {key: value for key, value in flags.items() if value is not None}
     config = resolve(read_preset(preset or choice.preset), overrides, {"tokenizer": given})
+    if vocab_size is not None and config.tokenizer.kind == "char":
+        raise UsageError(
+            f"--vocab-size {vocab_size} cannot be given with the kind char: its entries are the "
+            "characters of the text. Leave it out, or choose --kind bpe."
+        )
     directory = output or choice.tokenizer_directory(Path.cwd())
     click.echo(make_tokenizer(choice, config, directory))
 
