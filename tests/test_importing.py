@@ -293,6 +293,11 @@ def test_what_has_no_counterpart_is_refused_by_name(
     assert named in str(caught.value)
 
 
+def test_a_name_of_the_hub_is_no_folder() -> None:
+    with pytest.raises(UsageError, match=r"no such folder: gpt2\. .*hf download NAME --local-dir"):
+        read_folder(Path("gpt2"))
+
+
 SIZES = {  # as the models of these names have them; the config files say no more than this
     "gpt2-medium": (GPT2, {"n_embd": 1024, "n_layer": 24, "n_head": 16}, 354_823_168),
     "gpt2-large": (GPT2, {"n_embd": 1280, "n_layer": 36, "n_head": 20}, 774_030_080),

@@ -45,7 +45,10 @@ def read_folder(directory: Path) -> Foreign:
       RunError: for what is damaged.
     """
     if not directory.is_dir():
-        raise UsageError(f"no such folder: {directory}. Give one with {CONFIG_FILE}.")
+        raise UsageError(
+            f"no such folder: {directory}. Give one with {CONFIG_FILE}; `hf download NAME "
+            "--local-dir FOLDER` makes one of a model of the Hub."
+        )
     path = directory / CONFIG_FILE
     theirs = read_json(path, MAX_CONFIG_BYTES)
     family = family_of(theirs, path)
