@@ -139,8 +139,8 @@ def test_transformers_loads_it_with_the_same_ids(tmp_path, trained):
 @pytest.mark.parametrize(
     ("arguments", "model"),
     [
-        ([], "BPE"),
-        (["--kind", "wordpiece"], "WordPiece"),
+        (["--vocab-size", "270"], "BPE"),
+        (["--vocab-size", "270", "--kind", "wordpiece"], "WordPiece"),
         (["--set", "tokenizer.kind=wordpiece", "--kind", "char"], "WordLevel"),
     ],
 )
@@ -148,8 +148,7 @@ def test_the_command_trains_the_kind_that_is_asked_for(tmp_path, arguments, mode
     (tmp_path / "texts").mkdir()
     for number in range(20):
         (tmp_path / "texts" / f"{number}.txt").write_text(CORPUS[number % 2])
-    result = gpt_tf("train-tokenizer", "texts", "--vocab-size", "270", "--output", "new",
-                    *arguments, cwd=tmp_path)  # fmt: skip
+    result = gpt_tf("train-tokenizer", "texts", "--output", "new", *arguments, cwd=tmp_path)
     backend = json.loads((tmp_path / "new" / TOKENIZER_FILE).read_text())
     assert backend["model"].get("type") == model
     assert f"{Tokenizer.load(tmp_path / 'new').vocab_size} entries" in result.stdout
