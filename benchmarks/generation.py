@@ -89,6 +89,7 @@ SYSTEMS = (
         exact=False,
     ),
     System("transformers", "generation_transformers.py"),
+    System("transformers short spins", "generation_transformers.py", ("--engine", "short-spins")),
     System("KerasHub", "generation_kerashub.py"),
 )
 
