@@ -99,28 +99,24 @@ def _sum_chunks(
     chunk: int,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Loss and its gradients by hidden states, kernel and bias."""
-    count = hidden_RD.shape[0] // chunk
+    count, width = hidden_RD.shape[0] // chunk, hidden_RD.shape[1]
     weight = tf.cast(kernel, compute)
-    hidden = tf.cast(hidden_RD, compute)
-    # the bias as one more input: a pass over the logits, or oneDNN's own bias, takes much longer
+    # the bias as one more input: passes over the logits, or oneDNN's own bias, take much longer
     bias = tf.expand_dims(tf.cast(bias_V, compute), 1 if tied else 0)
     with_bias = tf.concat([weight, bias], axis=1 if tied else 0)
-    one_C1 = tf.ones((chunk, 1), compute)
+    one_C1 = tf.ones((chunk, 1))
 
     def one(
-        i: tf.Tensor,
-        total: tf.Tensor,
-        dhidden: tf.TensorArray,
-        dkernel: tf.Tensor,
-        dbias: tf.Tensor,
+        i: tf.Tensor, total: tf.Tensor, dhidden: tf.TensorArray, dwith_bias: tf.Tensor
     ) -> tuple[Any, ...]:
         rows = i * chunk + tf.range(chunk)  # XLA wants ranges of fixed ends
-        h_CD = tf.ensure_shape(tf.gather(hidden, rows), (chunk, hidden.shape[1]))
+        h_CD = tf.ensure_shape(tf.gather(hidden_RD, rows), (chunk, width))
         weights_C = tf.gather(weights_R, rows)
-        logits_CV = tf.matmul(tf.concat([h_CD, one_C1], axis=1), with_bias, transpose_b=tied)
+        h1_CD = tf.concat([h_CD, one_C1], axis=1)
+        logits_CV = tf.matmul(tf.cast(h1_CD, compute), with_bias, transpose_b=tied)
         nats, dlogits_CV = softmax_gradient(logits_CV, tf.gather(targets_R, rows), weights_C)
         dh_CD = tf.matmul(dlogits_CV, weight, transpose_b=not tied)
-        weighted_CD = h_CD * tf.cast(weights_C, compute)[:, None]
+        weighted_CD = tf.cast(h1_CD * weights_C[:, None], compute)
         if tied:
             product = tf.matmul(dlogits_CV, weighted_CD, transpose_a=True)
         else:
@@ -129,21 +125,20 @@ def _sum_chunks(
             i + 1,
             total + nats,
             dhidden.write(i, tf.cast(dh_CD, tf.float32) * weights_C[:, None]),
-            dkernel + tf.cast(product, tf.float32),
-            dbias + _weighted_column_sums(dlogits_CV, weights_C),
+            dwith_bias + tf.cast(product, tf.float32),
         )
 
     state = (
         tf.constant(0),
         tf.constant(0.0),
-        tf.TensorArray(tf.float32, size=count, element_shape=(chunk, hidden_RD.shape[1])),
-        tf.zeros_like(kernel),
-        tf.zeros_like(bias_V),
+        tf.TensorArray(tf.float32, size=count, element_shape=(chunk, width)),
+        tf.zeros(with_bias.shape),
     )
-    _, total, dhidden, dkernel, dbias = tf.while_loop(
+    _, total, dhidden, dwith_bias = tf.while_loop(
         lambda i, *_: i < count, one, state, parallel_iterations=1, maximum_iterations=count
     )
-    return total, dhidden.concat(), dkernel, dbias
+    dkernel, dbias = tf.split(dwith_bias, [width, 1], axis=1 if tied else 0)
+    return total, dhidden.concat(), dkernel, tf.reshape(dbias, [-1])
 
 
 def chunked_scores(
@@ -200,11 +195,6 @@ def softmax_gradient(
     ones_C = tf.ones_like(chosen_C, logits_CV.dtype)
     dlogits_CV = tf.tensor_scatter_nd_sub(softmax_CV, index_C2, ones_C)
     return tf.reduce_sum(nats_C * weights_C), dlogits_CV
-
-
-@tf.function(jit_compile=True, autograph=False)
-def _weighted_column_sums(matrix_CV: tf.Tensor, weights_C: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(tf.cast(matrix_CV, tf.float32) * weights_C[:, None], axis=0)
 
 
 @tf.function(jit_compile=True, autograph=False)
