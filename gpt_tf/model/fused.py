@@ -2,9 +2,10 @@
 
 TensorFlow makes a pass over memory for each elementwise operation, and its gradients more. Here
 each group is one small function that XLA compiles to one pass, with a gradient of its own; matrix
-products stay outside, because XLA has none for AMX. A dropout mask is never stored: it is a hash of
-the position and two seed words, computed again where it is needed. Compiling pays for large static
-shapes alone (`pays`); elsewhere the layers do the same in plain TensorFlow, the tests' oracle.
+products stay outside, because XLA has none in bfloat16. A dropout mask is never stored: it is a
+hash of the position and two seed words, computed again where it is needed. Compiling pays for large
+static shapes alone (`pays`); elsewhere the layers do the same in plain TensorFlow, the tests'
+oracle.
 
 Shapes: B batch, N heads, T time, Q query rows of a slice, K their keys, H head_dim, D embed.
 """

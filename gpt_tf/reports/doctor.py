@@ -21,7 +21,7 @@ import psutil
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from gpt_tf.training.precision import has_amx_bfloat16
+from gpt_tf.training.precision import bfloat16_flags, cpu_flags
 
 PACKAGE = "gpt-tf"
 # They install over the files of `tensorflow`, and whichever came last is half there.
@@ -123,22 +123,13 @@ def check_processor() -> Finding:
     """Cores, and the precision that the instruction set allows."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     flags = cpu_flags()
-    known = [flag for flag in ("avx2", "avx512f", "amx_bf16") if flag in flags]
-    precision = "bfloat16 where it pays" if has_amx_bfloat16() else "float32"
+    known = [flag for flag in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if flag in flags]
+    precision = "bfloat16 where it pays" if bfloat16_flags() else "float32"
     found = f"{cores} cores, {', '.join(known) or platform.machine()}: precision {precision}"
     if flags and platform.machine() == "x86_64" and "avx" not in flags:
         return Finding("broken", "processor", f"{found}; no AVX",
                        "TensorFlow's packages need AVX: use another machine.")  # fmt: skip
     return Finding("ok", "processor", found)
-
-
-def cpu_flags() -> set[str]:
-    """The first processor's flags; none where the system does not tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return set()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
 def check_memory() -> Finding:

@@ -1,0 +1,44 @@
+"""What "auto" means, by the processor's flags and the model's width."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpt_tf.config_files import read_preset, resolve
+from gpt_tf.training import precision
+from gpt_tf.training.precision import resolve_precision
+
+
+@pytest.mark.parametrize(
+    ("flags", "preset", "expected"),
+    [
+        ({"avx2", "amx_bf16", "avx512_bf16"}, "imdb", ("bfloat16", "off", 1)),
+        ({"avx2", "avx512_bf16"}, "imdb", ("bfloat16", "off", 1)),  # AMD's have no AMX
+        ({"avx2", "avx512f"}, "imdb", ("float32", "off", 1)),
+        ({"avx2", "amx_bf16"}, "shakespeare-baseline", ("float32", "on", 10)),  # too narrow
+        (set(), "shakespeare-gpt", ("float32", "off", 1)),
+    ],
+)
+def test_the_processor_and_the_width_decide(
+    monkeypatch: pytest.MonkeyPatch,
+    flags: set[str],
+    preset: str,
+    expected: tuple[str, str, int],
+) -> None:
+    monkeypatch.setattr(precision, "cpu_flags", lambda: flags)
+
+    config, reason = resolve_precision(resolve(read_preset(preset)))
+
+    training = config.training
+    assert (training.precision, training.xla, training.steps_per_execution) == expected
+    assert ("without bfloat16 products" in reason) == (not precision.bfloat16_flags())
+
+
+def test_what_is_asked_for_stays() -> None:
+    asked = {"precision": "float32", "xla": "off", "steps_per_execution": 3}
+    given = read_preset("imdb")
+    given["training"] = {**given["training"], **asked}
+
+    config, _ = resolve_precision(resolve(given))
+
+    assert {name: getattr(config.training, name) for name in asked} == asked
