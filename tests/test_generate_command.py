@@ -48,6 +48,19 @@ def test_the_command_knows_every_sampler():
     assert set(SAMPLERS_OF_THE_COMMAND) == set(options.SAMPLERS)
 
 
+def test_prompts_that_are_no_utf_8_are_refused(generate, tmp_path):
+    path = tmp_path / "latin-1.txt"
+    path.write_bytes("le café".encode("latin-1"))
+    refused = generate("--prompts-file", str(path))
+    assert refused.code == 2 and "no Unicode" in refused.stderr and "UTF-8" in refused.stderr
+
+
+def test_nothing_is_printed_before_an_error(generate):
+    refused = generate("--logit-bias", "999999=3")
+    assert refused.code == 2 and "999999" in refused.stderr
+    assert refused.stdout == ""
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS_OF_THE_COMMAND)
 def test_every_sampler_continues_the_prompt_and_says_the_same_twice(generate, sampler):
     arguments = ("--prompt", "The film", "--sampler", sampler, "--max-new-tokens", "6")
@@ -160,6 +173,7 @@ def test_probabilities_are_those_of_the_chosen_tokens(generate):
         (["--alpha", "0.5"], ["--alpha", "greedy", "contrastive"]),
         (["--min-p", "2"], ["--min-p", "2"]),
         (["--prompts-file", "nowhere.txt"], ["nowhere.txt"]),
+        (["--output", "nowhere/texts.jsonl"], ["--output", "nowhere"]),
         (["--engine", "lite"], ["--engine", "lite"]),
     ],
 )  # fmt: skip
@@ -219,7 +233,8 @@ def command_lines(draw) -> list[str]:
     for name in names:
         words += [name, draw(OF_THEIR_OWN.get(name, VALUES))]
     words += draw(st.lists(st.sampled_from(FLAGS), max_size=1))
-    return [*words, "--prompt", draw(st.text(max_size=60))]
+    prompts = st.text(max_size=60).filter(lambda prompt: prompt != "--debug")  # asks for tracebacks
+    return [*words, "--prompt", draw(prompts)]
 
 
 def assert_ends_well(trained_workspace: Path, monkeypatch, count: int) -> None:

@@ -156,7 +156,10 @@ def _prompts(prompt: str | None, prompts_file: str | None, own: str) -> list[str
         if prompt == STDIN:
             return [sys.stdin.read()]
         return [own if prompt is None else prompt]
-    text = sys.stdin.read() if prompts_file == STDIN else Path(prompts_file).read_text("utf-8")
+    if prompts_file == STDIN:
+        text = sys.stdin.read()
+    else:  # what is no UTF-8 is named with its place later, as that of standard input
+        text = Path(prompts_file).read_text("utf-8", errors="surrogateescape")
     prompts = text.splitlines()
     if not prompts:
         raise UsageError(f"no prompts in --prompts-file: {prompts_file}. Give one a line.")

@@ -55,7 +55,6 @@ class Writer:
         """One text while it is made; several, or a search's, when they are done."""
         streams = "beam" not in self._sampler and self._options["num_samples"] == 1
         if len(prompts) == 1 and streams:
-            self._put(prompts[0])
             for _ in self._streamed(prompts[0]):
                 pass
             return
@@ -69,6 +68,8 @@ class Writer:
 
     def write_file(self, prompts: Sequence[str], path: Path) -> None:
         """A JSON object a line: prompt, text, ids, log-probabilities; all of it or nothing."""
+        if not path.parent.is_dir():  # said before hours of work
+            raise UsageError(f"no such folder in --output: {path.parent}. Make it first.")
         lines = []
         for prompt, texts in self._texts(prompts, log_probabilities=True):
             for sample, one in enumerate(texts):
@@ -94,7 +95,6 @@ class Writer:
                 f"{self._sampler} and {self._options['num_samples']} texts. Use --output."
             )
         for prompt in prompts:
-            self._put(prompt)
             tokens = list(self._streamed(prompt, alternatives=NEXT_BEST + 1))
             print_table("", ("token", "probability", "next best"), [_row(one) for one in tokens])
 
@@ -117,16 +117,19 @@ class Writer:
         note("")
 
     def _streamed(self, prompt: str, **more: Any) -> Iterator[TokenText]:
-        """The tokens of one text, each printed; then a note on the time it took."""
+        """The tokens of one text, printed after the prompt; then a note on the time it took."""
         options = {**self._options, **more}
         count, first = 0, 0.0
         begun = time.perf_counter()
         for token in self._generator.stream(prompt, self._sampler, **options):
             if not count:
                 begun, first = time.perf_counter(), since_start()
+                self._begin(prompt)  # not before: an option may be refused until then
             count += 1
             self._put(token.text, _colour(token) if more else None)
             yield token
+        if not count:
+            self._begin(prompt)
         click.echo()
         if self._is_conversing:  # the person's typing is in it
             return
@@ -146,6 +149,10 @@ class Writer:
                 found = self._generator.texts(batch, self._sampler, **options)
                 advance(begin + len(batch), len(prompts))
                 yield from zip(batch, found, strict=True)
+
+    def _begin(self, prompt: str) -> None:
+        if not self._is_conversing:  # the person has typed it
+            self._put(prompt)
 
     def _put(self, text: str, colour: str | None = None) -> None:
         shown = text if self._is_raw else printable(text)

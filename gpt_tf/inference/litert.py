@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import RunError, UsageError
 from gpt_tf.inference.engine import (
     HIDDEN,
     Bools,
@@ -99,7 +99,10 @@ def prepared(directory: Path, model: LanguageModel, weights: str, weights_sha256
     if (directory / MANIFEST).is_file():
         manifest = read_manifest(directory)
         if {name: manifest.get(name) for name in facts} == facts:
-            verify(directory, manifest)
+            try:
+                verify(directory, manifest)
+            except RunError as error:
+                raise RunError(f"{error} Delete {directory}: it is converted anew.") from None
             return directory / MODEL_FILE
     converted = convert(model, weights)
     with atomic.new_directory(directory) as temporary:
