@@ -2,7 +2,7 @@
 
    Preloaded, it stands between a program and the C library. What is counted: opening for writing,
    write, sendfile, fsync, close of what was opened for writing, rename, link, unlink, rmdir, mkdir,
-   ftruncate. Armed by `faults_arm` or by the environment (FAULTS_PREFIX, FAULTS_AT, FAULTS_KIND,
+   ftruncate, and fopen, fwrite and fclose, with which TensorFlow writes. Armed by `faults_arm` or by the environment (FAULTS_PREFIX, FAULTS_AT, FAULTS_KIND,
    FAULTS_LOG). Kinds:
 
      log      nothing goes wrong
@@ -203,6 +203,40 @@ int close(int descriptor)
     if (failed)
         errno = error;
     return failed ? -1 : result;
+}
+
+#define FOPEN(name)                                                                        \
+    FILE *name(const char *path, const char *mode)                                         \
+    {                                                                                      \
+        if (strpbrk(mode, "wa+") && meet_at("open", AT_FDCWD, path, *mode != 'r') == FAILS) \
+            return NULL;                                                                   \
+        return NEXT(name)(path, mode);                                                     \
+    }
+FOPEN(fopen)
+FOPEN(fopen64)
+
+size_t fwrite(const void *data, size_t size, size_t count, FILE *file)
+{
+    int fate = prefix_length ? meet_fd("write", fileno(file), 1) : GOES_ON;
+    if (fate == FAILS)
+        return 0;
+    size_t wanted = fate == HALF && count > 1 ? count / 2 : count;
+    size_t written = NEXT(fwrite)(data, size, wanted, file);
+    if (fate == HALF && !strcmp(kind, "torn")) {
+        NEXT(fflush)(file);
+        die();
+    }
+    return written;
+}
+
+int fclose(FILE *file)
+{
+    int descriptor = fileno(file), flags = fcntl(descriptor, F_GETFL);
+    int failed = flags >= 0 && WRITES(flags) && meet_fd("close", descriptor, 0) == FAILS;
+    int error = errno, result = NEXT(fclose)(file);
+    if (failed)
+        errno = error;
+    return failed ? EOF : result;
 }
 
 #define TRUNCATE(name, size_type)                                           \

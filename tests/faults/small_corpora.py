@@ -1,0 +1,31 @@
+"""Corpora of the kinds that `gpt-tf prepare` knows, small enough to be killed at each operation."""
+
+import io
+import tarfile
+from pathlib import Path
+
+from gpt_tf.streaming.corpora import prepare_imdb
+from gpt_tf.streaming.reviews import LABELLED
+
+PER_FOLDER = 3  # reviews
+
+
+def write_small_archive(path: Path) -> None:
+    """An archive in the layout of aclImdb."""
+    with tarfile.open(path, "w:gz") as archive:
+        for folder in LABELLED:
+            for number in range(PER_FOLDER):
+                text = f"Review {number} of {folder}.\n".encode()
+                member = tarfile.TarInfo(f"aclImdb/{folder}/{number}_{number}.txt")
+                member.size = len(text)
+                archive.addfile(member, io.BytesIO(text))
+
+
+def prepare_small_imdb(archive: str) -> None:
+    """`gpt-tf prepare imdb --archive ARCHIVE` of so few reviews."""
+    prepare_imdb(
+        Path.cwd(),
+        archives=[Path(archive)],
+        reviews_per_folder=PER_FOLDER,
+        validation_per_class=1,
+    )

@@ -1,0 +1,90 @@
+"""Commands that are killed, or whose disk fails, at a file operation, and are called again."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import TINY_RUN, gpt_tf
+from data import data_file
+from faults.interrupted import Command, Interruptions, check
+from faults.small_corpora import write_small_archive
+from faults.trainers import TrainerServer
+
+SMALL_SWEEP = [
+    *TINY_RUN, "--max-steps", "2", "--set", "training.warmup_steps=1",
+    "--set", "training.eval_interval=2", "--set", "training.eval_batches=1",
+    "--set", "sampling.max_new_tokens=1",
+]  # fmt: skip
+COMMANDS = {
+    "import": Command(arguments=["import", "hf", "--name", "brought"]),
+    "import tokenizer": Command(arguments=["import", "hf-tokenizer", "--name", "brought"]),
+    "export hf": Command(arguments=["export", "tiny", "--to", "out"]),
+    "export savedmodel": Command(
+        arguments=["export", "tiny", "--to", "out", "--format", "savedmodel"]
+    ),
+    "export keras": Command(arguments=["export", "tiny", "--to", "out", "--format", "keras"]),
+    "train-tokenizer": Command(
+        arguments=["train-tokenizer", "reviews", "--vocab-size", "300", "--output", "new"]
+    ),
+    "train-tokenizer again": Command(
+        arguments=["train-tokenizer", "reviews", "--vocab-size", "300"],
+        replaces=("tokenizers/",),
+    ),
+    "evaluate": Command(arguments=["evaluate", "tiny"]),
+    "generate litert": Command(
+        arguments=["generate", "tiny", "--engine", "litert", "--max-new-tokens", "2"]
+    ),
+    "prepare imdb": Command(
+        arguments=["aclImdb.tar.gz"], instead="faults.small_corpora:prepare_small_imdb"
+    ),
+    "prepare tinyshakespeare": Command(
+        arguments=["prepare", "tinyshakespeare", "--archive", "tinyshakespeare.txt.gz"]
+    ),
+    "sweep": Command(
+        arguments=["sweep", "--grid", "model.num_layers=1,2", "--data", "reviews", "--name", "grid",
+                   *SMALL_SWEEP],
+        then=["sweep", "--resume", "grid"],
+        begun="sweeps/grid/sweep.yaml",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def template(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a run, a tokenizer, a folder to import, and files of the user's."""
+    workspace = tmp_path_factory.mktemp("template") / "workspace"
+    shutil.copytree(trained_workspace, workspace, ignore=lambda *_: ["reviews"])
+    (workspace / "reviews").symlink_to(trained_workspace / "reviews")
+    gpt_tf("export", "tiny", "--to", "hf", cwd=workspace)
+    (workspace / "hf-tokenizer").mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(workspace / "hf" / name, workspace / "hf-tokenizer")
+    write_small_archive(workspace / "aclImdb.tar.gz")
+    for folder in ("", "data", "runs", "tokenizers"):
+        (workspace / folder / "notes of mine.txt").write_text("to be kept")
+    return workspace
+
+
+def interruptions(name: str, server: TrainerServer, template: Path, folder: Path) -> Interruptions:
+    if name == "prepare tinyshakespeare" and not (template / "tinyshakespeare.txt.gz").exists():
+        shutil.copy(data_file("tinyshakespeare.txt.gz"), template)
+    return Interruptions(server, template, folder, COMMANDS[name])
+
+
+@pytest.mark.parametrize("name", ["export hf", "prepare imdb"])
+def test_a_killed_command_is_done_by_the_next_call(
+    name: str, server: TrainerServer, template: Path, tmp_path: Path
+) -> None:
+    command = interruptions(name, server, template, tmp_path)
+    count = len(command.operations)
+    print(check(command, range(1, count + 1, max(1, count // 5)), "kill"))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["kill", "torn", "ENOSPC", "EIO"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_operation_of_a_command(
+    name: str, kind: str, server: TrainerServer, template: Path, tmp_path: Path
+) -> None:
+    command = interruptions(name, server, template, tmp_path)
+    print(check(command, range(1, len(command.operations) + 1), kind))
