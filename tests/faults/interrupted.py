@@ -21,8 +21,10 @@ from gpt_tf.storage.manifest import sha256_file
 
 KILLED = -9
 # What is the same in every run of a command; other files have times or sizes of memory in them.
-SAME = (".safetensors", ".txt", ".npy", ".bin", ".tflite", "config.yaml", "sweep.yaml", "vocab.json",
-        "tokenizer.json", "tokenizer_config.json", "source.json", "state.json", "merges.txt")  # fmt: skip
+SAME = (
+    ".safetensors", ".txt", ".npy", ".bin", ".tflite", "config.yaml", "sweep.yaml", "vocab.json",
+    "tokenizer.json", "tokenizer_config.json", "source.json", "state.json", "merges.txt",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
