@@ -10,6 +10,7 @@ import reference
 from commands import TINY_RUN, gpt_tf
 from tiny_models import small_gpt, token_ids
 
+from gpt_tf.errors import UsageError
 from gpt_tf.inference.loading import load
 from gpt_tf.streaming.stream import Batch
 from gpt_tf.training.evaluator import evaluate, make_scores_of
@@ -46,10 +47,12 @@ def test_figures_equal_those_of_the_oracle() -> None:
     assert result.bits_per_byte == pytest.approx(nats / math.log(2) / bytes_, rel=1e-5)
 
 
-def test_nothing_to_count() -> None:
+def test_measuring_nothing_is_an_error_and_no_perplexity_of_one() -> None:
     batch = Batch(token_ids(3, 8), token_ids(3, 8), np.zeros((3, 8), np.float32))
-    result = evaluate(make_scores_of(small_gpt(), (3, 8)), [batch])
-    assert result is not None and (result.loss, result.tokens) == (0.0, 0)
+    scores_of = make_scores_of(small_gpt(), (3, 8))
+    for batches, said in (([batch], "1 batches"), ([], "0 batches")):
+        with pytest.raises(UsageError, match=f"nothing to evaluate on: {said} without a token"):
+            evaluate(scores_of, batches)
 
 
 @pytest.fixture(scope="module")

@@ -171,6 +171,86 @@ def test_a_state_past_the_end_gives_nothing_more() -> None:
         assert next(stream, None) is None
 
 
+# Again
+
+
+def seen_in(batches: Iterable[Batch]) -> Counter[int]:
+    """How often each row of `CountedRows` is a target."""
+    return Counter(int(row) for batch in batches for row in batch.targets[batch.weights == 1])
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_second_loop_over_a_stream_begins_again(epochs: int) -> None:
+    with TokenStream(CountedRows(), batch_size=5, context_length=1, epochs=epochs) as stream:
+        first = numbers(stream)
+        for _ in range(2):
+            assert numbers(stream) == first
+        assert len(first) == epochs * len(stream)
+        stream.rewind()
+        for _ in range(len(first)):  # consumed without having met the end
+            next(stream)
+        assert numbers(stream) == first
+        state = stream.state_dict()
+        assert state["position"] == len(first)
+
+
+def test_a_stream_restored_at_its_end_says_that_nothing_is_left(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with TokenStream(CountedRows(), batch_size=5, context_length=1, epochs=1) as stream:
+        first = numbers(stream)
+        stream.load_state_dict(stream.state_dict())
+        with pytest.raises(UsageError, match=r"no batches left .* 3 were consumed .* rewind\(\)"):
+            stream.as_dataset()
+        assert numbers(stream) == []
+        assert "no batches left" in caplog.text
+        assert numbers(stream) == first
+
+
+@pytest.mark.parametrize("epochs", [1, None])
+def test_three_epochs_of_fit_see_every_document_three_times(epochs: int | None) -> None:
+    import keras
+    import tensorflow as tf
+
+    seen: Counter[int] = Counter()
+
+    class Notes(keras.Model):
+        """Writes down the targets of its training steps."""
+
+        def call(self, inputs: Any) -> Any:
+            return tf.cast(inputs, tf.float32)
+
+        def train_step(self, data: Any) -> dict[str, Any]:
+            _, targets, weights = data
+            seen.update(targets[weights == 1].numpy().tolist())
+            return {"loss": tf.reduce_sum(weights)}
+
+    with TokenStream(CountedRows(), batch_size=5, context_length=1, epochs=epochs) as stream:
+        dataset = stream.as_dataset()
+        assert int(dataset.cardinality()) == len(dataset) == len(stream) == 3
+        model = Notes()
+        model.compile(run_eagerly=True)
+        history = model.fit(dataset, epochs=3, shuffle=False, verbose=0)
+        assert seen == dict.fromkeys(range(12), 3)
+        assert len(history.history["loss"]) == 3
+        assert seen_in(Batch(*batch) for batch in dataset.as_numpy_iterator()) == dict.fromkeys(
+            range(12), 1
+        )
+    loop: Counter[int] = Counter()
+    with TokenStream(CountedRows(), batch_size=5, context_length=1, epochs=1) as stream:
+        for _ in range(3):
+            loop += seen_in(stream)
+    assert loop == seen
+
+
+def test_an_endless_stream_s_dataset_goes_on_with_the_next_epoch(documents: list[Path]) -> None:
+    with open_stream(documents) as stream, open_stream(documents, epochs=2) as both:
+        dataset = stream.as_dataset()
+        next(dataset.as_numpy_iterator())  # looked at, not finished
+        epochs = [numbers(dataset.as_numpy_iterator()) for _ in range(2)]
+        assert epochs[0] + epochs[1] == numbers(both)
+
+
 # Length and end
 
 
@@ -276,3 +356,5 @@ def test_the_dataset_has_the_same_batches(documents: list[Path]) -> None:
         assert [spec.shape.as_list() for spec in dataset.element_spec] == [[3, 16]] * 3
         assert numbers(dataset.as_numpy_iterator()) == expected[1:]
         assert other.state_dict() == stream.state_dict()
+        assert numbers(dataset.as_numpy_iterator()) == expected[1:]
+        assert int(dataset.cardinality()) == len(expected) - 1

@@ -7,6 +7,7 @@ position is reached in O(1).
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_tf.errors import GptTfError, RunError, UsageError
+from gpt_tf.streaming.dataset import make_dataset
 from gpt_tf.streaming.files import fingerprint
 from gpt_tf.streaming.prefetch import Prefetcher
 from gpt_tf.streaming.sources import DocumentReader, UnchangedDocuments
@@ -26,6 +28,8 @@ from gpt_tf.tokenizer.base import Tokenizer
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+log = logging.getLogger(__name__)
 
 
 class Batch(NamedTuple):
@@ -85,6 +89,7 @@ class TokenStream:
         self._buffer_size = buffer_size
         self._stop = None if epochs is None else epochs * len(self)
         self._position = 0  # batches consumed since the first epoch
+        self._restored = False  # by a state, and nothing was asked for since
         self._prefetcher: Prefetcher[Batch] | None = None
         self.should_stop: Callable[[], bool] = lambda: False
 
@@ -213,7 +218,20 @@ class TokenStream:
         named = ", ".join(repr(str(path)) for path in self.documents(position)[:3])
         return f"batch {position} of {named}"
 
+    @property
+    def _is_consumed(self) -> bool:
+        return self._stop is not None and self._position >= self._stop
+
     def __iter__(self) -> TokenStream:
+        """Go on after the last batch consumed; after the last one of all, begin again.
+
+        Only a stream that was restored at its end has nothing more to give, once, and says so.
+        """
+        if self._is_consumed and self._restored:
+            log.warning("no batches left: the stream was restored at its end")
+        elif self._is_consumed:
+            self.rewind()
+        self._restored = False
         return self
 
     def __next__(self) -> Batch:
@@ -230,6 +248,7 @@ class TokenStream:
             )
         batch = next(self._prefetcher)
         self._position += 1
+        self._restored = False
         return batch
 
     def state_dict(self) -> dict[str, Any]:
@@ -255,13 +274,16 @@ class TokenStream:
                     f"the data changed since the checkpoint: {key} was {state.get(key)}, now "
                     f"{current}. Restore the files and settings, or start a new run."
                 )
-        self.close()
-        self._position = int(state["position"])
+        self._seek(int(state["position"]))
+        self._restored = True
 
     def rewind(self) -> None:
         """Go back to the first batch."""
+        self._seek(0)
+
+    def _seek(self, position: int) -> None:
         self.close()
-        self._position = 0
+        self._position = position
 
     def close(self) -> None:
         """Stop the threads; iterating again goes on after the last batch consumed."""
@@ -276,16 +298,36 @@ class TokenStream:
         self.close()
 
     def as_dataset(self) -> tf.data.Dataset:
-        """The remaining batches as a `tf.data.Dataset` of (inputs, targets, weights)."""
-        import tensorflow as tf
+        """A `tf.data.Dataset` of (inputs, targets, weights), of a known cardinality.
 
-        shape = (self._batch_size, self._context)
-        signature = (
-            tf.TensorSpec(shape, tf.int32),
-            tf.TensorSpec(shape, tf.int32),
-            tf.TensorSpec(shape, tf.float32),
+        Of a stream of N epochs: the batches that are left of them; iterated again, the same. Of an
+        endless stream: one epoch from here on; iterated again after its end, the next one.
+
+        Raises:
+          UsageError: if no batch is left, because the stream was restored at its end.
+        """
+        if self._is_consumed and not self._restored:
+            self.rewind()
+        start = self._position
+        count = len(self) if self._stop is None else self._stop - start
+        if count <= 0:
+            raise UsageError(
+                f"no batches left in the stream: all {start:,} were consumed before its state was "
+                "saved. Call rewind() to begin again."
+            )
+
+        def batches_from(position: int) -> TokenStream:
+            if self._position != position:
+                self._seek(position)
+            return self
+
+        return make_dataset(
+            batches_from,
+            start=start,
+            count=count,
+            goes_on=self._stop is None,
+            shape=(self._batch_size, self._context),
         )
-        return tf.data.Dataset.from_generator(lambda: iter(self), output_signature=signature)
 
 
 def _encode_alone() -> None:

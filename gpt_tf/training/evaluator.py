@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from gpt_tf.errors import UsageError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.stream import Batch
 from gpt_tf.training.batch_loss import batch_scores
@@ -65,18 +66,25 @@ def evaluate(
 
     Args:
       token_bytes_V: UTF-8 bytes of each vocabulary entry's text, for the bits per byte.
+
+    Raises:
+      UsageError: if there is nothing to measure: no batch, or no token to predict in them.
     """
-    nats, right, tokens, bytes_ = 0.0, 0.0, 0, 0
+    nats, right, tokens, bytes_, count = 0.0, 0.0, 0, 0, 0
     for batch in islice(batches, max_batches):
         if should_stop():
             return None
         batch_nats, batch_right = scores_of(batch)
+        count += 1
         nats += batch_nats
         right += batch_right
         tokens += int(batch.weights.sum())
         if token_bytes_V is not None:
             bytes_ += int(token_bytes_V[batch.targets[batch.weights > 0]].sum())
     if not tokens:
-        return Evaluation(0.0, 0)
+        raise UsageError(
+            f"nothing to evaluate on: {count:,} batches without a token to predict. Give documents "
+            "of two tokens or more."
+        )
     bits = nats / math.log(2) / bytes_ if bytes_ else math.nan
     return Evaluation(nats / tokens, tokens, right / tokens, bits)

@@ -32,8 +32,8 @@ class Perplexity(keras.metrics.Metric):
         self.tokens.assign_add(tf.reduce_sum(weights))
 
     def result(self) -> tf.Tensor:
-        """The perplexity; 1 where no token counted."""
-        return tf.exp(tf.math.divide_no_nan(self.nats.value, self.tokens.value))
+        """The perplexity; NaN if no token counted."""
+        return tf.exp(self.nats.value / self.tokens.value)
 
 
 def perplexity(loss: float) -> float:
