@@ -109,8 +109,11 @@ def _data(checkpoint: Checkpoint, fingerprint_now: Callable[[], str]) -> Finding
 
 def _litter(run: RunDirectory) -> Finding:
     """What killed writers left: temporary names, checkpoints without a manifest."""
-    left = {path.name for path in run.path.rglob(f"*{atomic.TEMPORARY_SUFFIX}")}
-    left |= {path.name for path in run.checkpoints.directory.glob("step-*")}
+    if holder(run.path):
+        return Finding("ok", "litter", "not looked for while the run is in use")
+    folders = {run.path, *(path.parent for path in run.path.rglob(f"*{atomic.TEMPORARY_SUFFIX}"))}
+    left = {entry.name for folder in folders for entry in atomic.litter(folder)}
+    left |= {path.name for path in run.checkpoints.directory.glob("step-*") if path.suffix == ""}
     left -= set(run.checkpoints.names())
     if not left:
         return Finding("ok", "litter", "none")

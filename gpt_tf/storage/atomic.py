@@ -9,18 +9,18 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import json
 import os
 import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gpt_tf.errors import GptTfError, RunError
+from gpt_tf.storage.flock import alone_in, writing_in
 
 TEMPORARY_SUFFIX = ".tmp"
 TEMPORARY = re.compile(r".+\.(\d+|old)\.tmp")  # no other name is ever swept
@@ -54,7 +54,7 @@ def write_bytes(path: Path, data: bytes) -> None:
       RunError: where the disk is full or fails; what was there is intact.
     """
     temporary = temporary_name(path)
-    with explaining_failure(path.parent, len(data)), _writing_in(path.parent):
+    with explaining_failure(path.parent, len(data)), writing_in(path.parent):
         try:
             with temporary.open("wb") as file:
                 file.write(data)
@@ -118,7 +118,7 @@ def new_directory(path: Path, needed: int | None = None) -> Iterator[Path]:
         sweep(path.parent, path.name)
         temporary = temporary_name(path)
         retired = path.with_name(f"{path.name}.old{TEMPORARY_SUFFIX}")
-        with _writing_in(path.parent):
+        with writing_in(path.parent):
             try:
                 shutil.rmtree(temporary, ignore_errors=True)  # an elder of the same process number
                 temporary.mkdir()
@@ -181,18 +181,6 @@ def _existing(directory: Path) -> Path:
     return next(path for path in (directory, *directory.absolute().parents) if path.exists())
 
 
-@contextmanager
-def _writing_in(directory: Path) -> Iterator[None]:
-    """Hold the shared lock that tells `sweep` that somebody writes there."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system without locks: `sweep` does nothing there
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def exchange(first: Path, second: Path) -> bool:
     """Swap two paths in one step; False where one is missing or the system cannot do it."""
     renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # Linux alone
@@ -213,21 +201,26 @@ def sweep(parent: Path, name: str | None = None) -> list[str]:
     """
     if not parent.is_dir():
         return []
-    descriptor = os.open(parent, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return []
-        return [
-            entry.name
-            for entry in sorted(parent.iterdir())
-            if TEMPORARY.fullmatch(entry.name)
-            and (name is None or entry.name.rsplit(".", 2)[0] == name)
-            and _swept(entry)
-        ]
-    finally:
-        os.close(descriptor)
+    with alone_in(parent) as alone:
+        return [entry.name for entry in _left(parent, name) if _swept(entry)] if alone else []
+
+
+def litter(parent: Path) -> list[Path]:
+    """What killed writers left in `parent`; nothing while another process is writing there."""
+    if not parent.is_dir():
+        return []
+    with alone_in(parent) as alone:
+        return _left(parent) if alone else []
+
+
+def _left(parent: Path, name: str | None = None) -> list[Path]:
+    """The temporary names in `parent`, or only those of what was to become `name`."""
+    return [
+        entry
+        for entry in sorted(parent.iterdir())
+        if TEMPORARY.fullmatch(entry.name)
+        and (name is None or entry.name.rsplit(".", 2)[0] == name)
+    ]
 
 
 def _swept(entry: Path) -> bool:
