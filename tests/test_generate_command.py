@@ -55,6 +55,20 @@ def test_prompts_that_are_no_utf_8_are_refused(generate, tmp_path):
     assert refused.code == 2 and "no Unicode" in refused.stderr and "UTF-8" in refused.stderr
 
 
+def test_the_command_ends_texts_alike_on_the_screen_typed_and_in_a_file(generate, tmp_path):
+    common = ("--max-new-tokens", "12")
+    prompt = ("--prompt", "The film", *common)
+    whole = text_of(generate(*prompt)).removeprefix("The film")
+    stop = ("--stop", whole[1:5], "--stop", whole[2:4])  # the second is complete first
+    until = whole[: min(whole.index(whole[1:5]) + 4, whole.index(whole[2:4]) + 2) - 2]
+    assert text_of(generate(*prompt, *stop)) == f"The film{until}\n"
+    typed = generate("--interactive", *common, *stop, stdin="The film\n")
+    assert text_of(typed).startswith(until)
+    path = tmp_path / "texts.jsonl"
+    generate("--sampler", "beam", "--num-beams", "1", *prompt, *stop, "--output", str(path))
+    assert json.loads(path.read_text())["text"] == until
+
+
 def test_nothing_is_printed_before_an_error(generate):
     refused = generate("--logit-bias", "999999=3")
     assert refused.code == 2 and "999999" in refused.stderr

@@ -12,7 +12,7 @@ from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.generate import Continuation, generate, stream
 from gpt_tf.inference.samplers import Sampler
-from gpt_tf.inference.text_stream import TextStream, continuation
+from gpt_tf.inference.text_stream import TextStream, stop_strings
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.cleaning import clean
 from gpt_tf.tokenizer.base import Tokenizer
@@ -81,7 +81,7 @@ class TextGenerator:
         prompts: Sequence[str],
         sampler: str | Sampler = "greedy",
         *,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         banned_words: Sequence[str] = (),
         **options: Any,
     ) -> list[list[Text]]:
@@ -89,10 +89,11 @@ class TextGenerator:
 
         Args:
           sampler, options: as of `gpt_tf.generate`.
-          stop: a text ends before the first of these.
+          stop: a text ends before the first of these, as `gpt_tf.inference.text_stream` says.
           banned_words: the ways in which the tokenizer writes these, alone or after a blank, are
             never completed.
         """
+        stop = stop_strings(stop)
         ids = [self.prompt_ids(prompt) for prompt in prompts]
         found = generate(
             self.engine, ids, sampler, stops=self._stops(ids, stop),
@@ -108,7 +109,7 @@ class TextGenerator:
         prompt: str | Sequence[int],
         sampler: str | Sampler = "greedy",
         *,
-        stop: Sequence[str] = (),
+        stop: str | Sequence[str] = (),
         banned_words: Sequence[str] = (),
         **options: Any,
     ) -> Iterator[TokenText]:
@@ -181,18 +182,38 @@ class TextGenerator:
         return options
 
     def _stops(self, prompts: Sequence[Sequence[int]], stop: Sequence[str]) -> Stops:
-        if not all(stop):
-            raise UsageError("empty stop string. Give at least one character.")
         if not stop:
             return never
-
-        def stops(row: int, token_ids: Sequence[int]) -> bool:
-            text = continuation(self.tokenizer, prompts[row], token_ids)
-            return any(one in text for one in stop)
-
-        return stops
+        rows = [_GrowingTexts(TextStream(self.tokenizer, ids, stop)) for ids in prompts]
+        return lambda row, token_ids: rows[row].stops(tuple(token_ids))
 
     def _cut(self, prompt_ids: Sequence[int], token_ids: Sequence[int], stop: Sequence[str]) -> str:
-        """The text of generated ids, up to the first stop string."""
-        text = continuation(self.tokenizer, prompt_ids, token_ids)
-        return text[: min((i for one in stop if (i := text.find(one)) >= 0), default=len(text))]
+        """The text of generated ids, up to the first stop string: as it would be streamed."""
+        text = TextStream(self.tokenizer, prompt_ids, stop)
+        for token_id in token_ids:
+            text.feed(token_id)
+        text.finish()
+        return text.text
+
+
+class _GrowingTexts:
+    """The texts of a prompt's samples or beams, each of which grows by a token at a time."""
+
+    def __init__(self, empty: TextStream) -> None:
+        self._empty = empty
+        self._known: dict[tuple[int, ...], TextStream] = {}  # of the newest two lengths
+        self._newest = 0
+
+    def stops(self, ids: tuple[int, ...]) -> bool:
+        """Whether the text of `ids` has a stop string; it was asked of all but the last before."""
+        if len(ids) > self._newest:
+            self._known = {old: s for old, s in self._known.items() if len(old) == self._newest}
+            self._newest = len(ids)
+        if ids not in self._known:
+            known = self._known.get(ids[:-1])
+            text, fresh = (self._empty, ids) if known is None else (known, ids[-1:])
+            text = text.copy()
+            for token_id in fresh:
+                text.feed(token_id)
+            self._known[ids] = text
+        return self._known[ids].stopped
