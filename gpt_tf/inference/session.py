@@ -19,6 +19,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.filters import Filter, Logits
 from gpt_tf.inference.kv_cache import Floats, Slots
+from gpt_tf.tokenizer.texts import several
 
 PastContext = Literal["slide", "half"]
 TOKENS_AT_ONCE = 8192  # that branches are encoded with
@@ -181,9 +182,12 @@ class Session:
 
 def check_prompts(prompts: Sequence[Sequence[int]], vocab_size: int) -> None:
     """Raise UsageError for no or an empty prompt, or an id outside the vocabulary."""
+    remedy = "Give ids; load(run).generate(...) continues texts."
+    several(prompts, "prompts", remedy)
     if not prompts:
         raise UsageError("no prompts. Give at least one.")
     for row, prompt in enumerate(prompts):
+        several(prompt, f"row {row} of the prompts", remedy)
         if not len(prompt):
             raise UsageError(f"empty prompt in row {row}. Give at least one token.")
         outside = [i for i in prompt if not 0 <= i < vocab_size]

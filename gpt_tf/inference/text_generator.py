@@ -16,6 +16,9 @@ from gpt_tf.inference.text_stream import TextStream, stop_strings
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.cleaning import clean
 from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.texts import several
+
+PROMPTS_REMEDY = "Give a list of texts; of a file, [Path(file).read_text()]."
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ class TextGenerator:
 
         Options as of `texts`; of several samples the first.
         """
-        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        prompts = [prompt] if isinstance(prompt, str) else several(prompt, "prompt", PROMPTS_REMEDY)
+        prompts = list(prompts)
         found = [texts[0].text for texts in self.texts(prompts, sampler, **options)]
         return found[0] if isinstance(prompt, str) else found
 
@@ -94,6 +98,7 @@ class TextGenerator:
             never completed.
         """
         stop = stop_strings(stop)
+        several(prompts, "prompts", PROMPTS_REMEDY)
         ids = [self.prompt_ids(prompt) for prompt in prompts]
         found = generate(
             self.engine, ids, sampler, stops=self._stops(ids, stop),
@@ -140,6 +145,8 @@ class TextGenerator:
         Raises:
           UsageError: where the prompt is no Unicode text, as an argument in another encoding.
         """
+        if not isinstance(prompt, str):
+            raise UsageError(f"no str in the prompt: {prompt!r:.60}. {PROMPTS_REMEDY}")
         try:
             prompt.encode()
         except UnicodeEncodeError as error:
@@ -173,6 +180,7 @@ class TextGenerator:
             "end_id": tokenizer.eot_id,
             "banned_ids": tokenizer.control_ids.union(no_entry),
         }
+        several(banned_words, "banned_words", "Give a list: banned_words=[word].")
         if not all(banned_words):
             raise UsageError("empty banned word. Give at least one character.")
         forms = [form for word in banned_words for form in (word, f" {word}")]

@@ -25,11 +25,14 @@ from gpt_tf.streaming.stored_windows import windows_of
 from gpt_tf.streaming.token_store import Progress, open_or_build, store_key
 from gpt_tf.streaming.windows import Contents, PaddedWindows, Windows
 from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.texts import several
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 log = logging.getLogger(__name__)
+
+DOCUMENTS_REMEDY = "Give a list of files, such as sorted(Path(folder).rglob('*.txt'))."
 
 
 class Batch(NamedTuple):
@@ -96,7 +99,7 @@ class TokenStream:
     @classmethod
     def from_documents(
         cls,
-        documents: Sequence[Path],
+        documents: Sequence[Path | str],
         tokenizer: Tokenizer,
         *,
         windows: str = "padded",
@@ -114,7 +117,7 @@ class TokenStream:
         """A stream over the documents in files.
 
         Args:
-          documents: the files.
+          documents: the paths of the files.
           windows: "padded", "packed" or "random". Padded ones are tokenized on the fly where each
             file is a document; all others go through a token store, made below
             `store_directory` where it is not there yet, named after `tokenizer_sha256`.
@@ -123,19 +126,20 @@ class TokenStream:
 
         Raises:
           UsageError: where a store is needed and its place or name is not given, or random
-            windows are asked for in order.
+            windows are asked for in order, or `documents` are a single path.
         """
         reader = reader or DocumentReader()
-        mark = fingerprint(documents)
+        files = [Path(path) for path in several(documents, "documents", DOCUMENTS_REMEDY)]
+        mark = fingerprint(files)
         order: dict[str, Any] = {
             "context_length": context_length, "shuffle": shuffle, "seed": seed
         }  # fmt: skip
         rows: Windows
         # A text that the tokenizer refuses must be met now, not in the middle of training.
-        whole = reader.takes_files_whole(documents) and tokenizer.takes_any_text
+        whole = reader.takes_files_whole(files) and tokenizer.takes_any_text
         if windows == "padded" and whole:
-            read = UnchangedDocuments(documents, reader).text
-            rows = PaddedWindows(documents, read, tokenizer, **order)
+            read = UnchangedDocuments(files, reader).text
+            rows = PaddedWindows(files, read, tokenizer, **order)
         else:
             if store_directory is None or not tokenizer_sha256:
                 raise UsageError(
@@ -144,14 +148,14 @@ class TokenStream:
                 )
             store = open_or_build(
                 store_directory / store_key(mark, tokenizer_sha256, repr(reader)),
-                documents,
-                UnchangedDocuments(documents, reader).documents,
+                files,
+                UnchangedDocuments(files, reader).documents,
                 tokenizer,
                 num_threads=num_threads,
                 progress=progress,
             )
             rows = windows_of(
-                store, documents, tokenizer, windows=windows, batch_size=batch_size, **order
+                store, files, tokenizer, windows=windows, batch_size=batch_size, **order
             )
         return cls(
             rows,

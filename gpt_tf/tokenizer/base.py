@@ -23,12 +23,14 @@ from tokenizers import decoders, models, processors
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, sha256_file, verify, write_manifest
+from gpt_tf.tokenizer.texts import several
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 END_OF_TEXT = "<|endoftext|>"
 PAD, UNK, BOS = "[PAD]", "[UNK]", "[BOS]"
 UNKNOWN_NAMED = 5
+IDS_REMEDY = "Give a list of ids; encode() makes one of a text."
 
 T = TypeVar("T", bound="Tokenizer")
 
@@ -98,7 +100,12 @@ class Tokenizer:
             return list(self.backend.encode(text, add_special_tokens=False).ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """The ids of each text, as `encode`; in one call, which releases Python's lock."""
+        """The ids of each text, as `encode`; in one call, which releases Python's lock.
+
+        Raises:
+          UsageError: as `encode`, and for one string instead of a list of texts.
+        """
+        several(texts, "texts", "Give a list of texts, or use encode() for one.")
         with self._naming_unknown(texts):
             encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
@@ -143,11 +150,12 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; special tokens are left out, broken UTF-8 becomes U+FFFD."""
+        ids = several(ids, "ids", IDS_REMEDY)
         return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=True))
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """The vocabulary entry of each id."""
-        return [str(self.backend.id_to_token(int(i))) for i in ids]
+        return [str(self.backend.id_to_token(int(i))) for i in several(ids, "ids", IDS_REMEDY)]
 
     def token_to_id(self, token: str) -> int | None:
         """The id of a vocabulary entry, or None."""

@@ -17,6 +17,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.base import END_OF_TEXT, PAD, Tokenizer
 from gpt_tf.tokenizer.normalizing import normalizer
+from gpt_tf.tokenizer.texts import texts_to_learn
 
 BYTE_ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 SPECIAL_TOKENS = {"eos": END_OF_TEXT, "pad": PAD}
@@ -44,15 +45,17 @@ class BPETokenizer(Tokenizer):
         Fewer entries come out where the texts have no more pairs to merge.
 
         Args:
-          texts: documents, read once, one after the other.
+          texts: documents, read once, one after the other; texts, not the paths of files.
           vocab_size: entries asked for, special tokens and the 256 bytes included.
           lower_case, remove_punctuation: normalizing, saved with the tokenizer.
           num_texts: how many there are, for the progress bars.
           show_progress: draw bars on stderr.
 
         Raises:
-          UsageError: where `vocab_size` is below the bytes and special tokens.
+          UsageError: if `vocab_size` is below the bytes and special tokens, or `texts` are a
+            single string or paths.
         """
+        texts = texts_to_learn(texts)
         if vocab_size < MINIMUM_VOCAB_SIZE:
             raise UsageError(
                 f"vocabulary too small in --vocab-size: {vocab_size}. "

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer as Backend
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.base import UNK, Tokenizer
 from gpt_tf.tokenizer.normalizing import normalizer
+from gpt_tf.tokenizer.texts import texts_to_learn
 
 ANY_CHARACTER = r"[\s\S]"
 
@@ -30,16 +31,16 @@ class CharTokenizer(Tokenizer):
         """Collect the characters of `texts`, as `sorted(set(text))` puts them.
 
         Args:
-          texts: documents, read once, one after the other.
+          texts: documents, read once, one after the other; texts, not the paths of files.
           unknown: "replace" adds an entry `[UNK]`, the last, for characters not in `texts`.
           lower_case, remove_punctuation: normalizing, saved with the tokenizer.
 
         Raises:
-          UsageError: where `texts` have no character.
+          UsageError: if `texts` have no character, or are a single string or paths.
         """
         steps = normalizer(lower_case, remove_punctuation)
         characters: set[str] = set()
-        for text in texts:
+        for text in texts_to_learn(texts):
             characters.update(text)
         if steps is not None:
             characters = set(steps.normalize_str("".join(characters)))

@@ -20,6 +20,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.base import BOS, PAD, UNK, Tokenizer
 from gpt_tf.tokenizer.normalizing import normalizer
+from gpt_tf.tokenizer.texts import texts_to_learn
 
 SPECIAL_TOKENS = {"pad": PAD, "unk": UNK, "bos": BOS}
 INSIDE_WORD = "##"
@@ -45,15 +46,16 @@ class WordPieceTokenizer(Tokenizer):
         Fewer entries come out where the texts have no more parts to join.
 
         Args:
-          texts: documents, read once, one after the other.
+          texts: documents, read once, one after the other; texts, not the paths of files.
           vocab_size: entries asked for, special tokens and the alphabet included.
           lower_case, remove_punctuation: normalizing, saved with the tokenizer.
 
         Raises:
-          UsageError: where `vocab_size` is below the alphabet and special tokens.
+          UsageError: if `vocab_size` is below the alphabet and special tokens, or `texts` are
+            a single string or paths.
         """
         backend = untrained(lower_case, remove_punctuation)
-        words = count_words(backend, texts)
+        words = count_words(backend, texts_to_learn(texts))
         first_entries = [*SPECIAL_TOKENS.values(), *alphabet(words)]
         if vocab_size < len(first_entries):
             raise UsageError(
