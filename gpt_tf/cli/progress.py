@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from gpt_tf.cli import console
 from gpt_tf.config import Config
 
 Scalars = Mapping[str, float]
+REPORTS = 50  # that the time left is estimated from
 
 
 @contextmanager
@@ -48,19 +50,27 @@ class NoteHandler(logging.Handler):
 
 
 class Eta:
-    """Time left, from the steps since the first report: the compile time is not in it."""
+    """Time left, from the latest reports: neither compiling nor a long pause stays in it.
 
-    def __init__(self, total: int) -> None:
+    Args:
+      total: the last step.
+      now: gives seconds.
+    """
+
+    def __init__(self, total: int, now: Callable[[], float] = time.monotonic) -> None:
         self._total = total
-        self._first: tuple[int, float] | None = None
+        self._now = now
+        self._reports: deque[tuple[int, float]] = deque(maxlen=REPORTS)
 
     def text(self, step: int) -> str:
         """Hours, minutes and seconds left, or dashes while not known."""
-        now = time.monotonic()
-        if self._first is None or step <= self._first[0]:
-            self._first = (step, now)
+        if self._reports and step <= self._reports[-1][0]:
+            self._reports.clear()
+        self._reports.append((step, self._now()))
+        (first, begun), (_, now) = self._reports[0], self._reports[-1]
+        if step == first:
             return "--:--"
-        seconds = (now - self._first[1]) / (step - self._first[0]) * max(0, self._total - step)
+        seconds = (now - begun) / (step - first) * max(0, self._total - step)
         minutes, rest = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"

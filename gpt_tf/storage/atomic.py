@@ -50,21 +50,29 @@ def temporary_name(path: Path) -> Path:
 def write_bytes(path: Path, data: bytes) -> None:
     """Replace `path` by `data`; a reader sees the old contents or the new, never a part.
 
+    What a killed writer of the same file left is removed first.
+
     Raises:
       RunError: where the disk is full or fails; what was there is intact.
     """
     temporary = temporary_name(path)
-    with explaining_failure(path.parent, len(data)), writing_in(path.parent):
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        fsync_path(path.parent)
+    with explaining_failure(path.parent, len(data)):
+        sweep(path.parent, path.name)
+        with writing_in(path.parent):
+            _write_durably(temporary, path, data)
+
+
+def _write_durably(temporary: Path, path: Path, data: bytes) -> None:
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync_path(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:

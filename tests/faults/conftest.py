@@ -14,9 +14,17 @@ def preloaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def server(preloaded: dict[str, str]) -> Iterator[trainers.TrainerServer]:
+def clock_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Holds by how many seconds the clock of the trainers is wrong."""
+    path = tmp_path_factory.mktemp("clock") / "wrong_by"
+    shim.set_clock(path, 0)
+    return path
+
+
+@pytest.fixture(scope="session")
+def server(preloaded: dict[str, str], clock_file: Path) -> Iterator[trainers.TrainerServer]:
     """Starts trainers in a second or two."""
-    with trainers.serving(preloaded) as process:
+    with trainers.serving({**preloaded, "FAULTS_CLOCK": str(clock_file)}) as process:
         yield process
 
 

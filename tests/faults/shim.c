@@ -14,7 +14,9 @@
      signal N, twice N
               signal number N before this operation, or before this and the next
 
-   A system call made without the C library (safetensors renames so) is not seen. */
+   A system call made without the C library (safetensors renames so) is not seen.
+
+   The wall clock is set by FAULTS_CLOCK, a file that holds by how many seconds (int64) it is wrong. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -24,11 +26,15 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { GOES_ON, FAILS, HALF };
@@ -299,4 +305,43 @@ int mkdir(const char *path, mode_t mode)
 int mkdirat(int directory, const char *path, mode_t mode)
 {
     return meet_at("mkdir", directory, path, 1) == FAILS ? -1 : NEXT(mkdirat)(directory, path, mode);
+}
+
+static const volatile int64_t *wrong_by; /* seconds */
+
+__attribute__((constructor)) static void map_clock(void)
+{
+    const char *path = getenv("FAULTS_CLOCK");
+    int descriptor = path ? syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC) : -1;
+    if (descriptor < 0)
+        return;
+    void *mapped = mmap(NULL, sizeof *wrong_by, PROT_READ, MAP_SHARED, descriptor, 0);
+    syscall(SYS_close, descriptor);
+    wrong_by = mapped == MAP_FAILED ? NULL : mapped;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+    int result = syscall(SYS_clock_gettime, clock, now);
+    if (!result && wrong_by && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+        now->tv_sec += *wrong_by;
+    return result;
+}
+
+time_t time(time_t *seconds)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (seconds)
+        *seconds = now.tv_sec;
+    return now.tv_sec;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone)
+{
+    struct timespec precise;
+    int result = clock_gettime(CLOCK_REALTIME, &precise);
+    now->tv_sec = precise.tv_sec;
+    now->tv_usec = precise.tv_nsec / 1000;
+    return result;
 }

@@ -4,6 +4,7 @@ import ctypes
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,12 @@ def arm(prefix: Path, at: int, kind: str, log: Path | None = None) -> None:
 def hits() -> int:
     """How many operations went wrong and were survived."""
     return int(ctypes.CDLL(None).faults_hits())
+
+
+def set_clock(path: Path, wrong_by: int) -> None:
+    """Let the wall clock of the processes that map `path` be wrong by so many seconds."""
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.write(wrong_by.to_bytes(8, sys.byteorder, signed=True))
 
 
 def operations(log: Path) -> list[tuple[str, str]]:

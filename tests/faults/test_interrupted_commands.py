@@ -32,8 +32,12 @@ COMMANDS = {
     ),
     "evaluate": Command(arguments=["evaluate", "tiny"]),
     "generate litert": Command(
-        arguments=["generate", "tiny", "--engine", "litert", "--max-new-tokens", "2"]
+        arguments=["generate", "--run", "tiny", "--engine", "litert", "--max-new-tokens", "2"]
     ),
+    "generate output": Command(
+        arguments=["generate", "--run", "tiny", "--output", "texts.jsonl", "--max-new-tokens", "2"]
+    ),
+    "plot": Command(arguments=["plot", "tiny", "--output", "curves.png"]),
     "prepare imdb": Command(
         arguments=["aclImdb.tar.gz"], instead="faults.small_corpora:prepare_small_imdb"
     ),
@@ -71,7 +75,7 @@ def interruptions(name: str, server: TrainerServer, template: Path, folder: Path
     return Interruptions(server, template, folder, COMMANDS[name])
 
 
-@pytest.mark.parametrize("name", ["export hf", "prepare imdb"])
+@pytest.mark.parametrize("name", ["export hf", "prepare tinyshakespeare"])
 def test_a_killed_command_is_done_by_the_next_call(
     name: str, server: TrainerServer, template: Path, tmp_path: Path
 ) -> None:
