@@ -65,6 +65,11 @@ def test_paths_among_texts_are_refused(learn, folder: Path) -> None:
     assert learn([str(paths[0]), "a text"]).encode("a text")
 
 
+@pytest.mark.parametrize("length", [255, 256, 1000, 4096, 5000])
+def test_a_text_longer_than_a_file_name_is_a_text(length: int) -> None:
+    assert CharTokenizer.train(["ab" * length]).encode("abba")
+
+
 def test_one_text_is_no_batch_and_no_ids(folder: Path) -> None:
     tokenizer = CharTokenizer.train(["0123 text"])
     for one in ("0123", b"0123", folder):

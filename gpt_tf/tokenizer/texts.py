@@ -64,4 +64,7 @@ def _checked(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _is_path(text: str) -> bool:
-    return 0 < len(text) <= LONGEST_PATH and "\0" not in text and Path(text).exists()
+    try:
+        return 0 < len(text) <= LONGEST_PATH and "\0" not in text and Path(text).exists()
+    except OSError:  # a part of it is longer than any name can be
+        return False
