@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import types
 import typing
 from dataclasses import dataclass, field
@@ -341,8 +342,10 @@ def check_value(value: Any, hint: Any, metadata: Any) -> str | None:
         return None if is_list else f"a list of texts, {received}"
     if hint is float and type(value) is int:
         hint = int
+        if abs(value) > sys.float_info.max:
+            return f"a number below {sys.float_info.max:.0e}, received: {len(str(value))} digits"
     if type(value) is not hint:
-        return f"of type {hint.__name__}, {received}"
+        return f"{'true or false' if hint is bool else f'of type {hint.__name__}'}, {received}"
     if type(value) is float and not math.isfinite(value):
         return f"a finite number, {received}"
     low, high = metadata.get("minimum"), metadata.get("maximum")

@@ -8,75 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import re
 import typing
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gpt_tf.config import Config, Section
 from gpt_tf.errors import UsageError
+from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 
-MAX_YAML_BYTES = 1 << 20
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's safe subset, in which `1e-3` is a number and aliases and repeated keys are refused."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        repeated = sorted({key for key in keys if keys.count(key) > 1})
-        if repeated:
-            raise yaml.YAMLError(f"repeated key {repeated[0]!r}")
-        return super().construct_mapping(node, deep)
-
-
-# PyYAML follows YAML 1.1, where a number in scientific notation needs a dot and `on` is a boolean.
-BOOLEAN = "tag:yaml.org,2002:bool"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != BOOLEAN]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    BOOLEAN, re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes every text but plain words, for plain text is not always read back as it was: `1e5`
-    becomes a number, and a rare line break becomes a blank."""
-
-
-def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
-    style = None if re.fullmatch(r"[A-Za-z_][\w.-]*", text, re.ASCII) else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _represent_text)
-
-
-def parse_yaml(text: str, source: str) -> Any:
-    """The value of a YAML text. Raises UsageError that names `source`."""
-    if len(text.encode()) > MAX_YAML_BYTES:
-        raise UsageError(f"configuration too large in {source}: over {MAX_YAML_BYTES} bytes.")
-    try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"invalid YAML in {source}: {reason}.") from error
+MAX_PROBLEMS = 20  # told of at once
 
 
 def preset_names() -> list[str]:
@@ -153,7 +95,9 @@ def resolve(*layers: Mapping[str, Any]) -> Config:
     values = merge(*layers)
     config = build(Config, values, "", problems)
     if problems or config is None:
-        raise UsageError("invalid configuration:\n" + "\n".join(f"  {p}" for p in problems))
+        shown, more = problems[:MAX_PROBLEMS], len(problems) - MAX_PROBLEMS
+        shown += [f"and {more:,} more"] if more > 0 else []
+        raise UsageError("invalid configuration:\n" + "\n".join(f"  {p}" for p in shown))
     return typing.cast(Config, config)
 
 
@@ -167,7 +111,8 @@ def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) ->
     arguments: dict[str, Any] = {}
     for key, value in values.items():
         if key not in valid:
-            hint = nearest(str(key), valid)
+            # to look for the nearest name takes most of a millisecond, and it will not be shown
+            hint = nearest(str(key), valid) if len(problems) < MAX_PROBLEMS else ""
             problems.append(f"unknown key {prefix}{key}.{hint}")
         elif isinstance(hints[key], type) and issubclass(hints[key], Section):
             section = build(hints[key], value, f"{prefix}{key}.", problems)
@@ -193,8 +138,3 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def as_yaml(config: Config) -> str:
     """The settings as the YAML text that `read_config_file` reads back."""
     return dump_yaml(dataclasses.asdict(config))
-
-
-def dump_yaml(value: Any) -> str:
-    """The YAML text that `parse_yaml` reads back as `value`."""
-    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

@@ -7,13 +7,13 @@ from gpt_tf.config_files import (
     as_yaml,
     merge,
     parse_assignments,
-    parse_yaml,
     preset_names,
     read_config_file,
     read_preset,
     resolve,
 )
 from gpt_tf.errors import UsageError
+from gpt_tf.storage.yaml_file import parse_yaml
 
 
 @pytest.mark.parametrize("name", preset_names())
@@ -34,30 +34,6 @@ def test_later_layers_win() -> None:
     assert config.model.dropout.head == 0.25
     assert config.model.dropout.embedding == 0.1  # of the preset
     assert config.training.beta_1 == 0.9  # the default
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("1e-3", 0.001), ("2.5E+4", 25000.0), ("1_0", 10), ("on", "on"), ("off", "off"),
-     ("true", True), ("null", None), ("0.5", 0.5), ("7", 7)],
-)  # fmt: skip
-def test_yaml_numbers_and_booleans_are_what_they_look_like(text: str, value: object) -> None:
-    assert parse_yaml(text, "test") == value
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor"),
-        ("a: &x [1]\nb: *x", "aliases are not allowed"),
-        ("a: 1\na: 2", "repeated key 'a'"),
-        ("a: [", "invalid YAML in test"),
-        ("x" * (1 << 20) + "y", "too large"),
-    ],
-)
-def test_hostile_yaml_is_refused(text: str, words: str) -> None:
-    with pytest.raises(UsageError, match=words):
-        parse_yaml(text, "test")
 
 
 def test_all_problems_are_reported_at_once() -> None:

@@ -5,10 +5,11 @@ import pytest
 from tiny_models import small_gpt, token_ids
 
 from gpt_tf.config import Config, TrainingConfig
-from gpt_tf.config_files import as_yaml, parse_assignments, parse_yaml, resolve
+from gpt_tf.config_files import as_yaml, parse_assignments, resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, weight_variables
+from gpt_tf.storage.yaml_file import parse_yaml
 from gpt_tf.streaming.stream import Batch
 from gpt_tf.training.freezing import freeze, trained_parameters
 from gpt_tf.training.optimizer import make_optimizer, optimizer_slots

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from gpt_tf.config import Config
-from gpt_tf.config_files import build, dump_yaml, merge, parse_yaml
+from gpt_tf.config_files import build, merge
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.run_directory import RUNS
+from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 
 SWEEPS = "sweeps"
 MAX_CELLS = 1000
