@@ -239,16 +239,29 @@ def test_what_is_there_is_used_again(workspace: Path, labelled: Path) -> None:
     assert lists(workspace)["validation"] != first["validation"]
 
 
-def test_a_tree_with_a_review_missing_is_unpacked_anew(workspace: Path, labelled: Path) -> None:
+def test_missing_reviews_are_unpacked_and_nothing_else_is_touched(
+    workspace: Path, labelled: Path
+) -> None:
     small_imdb(workspace, labelled)
     gone = workspace / "data/imdb/aclImdb/test/pos/5_5.txt"
+    note, changed = gone.parent.parent / "my notes.txt", gone.with_name("4_4.txt")
+    note.write_text("mine")
+    changed.write_text("edited")
     gone.unlink()
     assert not small_imdb(workspace, labelled).reused
     assert gone.read_text() == review("test/pos", 5)
+    assert (note.read_text(), changed.read_text()) == ("mine", "edited")
     gone.unlink()
     gone.symlink_to("4_4.txt")  # a link is no review
-    assert not small_imdb(workspace, labelled).reused
-    assert not gone.is_symlink()
+    with pytest.raises(UsageError, match="plain files"):
+        small_imdb(workspace, labelled)
+    assert gone.is_symlink()
+    gone.unlink()
+    small_imdb(workspace, labelled)
+    (gone.parent / "999_1.txt").write_text("a review of my own")
+    with pytest.raises(UsageError, match=r"too many reviews in .*: 9, 8 belong there"):
+        small_imdb(workspace, labelled)
+    assert (gone.parent / "999_1.txt").exists()
 
 
 KILLED = """

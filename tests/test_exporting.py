@@ -119,7 +119,7 @@ def test_nothing_is_overwritten_and_nothing_half_written(
     (workspace / "mine").mkdir()
     (workspace / "mine" / "thesis.txt").write_text("years of work")
     assert in_process("export", "tiny", "--to", "mine", cwd=workspace, check=False) == 2
-    assert "something is there already in --to: mine" in capsys.readouterr().err
+    assert "folder with other files in --to: mine holds thesis.txt" in capsys.readouterr().err
     for path in (workspace / "runs" / "tiny" / "checkpoints").glob("step-*"):
         facts = read_manifest(path)
         files = facts.pop("files")

@@ -327,7 +327,7 @@ def test_a_begin_token_that_is_the_end_token_stands_before_texts_where_they_say_
     settings = {"bos_token": "</s>", "eos_token": "</s>", "unk_token": "</s>"}
     for begins in (True, False):
         write_json(tmp_path / "tokenizer_config.json", {**settings, "add_bos_token": begins})
-        read_foreign(tmp_path).save(tmp_path / "saved")
+        read_foreign(tmp_path).save(tmp_path / "saved", overwrite=True)
         tokenizer = gpt_tf.BPETokenizer.load(tmp_path / "saved")
         assert tokenizer.bos_id == (2 if begins else None)
         assert (tokenizer.eot_id, tokenizer.control_ids) == (2, frozenset())

@@ -14,6 +14,7 @@ import pytest
 from commands import in_process
 
 from gpt_tf.storage import atomic, flock
+from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.run_directory import RunDirectory
 
 # As the shell's `flock FOLDER command`: the command inherits the lock and never asks for it.
@@ -40,7 +41,7 @@ def test_a_file_is_written_in_a_folder_that_the_shell_holds(
     with held_by_the_shell(tmp_path) as process:
         for number in range(20):
             atomic.write_json(tmp_path / "value.json", number)
-        with atomic.new_directory(tmp_path / "folder") as folder:
+        with new_directory(tmp_path / "folder") as folder:
             (folder / "file").touch()
     assert time.monotonic() - begun < 2 * flock.PATIENCE  # it is waited for once
     assert (tmp_path / "value.json").read_text() == "19\n"
@@ -62,8 +63,8 @@ def test_a_command_under_flock_ends(workspace: Path) -> None:  # N12
 def being_written(directory: Path) -> Iterator[Path]:
     """A folder that another process fills, and has not finished."""
     program = (
-        "import sys\nfrom pathlib import Path\nfrom gpt_tf.storage import atomic\n"
-        "with atomic.new_directory(Path(sys.argv[1])) as folder:\n"
+        "import sys\nfrom pathlib import Path\nfrom gpt_tf.storage.folders import new_directory\n"
+        "with new_directory(Path(sys.argv[1])) as folder:\n"
         "    print(folder, flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", program, str(directory)]

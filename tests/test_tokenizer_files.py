@@ -278,7 +278,7 @@ def test_a_special_token_that_has_no_id_is_refused(tmp_path):
 def test_a_manifest_cannot_point_outside(saved):
     shutil.copyfile(saved / TOKENIZER_FILE, saved.parent / "other.json")
     write_manifest(saved, ["../other.json"], {})
-    with pytest.raises(RunError, match="no basename"):
+    with pytest.raises(RunError, match="is not a name below"):
         Tokenizer.load(saved)
 
 

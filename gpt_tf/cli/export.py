@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from gpt_tf.cli.options import overwrite_option
+
 if TYPE_CHECKING:
     from gpt_tf.interop.stored_run import StoredRun
 
@@ -38,28 +40,28 @@ FORMATS = {
               show_default=True, help="For transformers, TensorFlow or Keras.")  # fmt: skip
 @click.option("--to", "directory", required=True, type=click.Path(path_type=Path),
               help="The folder to write; it must not exist, or be empty.")  # fmt: skip
-def export(run_name: str | None, format_name: str, directory: Path) -> None:
+@overwrite_option("an export in the folder of --to")
+def export(run_name: str | None, format_name: str, directory: Path, overwrite: bool) -> None:
     """Write the best checkpoint of RUN, by default the newest run, for other programs.
 
     The folder appears whole, with a SHA-256 manifest of its files.
     """
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow, quiet_libraries
-    from gpt_tf.errors import UsageError
     from gpt_tf.interop.stored_run import read_run
-    from gpt_tf.storage import atomic
+    from gpt_tf.storage.folders import new_directory
     from gpt_tf.storage.manifest import write_manifest
     from gpt_tf.storage.run_directory import find_run, newest_run
+    from gpt_tf.storage.targets import check_folder
     from gpt_tf.version import __version__
 
     run = find_run(Path.cwd(), run_name) if run_name else newest_run(Path.cwd())
-    if directory.exists() and not (directory.is_dir() and not any(directory.iterdir())):
-        raise UsageError(f"something is there already in --to: {directory}. Give a new folder.")
+    check_folder(directory, "--to", overwrite=overwrite)
     stored = read_run(run)
     chosen = FORMATS[format_name]
     if chosen.needs_tensorflow:
         import_tensorflow()
     write: Write = importlib.import_module(f"gpt_tf.interop.{chosen.module}").write
-    with quiet_libraries(), atomic.new_directory(directory) as temporary:
+    with quiet_libraries(), new_directory(directory, overwrite=overwrite) as temporary:
         write(stored, temporary)
         files = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
         names = [path.relative_to(temporary).as_posix() for path in files]

@@ -22,7 +22,6 @@ def import_model(directory: Path, name: str | None) -> None:
 
     `generate`, `evaluate` and `train --from` open the run as any other.
     """
-    from gpt_tf.errors import UsageError
     from gpt_tf.interop.importing import CONFIG_FILE
     from gpt_tf.interop.weights import has_weights
     from gpt_tf.tokenizer.foreign import has_foreign_tokenizer
@@ -33,11 +32,12 @@ def import_model(directory: Path, name: str | None) -> None:
         _import_run(directory, stem, name)
         return
     from gpt_tf.cli.workspace import TOKENIZERS
+    from gpt_tf.storage.targets import check_folder
     from gpt_tf.tokenizer.foreign import read_foreign
 
-    tokenizer, destination = read_foreign(directory), Path.cwd() / TOKENIZERS / stem
-    if destination.exists():
-        raise UsageError(f"something is there already in {destination}. Give another --name.")
+    destination = Path.cwd() / TOKENIZERS / stem
+    check_folder(destination, "--name", overwrite=False)
+    tokenizer = read_foreign(directory)
     tokenizer.save(destination)
     click.echo(f"{destination}: {tokenizer.vocab_size:,} entries")
 

@@ -41,6 +41,11 @@ engine_option = click.option(
 )  # fmt: skip
 
 
+def overwrite_option(what: str) -> Callable[[Function], Function]:
+    """`--overwrite`, for commands that write what an option names."""
+    return click.option("--overwrite", is_flag=True, help=f"Replace {what} that is there already.")
+
+
 def run_options(command: Function) -> Function:
     """What a run is made of: settings, data, tokenizer, steps."""
     for option in reversed(_RUN_OPTIONS):

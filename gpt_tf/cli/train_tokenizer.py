@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt_tf.cli.options import preset_option
+from gpt_tf.cli.options import overwrite_option, preset_option
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 @click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
               help="Change a setting of the preset.")  # fmt: skip
 @click.option("--output", type=click.Path(path_type=Path),
-              help="Where to write it; tokenizers/<corpus>/ where not given.")  # fmt: skip
+              help="The folder to write; the default is tokenizers/<corpus>/, where the corpus's "
+              "own tokenizer is replaced.")  # fmt: skip
+@overwrite_option("a tokenizer in the folder of --output")
 def train_tokenizer(
     data: Path | None,
     preset: str | None,
@@ -39,6 +41,7 @@ def train_tokenizer(
     remove_punctuation: bool | None,
     assignments: tuple[str, ...],
     output: Path | None,
+    overwrite: bool,
 ) -> None:
     """Train a tokenizer on the training documents of DATA, a file, a folder or a pattern.
 
@@ -47,6 +50,7 @@ def train_tokenizer(
     """
     from gpt_tf.cli.workspace import choose_data
     from gpt_tf.config_files import parse_assignments, read_preset, resolve
+    from gpt_tf.storage.targets import check_folder
 
     flags: dict[str, Any] = {
         "kind": kind,
@@ -66,11 +70,15 @@ def train_tokenizer(
             "characters of the text. Leave it out, or choose --kind bpe."
         )
     directory = output or choice.tokenizer_directory(Path.cwd())
+    check_folder(directory, "--output", overwrite=overwrite or output is None)
     click.echo(make_tokenizer(choice, config, directory))
 
 
 def make_tokenizer(choice: DataChoice, config: Config, directory: Path) -> str:
-    """Train a tokenizer on the training documents, save it, and say in a line what came out."""
+    """Train a tokenizer on the training documents, save it, and say in a line what came out.
+
+    One that is in `directory` already is replaced.
+    """
     from gpt_tf.cli.console import note, progress_bar
     from gpt_tf.tokenizer.kinds import train
 
@@ -93,7 +101,7 @@ def make_tokenizer(choice: DataChoice, config: Config, directory: Path) -> str:
             unknown_characters=settings.unknown_characters,
         )
     elapsed = time.perf_counter() - start
-    tokenizer.save(directory)
+    tokenizer.save(directory, overwrite=True)
     if settings.kind != "char" and tokenizer.vocab_size < settings.vocab_size:
         note(f"the text has no more pairs to merge: asked for {settings.vocab_size:,} entries")
     sample_texts = list(choice.sample_texts(config.data))

@@ -31,7 +31,7 @@ from gpt_tf.inference.engine import (
 )
 from gpt_tf.inference.kv_cache import Floats, KVCache
 from gpt_tf.model.language_model import LanguageModel
-from gpt_tf.storage import atomic
+from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
 
 MODEL_FILE = "model.tflite"
@@ -105,7 +105,7 @@ def prepared(directory: Path, model: LanguageModel, weights: str, weights_sha256
                 raise RunError(f"{error} Delete {directory}: it is converted anew.") from None
             return directory / MODEL_FILE
     converted = convert(model, weights)
-    with atomic.new_directory(directory) as temporary:
+    with new_directory(directory) as temporary:
         (temporary / MODEL_FILE).write_bytes(converted)
         write_manifest(temporary, [MODEL_FILE], facts)
     return directory / MODEL_FILE

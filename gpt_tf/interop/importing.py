@@ -78,7 +78,7 @@ def write_run(
       RunError: where a file is damaged or a value is not finite.
       UsageError: where a tied head differs from the embedding.
     """
-    foreign.tokenizer.save(run.tokenizer)
+    foreign.tokenizer.save(run.tokenizer, overwrite=True)
     source = {"data": None, "validation": None, "corpus": None}  # it has seen none
     atomic.write_json(run.path / SOURCE_FILE, source)
     atomic.write_text(run.config_file, as_yaml(foreign.config))

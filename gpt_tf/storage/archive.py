@@ -62,7 +62,7 @@ def extract(
     of all files, wanted or not. `progress` receives (bytes of the archive read, its size).
 
     Files get mode 0644 and the member's time stamp, folders 0755. `destination` must be a folder
-    that the caller throws away when this raises: `storage.atomic.new_directory`.
+    that the caller throws away when this raises: `storage.folders.new_directory`.
 
     Raises:
         UsageError: there is no such archive.

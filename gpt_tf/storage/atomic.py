@@ -1,4 +1,4 @@
-"""Files and directories that appear whole or not at all.
+"""Files that appear whole or not at all, and what directories that do so are made of.
 
 The order is always the same: write under a temporary name in the same directory, fsync the
 contents, rename, fsync the parent directory. Whoever writes holds a shared lock of the parent
@@ -13,9 +13,10 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 def _write_durably(temporary: Path, path: Path, data: bytes) -> None:
     try:
         with temporary.open("wb") as file:
+            keep_mode(path, temporary)  # first, so that nobody else reads it meanwhile
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -73,6 +75,16 @@ def _write_durably(temporary: Path, path: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     fsync_path(path.parent)
+
+
+def keep_mode(old: Path, new: Path) -> None:
+    """Give `new` the mode of `old`, which it will replace, and its owner if that is allowed."""
+    with suppress(FileNotFoundError):
+        status = old.lstat()
+        if not stat.S_ISLNK(status.st_mode):
+            with suppress(PermissionError):
+                os.chown(new, status.st_uid, status.st_gid)
+            new.chmod(stat.S_IMODE(status.st_mode))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -105,55 +117,6 @@ def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         ((repeated, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"a key is there twice: {repeated!r}")
     return value
-
-
-@contextmanager
-def new_directory(path: Path, needed: int | None = None) -> Iterator[Path]:
-    """Fill a temporary directory that becomes `path` when the block ends without an error.
-
-    An existing directory at `path` is replaced in one step. Where the system cannot do that, it
-    takes two renames, and a process killed between them leaves the old directory under a
-    temporary name, which `sweep` brings back.
-
-    Args:
-      needed: bytes of its files, for the message, where they are known.
-
-    Raises:
-      RunError: where the disk is full or fails; what was there is intact.
-    """
-    with explaining_failure(path.parent, needed):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent, path.name)
-        temporary = temporary_name(path)
-        retired = path.with_name(f"{path.name}.old{TEMPORARY_SUFFIX}")
-        with writing_in(path.parent):
-            try:
-                shutil.rmtree(temporary, ignore_errors=True)  # an elder of the same process number
-                temporary.mkdir()
-                yield temporary
-                for entry in sorted(temporary.rglob("*")):
-                    fsync_path(entry)
-                fsync_path(temporary)
-                if not exchange(temporary, path):
-                    _replace(path, temporary, retired)
-                fsync_path(path.parent)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-                if path.exists():
-                    shutil.rmtree(retired, ignore_errors=True)
-
-
-def _replace(path: Path, new: Path, retired: Path) -> None:
-    """Rename `new` to `path`, whose old directory is renamed to `retired` before."""
-    if path.exists():
-        shutil.rmtree(retired, ignore_errors=True)
-        path.rename(retired)
-    try:
-        new.rename(path)
-    except OSError:
-        if retired.exists():
-            retired.rename(path)
-        raise
 
 
 class DiskError(RunError):

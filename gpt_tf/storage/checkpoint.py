@@ -26,12 +26,15 @@ import safetensors.numpy
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.folders import new_directory, remove_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
 from gpt_tf.storage.tensors import Streamed
 
 MODEL_FILE = "model.safetensors"
 TRAINING_FILE = "training.safetensors"
 STATE_FILE = "state.json"
+CONTENTS = (MODEL_FILE, TRAINING_FILE, STATE_FILE)
+OWN_FILES = (*CONTENTS, MANIFEST)
 FORMAT = 1
 RETRIES = 10
 
@@ -80,7 +83,8 @@ class CheckpointStore:
         name = f"step-{step:08d}"
         parts = [model] if isinstance(model, Streamed) else [*model.values()]
         needed = sum(part.nbytes for part in (*parts, *training.values()))
-        with atomic.new_directory(self.directory / name, needed) as temporary:
+        # a damaged manifest does not keep a checkpoint from being written again
+        with new_directory(self.directory / name, needed, own=OWN_FILES) as temporary:
             if isinstance(model, Streamed):
                 model.write(temporary / MODEL_FILE)
             else:
@@ -89,7 +93,7 @@ class CheckpointStore:
             atomic.write_json(temporary / STATE_FILE, state)
             write_manifest(
                 temporary,
-                [MODEL_FILE, TRAINING_FILE, STATE_FILE],
+                CONTENTS,
                 {"format": FORMAT, "step": step, **facts},
             )
         return name
@@ -178,11 +182,7 @@ class CheckpointStore:
         with atomic.explaining_failure(self.directory):
             for name in self.names()[:-keep]:
                 if name != best:
-                    # Unname it first: a half-removed directory must not look like a checkpoint.
-                    doomed = atomic.temporary_name(self.directory / name)
-                    shutil.rmtree(doomed, ignore_errors=True)
-                    (self.directory / name).rename(doomed)
-                    shutil.rmtree(doomed)
+                    remove_directory(self.directory / name, OWN_FILES)
 
     def check_room(self, size: int, keep: int) -> None:
         """Raise UsageError where `keep` checkpoints of `size` bytes, the best and a new one do not

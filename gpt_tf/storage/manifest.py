@@ -1,6 +1,7 @@
 """`manifest.json`: the SHA-256 and size of each file of a directory, and its own; written last.
 
-Names are plain basenames: a manifest cannot point outside its own directory.
+Names are relative, such as `variables/variables.index`, and lead down: a manifest cannot point
+outside its own directory.
 """
 
 from __future__ import annotations
@@ -62,9 +63,14 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     if not well_formed:
         raise RunError(f"damaged manifest in {path}: its list of files is malformed.")
     for name in files:
-        if Path(name).name != name or name in ("", ".", ".."):
-            raise RunError(f"damaged manifest in {path}: file name {name!r} is no basename.")
+        if not _leads_down(name):
+            raise RunError(f"damaged manifest in {path}: {name!r} is not a name below the folder.")
     return dict(manifest)
+
+
+def _leads_down(name: str) -> bool:
+    """Whether a relative name stays below its directory, spelled as `write_manifest` does."""
+    return name.isprintable() and all(part not in ("", ".", "..") for part in name.split("/"))
 
 
 def verify(

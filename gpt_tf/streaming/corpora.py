@@ -19,6 +19,7 @@ from typing import Any
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.folders import completed_directory
 from gpt_tf.streaming.download import RemoteFile, download, is_the_file
 from gpt_tf.streaming.reviews import (
     LABELLED,
@@ -172,6 +173,7 @@ def prepare_imdb(
     with_unsup = "unsup" in train_on
     with locked_corpus(workspace, layout.name) as directory:
         tree = directory / layout.tree
+        layout.refuse_more(tree)
         complete = layout.is_complete(tree)
         reused = complete and (not with_unsup or bool(list_reviews(tree / UNSUP)))
         if not reused:
@@ -201,9 +203,10 @@ def prepare_sample_reviews(workspace: Path, progress: ProgressBar = no_progress)
     )
     with locked_corpus(workspace, layout.name) as directory:
         tree = directory / layout.tree
+        layout.refuse_more(tree)
         reused = layout.is_complete(tree)
         if not reused:
-            with atomic.new_directory(tree) as staging, progress("writing reviews", "") as bar:
+            with completed_directory(tree) as staging, progress("writing reviews", "") as bar:
                 write_sample_reviews(
                     staging,
                     train_per_class=layout.train_per_folder,

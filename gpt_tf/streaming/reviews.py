@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
-from gpt_tf.storage import atomic
 from gpt_tf.storage.archive import Progress, extract
+from gpt_tf.storage.folders import completed_directory
 from gpt_tf.streaming.splits import choose_validation, content_digest
 
 LABELLED = ("train/pos", "train/neg", "test/pos", "test/neg")
@@ -54,6 +54,16 @@ class ReviewLayout:
         """Whether each of the four labelled folders below `tree` holds all its reviews."""
         return all(len(list_reviews(tree / folder)) == self.expected(folder) for folder in LABELLED)
 
+    def refuse_more(self, tree: Path) -> None:
+        """Raise UsageError if a labelled folder below `tree` holds reviews of somebody else."""
+        for folder in LABELLED:
+            found, expected = len(list_reviews(tree / folder)), self.expected(folder)
+            if found > expected:
+                raise UsageError(
+                    f"too many reviews in {tree / folder}: {found:,}, {expected:,} belong there. "
+                    "Move your own files away, or give their folder with --data."
+                )
+
     def expected(self, folder: str) -> int:
         """The number of reviews that belong into a labelled folder."""
         return self.train_per_folder if folder.startswith("train") else self.test_per_folder
@@ -80,7 +90,8 @@ def unpack_reviews(
 ) -> None:
     """Unpack the missing part of ``directory/<tree>`` from the archives together.
 
-    The whole tree, or its unsup folder where only that is missing, appears by one rename.
+    A missing tree, or its missing unsup folder, appears by one rename; one that lacks reviews gets
+    them. Nothing that is there is replaced.
 
     Raises:
         UsageError: the archives do not hold what is missing.
@@ -92,7 +103,7 @@ def unpack_reviews(
     else:
         target, part = tree, layout.tree
         folders = [*LABELLED, UNSUP] if with_unsup else [*LABELLED]
-    with atomic.new_directory(target) as staging:
+    with completed_directory(target) as staging:
         found = _extract_all(archives, staging, layout.tree, folders, progress)
         unpacked = staging / layout.tree
         if target == tree and not layout.is_complete(unpacked):
@@ -107,6 +118,9 @@ def unpack_reviews(
             entry.rename(staging / entry.name)
         shutil.rmtree(unpacked)
         os.sync()  # one flush for all: fsync of each of 50,000 unwritten files takes a minute
+    layout.refuse_more(tree)
+    if not layout.is_complete(tree):  # a link, or a folder, has a review's name
+        raise UsageError(f"not all reviews in {tree} are plain files. Move away what is not.")
 
 
 def split_reviews(

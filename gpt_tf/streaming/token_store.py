@@ -25,11 +25,13 @@ from numpy.typing import NDArray
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
 from gpt_tf.streaming.files import facts
 from gpt_tf.streaming.records import PIECE
 from gpt_tf.tokenizer.base import Tokenizer
 
+CONTENTS = ("ids.bin", "offsets.npy", "files.npy")
 CHUNK = 256  # texts tokenized by one call, unless they are long
 AHEAD = 2  # chunks a thread that wait to be written
 Progress = Callable[[int, int | None], None]
@@ -118,7 +120,7 @@ def open_or_build(
     """
     atomic.sweep(directory.parent)  # what a killed process left of any store
     if not (directory / MANIFEST).exists():
-        with atomic.new_directory(directory) as temporary:
+        with new_directory(directory, own=CONTENTS) as temporary:
             _build(temporary, files, documents_of, tokenizer, num_threads, progress)
     return _open(directory)
 
@@ -175,7 +177,7 @@ def _build(
     np.save(directory / "files.npy", starts, allow_pickle=False)
     write_manifest(
         directory,
-        ["ids.bin", "offsets.npy", "files.npy"],
+        CONTENTS,
         {"dtype": np.dtype(dtype).name, "left_out": sum(left_out.values())},
     )
 

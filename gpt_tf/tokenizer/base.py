@@ -22,7 +22,9 @@ from tokenizers import decoders, models, processors
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, sha256_file, verify, write_manifest
+from gpt_tf.storage.targets import check_folder
 from gpt_tf.tokenizer.texts import several
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -187,8 +189,18 @@ class Tokenizer:
             sizes = [len(both.encode()) - len(one.encode()) for one, both in pairs]
         return np.array(sizes, np.int64)
 
-    def save(self, directory: Path) -> None:
-        """Write it atomically, with SHA-256, as `transformers.AutoTokenizer` loads it."""
+    def save(self, directory: Path, *, overwrite: bool = False) -> None:
+        """Write it atomically, with SHA-256, as `transformers.AutoTokenizer` loads it.
+
+        Args:
+          directory: a new or empty folder.
+          overwrite: it may be one that was saved before; other files in it are never removed.
+
+        Raises:
+          UsageError: if the folder may not be replaced.
+          RunError: if the disk is full or fails; what was there is intact.
+        """
+        check_folder(Path(directory), overwrite=overwrite)
         os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # of PyTorch's absence
         from transformers import PreTrainedTokenizerFast
 
@@ -197,7 +209,7 @@ class Tokenizer:
             clean_up_tokenization_spaces=False,
             **{f"{role}_token": token for role, token in self.special_tokens.items()},
         )
-        with atomic.new_directory(Path(directory)) as temporary:
+        with new_directory(Path(directory), overwrite=overwrite) as temporary:
             wrapped.save_pretrained(temporary)
             config_path = temporary / CONFIG_FILE
             config = json.loads(config_path.read_text("utf-8"))
@@ -296,7 +308,7 @@ def put_before_texts(backend: tokenizers.Tokenizer, token: str) -> None:
 
 def copy_tokenizer(source: Path, destination: Path) -> None:
     """Copy a tokenizer's files into a run, atomically."""
-    with atomic.new_directory(destination) as temporary:
+    with new_directory(destination) as temporary:
         for path in sorted(source.iterdir()):
             if path.is_file():
                 shutil.copyfile(path, temporary / path.name)

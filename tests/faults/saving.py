@@ -103,6 +103,11 @@ def tokenizer(store: Callable[[Tokenizer, Path], None], *, renames: bool = False
     )
 
 
+def saved(tokenizer: Tokenizer, directory: Path) -> None:
+    """The tokenizer in place of the one before."""
+    tokenizer.save(directory, overwrite=True)
+
+
 def copied(tokenizer: Tokenizer, directory: Path) -> None:
     """The tokenizer copied from elsewhere."""
     elsewhere = directory.parent.parent / "elsewhere"
@@ -157,8 +162,8 @@ SCENARIOS = {
     "new best": lambda: checkpoints([(1, 1), (2, 1)], 3, 3, keep=1),
     "rotation": lambda: checkpoints([(1, 1), (2, 1), (3, 1)], 4, 1, keep=1),
     "same step again": lambda: checkpoints([(1, 1), (2, 1)], 2, 2, keep=2, value=5.0),
-    "tokenizer": lambda: tokenizer(Tokenizer.save),
-    "tokenizer by renames": lambda: tokenizer(Tokenizer.save, renames=True),
+    "tokenizer": lambda: tokenizer(saved),
+    "tokenizer by renames": lambda: tokenizer(saved, renames=True),
     "tokenizer copied": lambda: tokenizer(copied),
     "token store": token_store,
     "run files": run_files,

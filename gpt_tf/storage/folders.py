@@ -1,0 +1,156 @@
+"""Folders that appear whole or not at all, and replace nothing that gpt-tf did not write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gpt_tf.errors import UsageError
+from gpt_tf.storage import atomic
+from gpt_tf.storage.flock import writing_in
+from gpt_tf.storage.manifest import MANIFEST
+from gpt_tf.storage.targets import check_folder, first_foreign
+
+
+@contextmanager
+def new_directory(
+    path: Path,
+    needed: int | None = None,
+    *,
+    overwrite: bool = True,
+    own: Collection[str] = (),
+) -> Iterator[Path]:
+    """Fill a temporary directory that becomes `path` when the block ends without an error.
+
+    A directory of ours at `path` is replaced in one step. Where the system cannot do that, it
+    takes two renames, and a process killed between them leaves the old directory under a
+    temporary name, which `atomic.sweep` brings back.
+
+    Args:
+      needed: bytes of its files, for the message, if they are known.
+      overwrite, own: of `check_folder`.
+
+    Raises:
+      UsageError: if something is at `path` that may not be replaced, now or in the end.
+      RunError: if the disk is full or fails; what was there is intact.
+    """
+    with atomic.explaining_failure(path.parent, needed):
+        atomic.sweep(path.parent, path.name)
+        check_folder(path, overwrite=overwrite, own=own)
+        with _beside(path) as temporary:
+            atomic.keep_mode(path, temporary)
+            yield temporary
+            for entry in sorted(temporary.rglob("*")):
+                atomic.fsync_path(entry)
+            atomic.fsync_path(temporary)
+            _put(temporary, path, own)
+            atomic.fsync_path(path.parent)
+
+
+@contextmanager
+def completed_directory(path: Path) -> Iterator[Path]:
+    """Fill a temporary directory; what `path` lacks of it is moved there when the block ends
+    without an error. A missing `path` appears whole, and nothing that is there is replaced.
+
+    Raises:
+      UsageError: if `path`, or what should be a folder in it, is a link or something else.
+      RunError: if the disk is full or fails.
+    """
+    if not os.path.lexists(path):
+        with new_directory(path) as temporary:
+            yield temporary
+        return
+    _check_plain_folder(path)
+    with atomic.explaining_failure(path.parent), _beside(path) as temporary:
+        yield temporary
+        for source in sorted(temporary.rglob("*")):
+            target = path / source.relative_to(temporary)
+            if source.is_dir():
+                if not os.path.lexists(target):
+                    target.mkdir()
+                _check_plain_folder(target)
+            elif not os.path.lexists(target):
+                source.rename(target)
+
+
+def remove_directory(path: Path, own: Collection[str]) -> None:
+    """Remove a directory of ours; from one with other files in it, only what `own` names."""
+    if first_foreign(path, own) is None:
+        # Unname it first: a half-removed directory must not look like a whole one.
+        doomed = atomic.temporary_name(path)
+        shutil.rmtree(doomed, ignore_errors=True)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+        return
+    for name in (MANIFEST, *own):
+        (path / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A temporary directory in the same folder as `path`, gone in the end."""
+    temporary = atomic.temporary_name(path)
+    with _parents(path), writing_in(path.parent):
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)  # an elder of the same process number
+            temporary.mkdir()
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """The folders above `path`; those that were made go again if the block fails."""
+    missing = [parent for parent in path.parents if not parent.exists()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for parent in missing:
+            with suppress(OSError):  # somebody else has put something there
+                parent.rmdir()
+        raise
+
+
+def _put(new: Path, path: Path, own: Collection[str]) -> None:
+    """Rename `new` to `path`; what was there is looked at again before it is removed."""
+    if not os.path.lexists(path):
+        new.rename(path)
+    elif atomic.exchange(new, path):
+        if not _is_ours(new, own):
+            atomic.exchange(new, path)
+            raise _changed(path)
+    else:
+        _put_by_renames(new, path, own)
+
+
+def _put_by_renames(new: Path, path: Path, own: Collection[str]) -> None:
+    """The same in two renames, if the system cannot exchange directories."""
+    retired = path.with_name(f"{path.name}.old{atomic.TEMPORARY_SUFFIX}")
+    shutil.rmtree(retired, ignore_errors=True)
+    path.rename(retired)
+    try:
+        if not _is_ours(retired, own):
+            raise _changed(path)
+        new.rename(path)
+    except BaseException:
+        retired.rename(path)
+        raise
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def _check_plain_folder(path: Path) -> None:
+    if path.is_symlink() or not path.is_dir():
+        raise UsageError(f"not a folder: {path}. Move it away.")
+
+
+def _is_ours(path: Path, own: Collection[str]) -> bool:
+    return path.is_dir() and not path.is_symlink() and first_foreign(path, own) is None
+
+
+def _changed(path: Path) -> UsageError:
+    return UsageError(f"something was put into {path} meanwhile. Choose a new folder.")

@@ -1,0 +1,166 @@
+"""What may be written where: one place that decides which folders and files may be replaced.
+
+A target folder is new, empty, or holds nothing but plain files that its own readable manifest
+lists. A target file is new, or a plain file that the user told us to overwrite. Everything else
+belongs to somebody else, and is refused with `--overwrite` too. What is refused changes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage import atomic
+from gpt_tf.storage.manifest import MANIFEST, read_manifest
+
+MAX_LINKS = 40  # followed in a row, as Linux does
+PROCESSES = Path("/proc")
+
+
+def check_folder(
+    path: Path,
+    option: str | None = None,
+    *,
+    overwrite: bool = True,
+    own: Collection[str] = (),
+) -> None:
+    """Raise UsageError unless a folder can be put at `path` without loss.
+
+    Args:
+      path: the folder to be written.
+      option: that named it; a folder inside a run is refused then, too.
+      overwrite: False refuses a folder that gpt-tf wrote, too; an empty one never.
+      own: names of files that are ours even if the manifest is missing or damaged.
+    """
+    place = f" in {option}" if option else ""
+    _check_place(path, place)
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(mode):
+        what = "a link" if stat.S_ISLNK(mode) else "not a folder"
+        raise UsageError(f"{what}{place}: {path}. Choose a new folder.")
+    if not any(path.iterdir()):
+        return
+    foreign = first_foreign(path, own)
+    if foreign is not None:
+        raise UsageError(
+            f"folder with other files{place}: {path} holds {foreign}, which gpt-tf did not write "
+            "there. Choose a new folder, or move the files away."
+        )
+    if option and (run := _run_around(path)):
+        raise UsageError(f"part of a run{place}: {path} belongs to {run}. Choose a new folder.")
+    if not overwrite:
+        remedy = "--overwrite" if option else "overwrite=True"
+        raise UsageError(
+            f"folder in use{place}: {path}. Choose a new folder, or replace it with {remedy}."
+        )
+
+
+def first_foreign(directory: Path, own: Collection[str] = ()) -> str | None:
+    """The first entry of a folder that gpt-tf did not write, by its relative name; None if all
+    are plain files that the folder's manifest or `own` names, or folders of such files.
+    """
+    listed = {*own}
+    if stat.S_ISREG(_mode(directory / MANIFEST)):
+        with suppress(RunError):  # it is not ours, or damaged: nobody says what belongs to it
+            listed |= {MANIFEST, *read_manifest(directory)["files"]}
+    folders = {str(parent) for name in listed for parent in Path(name).parents}
+    for name, mode in _entries(directory):
+        if not (name in folders if stat.S_ISDIR(mode) else name in listed and stat.S_ISREG(mode)):
+            return name
+    return None
+
+
+def check_file(path: Path, option: str, *, overwrite: bool) -> Path:
+    """The plain file to write for an option: `path`, or what it links to.
+
+    Args:
+      overwrite: a plain file that is there may be replaced.
+
+    Raises:
+      UsageError: if something else is there, or there is no folder to write it in.
+    """
+    target = _followed(path, option)
+    mode = _mode(target)
+    if mode and not stat.S_ISREG(mode):
+        raise UsageError(f"not a plain file in {option}: {path}. Choose another name.")
+    if mode and not overwrite:
+        raise UsageError(
+            f"file in use in {option}: {path}. Choose another name, or replace it with --overwrite."
+        )
+    if not target.parent.is_dir():
+        raise UsageError(f"no such folder in {option}: {target.parent}. Make it first.")
+    if not os.access(target if mode else target.parent, os.W_OK):
+        raise UsageError(f"no permission to write in {option}: {path}. Choose another name.")
+    return target
+
+
+def write_file(path: Path, option: str, data: bytes, *, overwrite: bool) -> None:
+    """Write the file that an option names, atomically: links stay, and the mode is kept.
+
+    Raises:
+      UsageError: as `check_file`, which is to be asked before the work, too.
+      RunError: if the disk is full or fails; what was there is intact.
+    """
+    atomic.write_bytes(check_file(path, option, overwrite=overwrite), data)
+
+
+def _followed(path: Path, option: str) -> Path:
+    """What `path` links to, in the end; itself if it is not a link."""
+    for _ in range(MAX_LINKS):
+        path = path.parent.resolve() / path.name
+        if PROCESSES in path.parents:  # as /dev/stdout: a file of that name is not what is meant
+            raise UsageError(f"an open file of a process in {option}: {path}. Use - for stdout.")
+        if not path.is_symlink():
+            return path
+        path = path.parent / path.readlink()
+    raise UsageError(f"links in a circle in {option}: {path}. Choose another name.")
+
+
+def _entries(directory: Path, prefix: str = "") -> Iterator[tuple[str, int]]:
+    """Relative name and mode of everything below a folder, sorted; links are not followed."""
+    for path in sorted((directory / prefix).iterdir()):
+        relative, mode = f"{prefix}{path.name}", path.lstat().st_mode
+        yield relative, mode
+        if stat.S_ISDIR(mode):
+            yield from _entries(directory, f"{relative}/")
+
+
+def _mode(path: Path) -> int:
+    """The mode of what is at `path`, a link's own; 0 if nothing is there."""
+    try:
+        return path.lstat().st_mode
+    except FileNotFoundError:
+        return 0
+
+
+def _check_place(path: Path, place: str) -> None:
+    """Raise UsageError if no folder can be at `path`, whatever is there."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            f"name that is not UTF-8{place}: {path}. Choose another: TensorFlow and tokenizers "
+            "cannot write there."
+        ) from None
+    here = Path.cwd().resolve()
+    if path.resolve() in (here, *here.parents):
+        raise UsageError(f"the current folder, or one above it{place}: {path}. Choose a new one.")
+    above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not above.is_dir():
+        raise UsageError(f"not a folder{place}: {above}. Choose another place.")
+
+
+def _run_around(path: Path) -> Path | None:
+    """The run directory that `path` is, or is in."""
+    path = path.resolve()
+    for folder in (path, *path.parents):
+        if (folder / "checkpoints").is_dir() and (folder / "config.yaml").is_file():
+            return folder
+    return None

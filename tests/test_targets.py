@@ -1,0 +1,167 @@
+"""Which folders and files may be replaced: new ones, empty ones, and those that gpt-tf wrote."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage import atomic
+from gpt_tf.storage.folders import new_directory, remove_directory
+from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
+from gpt_tf.storage.targets import check_folder, first_foreign
+
+
+def written(folder: Path, *names: str, text: str = "old") -> Path:
+    """A folder of ours with these files."""
+    with new_directory(folder) as temporary:
+        for name in names:
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / name).write_text(text)
+        write_manifest(temporary, names, {})
+    return folder
+
+
+def state(folder: Path) -> dict[str, tuple[int, object]]:
+    """Mode and contents of everything below a folder, and of itself."""
+    found = {}
+    for path in (folder, *sorted(folder.rglob("*"))):
+        mode = path.lstat().st_mode
+        contents = path.read_bytes() if stat.S_ISREG(mode) else None
+        found[str(path)] = (mode, path.readlink() if stat.S_ISLNK(mode) else contents)
+    return found
+
+
+def test_a_folder_of_ours_with_folders_in_it_is_replaced(tmp_path: Path) -> None:
+    target = written(tmp_path / "model", "a.txt", "variables/index", "variables/deep/data")
+    manifest = read_manifest(target)
+    verify(target, manifest)
+    assert sorted(manifest["files"]) == ["a.txt", "variables/deep/data", "variables/index"]
+    target.chmod(0o750)
+    written(target, "b.txt", text="new")
+    assert [path.name for path in sorted(target.iterdir())] == ["b.txt", MANIFEST]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o750
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def file_beside(target: Path) -> None:
+    (target / "will.txt").write_text("mine")
+
+
+def file_in_a_folder_of_ours(target: Path) -> None:
+    (target / "variables" / "will.txt").write_text("mine")
+
+
+def folder_beside(target: Path) -> None:
+    (target / "photos").mkdir()
+
+
+def link_of_a_listed_name(target: Path) -> None:
+    (target / "a.txt").rename(target.parent / "elsewhere.txt")
+    (target / "a.txt").symlink_to("../elsewhere.txt")
+
+
+def fifo_of_a_listed_name(target: Path) -> None:
+    (target / "a.txt").unlink()
+    os.mkfifo(target / "a.txt")
+
+
+def manifest_of_somebody_else(target: Path) -> None:
+    (target / MANIFEST).write_text('{"name": "an app", "icons": []}')
+
+
+def manifest_lost(target: Path) -> None:
+    (target / MANIFEST).unlink()
+
+
+def linked(target: Path) -> None:
+    target.rename(target.parent / "elsewhere")
+    target.symlink_to("elsewhere")
+
+
+def linked_to_nothing(target: Path) -> None:
+    target.rename(target.parent / "elsewhere")
+    target.symlink_to("nowhere")
+
+
+def a_file(target: Path) -> None:
+    target.rename(target.parent / "elsewhere")
+    target.write_text("mine")
+
+
+def a_fifo(target: Path) -> None:
+    target.rename(target.parent / "elsewhere")
+    os.mkfifo(target)
+
+
+def below_a_file(target: Path) -> None:
+    target.parent.rename(target.parent.with_name("elsewhere"))
+    target.parent.write_text("mine")
+
+
+OTHERS = [file_beside, file_in_a_folder_of_ours, folder_beside, link_of_a_listed_name,
+          fifo_of_a_listed_name, manifest_of_somebody_else, manifest_lost, linked,
+          linked_to_nothing, a_file, a_fifo, below_a_file]  # fmt: skip
+
+
+@pytest.mark.parametrize("change", OTHERS)
+def test_what_is_not_ours_is_refused_and_stays(tmp_path: Path, change) -> None:
+    target = written(tmp_path / "parent" / "model", "a.txt", "variables/index")
+    change(target)
+    before = state(tmp_path)
+    with pytest.raises(UsageError, match="Choose"), new_directory(target):
+        raise AssertionError("it must be refused before anything is written")
+    assert state(tmp_path) == before
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+@pytest.mark.parametrize("change", OTHERS[:-1])
+def test_what_came_meanwhile_is_put_back(tmp_path: Path, monkeypatch, change, exchanges) -> None:
+    if not exchanges:  # as on a file system that cannot swap two directories
+        monkeypatch.setattr(atomic, "exchange", lambda first, second: False)
+    target = written(tmp_path / "model", "a.txt", "variables/index")
+    with pytest.raises(UsageError, match="meanwhile"), new_directory(target) as temporary:
+        (temporary / "b.txt").write_text("new")
+        change(target)
+        before = state(tmp_path)
+    for name in [name for name in before if ".tmp" in name]:  # what was not finished is gone
+        del before[name]
+    assert state(tmp_path) == before
+
+
+@pytest.mark.parametrize("path", [".", "..", "model/..", "/", "below/.."])
+def test_the_current_folder_is_no_target(tmp_path: Path, monkeypatch, path: str) -> None:
+    target = written(tmp_path / "model", "a.txt")
+    monkeypatch.chdir(target)
+    before = state(tmp_path)
+    with pytest.raises(UsageError, match="current folder"), new_directory(Path(path)):
+        pass
+    assert state(tmp_path) == before
+
+
+def test_a_folder_inside_a_run_is_no_target_of_an_option(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    target = written(run / "checkpoints" / "step-00000001", "a.txt")
+    (run / "config.yaml").touch()
+    check_folder(target)
+    with pytest.raises(UsageError, match="part of a run in --to"):
+        check_folder(target, "--to")
+    check_folder(tmp_path / "new", "--to")
+
+
+def test_folders_made_for_a_failed_one_go_again(tmp_path: Path) -> None:
+    with pytest.raises(RunError), new_directory(tmp_path / "a" / "b" / "c"):
+        raise RunError("the work failed")
+    assert not list(tmp_path.iterdir())
+
+
+def test_removing_a_folder_of_ours_keeps_other_files(tmp_path: Path) -> None:
+    target = written(tmp_path / "model", "a.txt")
+    (target / "note.md").write_text("mine")
+    remove_directory(target, ["a.txt"])
+    assert [path.name for path in target.iterdir()] == ["note.md"]
+    assert first_foreign(target) == "note.md"
+    other = written(tmp_path / "other", "a.txt")
+    remove_directory(other, ["a.txt"])
+    assert not other.exists()
