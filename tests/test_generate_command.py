@@ -113,7 +113,8 @@ def test_the_output_file_has_texts_ids_and_log_probabilities(generate, tmp_path)
     path = tmp_path / "texts.jsonl"
     for sampler, samples in (("random", "3"), ("beam", "2"), ("greedy", "1")):
         common = ("--sampler", sampler, "--num-samples", samples, "--max-new-tokens", "4")
-        assert text_of(generate("--prompt", "The film", *common, "--output", str(path))) == ""
+        assert text_of(generate("--prompt", "The film", *common, "--output", str(path),
+                                "--overwrite")) == ""  # fmt: skip
         entries = [json.loads(line) for line in path.read_text().splitlines()]
         assert [entry["sample"] for entry in entries] == list(range(int(samples)))
         for entry in entries:

@@ -39,8 +39,8 @@ FORMATS = {
 @click.option("--format", "format_name", type=click.Choice(list(FORMATS)), default="hf",
               show_default=True, help="For transformers, TensorFlow or Keras.")  # fmt: skip
 @click.option("--to", "directory", required=True, type=click.Path(path_type=Path),
-              help="The folder to write; it must not exist, or be empty.")  # fmt: skip
-@overwrite_option("an export in the folder of --to")
+              help="The folder to write; it must be new or empty.")  # fmt: skip
+@overwrite_option("an export that is in --to")
 def export(run_name: str | None, format_name: str, directory: Path, overwrite: bool) -> None:
     """Write the best checkpoint of RUN, by default the newest run, for other programs.
 

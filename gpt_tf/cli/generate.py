@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt_tf.cli.options import engine_option
+from gpt_tf.cli.options import engine_option, overwrite_option
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ SHARE = FiniteRange(min=0, max=1, min_open=True)
 @click.option("--truncate", type=click.Choice(["left"]),
               help="Shorten a prompt longer than the context instead of refusing it.")  # fmt: skip
 @engine_option
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False),
-              help="Write text, ids and log-probabilities to this .jsonl file.")  # fmt: skip
+@click.option("--output", type=click.Path(path_type=Path), help="Write text, ids and "
+              "log-probabilities to this .jsonl file, - for standard output.")  # fmt: skip
+@overwrite_option("a file that is in --output")
 @click.option("--show-probabilities", is_flag=True,
               help="Colour each token by its probability, and list the next best.")  # fmt: skip
 @click.option("--interactive", is_flag=True, help="Continue what you type, line after line.")
@@ -94,6 +95,7 @@ def generate(
     truncate: str | None,
     engine: EngineName,
     output: Path | None,
+    overwrite: bool,
     show_probabilities: bool,
     interactive: bool,
     raw: bool,
@@ -106,6 +108,7 @@ def generate(
       gpt-tf generate --sampler beam --num-beams 3 --no-repeat-ngram 3
     """
     from gpt_tf.cli.console import note
+    from gpt_tf.cli.output import check_output
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.config_files import resolve
     from gpt_tf.storage.run_directory import find_run, newest_run
@@ -113,6 +116,8 @@ def generate(
     _refuse_together(prompt=prompt, prompts_file=prompts_file, interactive=interactive or None)
     _refuse_together(output=output, show_probabilities=show_probabilities or None,
                      interactive=interactive or None)  # fmt: skip
+    if output is not None:
+        check_output(output, overwrite=overwrite)
     run = find_run(Path.cwd(), run_name) if run_name else newest_run(Path.cwd())
     checkpoint = run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow
     sampling = resolve(checkpoint.manifest["config"]).sampling
@@ -143,7 +148,7 @@ def generate(
     if interactive:
         writer.converse()
     elif output is not None:
-        writer.write_file(prompts, output)
+        writer.write_file(prompts, output, overwrite=overwrite)
     elif show_probabilities:
         writer.show_probabilities(prompts)
     else:

@@ -43,7 +43,7 @@ engine_option = click.option(
 
 def overwrite_option(what: str) -> Callable[[Function], Function]:
     """`--overwrite`, for commands that write what an option names."""
-    return click.option("--overwrite", is_flag=True, help=f"Replace {what} that is there already.")
+    return click.option("--overwrite", is_flag=True, help=f"Replace {what}.")
 
 
 def run_options(command: Function) -> Function:

@@ -6,22 +6,27 @@ from pathlib import Path
 
 import click
 
+from gpt_tf.cli.options import overwrite_option
+
 
 @click.command()
 @click.argument("names", metavar="[RUN]...", nargs=-1)
 @click.option("--metric", default="eval/loss", show_default=True,
               help="A name in metrics.jsonl, such as train/loss or eval/accuracy.")  # fmt: skip
 @click.option("--output", type=click.Path(path_type=Path), default=Path("plot.png"),
-              show_default=True, help="The PNG to write.")  # fmt: skip
-def plot(names: tuple[str, ...], metric: str, output: Path) -> None:
+              show_default=True, help="The PNG to write, - for standard output.")  # fmt: skip
+@overwrite_option("a file that is in --output")
+def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> None:
     """Draw one metric of each RUN by step; without RUN, of all runs in the workspace."""
     from gpt_tf.cli.console import note
+    from gpt_tf.cli.output import STDOUT, check_output, write_output
     from gpt_tf.config_files import nearest
     from gpt_tf.errors import UsageError
     from gpt_tf.reports.plot import draw_runs
     from gpt_tf.storage.metrics_file import read_rows
     from gpt_tf.storage.run_directory import all_runs, find_run
 
+    check_output(output, overwrite=overwrite, binary=True)
     workspace = Path.cwd()
     runs = [find_run(workspace, name) for name in names] if names else all_runs(workspace)
     if not runs:
@@ -36,5 +41,6 @@ def plot(names: tuple[str, ...], metric: str, output: Path) -> None:
         )
     for name in rows.keys() - drawn.keys():
         note(f"not drawn, it has no {metric} yet: {name}")
-    draw_runs(drawn, metric, output)
-    click.echo(str(output))
+    write_output(output, draw_runs(drawn, metric), overwrite=overwrite)
+    if output != STDOUT:
+        click.echo(str(output))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--output", type=click.Path(path_type=Path),
               help="The folder to write; the default is tokenizers/<corpus>/, where the corpus's "
               "own tokenizer is replaced.")  # fmt: skip
-@overwrite_option("a tokenizer in the folder of --output")
+@overwrite_option("a tokenizer that is in --output")
 def train_tokenizer(
     data: Path | None,
     preset: str | None,

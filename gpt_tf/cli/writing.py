@@ -15,9 +15,9 @@ import click
 import psutil
 
 from gpt_tf.cli.console import note, print_table, printable, progress_bar
+from gpt_tf.cli.output import STDOUT, write_output
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
-from gpt_tf.storage import atomic
 
 # what every sampler takes; the options of each stand in gpt_tf.inference.options
 NOT_OF_SAMPLERS = ("max_new_tokens", "num_samples", "stop", "banned_words", "past_context")
@@ -66,10 +66,8 @@ class Writer:
                 self._put(prompt + one.text)
                 click.echo()
 
-    def write_file(self, prompts: Sequence[str], path: Path) -> None:
+    def write_file(self, prompts: Sequence[str], path: Path, *, overwrite: bool) -> None:
         """A JSON object a line: prompt, text, ids, log-probabilities; all of it or nothing."""
-        if not path.parent.is_dir():  # said before hours of work
-            raise UsageError(f"no such folder in --output: {path.parent}. Make it first.")
         lines = []
         for prompt, texts in self._texts(prompts, log_probabilities=True):
             for sample, one in enumerate(texts):
@@ -84,7 +82,11 @@ class Writer:
                     "score": made.score,
                 }
                 lines.append(json.dumps(entry, ensure_ascii=False))
-        atomic.write_text(path, "".join(f"{line}\n" for line in lines))
+        text = "".join(f"{line}\n" for line in lines)
+        if path == STDOUT:
+            self._put(text)
+            return
+        write_output(path, text.encode(), overwrite=overwrite)
         note(f"{len(lines)} texts: {path}")
 
     def show_probabilities(self, prompts: Sequence[str]) -> None:

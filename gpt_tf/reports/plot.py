@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,8 +43,8 @@ def draw_losses(rows: list[dict[str, float]], path: Path, title: str) -> None:
     figure.savefig(path, dpi=120)
 
 
-def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str, path: Path) -> None:
-    """Draw one metric of several runs by step into a PNG; the legend says each one's last value.
+def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str) -> bytes:
+    """A PNG of one metric of several runs by step; the legend says each one's last value.
 
     Args:
       runs: rows of the metrics file by name; each has `metric` in at least one row.
@@ -61,7 +62,9 @@ def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str, path: Pat
     axes.set(xlabel="step", ylabel=metric)
     axes.grid(alpha=0.3)
     axes.legend(title="last value", loc="upper right")
-    figure.savefig(path, dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=120)
+    return picture.getvalue()
 
 
 class LossPicture:

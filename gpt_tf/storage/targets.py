@@ -114,9 +114,11 @@ def write_file(path: Path, option: str, data: bytes, *, overwrite: bool) -> None
 def _followed(path: Path, option: str) -> Path:
     """What `path` links to, in the end; itself if it is not a link."""
     for _ in range(MAX_LINKS):
-        path = path.parent.resolve() / path.name
+        path = Path(os.path.realpath(path.parent)) / path.name
         if PROCESSES in path.parents:  # as /dev/stdout: a file of that name is not what is meant
-            raise UsageError(f"an open file of a process in {option}: {path}. Use - for stdout.")
+            raise UsageError(
+                f"an open file of a process in {option}: {path}. Use - for standard output."
+            )
         if not path.is_symlink():
             return path
         path = path.parent / path.readlink()
@@ -136,7 +138,7 @@ def _mode(path: Path) -> int:
     """The mode of what is at `path`, a link's own; 0 if nothing is there."""
     try:
         return path.lstat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0
 
 
@@ -150,7 +152,7 @@ def _check_place(path: Path, place: str) -> None:
             "cannot write there."
         ) from None
     here = Path.cwd().resolve()
-    if path.resolve() in (here, *here.parents):
+    if Path(os.path.realpath(path)) in (here, *here.parents):
         raise UsageError(f"the current folder, or one above it{place}: {path}. Choose a new one.")
     above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not above.is_dir():
