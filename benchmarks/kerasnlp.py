@@ -50,7 +50,7 @@ def write_arrays(workspace: Path, name: str) -> Path:
         return path
     run = find_run(workspace, name)
     config = resolve(read_config_file(run.config_file))
-    choice = data_of_run(workspace, run.source(), config.data)
+    choice = data_of_run(workspace, run, config.data)
     common = (config, choice)
     tokenizer = (Tokenizer.load(run.tokenizer), tokenizer_sha256(run.tokenizer))
     with open_stream(*common, "train", *tokenizer, windows=config.data.windows) as stream:

@@ -222,12 +222,12 @@ def test_a_file_that_changes_between_runs(tmp_path: Path, name: str, windows: st
     options: dict[str, Any] = {"windows": windows, "document": "line", "validation_share": 0.0}
     state = open_streams(tmp_path, tmp_path / "data", **options).train.state_dict()
     for victim in (name, "b.csv"):
-        status = (tmp_path / "data" / victim).stat()
-        os.utime(tmp_path / "data" / victim, ns=(1, status.st_mtime_ns + 1))
+        before = (tmp_path / "data" / victim).read_text()
+        (tmp_path / "data" / victim).write_text(before.replace("number 7", "number 8"))
         streams = open_streams(tmp_path, tmp_path / "data", **options)
         with pytest.raises(UsageError, match="data changed since the checkpoint: fingerprint"):
             streams.train.load_state_dict(state)
-        os.utime(tmp_path / "data" / victim, ns=(1, status.st_mtime_ns))
+        (tmp_path / "data" / victim).write_text(before)  # at another time
     open_streams(tmp_path, tmp_path / "data", **options).train.load_state_dict(state)
 
 

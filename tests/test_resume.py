@@ -26,18 +26,10 @@ def stopped_workspace(trained_workspace: Path, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def stopped(stopped_workspace: Path, tmp_path: Path) -> Path:
-    """A copy of the stopped workspace, its data in the same place with the same times."""
+    """A copy of the stopped workspace."""
     copy = tmp_path / "workspace"
     shutil.copytree(stopped_workspace, copy)
-    point_data_to(copy)
     return copy
-
-
-def point_data_to(workspace: Path) -> None:
-    """The copied run reads the copied documents."""
-    source = workspace / "runs" / "stopped" / "source.json"
-    value = json.loads(source.read_text())
-    source.write_text(json.dumps({**value, "data": str(workspace / "reviews")}))
 
 
 def digests(workspace: Path, run: str, step: int = 20) -> dict[str, str]:

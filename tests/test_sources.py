@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from gpt_tf.errors import UsageError
-from gpt_tf.streaming.files import BLOCK, DocumentError, drop_blank, fingerprint
+from gpt_tf.streaming.files import BLOCK, DocumentError, drop_blank
+from gpt_tf.streaming.listing import fingerprint, listing
 from gpt_tf.streaming.sources import DocumentReader, find_documents
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
@@ -212,22 +213,25 @@ def test_documents_without_text_are_set_aside(tmp_path: Path) -> None:
         drop_blank([])
 
 
-def test_the_fingerprint_is_that_of_names_sizes_and_times(tmp_path: Path) -> None:
+def mark_of(files: list[Path]) -> str:
+    return fingerprint(listing(files))
+
+
+def test_the_fingerprint_is_that_of_names_and_contents(tmp_path: Path) -> None:
     make(tmp_path / "a", "1.txt", "2.txt", "b/3.txt")
     documents = find_documents(tmp_path / "a")
-    mark = fingerprint(documents)
-    assert fingerprint(documents) == mark
-    shutil.copytree(tmp_path / "a", tmp_path / "moved")  # with the times
-    assert fingerprint(find_documents(tmp_path / "moved")) == mark
-    marks = {mark, fingerprint(documents[:2]), fingerprint(documents[::-1])}
+    mark = mark_of(documents)
+    shutil.copytree(tmp_path / "a", tmp_path / "moved")
+    for path in find_documents(tmp_path / "moved"):
+        path.touch()
+    assert mark_of(find_documents(tmp_path / "moved")) == mark
+    marks = {mark, mark_of(documents[:2]), mark_of(documents[::-1])}
     documents[1].rename(documents[1].with_name("4.txt"))
-    marks.add(fingerprint(find_documents(tmp_path / "a")))
-    facts = documents[0].stat()
+    marks.add(mark_of(find_documents(tmp_path / "a")))
     documents[0].write_text("texts")
-    os.utime(documents[0], ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    marks.add(fingerprint(find_documents(tmp_path / "a")))
-    os.utime(documents[0], ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
-    marks.add(fingerprint(find_documents(tmp_path / "a")))
+    marks.add(mark_of(find_documents(tmp_path / "a")))
+    documents[0].write_text("texta")  # of the same size
+    marks.add(mark_of(find_documents(tmp_path / "a")))
     assert len(marks) == 6
 
 
@@ -262,7 +266,7 @@ def test_a_file_below_a_file_is_named(tmp_path: Path) -> None:
     for call in (
         lambda path: [*DocumentReader().text(path)],
         lambda path: drop_blank([path]),
-        lambda p: fingerprint([p]),
+        lambda path: listing([path]),
     ):
         with pytest.raises(DocumentError, match=r"b\.txt': Not a directory"):
             call(below)
@@ -271,10 +275,11 @@ def test_a_file_below_a_file_is_named(tmp_path: Path) -> None:
 IN_ANY_LOCALE = """
 import os, sys
 from pathlib import Path
-from gpt_tf.streaming.files import fingerprint
+from gpt_tf.streaming.listing import fingerprint, listing
 from gpt_tf.streaming.sources import DocumentReader, find_documents
 documents = find_documents(Path(sys.argv[1]))
-print([os.fsencode(path) for path in documents], fingerprint(documents), sys.flags.utf8_mode)
+print([os.fsencode(path) for path in documents], fingerprint(listing(documents)))
+print(sys.flags.utf8_mode)
 for path in documents:
     try:
         print(ascii(''.join(DocumentReader().text(path))))

@@ -17,17 +17,29 @@ from typing import TYPE_CHECKING, Any
 from gpt_tf.cli.console import note
 from gpt_tf.cli.finetuning import Pretrained, first_weights
 from gpt_tf.cli.out_of_memory import naming_sizes
-from gpt_tf.cli.resuming import check_same_config, check_same_data, write_data_files
+from gpt_tf.cli.resuming import (
+    check_same_config,
+    check_same_data,
+    write_data_files,
+    write_moved,
+    write_source,
+)
 from gpt_tf.cli.streams import Streams
 from gpt_tf.cli.train_tokenizer import make_tokenizer
 from gpt_tf.cli.wiring import Run, logging_to, run_training
-from gpt_tf.cli.workspace import choose_data, choose_tokenizer, data_of_run, has_tokenizer
+from gpt_tf.cli.workspace import (
+    Moved,
+    choose_data,
+    choose_tokenizer,
+    data_of_run,
+    has_tokenizer,
+)
 from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.lock import locked
-from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory, new_run
+from gpt_tf.storage.run_directory import RunDirectory, new_run
 from gpt_tf.tokenizer.base import (
     Tokenizer,
     check_same_tokenizer,
@@ -105,11 +117,8 @@ def train(
             config = dataclasses.replace(config, model=model)
         config = resolve_config(config, len(streams.train))
         copy_tokenizer(tokenizer_directory, run.tokenizer)
-        given = {"data": data, "validation": validation}
-        source = {key: path and str(path.resolve()) for key, path in given.items()}
-        source["corpus"] = choice.name
-        atomic.write_json(run.path / SOURCE_FILE, source)
-        write_data_files(run, choice.train)
+        write_source(run, workspace, data, validation, choice.name)
+        write_data_files(run, choice)
         atomic.write_text(run.config_file, as_yaml(config))
         with logging_to(run.log_file), naming_sizes(config):
             return run_training(
@@ -123,6 +132,7 @@ def resume(
     config: Config,
     *,
     workspace: Path,
+    moved: Moved | None = None,
     accept_data_change: bool = False,
     stop_at_step: int | None = None,
     writers: Callable[[Config], list[Any]] = lambda config: [],
@@ -130,7 +140,8 @@ def resume(
     """Go on with the last intact checkpoint of `run` under its own stored settings.
 
     Args:
-      accept_data_change: go on at the same batch of files that are others now.
+      moved: where the same data are now, if no longer in their old place.
+      accept_data_change: go on at the same batch of files that have changed.
     """
     with locked(run.path):
         sweep_run(run)
@@ -147,14 +158,18 @@ def resume(
         evaluated = checkpoint.state["loop"]["evaluated_step"]  # a signal may have cut it short
         if step == evaluated and step >= (config.training.max_steps or math.inf):
             return Run(run, step, "all steps done", None)
-        choice = data_of_run(workspace, run.source(), config.data)
-        check_same_data(run, checkpoint, choice.train, accept_data_change)
+        moved = moved or Moved()
+        command = f"gpt-tf train --resume {run.name}"
+        choice = data_of_run(workspace, run, config.data, moved, command)
+        check_same_data(run, checkpoint, choice, moved, accept_data_change)
         streams = Streams(config, choice, loaded, tokenizer_sha256(run.tokenizer))
         if accept_data_change:
             given = streams.train.state_dict()
             kept = {key: given[key] for key in ("fingerprint", "batches_per_epoch")}
             checkpoint.state["stream"].update(kept)
-            write_data_files(run, choice.train)
+        write_data_files(run, choice)
+        if moved.data or moved.validation:
+            write_moved(run, workspace, moved)
         atomic.write_text(run.config_file, as_yaml(config))  # it may have been overridden
         with logging_to(run.log_file), naming_sizes(config):
             return run_training(

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from gpt_tf.reports.doctor import Finding
+    from gpt_tf.storage.checkpoint import Checkpoint
     from gpt_tf.storage.run_directory import RunDirectory
 
 
@@ -55,14 +56,16 @@ def _check_run(workspace: Path, run: RunDirectory) -> list[Finding]:
         from gpt_tf.reports.run_health import check_run
     except ImportError as error:  # of an installation that is found broken
         return [Finding("broken", run.name, f"not checked: {error}", "Mend the installation.")]
-    return list(check_run(run, lambda: _fingerprint(workspace, run)))
+    return list(check_run(run, lambda checkpoint: _data_changes(workspace, run, checkpoint)))
 
 
-def _fingerprint(workspace: Path, run: RunDirectory) -> str:
-    """Of the run's training files, as they are now."""
+def _data_changes(workspace: Path, run: RunDirectory, checkpoint: Checkpoint) -> str | None:
+    """What changed in the run's data since a checkpoint."""
+    from gpt_tf.cli.resuming import data_changes
     from gpt_tf.cli.workspace import data_of_run
     from gpt_tf.config_files import read_config_file, resolve
-    from gpt_tf.streaming.files import fingerprint
 
     config = resolve(read_config_file(run.config_file))
-    return fingerprint(data_of_run(workspace, run.source(), config.data).train)
+    command = f"gpt-tf train --resume {run.name}"
+    choice = data_of_run(workspace, run, config.data, command=command)
+    return data_changes(run, checkpoint, choice)

@@ -13,7 +13,7 @@ import click
 from gpt_tf.cli.options import engine_option
 
 if TYPE_CHECKING:
-    from gpt_tf.cli.workspace import DataChoice
+    from gpt_tf.cli.workspace import DataChoice, Moved
     from gpt_tf.config import Config
     from gpt_tf.inference.loading import EngineName
     from gpt_tf.storage.checkpoint import Checkpoint
@@ -26,12 +26,18 @@ if TYPE_CHECKING:
 @click.argument("data", required=False, type=click.Path(path_type=Path))
 @click.option("--split", type=click.Choice(["validation", "test", "train"]), default="validation",
               show_default=True, help="The part of the run's own data.")  # fmt: skip
+@click.option("--data", "data_now", type=click.Path(path_type=Path), metavar="PLACE",
+              help="Where the run's own data are now, if they moved.")  # fmt: skip
+@click.option("--validation-data", "validation_now", type=click.Path(path_type=Path),
+              metavar="PLACE", help="The same for data given with --validation-data.")  # fmt: skip
 @engine_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     run_name: str | None,
     data: Path | None,
     split: str,
+    data_now: Path | None,
+    validation_now: Path | None,
     engine: EngineName,
     as_json: bool,
 ) -> None:
@@ -42,15 +48,23 @@ def evaluate(
     training, and the share is printed.
     """
     from gpt_tf.cli.console import print_table
+    from gpt_tf.cli.workspace import Moved
     from gpt_tf.config_files import resolve
     from gpt_tf.storage.run_directory import find_run, newest_run
+
+    moved = Moved(data_now, validation_now)
+    if data is not None and moved != Moved():
+        raise click.UsageError("--data and --validation-data are for the run's own data, not DATA.")
 
     workspace = Path.cwd()
     run = find_run(workspace, run_name) if run_name else newest_run(workspace)
     # says what is missing before TensorFlow is loaded
     checkpoint = run.checkpoints.best(weights_only=True)
     config = resolve(checkpoint.manifest["config"])
-    choice = _choose(workspace, run, config, data, split)
+    if data is not None:
+        choice = _of_other_text(workspace, config, data)
+    else:
+        choice = _of_own_data(workspace, run, checkpoint, config, moved, split)
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
 
     import_tensorflow()
@@ -63,19 +77,34 @@ def evaluate(
         print_table("", ("what", "value"), [(key, _shown(value)) for key, value in figures.items()])
 
 
-def _choose(
-    workspace: Path, run: RunDirectory, config: Config, data: Path | None, split: str
+def _of_other_text(workspace: Path, config: Config, data: Path) -> DataChoice:
+    """All of `data`, to measure on as "validation"."""
+    from gpt_tf.cli.workspace import choose_data
+
+    choice = choose_data(workspace, data, dataclasses.replace(config.data, validation_share=0.0))
+    return dataclasses.replace(choice, validation=choice.train)
+
+
+def _of_own_data(
+    workspace: Path,
+    run: RunDirectory,
+    checkpoint: Checkpoint,
+    config: Config,
+    moved: Moved,
+    split: str,
 ) -> DataChoice:
-    """The documents to measure on: those for "validation", or the run's own for "train"."""
-    from gpt_tf.cli.workspace import choose_data, data_of_run
+    """The documents of a split of the run's data; those of "test" stand as "validation"."""
+    from gpt_tf.cli.resuming import data_changes
+    from gpt_tf.cli.workspace import Moved, data_of_run
     from gpt_tf.errors import UsageError
     from gpt_tf.streaming.corpora import load_corpus
 
-    if data is not None:
-        whole = dataclasses.replace(config.data, validation_share=0.0)
-        choice = choose_data(workspace, data, whole)
-        return dataclasses.replace(choice, validation=choice.train)
-    choice = data_of_run(workspace, run.source(), config.data)
+    command = f"gpt-tf evaluate {run.name}"
+    choice = data_of_run(workspace, run, config.data, moved, command)
+    if moved != Moved() and (changed := data_changes(run, checkpoint, choice)):
+        raise UsageError(
+            f"{changed}\nGive the place of the same files, or measure on others: `{command} DATA`."
+        )
     if split == "test":
         if choice.source is not None:
             raise UsageError("no test part in a corpus of your own: test. Give its file as DATA.")

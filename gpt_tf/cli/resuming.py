@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+import shlex
 from pathlib import Path
 from typing import Any
 
+from gpt_tf.cli.workspace import DataChoice, Moved
 from gpt_tf.config import Config, Section
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint
-from gpt_tf.storage.run_directory import DATA_FILES_FILE, RunDirectory
-from gpt_tf.streaming.files import changes, fingerprint, listing
+from gpt_tf.storage.places import recorded
+from gpt_tf.storage.run_directory import DATA_FILES_FILE, SOURCE_FILE, RunDirectory
+from gpt_tf.streaming.listing import changes, dated_fingerprint, fingerprint
 
 NAMED = 5  # changed files
 log = logging.getLogger(__name__)
@@ -54,30 +56,76 @@ def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
         log.warning("changed setting: %s", text.strip())
 
 
-def check_same_data(
-    run: RunDirectory, checkpoint: Checkpoint, files: Sequence[Path], accepted: bool
-) -> None:
-    """Raise UsageError naming the files that changed, or warn where that is accepted."""
-    if fingerprint(files) == checkpoint.state["stream"]["fingerprint"]:
-        return
+def data_changes(run: RunDirectory, checkpoint: Checkpoint, choice: DataChoice) -> str | None:
+    """What changed in the data since a checkpoint, with the files' names; None if nothing did.
+
+    Names and contents count, not times or the folder. A run of version 0.1.0 has no record of the
+    contents: there, sizes and times count.
+    """
+    train = choice.entries("train")
+    same = checkpoint.state["stream"]["fingerprint"] in (
+        fingerprint(train),
+        dated_fingerprint(train),
+    )
     try:
-        changed = changes(atomic.read_json(run.path / DATA_FILES_FILE)["train"], listing(files))
-    except (OSError, ValueError, KeyError, TypeError):  # the record only serves this message
+        record = dict(atomic.read_json(run.path / DATA_FILES_FILE))
+        changed = [] if same else changes(record["train"], train)
+        if "validation" in record:
+            changed += changes(record["validation"], choice.entries("validation"))
+    except (OSError, ValueError, KeyError, TypeError):  # without the record no file is named
         changed = []
+    if same and not changed:
+        return None
+    changed = list(dict.fromkeys(changed))  # the end of a single file is the validation data
     named = "".join(f"\n  {text}" for text in changed[:NAMED])
     more = f"\n  and {len(changed) - NAMED:,} more" if len(changed) > NAMED else ""
-    what = f"the data changed since {checkpoint.name}{':' if named else '.'}{named}{more}"
+    return f"the data changed since {checkpoint.name}{':' if named else '.'}{named}{more}"
+
+
+def check_same_data(
+    run: RunDirectory,
+    checkpoint: Checkpoint,
+    choice: DataChoice,
+    moved: Moved,
+    accepted: bool,
+) -> None:
+    """Raise UsageError naming the files that changed, or warn if that is accepted."""
+    changed = data_changes(run, checkpoint, choice)
+    if changed is None:
+        return
     if not accepted:
+        options = {"--data": moved.data, "--validation-data": moved.validation}
+        given = [word for option, path in options.items() if path for word in (option, str(path))]
+        command = ["gpt-tf", "train", "--resume", run.name, *given, "--accept-data-change"]
         raise UsageError(
-            f"{what}\nRestore the files, go on with others by --accept-data-change, or start a "
-            "new run."
+            f"{changed}\nRestore the files, go on with the changed ones: `{shlex.join(command)}`, "
+            "or start a new run."
         )
-    log.warning("%s", what)
+    log.warning("%s", changed)
 
 
-def write_data_files(run: RunDirectory, files: Sequence[Path]) -> None:
-    """Record the training files, so that a resume can say which have changed."""
-    atomic.write_json(run.path / DATA_FILES_FILE, {"train": listing(files)})
+def write_data_files(run: RunDirectory, choice: DataChoice) -> None:
+    """Record names and SHA-256 of the files, so that a resume can say which have changed."""
+    record = {split: choice.entries(split) for split in ("train", "validation")}
+    atomic.write_json(run.path / DATA_FILES_FILE, record)
+
+
+def write_source(
+    run: RunDirectory, workspace: Path, data: Path | None, validation: Path | None, corpus: str
+) -> None:
+    """Record where the data of the run are; what is inside the workspace may move with it."""
+    home = run.workspace(workspace)
+    given = {"data": data, "validation": validation}
+    source = {key: path and recorded(path, home) for key, path in given.items()}
+    atomic.write_json(run.path / SOURCE_FILE, {**source, "corpus": corpus})
+
+
+def write_moved(run: RunDirectory, workspace: Path, moved: Moved) -> None:
+    """Record the new place of the data."""
+    home = run.workspace(workspace)
+    now = {"data": moved.data, "validation": moved.validation}
+    places = {key: recorded(path, home) for key, path in now.items() if path}
+    atomic.write_json(run.path / SOURCE_FILE, {**run.source(), **places})
 
 
 def changed_settings(stored: Section, given: Section, free: tuple[str, ...] = ()) -> list[str]:

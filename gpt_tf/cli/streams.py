@@ -70,7 +70,7 @@ def open_stream(
             batch_size=config.training.batch_size,
             seed=config.training.seed,
             reader=choice.reader(config.data, split),
-            store_directory=choice.directory / "token_stores",
+            store_directory=choice.store_directory,
             tokenizer_sha256=tokenizer_sha256,
             progress=progress,
             num_threads=config.data.num_threads,

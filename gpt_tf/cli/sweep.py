@@ -17,6 +17,7 @@ from gpt_tf.errors import GptTfError, RunError, UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.cli.wiring import Run
+    from gpt_tf.cli.workspace import DataChoice, Moved
     from gpt_tf.config import Config
     from gpt_tf.reports.sweep import Cell, Plan, SweepDirectory
     from gpt_tf.reports.sweep_results import Results, Stopwatch
@@ -52,12 +53,13 @@ def sweep(
     \b
       gpt-tf sweep --grid model.num_layers=2,4 --grid model.num_heads=2,4
     """
+    from gpt_tf.cli.workspace import Moved
+
     workspace = Path.cwd()
     if resume is not None:
         refuse_with("resume", grid=axes, preset=preset, config=config_file, set=assignments,
-                    data=data, validation_data=validation_data, tokenizer=tokenizer,
-                    max_steps=max_steps, name=name)  # fmt: skip
-        return _resume(workspace, resume)
+                    tokenizer=tokenizer, max_steps=max_steps, name=name)  # fmt: skip
+        return _resume(workspace, resume, Moved(data, validation_data))
     if not axes:
         raise click.UsageError(f"--grid is missing. Say what to vary, as in `{EXAMPLE}`.")
     layers = _layers(workspace, preset, config_file, data, assignments, max_steps, axes)
@@ -104,6 +106,7 @@ def _begin(
     from gpt_tf.cli.workspace import choose_data, choose_tokenizer
     from gpt_tf.reports import sweep as sweeps
     from gpt_tf.storage.lock import locked
+    from gpt_tf.storage.places import recorded
 
     grid = sweeps.parse_grid(axes)
     directory = sweeps.new_sweep(workspace, name)
@@ -111,8 +114,8 @@ def _begin(
         sequence=sweeps.next_sequence(workspace),
         preset=preset,
         corpus="",
-        data=str(data.resolve()) if data else None,
-        validation=str(validation.resolve()) if validation else None,
+        data=recorded(data, workspace) if data else None,
+        validation=recorded(validation, workspace) if validation else None,
         tokenizer="",
         settings=settings,
         grid=grid,
@@ -127,7 +130,12 @@ def _begin(
             "--validation-data, or set aside a share with --set data.validation_share=0.1."
         )
     folder = choose_tokenizer(workspace, choice, tokenizer)
-    plan = dataclasses.replace(plan, corpus=choice.name, tokenizer=str(folder.resolve()))
+    plan = dataclasses.replace(
+        plan,
+        corpus=choice.name,
+        tokenizer=recorded(folder, workspace),
+        fingerprint=_fingerprint(choice),
+    )
     directory.path.mkdir(parents=True, exist_ok=True)
     with locked(directory.path):
         sweeps.check_unused(directory)  # another process may have begun it since
@@ -143,9 +151,8 @@ def _check_no_run_in_use(workspace: Path, plan: Plan) -> None:
         raise UsageError(f"run directory in use: {workspace / RUNS / used[0]}. Use another --name.")
 
 
-def _resume(workspace: Path, name: str) -> int:
+def _resume(workspace: Path, name: str, moved: Moved) -> int:
     """Train what is left of a sweep."""
-    from gpt_tf.cli.workspace import choose_data
     from gpt_tf.reports.sweep import find_sweep, newest_sweep, resolve_cells
     from gpt_tf.storage import atomic
     from gpt_tf.storage.lock import locked
@@ -155,20 +162,57 @@ def _resume(workspace: Path, name: str) -> int:
     configs = resolve_cells(plan)
     with locked(directory.path):
         atomic.sweep(directory.path)
-        data, validation = _data_of(plan)
-        corpus = choose_data(workspace, data, configs[0].data, validation).name
-        if corpus != plan.corpus:
-            raise UsageError(
-                f"another corpus in {workspace}: {corpus}, the sweep was begun on {plan.corpus}. "
-                "Prepare that one again."
-            )
-        return _train_all(workspace, directory, plan, configs)
+        moved_plan = _with_data(workspace, directory, plan, moved, configs[0])
+        if moved_plan != plan:
+            directory.write_plan(moved_plan)
+        return _train_all(workspace, directory, moved_plan, configs)
 
 
-def _data_of(plan: Plan) -> tuple[Path | None, Path | None]:
+def _with_data(
+    workspace: Path, directory: SweepDirectory, plan: Plan, moved: Moved, config: Config
+) -> Plan:
+    """The plan with the present place of its data, which are the same files.
+
+    Raises:
+      UsageError: if they are gone or have changed.
+    """
+    from gpt_tf.cli.workspace import choose_data, refuse_missing
+    from gpt_tf.storage.places import recorded
+
+    data, validation = _data_of(plan, workspace)
+    data, validation = moved.data or data, moved.validation or validation
+    command = f"gpt-tf sweep --resume {directory.name}"
+    refuse_missing(f"the sweep {directory.name}", command, data, validation)
+    choice = choose_data(workspace, data, config.data, validation)
+    if data is None and choice.name != plan.corpus:
+        raise UsageError(
+            f"another corpus in {workspace}: {choice.name}, the sweep was begun on {plan.corpus}. "
+            f"Prepare that one again: `gpt-tf prepare {plan.corpus}`."
+        )
+    if plan.fingerprint is not None and _fingerprint(choice) != plan.fingerprint:
+        raise UsageError(
+            f"the data changed since the sweep {directory.name} was begun. Restore the files, or "
+            "begin another sweep."
+        )
+    return dataclasses.replace(
+        plan,
+        data=recorded(data, workspace) if data else None,
+        validation=recorded(validation, workspace) if validation else None,
+    )
+
+
+def _fingerprint(choice: DataChoice) -> str:
+    from gpt_tf.streaming.listing import fingerprint
+
+    return fingerprint([*choice.entries("train"), *choice.entries("validation")])
+
+
+def _data_of(plan: Plan, workspace: Path) -> tuple[Path | None, Path | None]:
+    from gpt_tf.storage.places import found
+
     return (
-        Path(plan.data) if plan.data else None,
-        Path(plan.validation) if plan.validation else None,
+        found(plan.data, workspace) if plan.data else None,
+        found(plan.validation, workspace) if plan.validation else None,
     )
 
 
@@ -254,9 +298,11 @@ def _train_or_resume(
     from gpt_tf.cli import assemble
     from gpt_tf.cli.progress import training_output
     from gpt_tf.cli.resuming import stored_config
+    from gpt_tf.cli.workspace import Moved
     from gpt_tf.reports.sweep_results import write_hparams
+    from gpt_tf.storage.places import found
 
-    data, validation = _data_of(plan)
+    data, validation = _data_of(plan, workspace)
     with training_output() as progress:
 
         def writers(config: Config) -> list[Any]:
@@ -265,13 +311,14 @@ def _train_or_resume(
 
         if resumed:
             config = stored_config(run, {})
-            return assemble.resume(run, config, workspace=workspace, writers=writers)
+            moved = Moved(data, validation)  # as the plan says, whatever the run does
+            return assemble.resume(run, config, workspace=workspace, moved=moved, writers=writers)
         return assemble.train(
             config,
             workspace=workspace,
             data=data,
             validation=validation,
-            tokenizer=Path(plan.tokenizer),
+            tokenizer=found(plan.tokenizer, workspace),
             preset=plan.preset,
             name=cell.run,
             overwrite=True,

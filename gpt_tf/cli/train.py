@@ -12,6 +12,7 @@ from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.cli.finetuning import Pretrained
+    from gpt_tf.cli.workspace import Moved
     from gpt_tf.config import Config
     from gpt_tf.training.profiling import Operation
 
@@ -68,21 +69,24 @@ def train(
     Files are .txt (a document each, or a line each with --set data.document=line), .jsonl and .csv
     (a document a record, --set data.column=NAME), also gzipped.
 
+    With --resume, --data and --validation-data say where the same files are now, if they moved.
+
     Settings: defaults < --preset < --config < --set < the other options.
     """
     from gpt_tf.cli.finetuning import find_pretrained
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+    from gpt_tf.cli.workspace import Moved
     from gpt_tf.config_files import parse_assignments
 
     flags = {"max_steps": max_steps, "batch_size": batch_size, "peak_learning_rate": learning_rate}
     training = {key: value for key, value in flags.items() if value is not None}
     overrides = [parse_assignments(assignments), {"training": training} if training else {}]
     if resume is not None:
-        refuse_with("resume", preset=preset, config=config_file, data=data,
-                    validation_data=validation_data, tokenizer=tokenizer,
+        refuse_with("resume", preset=preset, config=config_file, tokenizer=tokenizer,
                     train_tokenizer=train_tokenizer, name=name, profile=profile,
                     overwrite=overwrite, **{"from": from_run})  # fmt: skip
-        return _resume(resume, overrides, accept_data_change, stop_at_step)
+        moved = Moved(data, validation_data)
+        return _resume(resume, overrides, moved, accept_data_change, stop_at_step)
     if accept_data_change:
         raise click.UsageError("--accept-data-change belongs to --resume.")
     workspace = Path.cwd()
@@ -174,7 +178,11 @@ def _resolve_config(
 
 
 def _resume(
-    name: str, overrides: list[dict[str, Any]], accept_data_change: bool, stop_at_step: int | None
+    name: str,
+    overrides: list[dict[str, Any]],
+    moved: Moved,
+    accept_data_change: bool,
+    stop_at_step: int | None,
 ) -> int:
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.storage.run_directory import find_run, newest_run
@@ -194,6 +202,7 @@ def _resume(
             run,
             config,
             workspace=workspace,
+            moved=moved,
             accept_data_change=accept_data_change,
             stop_at_step=stop_at_step,
             writers=writers,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -12,13 +12,16 @@ from pathlib import Path
 from gpt_tf.cli.console import note, progress_bar
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
+from gpt_tf.storage.places import found
+from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora import (
     Corpus,
     load_corpus,
     newest_corpus,
     prepare_sample_reviews,
 )
-from gpt_tf.streaming.files import drop_blank, facts, split_pattern, stem_of
+from gpt_tf.streaming.files import drop_blank, facts, is_pattern, split_pattern, stem_of
+from gpt_tf.streaming.listing import DIGESTS_FILE, Entry, listing
 from gpt_tf.streaming.records import part_of
 from gpt_tf.streaming.sources import WHOLE, DocumentReader, find_documents
 from gpt_tf.streaming.splits import split_by_share
@@ -52,6 +55,17 @@ class DataChoice:
     def tokenizer_directory(self, workspace: Path) -> Path:
         """Where `train-tokenizer` puts this corpus's tokenizer."""
         return workspace / TOKENIZERS / self.name
+
+    @property
+    def store_directory(self) -> Path:
+        """Where token stores are kept, and the SHA-256 of large data."""
+        return self.directory / "token_stores"
+
+    def entries(self, split: str) -> list[Entry]:
+        """What the files of "train" or "validation" are: names and SHA-256."""
+        files = self.train if split == "train" else self.validation
+        with progress_bar("reading the data for their SHA-256", "bytes") as progress:
+            return listing(files, self.store_directory / DIGESTS_FILE, progress)
 
     def reader(self, data: DataConfig, split: str) -> DocumentReader:
         """How the documents of "train" or "validation" are read and cleaned."""
@@ -140,20 +154,59 @@ def choose_preset(workspace: Path, source: Path | None) -> str:
     return preset
 
 
-def data_of_run(workspace: Path, source: Mapping[str, str | None], data: DataConfig) -> DataChoice:
-    """The documents that a run was trained and validated on, by its `source` record.
+@dataclass(frozen=True)
+class Moved:
+    """Where the data of a run are now, if no longer in their old place."""
+
+    data: Path | None = None
+    validation: Path | None = None
+
+
+def data_of_run(
+    workspace: Path,
+    run: RunDirectory,
+    data: DataConfig,
+    moved: Moved | None = None,
+    command: str = "gpt-tf train --resume",
+) -> DataChoice:
+    """The documents that a run was trained and validated on.
+
+    Args:
+      workspace: that of a run which is in none of its own.
+      command: to type, for the message, with `--data` after it.
 
     Raises:
-      UsageError: where they are gone.
+      UsageError: if they are gone, with the command that takes them from another place.
     """
-    given = (source.get(key) for key in ("data", "validation"))
-    own, validation = (Path(path) if path else None for path in given)
+    home, source, moved = run.workspace(workspace), run.source(), moved or Moved()
+    recorded = (source.get(key) for key in ("data", "validation"))
+    own, validation = (found(path, home) if path else None for path in recorded)
     if own is None and source.get("corpus") is None:
-        raise UsageError("no data in the run: it was imported. Give DATA, or --data to train.")
-    if own is None:
-        corpus = load_corpus(workspace / "data" / str(source.get("corpus")))
-        return _with_validation(_prepared(corpus), validation)
-    return choose_data(workspace, own, data, validation)
+        raise UsageError(
+            f"no data in the run {run.name}: it was imported. Measure it on other text: "
+            f"`gpt-tf evaluate {run.name} DATA`."
+        )
+    own, validation = moved.data or own, moved.validation or validation
+    refuse_missing(f"the run {run.name}", command, own, validation)
+    if own is not None:
+        return choose_data(home, own, data, validation)
+    corpus = load_corpus(home / "data" / str(source.get("corpus")))
+    return _with_validation(_prepared(corpus), validation)
+
+
+def refuse_missing(whose: str, command: str, data: Path | None, validation: Path | None) -> None:
+    """Raise UsageError if recorded data are gone, with the command that takes them elsewhere."""
+    options = {"--data": data, "--validation-data": validation}
+    if gone := {option: path for option, path in options.items() if path and not _is_there(path)}:
+        places = " and ".join(map(str, gone.values()))
+        raise UsageError(
+            f"the data of {whose} are not there: {places}. If they are in another place now, give "
+            f"it: `{command} {' '.join(f'{option} PLACE' for option in gone)}`."
+        )
+
+
+def _is_there(source: Path) -> bool:
+    return source.exists() or (is_pattern(source) and split_pattern(source)[0].is_dir())
 
 
 def _choose_own(workspace: Path, source: Path, share: float) -> DataChoice:

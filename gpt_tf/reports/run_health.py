@@ -18,11 +18,13 @@ from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.base import Tokenizer, check_same_tokenizer
 
 
-def check_run(run: RunDirectory, fingerprint_now: Callable[[], str]) -> Iterator[Finding]:
+def check_run(
+    run: RunDirectory, data_changes: Callable[[Checkpoint], str | None]
+) -> Iterator[Finding]:
     """Each part of a run directory.
 
     Args:
-      fingerprint_now: of the run's training files, as they are.
+      data_changes: what changed in the run's data since a checkpoint; None if nothing did.
     """
     yield _use(run)
     yield _settings(run)
@@ -32,7 +34,7 @@ def check_run(run: RunDirectory, fingerprint_now: Callable[[], str]) -> Iterator
     yield _tokenizer(run, intact)
     yield _metrics(run)
     if intact:
-        yield _data(intact[-1], fingerprint_now)
+        yield _data(intact[-1], data_changes)
     yield _litter(run)
 
 
@@ -94,14 +96,14 @@ def _metrics(run: RunDirectory) -> Finding:
     return Finding("ok", "metrics", f"{rows:,} rows")
 
 
-def _data(checkpoint: Checkpoint, fingerprint_now: Callable[[], str]) -> Finding:
+def _data(checkpoint: Checkpoint, data_changes: Callable[[Checkpoint], str | None]) -> Finding:
     if checkpoint.state.get("imported"):
         return Finding("ok", "data", "none: the run was imported")
     try:
-        same = fingerprint_now() == checkpoint.state["stream"]["fingerprint"]
+        changed = data_changes(checkpoint)
     except (GptTfError, KeyError, TypeError) as error:
         return Finding("warning", "data", str(error), "Restore them to resume the run.")
-    if same:
+    if changed is None:
         return Finding("ok", "data", "as they were")
     return Finding("warning", "data", "changed since the last checkpoint",
                    "Restore the files, or resume with --accept-data-change.")  # fmt: skip

@@ -44,7 +44,9 @@ class Plan:
     Attributes:
       sequence: above that of every sweep begun before.
       preset, settings: the layers below the grid; `settings` has the preset's in it.
-      data, validation, tokenizer: absolute paths; no data is the prepared corpus called `corpus`.
+      data, validation, tokenizer: paths, relative to the workspace if inside it; without data it
+        is the prepared corpus called `corpus`.
+      fingerprint: of the data; none in plans of version 0.1.0.
     """
 
     sequence: int
@@ -56,6 +58,7 @@ class Plan:
     settings: dict[str, Any]
     grid: Grid
     cells: list[Cell]
+    fingerprint: str | None = None
 
     def describe(self, cell: Cell) -> str:
         """The cell's values: `num_layers=6 num_heads=12`."""

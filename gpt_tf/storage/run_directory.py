@@ -72,8 +72,15 @@ class RunDirectory:
         """Whether the directory is a run's; its settings may be lost."""
         return self.config_file.is_file() or self.checkpoints.directory.is_dir()
 
+    def workspace(self, default: Path) -> Path:
+        """The workspace that the run is in; `default` for a directory that is in none."""
+        parent = Path(os.path.normpath(self.path.absolute())).parent
+        return parent.parent if parent.name == RUNS else default
+
     def source(self) -> dict[str, str | None]:
         """Where the run's data are from: "data", "validation" (paths or None) and "corpus".
+
+        Paths inside the workspace are relative to it, as `storage.places` records them.
 
         Raises:
           RunError: where the record is missing or damaged.

@@ -1,9 +1,8 @@
-"""Data files on disk: their kinds and patterns, their bytes, a fingerprint of a list of them."""
+"""Data files on disk: their kinds and patterns, and their bytes."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 import stat
 import zlib
@@ -19,7 +18,6 @@ KINDS = (".txt", ".jsonl", ".csv")
 KINDS_IN_WORDS = "*.txt, *.jsonl or *.csv, each also *.gz"
 WILDCARDS = "*?["
 BLOCK = 1 << 18  # bytes read at once
-Entry = tuple[str, int, int]  # of a listing: path, size, modification time in nanoseconds
 
 
 class DocumentError(RunError):
@@ -148,41 +146,6 @@ def drop_blank(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         named = f", the first {str(blank[0])!r}" if blank else ""
         raise UsageError(f"no text in {len(blank)} documents{named}. Give files with text.")
     return kept, blank
-
-
-def listing(files: Sequence[Path]) -> list[Entry]:
-    """Relative path, size and modification time of each file, in order.
-
-    Raises:
-      DocumentError: where one is gone.
-    """
-    root = os.path.commonpath([path.parent for path in files]) if files else ""
-    return [(str(path.relative_to(root)), *facts(path)) for path in files]
-
-
-def fingerprint(files: Sequence[Path]) -> str:
-    """SHA-256 over the `listing` of files.
-
-    Raises:
-      DocumentError: where one is gone.
-    """
-    digest = hashlib.sha256()
-    for path, size, time in listing(files):
-        digest.update(os.fsencode(path))
-        digest.update(f"\0{size}\0{time}\n".encode())
-    return digest.hexdigest()
-
-
-def changes(before: Sequence[Entry], now: Sequence[Entry]) -> list[str]:
-    """What two listings differ in, a line a file.
-
-    >>> changes([("a.txt", 1, 0), ("b.txt", 1, 0)], [("b.txt", 2, 0), ("c.txt", 1, 0)])
-    ["removed: 'a.txt'", "changed: 'b.txt'", "added: 'c.txt'"]
-    """
-    old, new = ({path: tuple(rest) for path, *rest in entries} for entries in (before, now))
-    kinds = {path: "added" if path not in old else "removed" if path not in new else "changed"
-             for path in sorted({*old, *new}) if old.get(path) != new.get(path)}  # fmt: skip
-    return [f"{kind}: {path!r}" for path, kind in kinds.items()]
 
 
 def facts(path: Path) -> tuple[int, int]:

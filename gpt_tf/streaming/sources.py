@@ -26,6 +26,7 @@ from gpt_tf.streaming.files import (
     matching,
     split_pattern,
 )
+from gpt_tf.streaming.listing import Entry, has_sha256
 from gpt_tf.streaming.records import (
     DecodingError,
     csv_texts,
@@ -198,11 +199,13 @@ def _warn_of_html(path: Path) -> None:
 
 
 class UnchangedDocuments:
-    """Reads documents, and refuses a file that changed since it was listed."""
+    """Reads documents, and refuses a file whose bytes changed since it was listed."""
 
-    def __init__(self, files: Sequence[Path], reader: DocumentReader) -> None:
+    def __init__(
+        self, files: Sequence[Path], reader: DocumentReader, entries: Sequence[Entry]
+    ) -> None:
         self._reader = reader
-        self._facts = {path: facts(path) for path in files}
+        self._entries = dict(zip(files, entries, strict=True))
 
     def text(self, path: Path) -> Document:
         """The text of a file that is one document, as `DocumentReader.text` gives it.
@@ -225,10 +228,15 @@ class UnchangedDocuments:
         self._check(path)  # a file cut short meanwhile seems to end
 
     def _check(self, path: Path) -> None:
-        if facts(path) != self._facts[path]:
+        size, time = facts(path)
+        entry = self._entries[path]
+        if (size, time) == (entry.size, entry.time):
+            return
+        if size != entry.size or not has_sha256(path, entry.sha256):
             raise DocumentError(
                 f"changed while in use: {str(path)!r}. Restore the file, or start a new run."
             )
+        self._entries[path] = entry._replace(time=time)  # it was touched
 
 
 def find_documents(source: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from gpt_tf.errors import GptTfError, RunError, UsageError
 from gpt_tf.streaming.dataset import make_dataset
-from gpt_tf.streaming.files import fingerprint
+from gpt_tf.streaming.listing import DIGESTS_FILE, dated_fingerprint, fingerprint, listing
 from gpt_tf.streaming.prefetch import Prefetcher
 from gpt_tf.streaming.sources import DocumentReader, UnchangedDocuments
 from gpt_tf.streaming.stored_windows import windows_of
@@ -51,6 +51,7 @@ class TokenStream:
       batch_size, context_length: the shape of a batch.
       pad_id: fills the rest of a row (weight 0); 0 where the tokenizer has none.
       data_fingerprint: names the list of files; a state of other files is refused.
+      dated_fingerprint: the same as states of version 0.1.0 have it.
       order: says what the order of rows depends on; a state of another order is refused.
       num_threads: threads that read and tokenize; never changes the order.
       buffer_size: batches read ahead.
@@ -71,6 +72,7 @@ class TokenStream:
         context_length: int,
         pad_id: int | None = None,
         data_fingerprint: str = "",
+        dated_fingerprint: str = "",
         order: str = "",
         num_threads: int = 2,
         buffer_size: int = 16,
@@ -87,6 +89,7 @@ class TokenStream:
         self._context = context_length
         self._pad = 0 if pad_id is None else pad_id
         self._fingerprint = data_fingerprint
+        self._dated_fingerprint = dated_fingerprint
         self._order = order
         self._num_threads = num_threads
         self._buffer_size = buffer_size
@@ -130,7 +133,10 @@ class TokenStream:
         """
         reader = reader or DocumentReader()
         files = [Path(path) for path in several(documents, "documents", DOCUMENTS_REMEDY)]
-        mark = fingerprint(files)
+        cache = Path(store_directory) / DIGESTS_FILE if store_directory else None
+        entries = listing(files, cache)
+        mark = fingerprint(entries)
+        unchanged = UnchangedDocuments(files, reader, entries)
         order: dict[str, Any] = {
             "context_length": context_length, "shuffle": shuffle, "seed": seed
         }  # fmt: skip
@@ -138,8 +144,7 @@ class TokenStream:
         # A text that the tokenizer refuses must be met now, not in the middle of training.
         whole = reader.takes_files_whole(files) and tokenizer.takes_any_text
         if windows == "padded" and whole:
-            read = UnchangedDocuments(files, reader).text
-            rows = PaddedWindows(files, read, tokenizer, **order)
+            rows = PaddedWindows(files, unchanged.text, tokenizer, **order)
         else:
             if store_directory is None or not tokenizer_sha256:
                 raise UsageError(
@@ -149,7 +154,7 @@ class TokenStream:
             store = open_or_build(
                 store_directory / store_key(mark, tokenizer_sha256, repr(reader)),
                 files,
-                UnchangedDocuments(files, reader).documents,
+                unchanged.documents,
                 tokenizer,
                 num_threads=num_threads,
                 progress=progress,
@@ -162,6 +167,7 @@ class TokenStream:
             batch_size=batch_size,
             pad_id=tokenizer.pad_id,
             data_fingerprint=mark,
+            dated_fingerprint=dated_fingerprint(entries),
             order=f"{windows} windows, shuffle {shuffle}, seed {seed}",
             num_threads=num_threads,
             context_length=context_length,
@@ -272,8 +278,11 @@ class TokenStream:
         Raises:
           UsageError: where the files, their order or the shape of a batch are others.
         """
+        given = dict(state)
+        if given.get("fingerprint") == self._dated_fingerprint:
+            given["fingerprint"] = self._fingerprint
         for key, current in self.state_dict().items():
-            if key != "position" and state.get(key) != current:
+            if key != "position" and given.get(key) != current:
                 raise UsageError(
                     f"the data changed since the checkpoint: {key} was {state.get(key)}, now "
                     f"{current}. Restore the files and settings, or start a new run."

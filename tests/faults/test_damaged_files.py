@@ -17,7 +17,7 @@ from gpt_tf.errors import GptTfError, UsageError
 from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
-from gpt_tf.streaming.files import fingerprint
+from gpt_tf.streaming.listing import fingerprint
 from gpt_tf.tokenizer.base import Tokenizer, check_same_tokenizer
 
 
@@ -44,8 +44,8 @@ def what_is_read(run: RunDirectory) -> dict[str, Any]:
     config = stored_config(run, {})
     check_same_config(last, config)
     check_same_tokenizer(run.tokenizer, last.manifest["tokenizer_sha256"])
-    data = data_of_run(run.path.parents[1], run.source(), config.data)
-    if fingerprint(data.train) != last.state["stream"]["fingerprint"]:
+    data = data_of_run(run.path.parents[1], run, config.data)
+    if fingerprint(data.entries("train")) != last.state["stream"]["fingerprint"]:
         raise UsageError("the data changed, as the stream says")
     tokenizer = Tokenizer.load(run.tokenizer)
     return {
