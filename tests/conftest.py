@@ -55,3 +55,21 @@ def workspace(trained_workspace: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "workspace"
     shutil.copytree(trained_workspace, copy)
     return copy
+
+
+@pytest.fixture(scope="session")
+def stopped_workspace(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The trained workspace with a run `stopped` that ended at step 10 of 20; do not write."""
+    workspace = tmp_path_factory.mktemp("stopped") / "workspace"
+    shutil.copytree(trained_workspace, workspace)
+    gpt_tf("train", "--data", "reviews", "--name", "stopped", "--max-steps", "20",
+           "--stop-at-step", "10", *TINY_RUN, cwd=workspace)  # fmt: skip
+    return workspace
+
+
+@pytest.fixture
+def stopped(stopped_workspace: Path, tmp_path: Path) -> Path:
+    """A copy of the stopped workspace."""
+    copy = tmp_path / "workspace"
+    shutil.copytree(stopped_workspace, copy)
+    return copy

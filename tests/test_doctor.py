@@ -25,8 +25,6 @@ def doctor(
     """Run the command in a copy of the trained workspace; gives its code and its table."""
     monkeypatch.chdir(workspace)
     monkeypatch.setenv("COLUMNS", "300")
-    source = json.loads((RUN / "source.json").read_text())
-    (RUN / "source.json").write_text(json.dumps({**source, "data": str(workspace / "reviews")}))
     for name in HOSTILE:
         monkeypatch.delenv(name, raising=False)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import TINY_RUN, gpt_tf
+from commands import TINY_RUN, gpt_tf, in_process
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.image import imread
@@ -176,6 +176,27 @@ def test_stopped_and_killed_sweep_equals_one_that_was_not(
     ]
     for run in RUNS:
         assert len(hparams(workspace / "runs" / run)) == 1
+
+
+def test_a_moved_sweep_goes_on_and_takes_moved_data(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = tmp_path / "workspace"
+    shutil.copytree(swept, workspace, copy_function=shutil.copyfile)  # all files are younger
+    shutil.rmtree(workspace / "runs" / "grid-04")
+    in_process("sweep", "--resume", "grid", cwd=workspace)
+    assert table(workspace) == table(swept)
+    assert weights(workspace) == weights(swept)
+    (workspace / "reviews").rename(tmp_path / "elsewhere")
+    assert in_process("sweep", "--resume", "grid", cwd=workspace, check=False) == 2
+    said = capsys.readouterr().err
+    assert "gpt-tf sweep --resume grid --data PLACE" in said
+    command = ["sweep", "--resume", "grid", "--data", str(tmp_path / "elsewhere")]
+    in_process(*command, cwd=workspace)
+    in_process("sweep", "--resume", "grid", cwd=workspace)  # the place is known now
+    next((tmp_path / "elsewhere").rglob("*.txt")).write_text("Another text.")
+    assert in_process(*command, cwd=workspace, check=False) == 2
+    assert "the data changed since the sweep grid was begun" in capsys.readouterr().err
 
 
 def test_cell_that_fails_is_noted_and_the_sweep_goes_on(fresh: Path, tmp_path: Path) -> None:
