@@ -178,7 +178,7 @@ class TextGenerator:
         no_entry = range(tokenizer.vocab_size, self.engine.vocab_size)  # of a larger model
         options: dict[str, Any] = {
             "end_id": tokenizer.eot_id,
-            "banned_ids": tokenizer.control_ids.union(no_entry),
+            "banned_ids": tokenizer.special_ids.union(no_entry) - {tokenizer.eot_id},
         }
         several(banned_words, "banned_words", "Give a list: banned_words=[word].")
         if not all(banned_words):

@@ -27,7 +27,9 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"damaged JSON in {path}: {error}. Get the file again.") from error
     if not isinstance(value, dict):
-        raise RunError(f"no JSON object in {path}: {type(value).__name__}. Get the file again.")
+        raise RunError(
+            f"damaged JSON in {path}: {type(value).__name__}, no object. Get the file again."
+        )
     return value
 
 

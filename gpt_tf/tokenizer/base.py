@@ -18,20 +18,22 @@ from typing import Any, TypeVar
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from tokenizers import decoders, models, processors
+from tokenizers import decoders, models, pre_tokenizers, processors
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, sha256_file, verify, write_manifest
 from gpt_tf.storage.targets import check_folder
+from gpt_tf.tokenizer.backend_file import read_backend
+from gpt_tf.tokenizer.ordinary_text import instead_of_control, unknown_message
 from gpt_tf.tokenizer.texts import several
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 END_OF_TEXT = "<|endoftext|>"
 PAD, UNK, BOS = "[PAD]", "[UNK]", "[BOS]"
-UNKNOWN_NAMED = 5
+BYTE_ALPHABET = frozenset(pre_tokenizers.ByteLevel.alphabet())
 IDS_REMEDY = "Give a list of ids; encode() makes one of a text."
 
 T = TypeVar("T", bound="Tokenizer")
@@ -65,6 +67,7 @@ class Tokenizer:
         self.pad_id: int | None = ids.get("pad") if ids.get("pad") != self.eot_id else None
         begins = ids.get("bos") != self.eot_id or self._begins_with(self.eot_id)
         self.bos_id: int | None = ids.get("bos") if begins else None
+        self._instead = instead_of_control(self)
 
     def _special_id(self, token: str) -> int:
         token_id = self.backend.token_to_id(token)
@@ -83,9 +86,29 @@ class Tokenizer:
 
     @property
     def control_ids(self) -> frozenset[int]:
-        """Ids of the special tokens that are never text: all but the end token."""
+        """Ids of the special tokens that have a role and are never text: all but the end token."""
         ids = (self.pad_id, self.bos_id, self.unk_id)
         return frozenset(i for i in ids if i is not None and i != self.eot_id)
+
+    @property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of all special tokens, those without a role included, as `[SEP]`."""
+        added = self.backend.get_added_tokens_decoder().items()
+        special = {token_id for token_id, token in added if token.special}
+        return self.control_ids.union(special, [] if self.eot_id is None else [self.eot_id])
+
+    def _as_text(self, ids: list[int]) -> list[int]:
+        """`ids` of a text without those of control tokens, whose strings are ordinary text.
+
+        Raises:
+          UsageError: if there is one that the vocabulary has no other entries for.
+        """
+        if not self._instead or self._instead.keys().isdisjoint(ids):
+            return ids
+        words = dict.fromkeys(i for i in ids if self._instead.get(i) == [])
+        if words:
+            raise UsageError(unknown_message(self.tokens(words)))
+        return [own for i in ids for own in self._instead.get(i, [i])]
 
     @property
     def takes_any_text(self) -> bool:
@@ -99,7 +122,8 @@ class Tokenizer:
           UsageError: where the vocabulary lacks a character or word of `text` and `[UNK]`.
         """
         with self._naming_unknown([text]):
-            return list(self.backend.encode(text, add_special_tokens=False).ids)
+            ids = list(self.backend.encode(text, add_special_tokens=False).ids)
+        return self._as_text(ids)
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, as `encode`; in one call, which releases Python's lock.
@@ -110,7 +134,7 @@ class Tokenizer:
         several(texts, "texts", "Give a list of texts, or use encode() for one.")
         with self._naming_unknown(texts):
             encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+        return [self._as_text(encoding.ids) for encoding in encodings]
 
     @contextmanager
     def _naming_unknown(self, texts: Sequence[str]) -> Iterator[None]:
@@ -128,25 +152,14 @@ class Tokenizer:
             unknown = self._unknown(texts)
             if not unknown:
                 raise
-            kind = "characters" if all(len(each) == 1 for each in unknown) else "words"
-            names = [_named(each) for each in unknown[:UNKNOWN_NAMED]]
-            more = len(unknown) - len(names)
-            remedy = (
-                "Train it again on text that has them, or with "
-                "`--set tokenizer.unknown_characters=replace`."
-                if kind == "characters"
-                else "Give text in the words of its vocabulary, which cannot be trained again."
-            )
-            raise UsageError(
-                f"{kind} in the text that the tokenizer has not seen: {', '.join(names)}"
-                f"{f' and {more} more' if more else ''}. {remedy}"
-            ) from error
+            raise UsageError(unknown_message(unknown)) from error
 
     def _unknown(self, texts: Sequence[str]) -> list[str]:
         """The pieces of `texts` that a vocabulary of characters or words lacks, in order."""
         if not isinstance(self.backend.model, models.WordLevel):
             return []
-        known, cut = self.backend.get_vocab(), self.backend.pre_tokenizer.pre_tokenize_str
+        cut = self.backend.pre_tokenizer.pre_tokenize_str
+        known = self.backend.get_vocab().keys() - self.tokens(self._instead)
         found = dict.fromkeys(piece for text in texts for piece, _ in cut(self.normalize(text)))
         return [piece for piece in found if piece not in known]
 
@@ -182,7 +195,7 @@ class Tokenizer:
         once = self.backend.decode_batch([[i] for i in ids])
         if isinstance(self.backend.decoder, decoders.ByteLevel):
             texts = zip(once, self.tokens(ids), strict=True)
-            sizes = [len(entry) if text else 0 for text, entry in texts]
+            sizes = [_byte_level_size(entry) if text else 0 for text, entry in texts]
         else:  # the second of two, because a decoder may treat the first one as a text's begin
             twice = self.backend.decode_batch([[i, i] for i in ids])
             pairs = zip(once, twice, strict=True)
@@ -235,8 +248,9 @@ class Tokenizer:
         return cls(backend, read_special_tokens(directory))
 
 
-def _named(piece: str) -> str:
-    return f"{piece!r} (U+{ord(piece):04X})" if len(piece) == 1 else repr(piece[:60])
+def _byte_level_size(entry: str) -> int:
+    """A character of an entry is a byte, but of one that was added as text."""
+    return len(entry) if BYTE_ALPHABET.issuperset(entry) else len(entry.encode())
 
 
 def read_special_tokens(directory: Path) -> dict[str, str]:
@@ -267,16 +281,6 @@ def tokenizer_file(directory: Path) -> Path:
             "Train one with `gpt-tf train-tokenizer`."
         )
     return path
-
-
-def read_backend(path: Path) -> tokenizers.Tokenizer:
-    """The tokenizer in a vocabulary file. Raises RunError where the file is damaged."""
-    try:
-        return tokenizers.Tokenizer.from_file(str(path))
-    except BaseException as error:  # the backend raises plain Exception, and panics
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise RunError(f"damaged tokenizer in {path}: {error}.") from error
 
 
 def tokenizer_sha256(directory: Path) -> str:

@@ -11,9 +11,8 @@ from tokenizers import Tokenizer as Backend
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.base import UNK, Tokenizer
 from gpt_tf.tokenizer.normalizing import normalizer
+from gpt_tf.tokenizer.parts import ANY_CHARACTER
 from gpt_tf.tokenizer.texts import texts_to_learn
-
-ANY_CHARACTER = r"[\s\S]"
 
 
 class CharTokenizer(Tokenizer):

@@ -4,14 +4,13 @@
 - `vocab.json` and `merges.txt`, or OpenAI's `encoder.json` and `vocab.bpe`: byte-level BPE
 - `vocab.txt`: a word a line; text is cut at white space
 
-A regular expression of a stranger may take for ever on a text made for it: only those that
-gpt-tf itself writes, and GPT-2's, are admitted.
+What a tokenizer.json may ask for is listed in `parts`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +19,15 @@ from tokenizers import Tokenizer as Backend
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.json_file import MAX_BYTES, plain_file, read_json
+from gpt_tf.tokenizer.backend_file import read_backend, refuse_holes
 from gpt_tf.tokenizer.base import (
     CONFIG_FILE,
     END_OF_TEXT,
     TOKENIZER_FILE,
     Tokenizer,
     put_before_texts,
-    read_backend,
 )
-from gpt_tf.tokenizer.char import ANY_CHARACTER
-from gpt_tf.tokenizer.normalizing import ASCII_PUNCTUATION
 
-GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-PATTERNS = {ASCII_PUNCTUATION, ANY_CHARACTER, GPT2_PATTERN}
 BPE_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 WORDS_FILE = "vocab.txt"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
@@ -60,9 +55,7 @@ def read_foreign(directory: Path, ids: Mapping[str, Any] | None = None) -> Token
     """
     settings = _settings(directory)
     if (directory / TOKENIZER_FILE).exists():
-        path = directory / TOKENIZER_FILE
-        refuse_foreign_patterns(read_json(path), path)
-        backend = read_backend(path)
+        backend = read_backend(directory / TOKENIZER_FILE)
     elif pair := next((p for p in BPE_FILES if (directory / p[0]).exists()), None):
         backend = _byte_level(directory / pair[0], directory / pair[1], settings)
         _add_tokens(backend, directory, settings)
@@ -73,45 +66,12 @@ def read_foreign(directory: Path, ids: Mapping[str, Any] | None = None) -> Token
             f"no tokenizer in {directory}: neither {TOKENIZER_FILE}, nor vocab.json with "
             f"merges.txt, nor {WORDS_FILE}."
         )
-    _refuse_holes(backend, directory)
+    refuse_holes(backend, directory)
     special = _special_tokens(backend, settings, ids or {})
     backend.add_special_tokens(sorted(set(special.values())))
     if settings.get("add_bos_token") is True and "bos" in special:
         put_before_texts(backend, special["bos"])
     return Tokenizer(backend, special)
-
-
-def _refuse_holes(backend: Backend, directory: Path) -> None:
-    """Ids are 0, 1, 2, … here: what lies beyond their number is no token."""
-    ids = set(backend.get_vocab(with_added_tokens=True).values())
-    if max(ids, default=-1) != len(ids) - 1:
-        raise UsageError(
-            f"ids with holes in the tokenizer of {directory}: {len(ids)} ids up to {max(ids)}. "
-            "Give each id from 0 on an entry."
-        )
-
-
-def refuse_foreign_patterns(tokenizer: Mapping[str, Any], path: Path) -> None:
-    """Raise UsageError for a regular expression that is not known to take linear time."""
-    for pattern in _patterns(tokenizer):
-        if pattern not in PATTERNS:
-            raise UsageError(
-                f"regular expression refused in {path}: {pattern[:100]!r}. A foreign one may take "
-                "for ever on some texts; only GPT-2's is admitted."
-            )
-
-
-def _patterns(value: Any) -> Iterator[str]:
-    """The regular expressions of a tokenizer.json, wherever they stand but in its vocabulary."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            if isinstance(value.get("Regex"), str):
-                yield value["Regex"]
-            waiting += [part for key, part in value.items() if key not in ("vocab", "merges")]
-        elif isinstance(value, list):
-            waiting += value
 
 
 def _settings(directory: Path) -> dict[str, Any]:

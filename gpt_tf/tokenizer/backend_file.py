@@ -1,0 +1,39 @@
+"""The file of a tokenizer: read only if all that it asks for is known, and if every id is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tokenizers
+
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage.json_file import read_json
+from gpt_tf.tokenizer.parts import check_parts
+
+
+def read_backend(path: Path) -> tokenizers.Tokenizer:
+    """The tokenizer in a vocabulary file.
+
+    Raises:
+      UsageError: if it asks for anything that `parts` does not list, or its ids have holes.
+      RunError: if the file is damaged.
+    """
+    check_parts(read_json(path), path)
+    try:
+        backend = tokenizers.Tokenizer.from_file(str(path))
+    except BaseException as error:  # the backend raises plain Exception, and panics
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise RunError(f"damaged tokenizer in {path}: {error}.") from error
+    refuse_holes(backend, path)
+    return backend
+
+
+def refuse_holes(backend: tokenizers.Tokenizer, path: Path) -> None:
+    """Ids are 0, 1, 2, … here: what lies beyond their number is no token. Raises UsageError."""
+    ids = set(backend.get_vocab(with_added_tokens=True).values())
+    if max(ids, default=-1) != len(ids) - 1:
+        raise UsageError(
+            f"ids with holes in the tokenizer of {path}: {len(ids)} ids up to {max(ids)}. "
+            "Give each id from 0 on an entry."
+        )
