@@ -107,8 +107,8 @@ def test_control_words_in_prompts_stops_and_bans_are_no_control_tokens() -> None
     writer = TextGenerator(model, tokenizer, replace_breaks=True)
     writer.engine = ScriptedEngine(table, tokenizer.vocab_size)
     assert writer.prompt_ids("w1 <eos> <pad>") == [1, 4, tokenizer.unk_id, tokenizer.unk_id]
-    assert writer.generate("w0") == writer.generate("w0", stop=["<eos>"]) == "w1 w2"
-    assert writer.generate("w0", banned_words=["<eos>"]) == "w1 w2"
+    assert writer.generate("w0") == writer.generate("w0", stop=["<eos>"]) == " w1 w2"
+    assert writer.generate("w0", banned_words=["<eos>"]) == " w1 w2"
     writer.tokenizer = words()
     with pytest.raises(UsageError, match="not seen: '<eos>'"):
         writer.generate("w0", banned_words=["<eos>"])
@@ -141,8 +141,8 @@ def test_commands_refuse_control_words_as_unseen(
     for arguments in (
         ("generate", "--run", "words", "--prompt", "w1 <bos>"),
         ("generate", "--run", "words", "--prompt", "w1", "--ban", "<eos>"),
-        ("evaluate", "words", "--data", "texts.txt"),
-        ("train", "--from", "words", "--data", "texts.txt", "--max-steps", "1",
+        ("evaluate", "words", "texts.txt"),
+        ("train", "--from", "words", "--data", "texts.txt",
          "--set", "training.batch_size=1"),
     ):  # fmt: skip
         capsys.readouterr()
