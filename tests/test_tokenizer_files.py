@@ -10,7 +10,7 @@ from commands import gpt_tf
 from tokenizers import models
 
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.storage.manifest import MANIFEST, write_manifest
+from gpt_tf.storage.manifest import MANIFEST, read_manifest, write_manifest
 from gpt_tf.tokenizer.base import (
     CONFIG_FILE,
     TOKENIZER_FILE,
@@ -170,6 +170,50 @@ def test_a_copy_is_the_same_tokenizer(saved, tmp_path):
     assert Tokenizer.load(tmp_path / "run" / "tokenizer").encode("good") == (
         Tokenizer.load(saved).encode("good")
     )
+
+
+def test_only_a_tokenizers_own_files_are_copied(saved, tmp_path):  # N18
+    for name in ("model.safetensors", ".env", "README.md", "special_tokens_map.json.bak"):
+        (saved / name).write_text("a secret")
+    (saved / "checkpoints").mkdir()
+    copy_tokenizer(saved, tmp_path / "copy")
+    names = {TOKENIZER_FILE, CONFIG_FILE, MANIFEST}
+    assert {path.name for path in (tmp_path / "copy").iterdir()} == names
+    for name in names:  # the manifest, too, is what was written at first
+        assert (tmp_path / "copy" / name).read_bytes() == (saved / name).read_bytes()
+
+
+@pytest.mark.parametrize("with_manifest", [True, False])
+def test_a_tokenizer_beside_weights_is_copied_and_described_alone(saved, tmp_path, with_manifest):
+    """N18: as an export of gpt-tf, or a folder of the Hub, whose files are links."""
+    (saved / "blobs").mkdir()
+    (saved / TOKENIZER_FILE).rename(saved / "blobs" / "0")
+    (saved / TOKENIZER_FILE).symlink_to("blobs/0")
+    (saved / "special_tokens_map.json").write_text("{}")
+    (saved / "model.safetensors").write_text("weights")
+    (saved / MANIFEST).unlink()
+    if with_manifest:
+        everything = [TOKENIZER_FILE, CONFIG_FILE, "model.safetensors", "special_tokens_map.json"]
+        write_manifest(saved, everything, {"format": "hf"})
+        (saved / "model.safetensors").write_text("other weights, which nobody asked for")
+    before = Tokenizer.load(saved)
+    copy_tokenizer(saved, tmp_path / "copy")
+    manifest = read_manifest(tmp_path / "copy")
+    assert [*manifest["files"]] == ["special_tokens_map.json", TOKENIZER_FILE, CONFIG_FILE]
+    assert manifest["vocab_size"] == before.vocab_size and "format" not in manifest
+    assert not (tmp_path / "copy" / TOKENIZER_FILE).is_symlink()
+    assert Tokenizer.load(tmp_path / "copy").encode("good") == before.encode("good")
+    (tmp_path / "copy" / TOKENIZER_FILE).write_text("{}")
+    with pytest.raises(RunError, match="damaged file"):
+        Tokenizer.load(tmp_path / "copy")
+
+
+def test_a_run_that_holds_more_than_its_tokenizer_still_loads(saved):
+    """N18: runs of earlier versions copied the whole folder."""
+    (saved / "model.safetensors").write_text("weights")
+    write_manifest(saved, [TOKENIZER_FILE, CONFIG_FILE, "model.safetensors"], {"format": "hf"})
+    (saved / "model.safetensors").unlink()
+    assert Tokenizer.load(saved).vocab_size == 290
 
 
 # Damage

@@ -31,6 +31,8 @@ from gpt_tf.tokenizer.texts import several
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+OWN_FILES = (TOKENIZER_FILE, CONFIG_FILE, SPECIAL_TOKENS_FILE)
 END_OF_TEXT = "<|endoftext|>"
 PAD, UNK, BOS = "[PAD]", "[UNK]", "[BOS]"
 BYTE_ALPHABET = frozenset(pre_tokenizers.ByteLevel.alphabet())
@@ -243,7 +245,8 @@ class Tokenizer:
         directory = Path(directory)
         path = tokenizer_file(directory)
         if (directory / MANIFEST).exists():
-            verify(directory, read_manifest(directory))
+            manifest = read_manifest(directory)  # of an export, it lists a model's weights, too
+            verify(directory, manifest, [name for name in OWN_FILES if name in manifest["files"]])
         backend = read_backend(path)
         return cls(backend, read_special_tokens(directory))
 
@@ -311,8 +314,9 @@ def put_before_texts(backend: tokenizers.Tokenizer, token: str) -> None:
 
 
 def copy_tokenizer(source: Path, destination: Path) -> None:
-    """Copy a tokenizer's files into a run, atomically."""
+    """Copy a tokenizer's own files into a run, atomically, and nothing that is beside them."""
     with new_directory(destination) as temporary:
-        for path in sorted(source.iterdir()):
-            if path.is_file():
-                shutil.copyfile(path, temporary / path.name)
+        names = [name for name in OWN_FILES if (source / name).is_file()]
+        for name in names:
+            shutil.copyfile(source / name, temporary / name)
+        write_manifest(temporary, names, {"vocab_size": Tokenizer.load(temporary).vocab_size})

@@ -23,6 +23,7 @@ from gpt_tf.tokenizer.backend_file import read_backend, refuse_holes
 from gpt_tf.tokenizer.base import (
     CONFIG_FILE,
     END_OF_TEXT,
+    SPECIAL_TOKENS_FILE,
     TOKENIZER_FILE,
     Tokenizer,
     put_before_texts,
@@ -30,7 +31,6 @@ from gpt_tf.tokenizer.base import (
 
 BPE_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 WORDS_FILE = "vocab.txt"
-SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
 ROLES = ("eos", "pad", "bos", "unk")
 log = logging.getLogger(__name__)
