@@ -264,6 +264,28 @@ def test_missing_reviews_are_unpacked_and_nothing_else_is_touched(
     assert (gone.parent / "999_1.txt").exists()
 
 
+@pytest.mark.parametrize("name", ["train.txt", "test.txt", "corpus.json"])
+@pytest.mark.parametrize("kind", ["text", "link", "fifo"])
+def test_a_file_of_the_users_in_a_corpus_folder_is_not_replaced(
+    workspace: Path, labelled: Path, name: str, kind: str
+) -> None:  # N1
+    path = workspace / "data/imdb" / name
+    path.parent.mkdir(parents=True)
+    (workspace / "mine.txt").write_text("years of work")
+    if kind == "text":
+        path.write_text('["years of work"]')
+    elif kind == "link":
+        path.symlink_to(workspace / "mine.txt")
+    else:
+        os.mkfifo(path)
+    with pytest.raises((UsageError, RunError), match="Move it away"):
+        small_imdb(workspace, labelled)
+    assert [entry.name for entry in path.parent.iterdir()] == [name]
+    assert path.is_symlink() == (kind == "link") and path.is_fifo() == (kind == "fifo")
+    path.rename(workspace / "moved")
+    small_imdb(workspace, labelled)
+
+
 KILLED = """
 import os, signal, sys
 from contextlib import contextmanager
@@ -305,12 +327,16 @@ def test_killed_halfway_the_next_call_starts_clean(
 
 def test_lists_of_two_calls_are_never_mixed(workspace: Path, labelled: Path) -> None:
     small_imdb(workspace, labelled)
+    first, newest = lists(workspace), newest_corpus(workspace)
     obstacle = workspace / "data/imdb/validation.txt"
-    obstacle.unlink()
+    kept = obstacle.rename(workspace / "kept")
     (obstacle / "in the way").mkdir(parents=True)  # the second list cannot be written
-    with pytest.raises(RunError, match=r"validation\.txt"):
+    with pytest.raises(UsageError, match=r"validation\.txt"):
         small_imdb(workspace, train_on=["train", "test"])
-    assert newest_corpus(workspace) is None
+    (obstacle / "in the way").rmdir()
+    obstacle.rmdir()
+    kept.rename(obstacle)
+    assert (lists(workspace), newest_corpus(workspace)) == (first, newest)
 
 
 def test_two_at_once_are_refused(workspace: Path, labelled: Path) -> None:
@@ -346,6 +372,10 @@ def test_a_damaged_record_is_named_and_can_be_made_anew(
     record.write_text(text)
     with pytest.raises(RunError, match=r"damaged file in '.*imdb/corpus\.json'"):
         newest_corpus(workspace)
+    with pytest.raises(RunError, match="Move it away, and prepare the corpus again"):
+        small_imdb(workspace)
+    assert record.read_text() == text
+    record.unlink()
     small_imdb(workspace)
     assert newest_corpus(workspace) is not None
 
@@ -440,6 +470,9 @@ def test_the_original_is_downloaded_once(workspace: Path, site: Site) -> None:
     archive.write_bytes(b"damaged")
     (workspace / "data/imdb/aclImdb/README").unlink()
     (workspace / "data/imdb/aclImdb/test/pos/0_0.txt").unlink()
+    with pytest.raises(UsageError, match=r"another file in .*Move it away"):
+        small_imdb(workspace, original=remote(site, "good"))
+    archive.rename(workspace / "mine.tar.gz")
     small_imdb(workspace, original=remote(site, "good"))
     assert archive.read_bytes() == site.contents
     assert site.requests == 2

@@ -60,6 +60,20 @@ def test_a_gzip_file_cut_short_is_named(tmp_path: Path) -> None:
         prepare_tinyshakespeare(tmp_path, archive=archive, original=play())
 
 
+@pytest.mark.parametrize("name", ["input.txt", "parts/train.txt"])
+def test_another_text_in_the_corpus_folder_is_not_replaced(tmp_path: Path, name: str) -> None:
+    """N1; the user may have edited it."""
+    given = write(tmp_path / "given")
+    prepare_tinyshakespeare(tmp_path, archive=given, original=play())
+    path = tmp_path / "data" / "tinyshakespeare" / name
+    path.write_text("edited")
+    with pytest.raises(UsageError, match=r"another text in .*Move it away"):
+        prepare_tinyshakespeare(tmp_path, archive=given, original=play())
+    assert path.read_text() == "edited"
+    path.unlink()
+    prepare_tinyshakespeare(tmp_path, archive=given, original=play())
+
+
 def test_a_missing_archive_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read the text in .*missing"):
         prepare_tinyshakespeare(tmp_path, archive=tmp_path / "missing", original=play())

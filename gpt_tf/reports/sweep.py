@@ -19,7 +19,9 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import build, merge
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.lock import LOCK_FILES
 from gpt_tf.storage.run_directory import RUNS
+from gpt_tf.storage.targets import check_folder
 from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 
 SWEEPS = "sweeps"
@@ -296,9 +298,10 @@ def new_sweep(workspace: Path, name: str | None) -> SweepDirectory:
 
 
 def check_unused(directory: SweepDirectory) -> None:
-    """Raise UsageError where a sweep was begun there."""
+    """Raise UsageError if a sweep was begun there, or somebody's files are there."""
     if directory.plan_file.exists():
         raise UsageError(
             f"sweep directory in use: {directory.path}. Use --resume {directory.name} to go on, or "
             "another --name."
         )
+    check_folder(directory.path, "--name", own=LOCK_FILES)

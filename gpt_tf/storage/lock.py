@@ -13,6 +13,8 @@ import filelock
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 
+LOCK_FILES = ("lock", "lock-owner.json")
+
 
 @contextmanager
 def locked(directory: Path) -> Iterator[None]:

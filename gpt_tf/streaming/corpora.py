@@ -114,7 +114,7 @@ def load_corpus(directory: Path) -> Corpus:
             raise TypeError("preset must be a text and sequence a whole number")
     except (ValueError, KeyError, TypeError) as error:
         raise RunError(
-            f"damaged file in {str(path)!r}: {error!r}. Prepare the corpus again."
+            f"damaged file in {str(path)!r}: {error!r}. Move it away, and prepare the corpus again."
         ) from error
     return Corpus(directory.name, directory, preset, sequence)
 
@@ -171,7 +171,7 @@ def prepare_imdb(
         validation_per_class=validation_per_class,
     )
     with_unsup = "unsup" in train_on
-    with locked_corpus(workspace, layout.name) as directory:
+    with locked_corpus(workspace, layout.name, layout.tree) as directory:
         tree = directory / layout.tree
         layout.refuse_more(tree)
         complete = layout.is_complete(tree)
@@ -201,7 +201,7 @@ def prepare_sample_reviews(workspace: Path, progress: ProgressBar = no_progress)
         test_per_folder=500,
         validation_per_class=250,
     )
-    with locked_corpus(workspace, layout.name) as directory:
+    with locked_corpus(workspace, layout.name, layout.tree) as directory:
         tree = directory / layout.tree
         layout.refuse_more(tree)
         reused = layout.is_complete(tree)
@@ -219,8 +219,16 @@ def prepare_sample_reviews(workspace: Path, progress: ProgressBar = no_progress)
 
 
 @contextmanager
-def locked_corpus(workspace: Path, name: str) -> Iterator[Path]:
-    """``data/<name>``, ours alone and free of what a killed `prepare` left."""
+def locked_corpus(workspace: Path, name: str, folder: str) -> Iterator[Path]:
+    """``data/<name>``, ours alone and free of what a killed `prepare` left.
+
+    Args:
+        folder: below it, holds the documents.
+
+    Raises:
+        UsageError: another `prepare` is at work, or somebody else's file is in the way.
+        RunError: its ``corpus.json`` is damaged.
+    """
     from filelock import FileLock, Timeout
 
     directory = workspace / "data" / name
@@ -233,10 +241,25 @@ def locked_corpus(workspace: Path, name: str) -> Iterator[Path]:
             f"another `gpt-tf prepare` is at work in {str(directory.parent)!r}. Wait for its end."
         ) from error
     try:
+        _check_ours(directory, folder)
         atomic.sweep(directory)
         yield directory
     finally:
         lock.release()
+
+
+def _check_ours(directory: Path, folder: str) -> None:
+    """Raise UsageError for a file that `publish` would replace and did not write."""
+    for path in (directory / CORPUS_FILE, *(directory / f"{split}.txt" for split in SPLITS)):
+        if os.path.lexists(path) and (path.is_symlink() or not path.is_file()):
+            raise UsageError(f"not a plain file in {path}. Move it away.")
+    if (directory / CORPUS_FILE).exists():
+        load_corpus(directory)
+    for split in SPLITS:  # a killed `prepare` leaves them without a corpus.json
+        path = directory / f"{split}.txt"
+        with suppress(FileNotFoundError), path.open("rb") as lines:
+            if any(not line.startswith(f"{folder}/".encode()) for line in lines):
+                raise UsageError(f"not a list of gpt-tf's in {path}. Move it away.")
 
 
 def _split_and_publish(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from gpt_tf.errors import RunError
+from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.archive import Progress
 from gpt_tf.storage.atomic import TEMPORARY_SUFFIX, fsync_path
 
@@ -41,11 +41,14 @@ def download(remote: RemoteFile, folder: Path, progress: Progress, remedy: str) 
     error message.
 
     Raises:
+        UsageError: another file has its name.
         RunError: no network, a broken connection, a wrong size or a wrong SHA-256.
     """
     destination = folder / remote.name
     if is_the_file(remote, destination):
         return destination
+    if os.path.lexists(destination):
+        raise UsageError(f"another file in {destination}: it is not {remote.url}. Move it away.")
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{remote.name}.{os.getpid()}{TEMPORARY_SUFFIX}"
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import zlib
 from pathlib import Path
 
@@ -43,9 +44,11 @@ def prepare_tinyshakespeare(
         UsageError: `archive` cannot be read or is another text; another `prepare` at work.
         RunError: a failed download.
     """
-    with locked_corpus(workspace, "tinyshakespeare") as directory:
+    with locked_corpus(workspace, "tinyshakespeare", PARTS) as directory:
         path = directory / original.name
         reused = is_the_file(original, path)
+        if not reused and os.path.lexists(path):
+            raise UsageError(f"another text in {path}. Move it away.")
         if not reused and archive is not None:
             atomic.write_bytes(path, _read_archive(archive, original))
         elif not reused:
@@ -57,11 +60,19 @@ def prepare_tinyshakespeare(
         (directory / PARTS).mkdir(exist_ok=True)
         names = {split: f"{PARTS}/{split}.txt" for split in parts}
         for split, part in parts.items():
-            atomic.write_text(directory / names[split], part)
+            _write_once(directory / names[split], part)
         splits = {split: [name] for split, name in names.items()} | {"test": []}
         corpus = publish(directory, "shakespeare-best", splits, {"share": 1 - TRAINING_SHARE})
         rows = [ReportRow(split, PARTS, 1, len(part.encode()), 0) for split, part in parts.items()]
         return PrepareReport(corpus, tuple(rows), reused)
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Write a text, unless it is there. Raises UsageError if something else is."""
+    if not os.path.lexists(path):
+        atomic.write_text(path, text)
+    elif path.is_symlink() or not path.is_file() or path.read_bytes() != text.encode():
+        raise UsageError(f"another text in {path}. Move it away.")
 
 
 def _read_archive(archive: Path, original: RemoteFile) -> bytes:
