@@ -199,6 +199,98 @@ def test_a_moved_sweep_goes_on_and_takes_moved_data(
     assert "the data changed since the sweep grid was begun" in capsys.readouterr().err
 
 
+@pytest.fixture(scope="module")
+def resumed(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sweep resumed after damage; do not write.
+
+    Of grid-02 the newest checkpoint is cut off, of grid-03 config.yaml is lost, of grid-04 all
+    checkpoints are damaged.
+    """
+    workspace = tmp_path_factory.mktemp("resumed") / "workspace"
+    shutil.copytree(swept, workspace)
+    results = workspace / "sweeps" / "grid" / "results.json"
+    results.write_text(results.read_text().replace('"done"', '"begun"'))
+    models = sorted((workspace / "runs").glob("grid-0[24]/checkpoints/*/model.safetensors"))
+    for path in models:
+        if "grid-04" in path.parts or path.parent.name == "step-00000010":
+            os.truncate(path, 5)
+    (workspace / "runs" / "grid-03" / "config.yaml").unlink()
+    result = gpt_tf("sweep", "--resume", "grid", cwd=workspace, check=False)
+    assert result.returncode == 1, result.stderr
+    (workspace / "stdout").write_text(result.stdout)
+    (workspace / "stderr").write_text(result.stderr)
+    return workspace
+
+
+def test_a_damaged_checkpoint_of_a_cell_is_passed_over(swept: Path, resumed: Path) -> None:
+    said = (resumed / "stderr").read_text()
+    assert "Using the older checkpoint step-0000000" in said
+    assert "Traceback" not in said
+    assert weights(resumed)["grid-02"] == weights(swept)["grid-02"]
+
+
+def test_a_cell_whose_checkpoints_are_all_damaged_fails_and_is_kept(
+    swept: Path, resumed: Path
+) -> None:
+    assert (
+        "grid-04 (head_dim=16 peak_learning_rate=0.001) failed: no intact checkpoint"
+        in (resumed / "stdout").read_text()
+    )
+    (row,) = [row for row in table(resumed) if row["run"] == "grid-04"]
+    assert "damaged file" in row["error"]
+    kept, before = (place / "runs" / "grid-04" / "checkpoints" for place in (resumed, swept))
+    assert {path.name for path in kept.iterdir()} == {path.name for path in before.iterdir()}
+
+
+def test_lost_settings_of_a_cell_come_from_its_checkpoint(swept: Path, resumed: Path) -> None:
+    assert "no settings in" in (resumed / "stderr").read_text()
+    assert [row for row in table(resumed) if row["run"] != "grid-04"] == [
+        row for row in table(swept) if row["run"] != "grid-04"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("damage", "text"),
+    [
+        ("sequence: 1", "sequence: one"), ("settings:", "setings:"), ("- run: grid-02", "- run: 3"),
+        ("cells:", "cells: 7\nother:"), ("head_dim: 8", "head_dim: 8\n  : ["),
+        ("grid:", "grid: 3\nx:"),
+    ],
+)  # fmt: skip
+def test_a_damaged_plan_is_told_and_other_sweeps_are_found(
+    swept: Path, tmp_path: Path, damage: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = (SweepDirectory(tmp_path / "sweeps" / name) for name in ("good", "bad"))
+    plan = (swept / "sweeps" / "grid" / "sweep.yaml").read_text()
+    for directory in (good, bad):
+        directory.path.mkdir(parents=True)
+        directory.plan_file.write_text(plan)
+    assert damage in plan
+    bad.plan_file.write_text(plan.replace(damage, text))
+    assert newest_sweep(tmp_path).name == "good"
+    assert in_process("sweep", "--resume", "bad", cwd=tmp_path, check=False) == 1
+    said = capsys.readouterr().err
+    assert "damaged plan in" in said
+    assert "begin another sweep" in said
+
+
+def test_damaged_results_are_made_again_from_the_runs(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = tmp_path / "workspace"
+    shutil.copytree(swept, workspace)
+    results = workspace / "sweeps" / "grid" / "results.json"
+    for damage in ('[{"run": 1}]', results.read_text().replace('"done"', '"lost"'), "[3]", "{"):
+        results.write_text(damage)
+        assert in_process("sweep", "--resume", "grid", cwd=workspace, check=False) == 1
+        said = capsys.readouterr().err
+        assert "damaged results in" in said
+        assert "Remove the file" in said
+    results.unlink()
+    in_process("sweep", "--resume", "grid", cwd=workspace)
+    assert table(workspace) == table(swept)
+
+
 def test_cell_that_fails_is_noted_and_the_sweep_goes_on(fresh: Path, tmp_path: Path) -> None:
     workspace = tmp_path / "workspace"
     shutil.copytree(fresh, workspace)

@@ -35,8 +35,15 @@ CHANGEABLE = (
 
 
 def stored_config(run: RunDirectory, overrides: dict[str, Any]) -> Config:
-    """A run's settings with the overrides of a resume laid over them."""
-    return resolve(read_config_file(run.config_file), overrides)
+    """A run's settings with the overrides of a resume laid over them.
+
+    If their file is lost, those of the last checkpoint are taken, with a warning.
+    """
+    if run.config_file.exists() or not run.checkpoints.names():
+        return resolve(read_config_file(run.config_file), overrides)
+    checkpoint = run.checkpoints.last(weights_only=True)
+    log.warning("no settings in %s: those of %s are taken", run.config_file, checkpoint.name)
+    return resolve(checkpoint.manifest["config"], overrides)
 
 
 def check_same_config(checkpoint: Checkpoint, config: Config) -> None:

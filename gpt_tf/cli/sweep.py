@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpt_tf.cli.options import refuse_with, run_options
-from gpt_tf.errors import GptTfError, RunError, UsageError
+from gpt_tf.errors import GptTfError, UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.cli.wiring import Run
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from gpt_tf.reports.sweep_results import Results, Stopwatch
 
 NEWEST = "newest"
-EXAMPLE = "gpt-tf sweep --grid model.num_layers=2,4 --grid model.num_heads=2,4"
 
 
 @click.command()
@@ -60,6 +59,8 @@ def sweep(
         refuse_with("resume", grid=axes, preset=preset, config=config_file, set=assignments,
                     tokenizer=tokenizer, max_steps=max_steps, name=name)  # fmt: skip
         return _resume(workspace, resume, Moved(data, validation_data))
+    from gpt_tf.reports.sweep import EXAMPLE
+
     if not axes:
         raise click.UsageError(f"--grid is missing. Say what to vary, as in `{EXAMPLE}`.")
     layers = _layers(workspace, preset, config_file, data, assignments, max_steps, axes)
@@ -268,7 +269,7 @@ def _train_cell(
     def tell(seconds: float) -> None:
         results.store(read_result(run, "begun", seconds))
 
-    resumed = has_intact_checkpoint(run)
+    resumed = bool(run.checkpoints.names())  # if all are damaged it fails; nothing is overwritten
     before = results.of(cell)
     stopwatch = Stopwatch(before.seconds if before and resumed else 0.0, tell)
     state, error, number = "done", "", None
@@ -324,17 +325,6 @@ def _train_or_resume(
             overwrite=True,
             writers=writers,
         )
-
-
-def has_intact_checkpoint(run: Any) -> bool:
-    """Whether a run can be resumed."""
-    if not run.checkpoints.names():
-        return False
-    try:
-        run.checkpoints.last()
-    except RunError:  # all are damaged
-        return False
-    return True
 
 
 class Stopped(BaseException):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,8 @@ from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 
 SWEEPS = "sweeps"
 MAX_CELLS = 1000
+EXAMPLE = "gpt-tf sweep --grid model.num_layers=2,4 --grid model.num_heads=2,4"
+log = logging.getLogger(__name__)
 
 Scalar = str | int | float | bool | None
 Grid = dict[str, list[Scalar]]
@@ -108,11 +111,32 @@ class SweepDirectory:
         try:
             values = parse_yaml(self.plan_file.read_text("utf-8"), str(self.plan_file))
             cells = [Cell(**cell) for cell in values.pop("cells")]
-            return Plan(**values, cells=cells)
+            plan = Plan(**values, cells=cells)
+            _check_shape(plan)
+            return plan
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RunError(
-                f"damaged plan in {self.plan_file}: {error}. Begin another sweep."
+                f"damaged plan in {self.plan_file}: {error}. Restore the file, or begin another "
+                "sweep; the runs are kept."
             ) from error
+
+
+def _check_shape(plan: Plan) -> None:
+    """Raise ValueError if a stored plan has values of other types than were written."""
+    texts = [plan.preset, plan.corpus, plan.tokenizer, *(cell.run for cell in plan.cells)]
+    paths = [plan.data, plan.validation, plan.fingerprint]
+    tables = [plan.settings, plan.grid, *(cell.settings for cell in plan.cells)]
+    whole = (
+        type(plan.sequence) is int
+        and plan.cells
+        and all(isinstance(text, str) for text in texts)
+        and all(path is None or isinstance(path, str) for path in paths)
+        and all(isinstance(table, dict) for table in tables)
+        and all(isinstance(values, list) for values in plan.grid.values())
+        and all(cell.settings.keys() == plan.grid.keys() for cell in plan.cells)
+    )
+    if not whole:
+        raise ValueError("it is not what was written")
 
 
 def parse_grid(options: Iterable[str]) -> Grid:
@@ -254,19 +278,28 @@ def all_sweeps(workspace: Path) -> list[SweepDirectory]:
     ]
 
 
+def _sequences(workspace: Path) -> list[tuple[int, SweepDirectory]]:
+    """Every sweep with its counter; a warning names those whose plan is damaged."""
+    found = []
+    for sweep in all_sweeps(workspace):
+        try:
+            found.append((sweep.read_plan().sequence, sweep))
+        except RunError as error:
+            log.warning("%s", error)
+    return found
+
+
 def next_sequence(workspace: Path) -> int:
     """A counter above that of every sweep of the workspace."""
-    return 1 + max((sweep.read_plan().sequence for sweep in all_sweeps(workspace)), default=0)
+    return 1 + max((sequence for sequence, _ in _sequences(workspace)), default=0)
 
 
 def newest_sweep(workspace: Path) -> SweepDirectory:
     """The sweep begun last. Raises UsageError where there is none."""
-    sweeps = all_sweeps(workspace)
+    sweeps = _sequences(workspace)
     if not sweeps:
-        raise UsageError(
-            f"no sweep in {workspace / SWEEPS}. Begin one with `gpt-tf sweep --grid ...`."
-        )
-    return max(sweeps, key=lambda sweep: sweep.read_plan().sequence)
+        raise UsageError(f"no sweep in {workspace / SWEEPS}. Begin one, as with `{EXAMPLE}`.")
+    return max(sweeps, key=lambda entry: entry[0])[1]
 
 
 def find_sweep(workspace: Path, name: str) -> SweepDirectory:

@@ -8,6 +8,7 @@ import io
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from gpt_tf.storage.checkpoint import MODEL_FILE, checkpoint_step
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
 
+STATES = ("begun", "done", "failed")
 FIGURES = ("parameters", "steps", "loss", "perplexity", "accuracy", "seconds", "run")
 # Sorted before the run's own event files: TensorBoard reads them in order of their names.
 HPARAMS_FILE = "events.out.tfevents.0000000000.hparams"
@@ -56,7 +58,7 @@ def read_result(run: RunDirectory, state: str, seconds: float, error: str = "") 
         run.name,
         state,
         round(seconds, 1),
-        parameters=count_parameters(run, names[-1]) if names else None,
+        parameters=count_parameters(run),
         steps=checkpoint_step(names[-1]) if names else 0,
         loss=best.get("eval/loss"),
         perplexity=best.get("eval/perplexity"),
@@ -65,13 +67,29 @@ def read_result(run: RunDirectory, state: str, seconds: float, error: str = "") 
     )
 
 
-def count_parameters(run: RunDirectory, checkpoint: str) -> int:
-    """The weights of a checkpoint, counted without reading them."""
-    from safetensors import safe_open
+def count_parameters(run: RunDirectory) -> int | None:
+    """The weights of the newest readable checkpoint, counted without reading them, if any is."""
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(run.checkpoints.directory / checkpoint / MODEL_FILE, framework="np") as file:
-        names = list(file.keys())
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    for checkpoint in reversed(run.checkpoints.names()):
+        path = run.checkpoints.directory / checkpoint / MODEL_FILE
+        with suppress(OSError, SafetensorError), safe_open(path, framework="np") as file:
+            names = list(file.keys())
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
+    return None
+
+
+def _result(values: dict[str, Any]) -> Result:
+    """A stored record. Raises ValueError or TypeError if it is damaged."""
+    result = Result(**values)
+    numbers = [value for key, value in values.items() if key not in ("run", "state", "error")]
+    if not (isinstance(result.run, str) and isinstance(result.error, str)):
+        raise TypeError("a name or an error that is not a text")
+    if result.state not in STATES or not all(
+        value is None or isinstance(value, (int, float)) for value in numbers
+    ):
+        raise ValueError(f"the record of {result.run!r} is malformed")
+    return result
 
 
 class Results:
@@ -88,7 +106,7 @@ class Results:
         path = directory.results_file
         if path.exists():
             try:
-                stored = [Result(**values) for values in atomic.read_json(path)]
+                stored = [_result(values) for values in atomic.read_json(path)]
             except (OSError, ValueError, TypeError) as error:
                 raise RunError(
                     f"damaged results in {path}: {error}. Remove the file; the runs are kept."

@@ -149,7 +149,10 @@ class CheckpointStore:
                 break
         if not damaged:
             raise UsageError(f"no checkpoint in {self.directory}.{self._listing()}")
-        raise RunError(f"no intact checkpoint in {self.directory}: {' '.join(damaged)}")
+        raise RunError(
+            f"no intact checkpoint in {self.directory}: {' '.join(damaged)} Restore one from a "
+            "copy, or remove the run and begin it again."
+        )
 
     def best(self, *, weights_only: bool = False) -> Checkpoint:
         """The best checkpoint, or the last where none was evaluated or it is damaged."""
