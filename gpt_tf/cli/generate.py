@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from gpt_tf.inference.text_generator import TextGenerator
 
 POSITIVE = click.IntRange(min=1)
-STDIN = "-"
 # also in gpt_tf.inference.options, which needs TensorFlow: a test holds them equal
 SAMPLERS = ("greedy", "random", "beam", "diverse-beam", "contrastive")
 
@@ -157,18 +155,13 @@ def generate(
 
 def _prompts(prompt: str | None, prompts_file: str | None, own: str) -> list[str]:
     """The prompts asked for; at least one."""
-    if prompts_file is None:
-        if prompt == STDIN:
-            return [sys.stdin.read()]
-        return [own if prompt is None else prompt]
-    if prompts_file == STDIN:
-        text = sys.stdin.read()
-    else:  # what is no UTF-8 is named with its place later, as that of standard input
-        text = Path(prompts_file).read_text("utf-8", errors="surrogateescape")
-    prompts = text.splitlines()
-    if not prompts:
-        raise UsageError(f"no prompts in --prompts-file: {prompts_file}. Give one a line.")
-    return prompts
+    from gpt_tf.cli.prompts import STDIN, read_prompts, standard_input, without_mark_and_crlf
+
+    if prompts_file is not None:
+        return read_prompts(prompts_file)
+    if prompt == STDIN:
+        return [without_mark_and_crlf(standard_input().read())]
+    return [own if prompt is None else prompt]
 
 
 def _logit_bias(biases: tuple[str, ...]) -> dict[int, float] | None:

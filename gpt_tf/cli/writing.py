@@ -16,6 +16,7 @@ import psutil
 
 from gpt_tf.cli.console import note, print_table, printable, progress_bar
 from gpt_tf.cli.output import STDOUT, write_output
+from gpt_tf.cli.prompts import standard_input, without_mark_and_crlf
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
 
@@ -106,7 +107,7 @@ class Writer:
         note("Type a text to continue it; an empty line goes on. /reset forgets, Ctrl-D ends.")
         said = ""
         while typed := _typed():
-            line = typed.rstrip("\n")
+            line = without_mark_and_crlf(typed).removesuffix("\n")
             if line == "/reset":
                 said = ""
                 continue
@@ -171,9 +172,10 @@ def since_start() -> float:
 
 def _typed() -> str:
     """A line of standard input with its end, "" where the input ends; a terminal is asked."""
-    if sys.stdin.isatty():
+    source = standard_input()
+    if source.isatty():
         print("> ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline()
+    return source.readline()
 
 
 def _colour(token: TokenText) -> str:

@@ -17,7 +17,7 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     rows = []
-    lines = path.read_bytes().splitlines()
+    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)

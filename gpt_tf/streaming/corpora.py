@@ -20,6 +20,7 @@ from typing import Any
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.folders import completed_directory
+from gpt_tf.streaming.cleaning import MARK
 from gpt_tf.streaming.download import RemoteFile, download, is_the_file
 from gpt_tf.streaming.reviews import (
     LABELLED,
@@ -68,7 +69,8 @@ class Corpus:
                 f"no split list in {str(path)!r}. The splits are {', '.join(SPLITS)}; "
                 "`gpt-tf prepare` writes their lists."
             )
-        names = [name for name in path.read_text(encoding="utf-8").split("\n") if name]
+        lines = path.read_bytes().decode("utf-8").removeprefix(MARK).split("\n")
+        names = [name for line in lines if (name := line.removesuffix("\r"))]
         for name in names:
             if name.startswith("/") or ".." in name.split("/"):
                 raise RunError(

@@ -1,0 +1,49 @@
+"""Prompts from files and standard input, in which only a line feed ends a line."""
+
+from __future__ import annotations
+
+import io
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TextIO
+
+from gpt_tf.errors import UsageError
+from gpt_tf.streaming.cleaning import MARK
+
+STDIN = "-"
+
+
+def standard_input() -> TextIO:
+    """Standard input without Python's own idea of a line's end, for which a lone CR is one."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        with suppress(io.UnsupportedOperation):  # it was read before, and is set already
+            sys.stdin.reconfigure(newline="\n")
+    return sys.stdin
+
+
+def without_mark_and_crlf(text: str) -> str:
+    r"""The text without a byte-order mark and with line feeds for CRLF.
+
+    >>> without_mark_and_crlf("\ufeffone\r\ntwo\r")
+    'one\ntwo\r'
+    """
+    return text.removeprefix(MARK).replace("\r\n", "\n")
+
+
+def read_prompts(source: str) -> list[str]:
+    """The prompts in a file, or in standard input for `-`: one a line, also an empty one.
+
+    Raises:
+      UsageError: if there are none.
+    """
+    if source == STDIN:
+        text = standard_input().read()
+    else:  # what is no UTF-8 is named with its place later, as that of standard input
+        text = Path(source).read_bytes().decode("utf-8", errors="surrogateescape")
+    prompts = without_mark_and_crlf(text).split("\n")
+    if not prompts[-1]:
+        prompts.pop()
+    if not prompts:
+        raise UsageError(f"no prompts in --prompts-file: {source}. Give one a line.")
+    return prompts
