@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gpt_tf.streaming import cleaning
 from gpt_tf.streaming.cleaning import clean, clean_blocks
-from gpt_tf.streaming.sources import DocumentReader, find_documents
+from gpt_tf.streaming.finding import find_documents
+from gpt_tf.streaming.sources import DocumentReader
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.bpe import BPETokenizer
 

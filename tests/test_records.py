@@ -60,9 +60,9 @@ def refusal(path: Path, **options: Any) -> str:
 def test_the_examples_in_the_docstrings() -> None:
     import doctest
 
-    from gpt_tf.streaming import sources, windows
+    from gpt_tf.streaming import finding, windows
 
-    for module in (files, records, sources, windows):
+    for module in (files, records, finding, windows):
         result = doctest.testmod(module)
         assert result.attempted >= 1
         assert result.failed == 0

@@ -13,8 +13,9 @@ import pytest
 
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.files import BLOCK, DocumentError, drop_blank
+from gpt_tf.streaming.finding import find_documents
 from gpt_tf.streaming.listing import fingerprint, listing
-from gpt_tf.streaming.sources import DocumentReader, find_documents
+from gpt_tf.streaming.sources import DocumentReader
 
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 BAD_BYTES = {
@@ -168,7 +169,8 @@ UNREADABLE = """
 import os, sys
 from pathlib import Path
 from gpt_tf.streaming.files import DocumentError, drop_blank
-from gpt_tf.streaming.sources import DocumentReader, find_documents
+from gpt_tf.streaming.finding import find_documents
+from gpt_tf.streaming.sources import DocumentReader
 
 os.chdir(sys.argv[1])
 if os.getuid() == 0:
@@ -275,8 +277,9 @@ def test_a_file_below_a_file_is_named(tmp_path: Path) -> None:
 IN_ANY_LOCALE = """
 import os, sys
 from pathlib import Path
+from gpt_tf.streaming.finding import find_documents
 from gpt_tf.streaming.listing import fingerprint, listing
-from gpt_tf.streaming.sources import DocumentReader, find_documents
+from gpt_tf.streaming.sources import DocumentReader
 documents = find_documents(Path(sys.argv[1]))
 print([os.fsencode(path) for path in documents], fingerprint(listing(documents)))
 print(sys.flags.utf8_mode)

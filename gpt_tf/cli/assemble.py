@@ -28,6 +28,7 @@ from gpt_tf.cli.streams import Streams
 from gpt_tf.cli.train_tokenizer import make_tokenizer
 from gpt_tf.cli.wiring import Run, logging_to, run_training
 from gpt_tf.cli.workspace import (
+    TOKENIZERS,
     Moved,
     choose_data,
     choose_tokenizer,
@@ -39,7 +40,8 @@ from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.lock import locked
-from gpt_tf.storage.run_directory import RunDirectory, new_run
+from gpt_tf.storage.run_directory import RUNS, RunDirectory, new_run
+from gpt_tf.streaming.finding import refuse_users_data
 from gpt_tf.tokenizer.base import (
     Tokenizer,
     check_same_tokenizer,
@@ -90,6 +92,8 @@ def train(
       RunError: for damage, a full disk, a loss that is not finite.
     """
     workspace = workspace or Path.cwd()
+    for folder in (RUNS, TOKENIZERS) if train_tokenizer else (RUNS,):
+        refuse_users_data(workspace / folder)
     config, weights = first_weights(config, pretrained)
     if pretrained is not None:
         tokenizer = pretrained.run.tokenizer

@@ -33,8 +33,10 @@ def import_model(directory: Path, name: str | None) -> None:
         return
     from gpt_tf.cli.workspace import TOKENIZERS
     from gpt_tf.storage.targets import check_folder
+    from gpt_tf.streaming.finding import refuse_users_data
     from gpt_tf.tokenizer.foreign import read_foreign
 
+    refuse_users_data(Path.cwd() / TOKENIZERS)
     destination = Path.cwd() / TOKENIZERS / stem
     check_folder(destination, "--name", overwrite=False)
     tokenizer = read_foreign(directory)
@@ -48,8 +50,10 @@ def _import_run(directory: Path, stem: str, name: str | None) -> None:
     from gpt_tf.errors import UsageError
     from gpt_tf.interop.importing import read_folder, write_run
     from gpt_tf.storage.lock import locked
-    from gpt_tf.storage.run_directory import new_run, next_sequence
+    from gpt_tf.storage.run_directory import RUNS, new_run, next_sequence
+    from gpt_tf.streaming.finding import refuse_users_data
 
+    refuse_users_data(Path.cwd() / RUNS)
     foreign = read_folder(directory)
     workspace = Path.cwd()
     run = new_run(workspace, stem, name)

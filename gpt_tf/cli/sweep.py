@@ -108,7 +108,11 @@ def _begin(
     from gpt_tf.reports import sweep as sweeps
     from gpt_tf.storage.lock import locked
     from gpt_tf.storage.places import recorded
+    from gpt_tf.storage.run_directory import RUNS
+    from gpt_tf.streaming.finding import refuse_users_data
 
+    for target in (sweeps.SWEEPS, RUNS):
+        refuse_users_data(workspace / target)
     grid = sweeps.parse_grid(axes)
     directory = sweeps.new_sweep(workspace, name)
     plan = sweeps.Plan(

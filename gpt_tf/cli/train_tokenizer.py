@@ -48,9 +48,10 @@ def train_tokenizer(
     Without it: the most recently prepared corpus, else sample reviews that gpt-tf writes
     itself. Validation documents are left out.
     """
-    from gpt_tf.cli.workspace import choose_data
+    from gpt_tf.cli.workspace import TOKENIZERS, choose_data
     from gpt_tf.config_files import parse_assignments, read_preset, resolve
     from gpt_tf.storage.targets import check_folder
+    from gpt_tf.streaming.finding import refuse_users_data
 
     flags: dict[str, Any] = {
         "kind": kind,
@@ -69,6 +70,8 @@ def train_tokenizer(
             f"--vocab-size {vocab_size} cannot be given with the kind char: its entries are the "
             "characters of the text. Leave it out, or choose --kind bpe."
         )
+    if output is None:
+        refuse_users_data(Path.cwd() / TOKENIZERS)
     directory = output or choice.tokenizer_directory(Path.cwd())
     check_folder(directory, "--output", overwrite=overwrite or output is None)
     click.echo(make_tokenizer(choice, config, directory))

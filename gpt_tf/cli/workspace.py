@@ -20,13 +20,16 @@ from gpt_tf.streaming.corpora import (
     newest_corpus,
     prepare_sample_reviews,
 )
-from gpt_tf.streaming.files import drop_blank, facts, is_pattern, split_pattern, stem_of
+from gpt_tf.streaming.files import drop_blank, facts, stem_of
+from gpt_tf.streaming.finding import find, is_pattern, split_pattern
 from gpt_tf.streaming.listing import DIGESTS_FILE, Entry, listing
+from gpt_tf.streaming.own_work import has_users_files, is_users_own
 from gpt_tf.streaming.records import part_of
-from gpt_tf.streaming.sources import WHOLE, DocumentReader, find_documents
+from gpt_tf.streaming.sources import WHOLE, DocumentReader
 from gpt_tf.streaming.splits import split_by_share
 
 TOKENIZERS = "tokenizers"
+OWN_DATA = "gpt-tf-data"  # if `data` is the user's
 SAMPLE = 1000  # texts
 SAMPLE_CHARACTERS = 1 << 23
 
@@ -213,7 +216,7 @@ def _choose_own(workspace: Path, source: Path, share: float) -> DataChoice:
     files = _files_with_text(source)
     root, _ = split_pattern(source)
     name = name_of(source)
-    whole = DataChoice(name, "demo", workspace / "data" / name, files, [], source=source)
+    whole = DataChoice(name, "demo", _place_of(workspace, name), files, [], source=source)
     if share == 0:
         return whole
     if len(files) == 1:
@@ -228,6 +231,15 @@ def _choose_own(workspace: Path, source: Path, share: float) -> DataChoice:
         train=[by_name[name] for name in train],
         validation=[by_name[name] for name in validation],
     )
+
+
+def _place_of(workspace: Path, name: str) -> Path:
+    """Where what is made of own data is kept: never in a folder of the user's."""
+    place = workspace / "data" / name
+    if is_users_own(workspace / "data") or has_users_files(place):
+        place = workspace / OWN_DATA / name
+        note(f"token stores are kept in {place}: {workspace / 'data'} is a folder of your own")
+    return place
 
 
 def name_of(source: Path) -> str:
@@ -249,7 +261,10 @@ def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
 
 
 def _files_with_text(source: Path) -> list[Path]:
-    files, blank = drop_blank(find_documents(source))
+    found = find(source)
+    if found.left_out:
+        note(f"{source}: {found.describe_left_out()}")
+    files, blank = drop_blank(found.files)
     if blank:
         note(f"skipped {len(blank)} files without text, the first {str(blank[0])!r}")
     return files

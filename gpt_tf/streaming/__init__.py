@@ -1,7 +1,7 @@
 """Documents to batches, in stages, one file each (no TensorFlow).
 
-1. `sources`: which files there are, and the documents in them (`files` has the bytes, `records`
-   takes them apart)
+1. `finding`: which files there are, without what gpt-tf wrote (`own_work`); `sources`: the
+   documents in them (`files` has the bytes, `records` takes them apart)
 2. `cleaning`: what is not the author's text goes
 3. `splits`: which document is trained on
 4. `order`: a new permutation each epoch, computed and never stored

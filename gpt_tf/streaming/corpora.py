@@ -22,6 +22,7 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.folders import completed_directory
 from gpt_tf.streaming.cleaning import MARK
 from gpt_tf.streaming.download import RemoteFile, download, is_the_file
+from gpt_tf.streaming.finding import refuse_users_data
 from gpt_tf.streaming.reviews import (
     LABELLED,
     TRAIN_ON,
@@ -234,6 +235,7 @@ def locked_corpus(workspace: Path, name: str, folder: str) -> Iterator[Path]:
     from filelock import FileLock, Timeout
 
     directory = workspace / "data" / name
+    refuse_users_data(directory.parent)
     directory.mkdir(parents=True, exist_ok=True)
     lock = FileLock(directory.parent / ".prepare.lock")
     try:

@@ -1,13 +1,9 @@
-"""Documents on disk: which files there are, and the texts in them.
-
-A file list is sorted by the bytes of the path, so that it is the same on every file system.
-"""
+"""Documents on disk: the texts in files, one by one."""
 
 from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,17 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from gpt_tf.errors import UsageError
 from gpt_tf.streaming.cleaning import clean, clean_blocks
-from gpt_tf.streaming.files import (
-    KINDS_IN_WORDS,
-    DocumentError,
-    facts,
-    is_pattern,
-    kind_of,
-    matching,
-    split_pattern,
-)
+from gpt_tf.streaming.files import DocumentError, facts, is_packed, kind_of
 from gpt_tf.streaming.listing import Entry, has_sha256
 from gpt_tf.streaming.records import (
     DecodingError,
@@ -113,7 +100,7 @@ class DocumentReader:
             self.document == "file"
             and self.min_bytes == 0
             and self.part == WHOLE
-            and all(path.name.endswith(".txt") for path in files)
+            and all(self.is_one_document(path) and not is_packed(path.name) for path in files)
         )
 
     def _range(self, path: Path) -> tuple[int, float]:
@@ -237,44 +224,3 @@ class UnchangedDocuments:
                 f"changed while in use: {str(path)!r}. Restore the file, or start a new run."
             )
         self._entries[path] = entry._replace(time=time)  # it was touched
-
-
-def find_documents(source: Path) -> list[Path]:
-    """The data files that `source` names: itself, all below it, or all that match its pattern.
-
-    Sorted by the bytes of their relative path. Links to folders are not followed.
-
-    Raises:
-      UsageError: where there is no such file, or its name does not say what kind it is.
-      DocumentError: where an entry with the name of a data file is no regular file, or a link
-        out of the folder, and where a folder cannot be read.
-    """
-    if not source.is_dir() and not is_pattern(source):
-        return [_the_file(source)]
-    root, pattern = split_pattern(source)
-    if not root.is_dir():
-        raise UsageError(f"no such directory: {root}, of the pattern {source}.")
-    found = [path for path in matching(root, pattern) if kind_of(path.name)]
-    target = root.resolve()
-    for path in found:
-        _refuse_odd(path)
-        if path.is_symlink() and not path.resolve().is_relative_to(target):
-            raise DocumentError(f"link out of {root}: {str(path)!r}. Copy the file there.")
-    if not found:
-        where = "directory" if source == root else "pattern"
-        raise UsageError(f"no *.txt files in {where}: {source} (nor {KINDS_IN_WORDS}).")
-    return sorted(found, key=lambda path: os.fsencode(path.relative_to(root)))
-
-
-def _the_file(path: Path) -> Path:
-    if not os.path.lexists(path):
-        raise UsageError(f"no such directory: {path}, nor such a file ({KINDS_IN_WORDS}).")
-    if kind_of(path.name) is None:
-        raise UsageError(f"unknown kind of file: {path}. Name it {KINDS_IN_WORDS}.")
-    _refuse_odd(path)
-    return path
-
-
-def _refuse_odd(path: Path) -> None:
-    if not path.is_file():  # a FIFO would block the reader for ever
-        raise DocumentError(f"no regular file: {str(path)!r}. Remove or rename it.")

@@ -1,0 +1,118 @@
+"""What gpt-tf wrote, told by its own files and never by a folder's name: it is never data.
+
+A user's own folder may be called `runs`, `data` or `tokenizers`, and may hold a `corpus.json` or a
+`sweep.yaml` of another program.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from gpt_tf.storage.atomic import TEMPORARY_SUFFIX
+from gpt_tf.storage.manifest import MANIFEST
+
+RECORD_BYTES = 1 << 24  # a longer file is no record of ours
+SWEEP_BEGINS = b"sequence:"
+TOKEN_STORES = "token_stores"
+STORE = {"ids.bin", "offsets.npy", "files.npy"}
+TEMPORARY = re.compile(r".+\.\d+" + re.escape(TEMPORARY_SUFFIX))
+
+
+def is_own_folder(folder: Path, names: Collection[str]) -> bool:
+    """True for a run, a sweep, a prepared corpus, a token store, or a folder not yet whole.
+
+    Args:
+      names: of what is in the folder.
+    """
+    if TEMPORARY.fullmatch(folder.name) or STORE.issubset(names):
+        return True
+    if "corpus.json" in names and _has_keys(folder / "corpus.json", "preset", "sequence"):
+        return True
+    if "sweep.yaml" in names and _begins_with(folder / "sweep.yaml", SWEEP_BEGINS):
+        return True
+    return "checkpoints" in names and (
+        _has_keys(folder / "source.json", "data", "validation", "corpus")
+        or any((folder / "checkpoints").glob(f"step-*/{MANIFEST}"))
+    )
+
+
+def own_files(folder: Path, names: Collection[str]) -> set[str]:
+    """The names in a folder that a manifest of ours lists: of a tokenizer, an export, …"""
+    if MANIFEST not in names:
+        return set()
+    record = _read(folder / MANIFEST)
+    files = record.get("files")
+    if not isinstance(files, dict):
+        return set()
+    listed = [
+        name
+        for name, entry in files.items()
+        if isinstance(entry, dict) and {"sha256", "bytes"} <= entry.keys()
+    ]
+    return {MANIFEST, *listed} if listed and len(listed) == len(files) else set()
+
+
+def is_users_own(folder: Path) -> bool:
+    """True for a folder that holds something, hidden files apart, and nothing that we wrote."""
+    entries = _entries(folder)
+    if ".prepare.lock" in entries or _is_or_lists_own(folder, entries):
+        return False
+    return any(not name.startswith(".") for name in entries) and not any(
+        entry.is_dir() and (name == TOKEN_STORES or _holds_own(Path(entry)))
+        for name, entry in entries.items()
+    )
+
+
+def has_users_files(folder: Path) -> bool:
+    """True for a folder of anything but token stores, unless it is a prepared corpus."""
+    entries = _entries(folder)
+    others = [name for name in entries if name != TOKEN_STORES and not name.startswith(".")]
+    return bool(others) and not is_own_folder(folder, entries)
+
+
+def _holds_own(folder: Path) -> bool:
+    entries = _entries(folder)
+    return TOKEN_STORES in entries or _is_or_lists_own(folder, entries)
+
+
+def _is_or_lists_own(folder: Path, names: Collection[str]) -> bool:
+    return is_own_folder(folder, names) or bool(own_files(folder, names))
+
+
+def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:
+    """What is in a folder; nothing if there is none, or none that we may read."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry for entry in entries}
+    except OSError:
+        return {}
+
+
+def _has_keys(path: Path, *keys: str) -> bool:
+    return set(keys) <= _read(path).keys()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; nothing for any other file."""
+    try:
+        if not path.is_file() or path.stat().st_size > RECORD_BYTES:
+            return {}
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _begins_with(path: Path, begin: bytes) -> bool:
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return file.read(len(begin)) == begin
+    except OSError:
+        return False
