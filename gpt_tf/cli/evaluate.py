@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run_name", metavar="[RUN]", required=False)
-@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=click.Path(path_type=Path, readable=False))
 @click.option("--split", type=click.Choice(["validation", "test", "train"]), default="validation",
               show_default=True, help="The part of the run's own data.")  # fmt: skip
 @click.option("--data", "data_now", type=click.Path(path_type=Path), metavar="PLACE",
@@ -69,7 +70,8 @@ def evaluate(
 
     import_tensorflow()
     part = "train" if split == "train" and not data else "validation"
-    figures = _measure(run, checkpoint, config, choice, part, engine)
+    with tempfile.TemporaryDirectory(prefix="gpt-tf-") as scratch:
+        figures = _measure(run, checkpoint, config, choice, part, engine, Path(scratch))
     figures = {"run": run.name, "split": str(data or split), "engine": engine, **figures}
     if as_json:
         click.echo(json.dumps(figures))
@@ -123,8 +125,13 @@ def _measure(
     choice: DataChoice,
     split: str,
     engine: EngineName,
+    scratch: Path,
 ) -> dict[str, Any]:
-    """The figures by name, exact and in float32, or with int8 weights."""
+    """The figures by name, exact and in float32, or with int8 weights.
+
+    Args:
+      scratch: a folder for what cannot be kept where it belongs.
+    """
     from gpt_tf.cli.console import progress_bar
     from gpt_tf.cli.engines import load_quietly
     from gpt_tf.cli.streams import open_stream
@@ -143,6 +150,7 @@ def _measure(
         shuffle=False,
         epochs=1,
         allow_partial=True,
+        scratch_directory=scratch,
     )
     shape = (config.training.batch_size, config.model.context_length)
     if engine != "tensorflow":

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 run-time failure, 2 usage, 129/130/143 stopped by a signal
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from typing import Any
@@ -15,6 +16,7 @@ import click
 from gpt_tf.cli import console
 from gpt_tf.cli.out_of_memory import is_out_of_memory
 from gpt_tf.errors import GptTfError
+from gpt_tf.storage.atomic import NOT_ALLOWED
 from gpt_tf.version import __version__
 
 # name -> (module, its short help): the module is imported when the command is used, so that
@@ -81,6 +83,8 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # an ASCII locale must not end in a traceback
             stream.reconfigure(errors="backslashreplace")
+    # It warns of each home folder that cannot be written, and does without.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -117,7 +121,11 @@ def _run(arguments: list[str]) -> int:
     except OSError as problem:
         if debug or isinstance(problem, BrokenPipeError):
             raise
-        console.error(f"{problem.strerror or problem} in {problem.filename or 'a file'}.")
+        remedy = NOT_ALLOWED.get(problem.errno or 0)
+        console.error(
+            f"{problem.strerror or problem} in {problem.filename or 'a file'}."
+            f"{f' {remedy}.' if remedy else ''}"
+        )
         return 1
     except Exception as problem:
         if debug or not is_out_of_memory(problem):

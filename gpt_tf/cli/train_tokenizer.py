@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train-tokenizer")
-@click.argument("data", required=False, type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=click.Path(path_type=Path, readable=False))
 @preset_option("Take the size and the cleaning of a preset")
 @click.option("--kind", type=click.Choice(["bpe", "wordpiece", "char"]),
               help="Byte-level BPE, WordPiece, or one entry a character.")  # fmt: skip

@@ -31,6 +31,7 @@ from gpt_tf.inference.engine import (
 )
 from gpt_tf.inference.kv_cache import Floats, KVCache
 from gpt_tf.model.language_model import LanguageModel
+from gpt_tf.storage import atomic
 from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
 
@@ -85,8 +86,12 @@ def names_of_cache(layers: int) -> list[tuple[str, str]]:
     return [(f"keys_{layer}", f"values_{layer}") for layer in range(layers)]
 
 
-def prepared(directory: Path, model: LanguageModel, weights: str, weights_sha256: str) -> Path:
+def prepared(
+    directory: Path, model: LanguageModel, weights: str, weights_sha256: str
+) -> Path | bytes:
     """The converted model kept in `directory`, made where it is not there or of other weights.
+
+    Where nothing can be written it is not kept: these are its bytes.
 
     Args:
       weights: "int8" or "float32".
@@ -105,6 +110,8 @@ def prepared(directory: Path, model: LanguageModel, weights: str, weights_sha256
                 raise RunError(f"{error} Delete {directory}: it is converted anew.") from None
             return directory / MODEL_FILE
     converted = convert(model, weights)
+    if not atomic.can_write(directory.parent):
+        return converted
     with new_directory(directory) as temporary:
         (temporary / MODEL_FILE).write_bytes(converted)
         write_manifest(temporary, [MODEL_FILE], facts)
@@ -115,16 +122,18 @@ class LiteRTEngine(ModelEngine):
     """The engine of XNNPACK.
 
     Args:
-      path: of the converted model.
+      converted: the converted model, or its path.
       model: has its embeddings.
     """
 
-    def __init__(self, path: Path, model: LanguageModel) -> None:
+    def __init__(self, converted: Path | bytes, model: LanguageModel) -> None:
         super().__init__(model)
         interpreter_class = import_interpreter()
         self._embed = compiled(model.embed, [tf.TensorSpec([None, None], tf.int32)] * 2)
         self._interpreter = interpreter_class(
-            model_path=str(path), num_threads=len(os.sched_getaffinity(0))
+            model_path=str(converted) if isinstance(converted, Path) else None,
+            model_content=converted if isinstance(converted, bytes) else None,
+            num_threads=len(os.sched_getaffinity(0)),
         )
         self._interpreter.allocate_tensors()  # here it talks, later no more
         inputs = self._interpreter.get_input_details()

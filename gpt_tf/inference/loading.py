@@ -33,7 +33,7 @@ def load(
     Args:
       run: a run directory, its path, or its name in the present workspace.
       engine: what runs the model; "litert" has int8 weights, "litert-float32" exact ones, both
-        converted once and kept in the run.
+        converted once and kept in the run if it can be written.
       checkpoint: the run's, where it was read already.
 
     Raises:
@@ -59,6 +59,6 @@ def load(
         weights_type = LITERT_WEIGHTS[engine]
         sha256 = checkpoint.manifest["files"][MODEL_FILE]["sha256"]
         kept = directory.engine(weights_type, checkpoint.name)
-        path = prepared(kept, model, weights_type, sha256)
-        generator.engine = LiteRTEngine(path, model)
+        converted = prepared(kept, model, weights_type, sha256)
+        generator.engine = LiteRTEngine(converted, model)
     return generator

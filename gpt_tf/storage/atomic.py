@@ -30,6 +30,11 @@ REMEDIES = {
     errno.EDQUOT: "Free some space of your quota",
     errno.EFBIG: "Raise the limit of a file's size (ulimit -f)",
 }
+NOT_ALLOWED = {
+    errno.EACCES: "Get the right to write there (`ls -ld` shows who has it), or work elsewhere",
+    errno.EPERM: "Get the right to change what is there, or work elsewhere",
+    errno.EROFS: "Mount the disk for writing, or work elsewhere",
+}
 AT_FDCWD = -100  # linux/fcntl.h
 RENAME_EXCHANGE = 2  # linux/fs.h
 
@@ -138,13 +143,21 @@ def explaining_failure(directory: Path, needed: int | None = None) -> Iterator[N
         number = error.errno if isinstance(error, OSError) else int(code[1]) if code else None
         reason = os.strerror(number) if number else str(error)
         file = getattr(error, "filename", None)
+        what = f"cannot write in {directory}: {reason}{f' ({file})' if file else ''}. "
+        if number in NOT_ALLOWED:
+            raise DiskError(f"{what}{NOT_ALLOWED[number]}.") from error
         raise DiskError(
-            f"cannot write in {directory}: {reason}{f' ({file})' if file else ''}. "
+            f"{what}"
             f"{'' if needed is None else f'{needed:,} bytes are needed, '}"
             f"{shutil.disk_usage(_existing(directory)).free:,} are free. "
             f"{REMEDIES.get(number or 0, 'See that the disk is whole and can be written')}; what "
             "was written before is intact."
         ) from error
+
+
+def can_write(directory: Path) -> bool:
+    """Whether files can be made in a directory, or where it will be made."""
+    return os.access(_existing(directory), os.W_OK | os.X_OK)
 
 
 def _existing(directory: Path) -> Path:
@@ -195,12 +208,18 @@ def _left(parent: Path, name: str | None = None) -> list[Path]:
 
 
 def _swept(entry: Path) -> bool:
-    """Put a retired directory back where its successor is missing, else remove the entry."""
+    """Put a retired directory back where its successor is missing, else remove the entry.
+
+    False if that is not possible, as in a folder that may only be read: the entry does no harm.
+    """
     original, kind, _ = entry.name.rsplit(".", 2)
-    if kind == "old" and not entry.with_name(original).exists():
-        entry.rename(entry.with_name(original))
-    elif entry.is_dir() and not entry.is_symlink():
-        shutil.rmtree(entry)
-    else:
-        entry.unlink()
+    try:
+        if kind == "old" and not entry.with_name(original).exists():
+            entry.rename(entry.with_name(original))
+        elif entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    except OSError:
+        return False
     return True

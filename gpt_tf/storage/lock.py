@@ -21,7 +21,7 @@ def locked(directory: Path) -> Iterator[None]:
     """Hold the lock of `directory` inside the block.
 
     Raises:
-      UsageError: naming process and host of the holder.
+      UsageError: naming process and host of the holder, or the lock file of somebody else.
     """
     owner = directory / "lock-owner.json"
     lock = filelock.FileLock(directory / "lock")
@@ -30,6 +30,13 @@ def locked(directory: Path) -> Iterator[None]:
             lock.acquire(timeout=0)
         except filelock.Timeout as error:  # an OSError, too
             raise UsageError(f"run directory in use: {directory} by {_describe(owner)}.") from error
+        except OSError as error:
+            if error.errno not in atomic.NOT_ALLOWED:
+                raise
+            raise UsageError(
+                f"cannot write in {directory}: {error.strerror} ({lock.lock_file}). "
+                f"{atomic.NOT_ALLOWED[error.errno]}."
+            ) from error
     try:
         atomic.write_json(owner, {"pid": os.getpid(), "host": socket.gethostname()})
         yield

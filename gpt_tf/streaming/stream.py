@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_tf.errors import GptTfError, RunError, UsageError
+from gpt_tf.storage.atomic import can_write
 from gpt_tf.streaming.dataset import make_dataset
 from gpt_tf.streaming.listing import DIGESTS_FILE, dated_fingerprint, fingerprint, listing
 from gpt_tf.streaming.prefetch import Prefetcher
@@ -112,6 +113,7 @@ class TokenStream:
         seed: int = 2023,
         reader: DocumentReader | None = None,
         store_directory: Path | None = None,
+        scratch_directory: Path | None = None,
         tokenizer_sha256: str = "",
         progress: Progress | None = None,
         num_threads: int = 2,
@@ -124,6 +126,8 @@ class TokenStream:
           windows: "padded", "packed" or "random". Padded ones are tokenized on the fly where each
             file is a document; all others go through a token store, made below
             `store_directory` where it is not there yet, named after `tokenizer_sha256`.
+          scratch_directory: for a token store that is missing in a `store_directory` that cannot
+            be written.
           progress: called with (bytes done, bytes) while the token store is made.
           options: what the constructor takes.
 
@@ -151,8 +155,11 @@ class TokenStream:
                     f"{windows} windows need store_directory, where ids are kept, and "
                     "tokenizer_sha256, which names them."
                 )
+            place = store_directory / store_key(mark, tokenizer_sha256, repr(reader))
+            if scratch_directory and not place.exists() and not can_write(store_directory):
+                place = scratch_directory / place.name
             store = open_or_build(
-                store_directory / store_key(mark, tokenizer_sha256, repr(reader)),
+                place,
                 files,
                 unchanged.documents,
                 tokenizer,

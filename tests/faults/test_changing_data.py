@@ -36,7 +36,7 @@ def shorten(path: Path) -> None:
 
 def replace(path: Path) -> None:
     """Another text of the same size."""
-    other = path.with_name("other")
+    other = path.with_name("new version")
     other.write_bytes(path.read_bytes()[::-1])
     other.replace(path)
 
@@ -110,8 +110,10 @@ def changed_and_refused(
     trainer = server.start(workspace, [*TRAIN, *more, "--stop-at-step", str(EARLY)])
     assert trainer.wait_until(lambda: len(run.checkpoints.names()) >= 1)
     trainer.signal(signal.SIGSTOP)
-    CHANGES[change](path)
-    trainer.signal(signal.SIGCONT)
+    try:
+        CHANGES[change](path)
+    finally:
+        trainer.signal(signal.SIGCONT)
     code, said = trainer.wait(), trainer.said
     assert "Traceback" not in said
     assert code == (1 if is_read else 0), said

@@ -5,11 +5,13 @@ this process only imports; that a forked trainer computes the same is tested, no
 
 A line of standard input is a request, a JSON object of "arguments", "cwd",
 "output" (a folder for the files `stdout` and `stderr`), "fault" (prefix, number, kind and log of
-the shim), "file_size" (the limit, as `ulimit -f`) and "instead" (`module:function`, called with
-the arguments in place of the command line). The answers are the child's process number and, when
-it has ended, its status.
+the shim), "file_size" (the limit, as `ulimit -f`), "bound_by_modes" (root, too, is refused what
+the modes of files do not allow) and "instead" (`module:function`, called with the arguments in
+place of the command line). The answers are the child's process number and, when it has ended, its
+status.
 """
 
+import ctypes
 import importlib
 import json
 import os
@@ -21,6 +23,9 @@ from typing import Any
 from faults import shim
 
 from gpt_tf.cli.main import main
+
+CAPABILITY_VERSION = 0x20080522  # linux/capability.h, as the two below
+CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -44,6 +49,17 @@ def import_everything() -> None:
     assert matplotlib.figure and tensorflow and transformers and gpt_tf
 
 
+def forgo_root_rights() -> None:
+    """Be bound by the modes of files as every other user."""
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable; then the upper halves
+    libc = ctypes.CDLL(None)
+    assert libc.capget(header, sets) == 0
+    for i in range(3):
+        sets[i] &= ~(1 << CAP_DAC_OVERRIDE | 1 << CAP_DAC_READ_SEARCH)
+    assert libc.capset(header, sets) == 0
+
+
 def run(request: dict[str, Any]) -> None:
     """Become the command."""
     for descriptor, name in ((1, "stdout"), (2, "stderr")):
@@ -52,6 +68,8 @@ def run(request: dict[str, Any]) -> None:
     os.chdir(request["cwd"])
     if "file_size" in request:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size"],) * 2)
+    if request.get("bound_by_modes"):
+        forgo_root_rights()
     if "fault" in request:
         prefix, at, kind, log = request["fault"]
         shim.arm(Path(prefix), at, kind, Path(log))
