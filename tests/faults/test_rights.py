@@ -110,7 +110,7 @@ def test_a_command_refused_by_a_read_only_workspace_says_so_in_a_line(
     code, said = run(*WRITERS[name], cwd=workspace)
     assert code == (2 if name.startswith(("train ", "import")) or name == "train" else code)
     assert code in (1, 2), said
-    assert "Permission denied" in the_error(said)
+    assert "permission" in the_error(said).lower()
     assert "tok/s" not in said  # not after hours of work
     assert tree(workspace) == before
 
