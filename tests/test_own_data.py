@@ -16,8 +16,9 @@ from commands import gpt_tf
 from data import data_file
 from fakes import ByteTokenizer
 
+from gpt_tf.cli.own_tokenizers import choose_tokenizer
 from gpt_tf.cli.streams import Streams
-from gpt_tf.cli.workspace import DataChoice, choose_data, choose_tokenizer
+from gpt_tf.cli.workspace import DataChoice, choose_data
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.streaming.records import PIECE

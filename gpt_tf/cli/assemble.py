@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_tf.cli.console import note
 from gpt_tf.cli.finetuning import Pretrained, first_weights
 from gpt_tf.cli.out_of_memory import naming_sizes
+from gpt_tf.cli.own_tokenizers import TOKENIZERS, choose_tokenizer, train_own
 from gpt_tf.cli.resuming import (
     check_same_config,
     check_same_data,
@@ -25,15 +25,11 @@ from gpt_tf.cli.resuming import (
     write_source,
 )
 from gpt_tf.cli.streams import Streams
-from gpt_tf.cli.train_tokenizer import make_tokenizer
 from gpt_tf.cli.wiring import Run, logging_to, run_training
 from gpt_tf.cli.workspace import (
-    TOKENIZERS,
     Moved,
     choose_data,
-    choose_tokenizer,
     data_of_run,
-    has_tokenizer,
 )
 from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml
@@ -78,7 +74,7 @@ def train(
       data: a file, a folder or a pattern; else the newest prepared corpus, else sample reviews.
       validation: the same, to validate on; else a share of the data is set aside.
       tokenizer: its folder; else the corpus's own.
-      train_tokenizer: train the corpus's own first, where there is none.
+      train_tokenizer: train the corpus's own first, unless there is one with these settings.
       preset, name: name the run's directory.
       overwrite: a used directory is emptied first.
       stop_at_step: end earlier; the schedule keeps its horizon.
@@ -98,11 +94,6 @@ def train(
     if pretrained is not None:
         tokenizer = pretrained.run.tokenizer
     choice = choose_data(workspace, data, config.data, validation)
-    own = choice.tokenizer_directory(workspace)
-    if train_tokenizer and tokenizer is None and not has_tokenizer(own):
-        note(make_tokenizer(choice, config, own))
-    tokenizer_directory = choose_tokenizer(workspace, choice, tokenizer)
-    loaded = Tokenizer.load(tokenizer_directory)
     run = new_run(workspace, preset, name)
     if run.checkpoints.names() and not overwrite:
         raise UsageError(
@@ -111,6 +102,10 @@ def train(
         )
     if pretrained is not None and run.path.resolve() == pretrained.run.path.resolve():
         raise UsageError(f"the same run in --from and --name: {run.name}. Give another --name.")
+    if train_tokenizer and tokenizer is None:
+        train_own(workspace, choice, config)
+    tokenizer_directory = choose_tokenizer(workspace, choice, tokenizer)
+    loaded = Tokenizer.load(tokenizer_directory)
     with removed_if_refused(run), locked(run.path):
         sweep_run(run)
         if overwrite:

@@ -7,7 +7,8 @@ import math
 from pathlib import Path
 
 from gpt_tf.cli.console import note, print_table
-from gpt_tf.cli.workspace import TOKENIZERS, has_tokenizer, name_of
+from gpt_tf.cli.own_tokenizers import has_tokenizer, tokenizer_directory
+from gpt_tf.cli.workspace import name_of
 from gpt_tf.config import Config
 from gpt_tf.streaming.corpora import newest_corpus
 from gpt_tf.tokenizer.base import Tokenizer
@@ -20,7 +21,7 @@ def with_real_vocabulary(
     if tokenizer is None:
         corpus = newest_corpus(workspace)
         name = name_of(data) if data else corpus.name if corpus else ""
-        tokenizer = workspace / TOKENIZERS / name
+        tokenizer = tokenizer_directory(workspace, name, data)
         if not name or not has_tokenizer(tokenizer):
             note("no tokenizer yet: counting with the vocabulary that the preset asks for")
             return config

@@ -31,7 +31,7 @@ def import_model(directory: Path, name: str | None) -> None:
     if is_model or not has_foreign_tokenizer(directory):
         _import_run(directory, stem, name)
         return
-    from gpt_tf.cli.workspace import TOKENIZERS
+    from gpt_tf.cli.own_tokenizers import TOKENIZERS
     from gpt_tf.storage.targets import check_folder
     from gpt_tf.streaming.finding import refuse_users_data
     from gpt_tf.tokenizer.foreign import read_foreign
@@ -40,7 +40,7 @@ def import_model(directory: Path, name: str | None) -> None:
     destination = Path.cwd() / TOKENIZERS / stem
     check_folder(destination, "--name", overwrite=False)
     tokenizer = read_foreign(directory)
-    tokenizer.save(destination)
+    tokenizer.save(destination, trained_on={"place": f"imported {directory.resolve().name}"})
     click.echo(f"{destination}: {tokenizer.vocab_size:,} entries")
 
 

@@ -104,7 +104,8 @@ def _begin(
     name: str | None,
 ) -> int:
     """Check every cell, store the plan and train."""
-    from gpt_tf.cli.workspace import choose_data, choose_tokenizer
+    from gpt_tf.cli.own_tokenizers import choose_tokenizer
+    from gpt_tf.cli.workspace import choose_data
     from gpt_tf.reports import sweep as sweeps
     from gpt_tf.storage.lock import locked
     from gpt_tf.storage.places import recorded

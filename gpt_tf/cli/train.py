@@ -25,7 +25,7 @@ MOST_OPERATIONS = 20
 @click.option("--from", "from_run", metavar="RUN",
               help="Fine-tune: begin with the weights and the tokenizer of RUN.")  # fmt: skip
 @click.option("--train-tokenizer", is_flag=True,
-              help="Train the tokenizer first, where the data have none yet.")  # fmt: skip
+              help="Train the tokenizer first, unless one has these settings.")  # fmt: skip
 @click.option("--name", help="Name of the run's directory below runs/.")
 @click.option("--batch-size", type=int, help="Rows of a batch.")
 @click.option("--learning-rate", type=float, help="The peak learning rate.")
@@ -87,6 +87,8 @@ def train(
                     overwrite=overwrite, **{"from": from_run})  # fmt: skip
         moved = Moved(data, validation_data)
         return _resume(resume, overrides, moved, accept_data_change, stop_at_step)
+    if train_tokenizer:
+        refuse_with("train-tokenizer", tokenizer=tokenizer)
     if accept_data_change:
         raise click.UsageError("--accept-data-change belongs to --resume.")
     workspace = Path.cwd()

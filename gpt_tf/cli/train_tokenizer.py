@@ -48,7 +48,8 @@ def train_tokenizer(
     Without it: the most recently prepared corpus, else sample reviews that gpt-tf writes
     itself. Validation documents are left out.
     """
-    from gpt_tf.cli.workspace import TOKENIZERS, choose_data
+    from gpt_tf.cli.own_tokenizers import TOKENIZERS, asked_for, tokenizer_directory
+    from gpt_tf.cli.workspace import choose_data
     from gpt_tf.config_files import parse_assignments, read_preset, resolve
     from gpt_tf.storage.targets import check_folder
     from gpt_tf.streaming.finding import refuse_users_data
@@ -70,17 +71,24 @@ def train_tokenizer(
             f"--vocab-size {vocab_size} cannot be given with the kind char: its entries are the "
             "characters of the text. Leave it out, or choose --kind bpe."
         )
+    workspace = Path.cwd()
     if output is None:
-        refuse_users_data(Path.cwd() / TOKENIZERS)
-    directory = output or choice.tokenizer_directory(Path.cwd())
+        refuse_users_data(workspace / TOKENIZERS)
+    directory = output or tokenizer_directory(workspace, choice.name, choice.source)
     check_folder(directory, "--output", overwrite=overwrite or output is None)
-    click.echo(make_tokenizer(choice, config, directory))
+    record = asked_for(workspace, choice, config)
+    click.echo(make_tokenizer(choice, config, directory, record))
 
 
-def make_tokenizer(choice: DataChoice, config: Config, directory: Path) -> str:
+def make_tokenizer(
+    choice: DataChoice, config: Config, directory: Path, trained_on: dict[str, Any] | None = None
+) -> str:
     """Train a tokenizer on the training documents, save it, and say in a line what came out.
 
     One that is in `directory` already is replaced.
+
+    Args:
+      trained_on: the record of it that is saved beside it.
     """
     from gpt_tf.cli.console import note, progress_bar
     from gpt_tf.tokenizer.kinds import train
@@ -104,7 +112,7 @@ def make_tokenizer(choice: DataChoice, config: Config, directory: Path) -> str:
             unknown_characters=settings.unknown_characters,
         )
     elapsed = time.perf_counter() - start
-    tokenizer.save(directory, overwrite=True)
+    tokenizer.save(directory, overwrite=True, trained_on=trained_on)
     if settings.kind != "char" and tokenizer.vocab_size < settings.vocab_size:
         note(f"the text has no more pairs to merge: asked for {settings.vocab_size:,} entries")
     sample_texts = list(choice.sample_texts(config.data))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -28,7 +27,6 @@ from gpt_tf.streaming.records import part_of
 from gpt_tf.streaming.sources import WHOLE, DocumentReader
 from gpt_tf.streaming.splits import split_by_share
 
-TOKENIZERS = "tokenizers"
 OWN_DATA = "gpt-tf-data"  # if `data` is the user's
 SAMPLE = 1000  # texts
 SAMPLE_CHARACTERS = 1 << 23
@@ -39,7 +37,7 @@ class DataChoice:
     """Files of a corpus, split.
 
     Attributes:
-      name: of the corpus; its tokenizer has the same.
+      name: of the corpus.
       directory: where what is made of the corpus is kept.
       train, validation: the files of each split.
       train_part, validation_part: which part of each file belongs to it.
@@ -54,10 +52,6 @@ class DataChoice:
     train_part: tuple[float, float] = WHOLE
     validation_part: tuple[float, float] = WHOLE
     source: Path | None = None
-
-    def tokenizer_directory(self, workspace: Path) -> Path:
-        """Where `train-tokenizer` puts this corpus's tokenizer."""
-        return workspace / TOKENIZERS / self.name
 
     @property
     def store_directory(self) -> Path:
@@ -268,30 +262,6 @@ def _files_with_text(source: Path) -> list[Path]:
     if blank:
         note(f"skipped {len(blank)} files without text, the first {str(blank[0])!r}")
     return files
-
-
-def has_tokenizer(directory: Path) -> bool:
-    """Whether a tokenizer was written there."""
-    return (directory / "tokenizer.json").is_file()
-
-
-def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) -> Path:
-    """The tokenizer's folder: `given`, else the corpus's own.
-
-    Raises:
-      UsageError: where there is none, naming `train-tokenizer`.
-    """
-    directory = given or choice.tokenizer_directory(workspace)
-    if not has_tokenizer(directory):
-        command = "gpt-tf train-tokenizer"
-        if choice.source is not None:
-            command += f" {shlex.quote(str(choice.source))}"
-        raise UsageError(
-            f"no tokenizer in {directory}. Train one with `{command}` or `gpt-tf train "
-            "--train-tokenizer`, or give one with --tokenizer."
-        )
-    note(f"tokenizer: {directory}")
-    return directory
 
 
 def document_reader(data: DataConfig) -> DocumentReader:

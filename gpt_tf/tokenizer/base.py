@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -204,12 +204,19 @@ class Tokenizer:
             sizes = [len(both.encode()) - len(one.encode()) for one, both in pairs]
         return np.array(sizes, np.int64)
 
-    def save(self, directory: Path, *, overwrite: bool = False) -> None:
+    def save(
+        self,
+        directory: Path,
+        *,
+        overwrite: bool = False,
+        trained_on: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write it atomically, with SHA-256, as `transformers.AutoTokenizer` loads it.
 
         Args:
           directory: a new or empty folder.
           overwrite: it may be one that was saved before; other files in it are never removed.
+          trained_on: where it is from, for its manifest.
 
         Raises:
           UsageError: if the folder may not be replaced.
@@ -232,7 +239,8 @@ class Tokenizer:
             config["tokenizer_class"] = "PreTrainedTokenizerFast"
             atomic.write_json(config_path, config)
             names = [path.name for path in temporary.iterdir()]
-            write_manifest(temporary, names, {"vocab_size": self.vocab_size})
+            origin = {"trained_on": dict(trained_on)} if trained_on else {}
+            write_manifest(temporary, names, {"vocab_size": self.vocab_size, **origin})
 
     @classmethod
     def load(cls: type[T], directory: Path) -> T:

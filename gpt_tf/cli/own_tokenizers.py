@@ -1,0 +1,111 @@
+"""The tokenizers of the workspace: which data each belongs to, and what it was trained with.
+
+`tokenizers/<name>/` belongs to the first data of that name, as its record says. Other data of the
+same name have a folder with a hash of their place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shlex
+from pathlib import Path
+from typing import Any
+
+from gpt_tf.cli.console import note
+from gpt_tf.cli.train_tokenizer import make_tokenizer
+from gpt_tf.cli.workspace import DataChoice
+from gpt_tf.config import Config, TokenizerConfig
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage.manifest import read_manifest
+from gpt_tf.storage.places import recorded
+from gpt_tf.streaming.listing import fingerprint
+
+TOKENIZERS = "tokenizers"
+TRAINED_ON = "trained_on"  # in the manifest
+Record = dict[str, Any]
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """Whether a tokenizer was written there."""
+    return (directory / "tokenizer.json").is_file()
+
+
+def place_of(workspace: Path, name: str, source: Path | None) -> str:
+    """Which data are meant: a place of the user's, or a prepared corpus.
+
+    >>> place_of(Path("/work"), "texts", Path("/work/old/texts"))
+    'data old/texts'
+    """
+    return f"corpus {name}" if source is None else f"data {recorded(source, workspace)}"
+
+
+def tokenizer_directory(workspace: Path, name: str, source: Path | None) -> Path:
+    """Where `train-tokenizer` puts the tokenizer of these data."""
+    place = place_of(workspace, name, source)
+    plain = workspace / TOKENIZERS / name
+    own = plain.with_name(f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}")
+    if own.exists():
+        return own
+    return plain if not plain.exists() or record_of(plain).get("place") == place else own
+
+
+def record_of(directory: Path) -> Record:
+    """What a tokenizer was trained on; empty for those of version 0.1.0, and if there is none."""
+    try:
+        return dict(read_manifest(directory).get(TRAINED_ON, {}))
+    except (RunError, TypeError, ValueError):
+        return {}
+
+
+def asked_for(workspace: Path, choice: DataChoice, config: Config) -> Record:
+    """The record of a tokenizer that is trained on these data with these settings."""
+    settings = dataclasses.asdict(config.tokenizer)
+    del settings["unknown_characters" if config.tokenizer.kind != "char" else "vocab_size"]
+    return {
+        "place": place_of(workspace, choice.name, choice.source),
+        "files": fingerprint(choice.entries("train")),
+        "cleaning": repr(choice.reader(config.data, "train")),
+        **settings,
+    }
+
+
+def train_own(workspace: Path, choice: DataChoice, config: Config) -> None:
+    """Train the tokenizer of these data, unless there is one trained with the same settings."""
+    directory = tokenizer_directory(workspace, choice.name, choice.source)
+    asked, trained = asked_for(workspace, choice, config), record_of(directory)
+    if has_tokenizer(directory) and trained == asked:
+        return
+    if has_tokenizer(directory):
+        changed = [key for key in asked if asked[key] != trained.get(key)]
+        named = ", ".join(
+            f"{key} was {trained.get(key)}, is {asked[key]}" if hasattr(TokenizerConfig, key)
+            else f"other {key}" for key in changed
+        )  # fmt: skip
+        note(f"{directory} is trained again: {named}")
+    note(make_tokenizer(choice, config, directory, asked))
+
+
+def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) -> Path:
+    """The tokenizer's folder: `given`, else the one trained on these data.
+
+    Raises:
+      UsageError: if there is none, with the command that trains one.
+    """
+    directory = given or tokenizer_directory(workspace, choice.name, choice.source)
+    plain = workspace / TOKENIZERS / choice.name
+    if given is None and not has_tokenizer(directory) and has_tokenizer(plain):
+        if not record_of(plain):
+            note(f"tokenizer: {plain}, which does not say what it was trained on")
+            return plain
+        note(f"{plain} belongs to other data: {record_of(plain).get('place')}")
+    if not has_tokenizer(directory):
+        command = ["gpt-tf", "train-tokenizer"]
+        if choice.source is not None:
+            command.append(str(choice.source))
+        raise UsageError(
+            f"no tokenizer in {directory}. Train one with `{shlex.join(command)}`, or give one "
+            "with --tokenizer."
+        )
+    note(f"tokenizer: {directory}")
+    return directory

@@ -1,0 +1,138 @@
+"""Which data a tokenizer belongs to, and what it was trained with: never another folder's."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import in_process
+
+from gpt_tf.cli.own_tokenizers import (
+    asked_for,
+    choose_tokenizer,
+    record_of,
+    tokenizer_directory,
+    train_own,
+)
+from gpt_tf.cli.workspace import choose_data
+from gpt_tf.config import Config, DataConfig, TokenizerConfig
+from gpt_tf.errors import UsageError
+from gpt_tf.tokenizer.base import Tokenizer
+
+
+def write(path: Path, words: str) -> None:
+    """A file of text, or a folder of ten."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix:
+        text = json.dumps({"text": words * 30}) if path.suffix == ".jsonl" else words * 30
+        path.write_text(text + "\n")
+        return
+    for i in range(10):
+        write(path / f"{i}.txt", words)
+
+
+def chosen(workspace: Path, data: str) -> Path:
+    return choose_tokenizer(workspace, choose_data(workspace, workspace / data, DataConfig()), None)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A workspace with data of one name in several places; each has one letter of its own."""
+    for place, letter in (("a/texts", "a"), ("b/texts", "b"), ("texts.txt", "c"),
+                          ("texts.jsonl", "d"), ("texts", "e")):  # fmt: skip
+        write(tmp_path / "home" / place, f"some words, {letter} ")
+    return tmp_path / "home"
+
+
+def test_data_of_one_name_have_tokenizers_of_their_own(home: Path) -> None:
+    letters = {"a/texts": "a", "b/texts": "b", "texts.txt": "c", "texts.jsonl": "d", "texts": "e"}
+    for data in letters:
+        in_process("train-tokenizer", data, "--kind", "char", cwd=home)
+    folders = {data: chosen(home, data) for data in letters}
+    assert len(set(folders.values())) == len(letters)
+    assert folders["a/texts"] == home / "tokenizers" / "texts"
+    for data, letter in letters.items():
+        tokenizer = Tokenizer.load(folders[data])
+        assert tokenizer.token_to_id(letter) is not None
+        others = set("abc") - {letter, *"some words"}
+        assert all(tokenizer.token_to_id(other) is None for other in others)
+    with pytest.raises(UsageError, match="gpt-tf train-tokenizer"):
+        chosen(home, "texts/*.txt")  # a part of the folder, maybe, is not the folder
+
+
+def test_a_tokenizer_of_other_data_is_not_taken(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_process("train-tokenizer", "a/texts", "--kind", "char", cwd=home)
+    for command in (["train"], ["sweep", "--grid", "training.seed=1,2"]):
+        assert in_process(*command, "--data", "b/texts", cwd=home, check=False) == 2
+        said = capsys.readouterr().err
+        assert "tokenizers/texts belongs to other data: data a/texts" in said
+        assert "gpt-tf train-tokenizer b/texts" in said
+    shutil.copytree(home, home.with_name("moved"))
+    assert (
+        chosen(home.with_name("moved"), "a/texts") == home.with_name("moved") / "tokenizers/texts"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"kind": "wordpiece"}, {"vocab_size": 270}, {"lower_case": True}, {"remove_punctuation": True},
+     "min_bytes", "a file"],
+)  # fmt: skip
+def test_train_tokenizer_trains_again_for_other_settings_or_data(
+    home: Path, capsys: pytest.CaptureFixture[str], change: dict | str
+) -> None:
+    config = Config(tokenizer=TokenizerConfig(vocab_size=265))
+    choice = choose_data(home, home / "a/texts", config.data)
+    train_own(home, choice, config)
+    folder = chosen(home, "a/texts")
+    before = (folder / "tokenizer.json").stat().st_ino
+    train_own(home, choice, config)
+    assert (folder / "tokenizer.json").stat().st_ino == before
+    capsys.readouterr()
+    if isinstance(change, dict):
+        changed = dataclasses.replace(config.tokenizer, **change)
+        config = dataclasses.replace(config, tokenizer=changed)
+    elif change == "min_bytes":
+        config = dataclasses.replace(config, data=DataConfig(min_bytes=3))
+    else:
+        write(home / "a" / "texts" / "new.txt", "more words")
+        choice = choose_data(home, home / "a/texts", config.data)
+    train_own(home, choice, config)
+    assert (folder / "tokenizer.json").stat().st_ino != before
+    assert record_of(folder) == asked_for(home, choice, config)
+    said = capsys.readouterr().err
+    assert "is trained again: " in said
+    assert all(f"{key} was " in said for key in change if isinstance(change, dict))
+
+
+def test_a_tokenizer_without_a_record_is_taken_aloud_and_never_replaced(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = home / "tokenizers" / "texts"
+    in_process("train-tokenizer", "a/texts", "--kind", "char", "--output", str(folder), cwd=home)
+    Tokenizer.load(folder).save(folder, overwrite=True)  # as version 0.1.0 did
+    kept = (folder / "tokenizer.json").read_bytes()
+    assert chosen(home, "b/texts") == folder
+    assert "which does not say what it was trained on" in capsys.readouterr().err
+    in_process("train-tokenizer", "b/texts", "--vocab-size", "260", cwd=home)
+    assert (folder / "tokenizer.json").read_bytes() == kept
+    assert chosen(home, "b/texts") == tokenizer_directory(home, "texts", home / "b" / "texts")
+    assert Tokenizer.load(chosen(home, "b/texts")).vocab_size == 260
+
+
+def test_an_imported_tokenizer_is_nobody_s_own(home: Path) -> None:
+    in_process("train-tokenizer", "a/texts", "--kind", "char", "--output", "ready", cwd=home)
+    in_process("import", "ready", "--name", "texts", cwd=home)
+    with pytest.raises(UsageError, match="no tokenizer in"):
+        chosen(home, "a/texts")
+    in_process("train-tokenizer", "a/texts", "--vocab-size", "260", cwd=home)
+    assert Tokenizer.load(chosen(home, "a/texts")).vocab_size == 260
+
+
+def test_a_ready_tokenizer_is_not_trained(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--data", "a/texts", "--train-tokenizer", "--tokenizer", "ready"]
+    assert in_process(*words, cwd=home, check=False) == 2
+    assert "--tokenizer cannot be given with --train-tokenizer" in capsys.readouterr().err
