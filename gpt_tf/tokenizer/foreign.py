@@ -2,24 +2,28 @@
 
 - `tokenizer.json`, as `tokenizers` writes it
 - `vocab.json` and `merges.txt`, or OpenAI's `encoder.json` and `vocab.bpe`: byte-level BPE
-- `vocab.txt`: a word a line; text is cut at white space
+- `vocab.txt`: WordPiece if the files name BERT's tokenizer; otherwise a word a line, and text is
+  cut at white space
 
-What a tokenizer.json may ask for is listed in `parts`.
+transformers puts them together, so that a text has the ids that it has there. What a tokenizer.json
+may ask for is listed in `parts`.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from tokenizers import AddedToken, decoders, models, pre_tokenizers
+from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.storage.json_file import MAX_BYTES, plain_file, read_json
-from gpt_tf.tokenizer.backend_file import read_backend, refuse_holes
+from gpt_tf.tokenizer.backend_file import refuse_holes
 from gpt_tf.tokenizer.base import (
     CONFIG_FILE,
     END_OF_TEXT,
@@ -28,17 +32,28 @@ from gpt_tf.tokenizer.base import (
     Tokenizer,
     put_before_texts,
 )
+from gpt_tf.tokenizer.foreign_files import (
+    AS_IT_IS,
+    BPE_FILES,
+    BYTE_LEVEL,
+    SENTENCEPIECE_FILES,
+    WORDPIECE,
+    WORDS_FILE,
+    Found,
+    find_files,
+)
+from gpt_tf.tokenizer.ordinary_text import unknown_id_of
+from gpt_tf.tokenizer.parts import check_parts
 
-BPE_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-WORDS_FILE = "vocab.txt"
-ADDED_TOKENS_FILE = "added_tokens.json"
 ROLES = ("eos", "pad", "bos", "unk")
+# Roles for which a class has a token of its own that is left out if the vocabulary lacks it.
+LEFT_OUT = {WORDPIECE: ("pad", "mask"), **dict.fromkeys(BYTE_LEVEL, ROLES)}
 log = logging.getLogger(__name__)
 
 
 def has_foreign_tokenizer(directory: Path) -> bool:
-    """Whether one of the files that `read_foreign` reads is there."""
-    names = (TOKENIZER_FILE, WORDS_FILE, *(vocabulary for vocabulary, _ in BPE_FILES))
+    """Whether there is a file that `read_foreign` reads, or refuses by name."""
+    names = (TOKENIZER_FILE, WORDS_FILE, *(first for first, _ in BPE_FILES), *SENTENCEPIECE_FILES)
     return any((directory / name).exists() for name in names)
 
 
@@ -50,110 +65,129 @@ def read_foreign(directory: Path, ids: Mapping[str, Any] | None = None) -> Token
         files say goes first. A pad token that is the end token counts as none.
 
     Raises:
-      UsageError: where there is none, or one that is refused.
-      RunError: where a file is damaged.
+      UsageError: if there is none, or one that is refused.
+      RunError: if a file is damaged.
     """
-    settings = _settings(directory)
-    if (directory / TOKENIZER_FILE).exists():
-        backend = read_backend(directory / TOKENIZER_FILE)
-    elif pair := next((p for p in BPE_FILES if (directory / p[0]).exists()), None):
-        backend = _byte_level(directory / pair[0], directory / pair[1], settings)
-        _add_tokens(backend, directory, settings)
-    elif (directory / WORDS_FILE).exists():
-        backend = _words(directory / WORDS_FILE)
-    else:
-        raise UsageError(
-            f"no tokenizer in {directory}: neither {TOKENIZER_FILE}, nor vocab.json with "
-            f"merges.txt, nor {WORDS_FILE}."
-        )
+    found = find_files(directory)
+    settings = found.settings()
+    backend, named_special = _put_together(directory, found)
+    _check_added(directory, found, backend)
     refuse_holes(backend, directory)
     special = _special_tokens(backend, settings, ids or {})
-    backend.add_special_tokens(sorted(set(special.values())))
+    _make_special(backend, {*special.values(), *named_special})
     if settings.get("add_bos_token") is True and "bos" in special:
         put_before_texts(backend, special["bos"])
     return Tokenizer(backend, special)
 
 
-def _settings(directory: Path) -> dict[str, Any]:
-    """What the files beside the vocabulary say; tokenizer_config.json goes first."""
-    settings: dict[str, Any] = {}
-    for name in (SPECIAL_TOKENS_FILE, CONFIG_FILE):
-        if (directory / name).exists():
-            settings |= {k: v for k, v in read_json(directory / name).items() if v is not None}
-    return settings
+def _put_together(directory: Path, found: Found) -> tuple[Backend, list[str]]:
+    """The backend that transformers makes of the files, and what it takes for special tokens."""
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # of PyTorch's absence
+    import transformers
 
-
-def _byte_level(vocabulary: Path, merges: Path, settings: Mapping[str, Any]) -> Backend:
-    """Byte-level BPE of GPT-2's two files."""
-    entries = read_json(vocabulary)
-    ids = set(entries.values()) if all(type(i) is int for i in entries.values()) else set()
-    if not ids or len(ids) < len(entries) or min(ids) < 0 or max(ids) >= 2**31:
-        raise RunError(f"damaged vocabulary {vocabulary}: ids that repeat, or no ids.")
-    pairs: list[tuple[str, str]] = []
-    for number, line in enumerate(_lines(merges), 1):
-        if number == 1 and line.startswith("#version"):
-            continue
-        left, blank, right = line.partition(" ")
-        if not (left and blank and right) or " " in right:
-            raise RunError(f"damaged merges in {merges}, line {number}: {line[:60]!r}.")
-        pairs.append((left, right))
+    of_class: Any = getattr(transformers, found.class_name)
+    found.options.update(_left_out(found))
     try:
-        model = models.BPE(entries, pairs)
-    except Exception as error:  # the backend raises plain Exception
-        raise RunError(f"merges in {merges} that do not fit {vocabulary}: {error}.") from error
-    backend = Backend(model)
-    with_blank = settings.get("add_prefix_space") is True
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=with_blank, use_regex=True)
-    backend.decoder = decoders.ByteLevel()
-    return backend
+        with TemporaryDirectory() as folder:
+            found.write(Path(folder))
+            theirs = of_class.from_pretrained(folder, local_files_only=True)
+    except BaseException as error:  # the backend raises plain Exception, and panics
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        file = "merges and vocabulary" if found.merges is not None else "tokenizer"
+        raise RunError(
+            f"{file} in {_vocabulary_file(directory, found)} that do not fit {found.class_name}: "
+            f"{error}. Get the files again."
+        ) from error
+    backend = theirs.backend_tokenizer
+    pipeline = json.loads(backend.to_str())
+    check_parts(pipeline, directory)
+    if found.steps is not None and found.class_name != AS_IT_IS:
+        _check_same_steps(directory, found, pipeline)
+    return backend, [str(token) for token in theirs.all_special_tokens]
 
 
-def _add_tokens(backend: Backend, directory: Path, settings: Mapping[str, Any]) -> None:
-    """The tokens that stand beside the vocabulary, at the ids that they are given."""
-    added: dict[str, Any] = {}
-    if (directory / ADDED_TOKENS_FILE).exists():
-        added |= read_json(directory / ADDED_TOKENS_FILE)
-    decoder = settings.get("added_tokens_decoder", {})
-    for token_id, token in decoder.items() if isinstance(decoder, dict) else ():
-        if isinstance(token, dict) and isinstance(token.get("content"), str) and token_id.isdigit():
-            added[token["content"]] = int(token_id)
-    for token, token_id in sorted(added.items(), key=lambda item: str(item[1]).zfill(12)):
-        backend.add_special_tokens([AddedToken(token, special=True)])
-        if backend.token_to_id(token) != token_id:
+def _vocabulary_file(directory: Path, found: Found) -> Path:
+    if found.merges is not None:
+        return next(directory / merges for first, merges in BPE_FILES
+                    if (directory / first).exists())  # fmt: skip
+    return directory / (TOKENIZER_FILE if (directory / TOKENIZER_FILE).exists() else WORDS_FILE)
+
+
+def _left_out(found: Found) -> dict[str, None]:
+    """The roles whose token neither the files name nor the vocabulary has."""
+    import inspect
+
+    import transformers
+
+    added = found.added_tokens or {}
+    decoder = found.options.get("added_tokens_decoder")
+    listed = decoder.values() if isinstance(decoder, dict) else ()
+    contents = {token.get("content") for token in listed if isinstance(token, dict)}
+    parameters = inspect.signature(getattr(transformers, found.class_name)).parameters
+    left_out: dict[str, None] = {}
+    for role in LEFT_OUT.get(found.class_name, ()):
+        key = f"{role}_token"
+        usual = parameters[key].default if key in parameters else None
+        there = usual in found.vocabulary or usual in added or usual in contents
+        if key not in found.settings() and not there:
+            left_out[key] = None
+    return left_out
+
+
+def _check_same_steps(directory: Path, found: Found, pipeline: Mapping[str, Any]) -> None:
+    """Raise UsageError if a class of transformers does not do what its tokenizer.json says."""
+    said = json.loads(found.steps.to_str()) if found.steps is not None else {}
+    for section in ("normalizer", "pre_tokenizer", "decoder"):
+        ours, theirs = (_without_offsets(each.get(section), section) for each in (said, pipeline))
+        if ours != theirs:
             raise UsageError(
-                f"added token in {directory}: {token!r} has the id {token_id}, the vocabulary has "
-                f"{backend.token_to_id(token)} for it."
+                f"{section} in {directory / TOKENIZER_FILE} is not that of tokenizer_class "
+                f"{found.class_name}. To take the file as it is, set tokenizer_class to {AS_IT_IS} "
+                f"in {CONFIG_FILE}."
             )
 
 
-def _words(path: Path) -> Backend:
-    """One entry a word, the id its line."""
-    words = list(_lines(path))
-    vocabulary = {word: i for i, word in enumerate(words)}
-    if len(vocabulary) < len(words) or any(not word or len(word.split()) != 1 for word in words):
-        raise RunError(f"damaged vocabulary {path}: words that repeat, or have blanks.")
-    backend = Backend(models.WordLevel(vocabulary, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return backend
+def _without_offsets(step: Any, section: str) -> Any:
+    """A step without the options that change no id and no text."""
+    if isinstance(step, list):
+        return [_without_offsets(part, section) for part in step]
+    if not isinstance(step, dict):
+        return step
+    if section == "decoder" and step.get("type") == "ByteLevel":
+        return "ByteLevel"
+    return {k: _without_offsets(v, section) for k, v in step.items() if k != "trim_offsets"}
 
 
-def _lines(path: Path) -> list[str]:
-    """The lines of a text file, ends of any kind; a last empty one is left out."""
-    size = plain_file(path).stat().st_size
-    if size > MAX_BYTES:
-        raise UsageError(f"file too large in {path}: {size:,} bytes, the limit is {MAX_BYTES:,}.")
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RunError(f"no UTF-8 text in {path}: {error}.") from error
-    lines = text.replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else lines
+def _check_added(directory: Path, found: Found, backend: Backend) -> None:
+    """Raise UsageError if a token beside the vocabulary did not get the id that it is given."""
+    decoder = found.options.get("added_tokens_decoder")
+    if isinstance(decoder, dict):
+        given = [(token["content"], int(token_id)) for token_id, token in decoder.items()]
+    else:
+        given = list((found.added_tokens or {}).items())
+    for token, token_id in given:
+        if backend.token_to_id(token) != token_id:
+            raise UsageError(
+                f"added token in {directory}: {token!r} has the id {token_id}, the vocabulary has "
+                f"{backend.token_to_id(token)} for it. Correct the id."
+            )
+
+
+def _make_special(backend: Backend, tokens: Iterable[str]) -> None:
+    """Mark tokens as special; how they are matched beside blanks stays."""
+    added = {token.content: token for token in backend.get_added_tokens_decoder().values()}
+    for content in sorted(tokens):
+        token = added.get(content) or AddedToken(content, normalized=False)
+        if not token.special and backend.token_to_id(content) is not None:
+            token.special = True
+            backend.add_special_tokens([token])
 
 
 def _special_tokens(
     backend: Backend, settings: Mapping[str, Any], ids: Mapping[str, Any]
 ) -> dict[str, str]:
-    """Role to token: named beside the vocabulary, else by the id in a config."""
+    """Role to token: named beside the vocabulary, otherwise by the id in a config."""
     special: dict[str, str] = {}
     for role in ROLES:
         token = settings.get(f"{role}_token")
@@ -169,6 +203,10 @@ def _special_tokens(
             log.warning("the %s token %r is not in the vocabulary: there is none", role, token)
     if "eos" not in special and backend.token_to_id(END_OF_TEXT) is not None:
         special["eos"] = END_OF_TEXT
+    unknown_id = unknown_id_of(backend.model)
+    added = backend.get_added_tokens_decoder()
+    if "unk" not in special and unknown_id in added and added[unknown_id].special:
+        special["unk"] = added[unknown_id].content
     if special.get("pad") == special.get("eos"):
         special.pop("pad", None)
     return special

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gpt_tf.tokenizer.base import Tokenizer
 
 UNKNOWN_NAMED = 5
+UNSEEN = "\U0010ffff"  # no text has it
 
 
 def instead_of_control(tokenizer: Tokenizer) -> dict[int, list[int]]:
@@ -26,8 +27,7 @@ def instead_of_control(tokenizer: Tokenizer) -> dict[int, list[int]]:
       For each the ids of its string as ordinary text; none if the vocabulary has none.
     """
     model = tokenizer.backend.model
-    unknown = getattr(model, "unk_token", None)
-    unknown_id = model.token_to_id(unknown) if isinstance(unknown, str) else None
+    unknown_id = unknown_id_of(model)
     roles = (tokenizer.eot_id, tokenizer.pad_id, tokenizer.bos_id)
     unknown_ids = {unknown_id, tokenizer.unk_id}.difference(roles)  # some have one token for all
     if unknown_id not in unknown_ids:
@@ -43,6 +43,12 @@ def instead_of_control(tokenizer: Tokenizer) -> dict[int, list[int]]:
             spelled = []
         instead[token_id] = spelled or [i for i in (unknown_id,) if i is not None]
     return instead
+
+
+def unknown_id_of(model: models.Model) -> int | None:
+    """The id that a model gives what it has not seen, or None."""
+    ids = _ids_of(model, UNSEEN)
+    return ids[0] if len(ids) == 1 else None
 
 
 def _ids_of(model: models.Model, piece: str) -> list[int]:
