@@ -1,7 +1,10 @@
 """Tokenizers in every layout of files have the ids and texts that they have in transformers."""
 
+import codecs
+import dataclasses
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -9,16 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hugging_face_folders import write_json
+from commands import in_process
+from hugging_face_folders import SMALL, their_tensors, write_folder, write_json
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
+import gpt_tf
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.interop.gpt2 import GPT2 as GPT2_FAMILY
+from gpt_tf.interop.gpt2 import OPENAI_GPT
+from gpt_tf.interop.opt import OPT
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.bpe import BPETokenizer
 from gpt_tf.tokenizer.foreign import read_foreign
 from gpt_tf.tokenizer.wordpiece import WordPieceTokenizer
 
-CASES = Path(__file__).parent / "cases"
 CORPUS = ["The cat sees the name today, and the dog doesn't.", "Crypto coins in the Straße 你好!",
           "naïve café   two  blanks\n\tand a tab; it's 12345 o'clock"] * 3  # fmt: skip
 CONTROL = ["<|endoftext|>", "<|im_end|>", "[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]", "</s>"]
@@ -232,3 +240,216 @@ def test_ids_and_texts_are_those_of_transformers(case: str, tmp_path: Path) -> N
         token_id = imported.token_to_id(each.content)
         assert token_id not in imported.special_ids
         assert imported.decode([token_id] * 3) == theirs.decode([token_id] * 3) != ""
+
+
+def model_folder(folder: Path, size: int) -> Path:
+    """A GPT-2 with `size` rows and no tokenizer."""
+    roles = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"))
+    config = dataclasses.replace(SMALL, vocab_size=size)
+    write_folder(folder, GPT2_FAMILY, None, config, **roles)
+    (folder / "vocab.txt").unlink()
+    return folder
+
+
+def test_added_tokens_are_found_in_prompts_and_seen_in_what_an_imported_run_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = len(byte_level()["model"]["vocab"])
+    folder = model_folder(tmp_path / "theirs", size + len(ADDED) + 1)
+    pair(folder)
+    added_and_special(folder, size)
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": GPT2})
+    in_process("import", str(folder), "--name", "one", cwd=tmp_path)
+    generator = gpt_tf.load(tmp_path / "runs" / "one")
+    tokenizer = generator.tokenizer
+    assert size in generator.prompt_ids("The cat sees <name> today")
+    assert tokenizer.decode([size] * 3) == "<name>" * 3
+    assert tokenizer.special_tokens["eos"] == "<|endoftext|>"
+    end = tokenizer.token_to_id("<|im_end|>")
+    assert end in tokenizer.special_ids and end not in tokenizer.encode("a<|im_end|>b")
+    pieces = [token.text for token in generator.stream("<name>", max_new_tokens=8)]
+    assert "".join(pieces) == generator.generate("<name>", max_new_tokens=8)
+    # made to write added tokens, it writes their texts, streamed or whole
+    bias = {"logit_bias": {size + 1: 99.0}}
+    assert generator.generate("a", max_new_tokens=2, **bias) == "crypto coin" * 2
+    assert "".join(t.text for t in generator.stream("a", max_new_tokens=2, **bias)) == (
+        "crypto coin" * 2
+    )
+
+
+def test_added_tokens_beside_a_list_of_words_are_texts(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("the\ncat\n<unk>\n")
+    write_json(tmp_path / "added_tokens.json", {"<name>": 3, "<end>": 4})
+    write_json(tmp_path / "special_tokens_map.json", {"eos_token": "<end>"})
+    tokenizer = read_foreign(tmp_path)
+    assert tokenizer.encode("the <name> cat <name>") == [0, 3, 1, 3]
+    assert tokenizer.decode([3, 4, 3]) == "<name> <name>"
+    assert tokenizer.encode("<end> cat") == [2, 1]
+    assert (tokenizer.eot_id, tokenizer.vocab_size) == (4, 5)
+
+
+def test_added_tokens_with_wrong_ids_or_flags_of_nonsense_are_refused_by_name(
+    tmp_path: Path,
+) -> None:
+    size = pair(tmp_path)
+    for listed, error in (
+        ({str(size + 5): token("<name>")}, UsageError),
+        ({str(size): {**token("<name>"), "content": 7}}, RunError),
+        ({"x": token("<name>")}, RunError),
+        ({str(size): "<name>"}, RunError),
+        ([token("<name>")], RunError),
+    ):
+        write_json(tmp_path / "tokenizer_config.json", {"added_tokens_decoder": listed})
+        with pytest.raises(error, match=re.escape(str(tmp_path))):
+            read_foreign(tmp_path)
+    write_json(tmp_path / "tokenizer_config.json", {})
+    write_json(tmp_path / "added_tokens.json", {"<name>": size, "<other>": size + 7})
+    with pytest.raises(UsageError, match="'<other>' has the id"):
+        read_foreign(tmp_path)
+
+
+# The file found and the class that the files name
+
+
+def test_berts_vocabulary_is_read_as_wordpiece(tmp_path: Path) -> None:
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "see", "##s", "a", "dog",
+              ".", "你", "好"]  # fmt: skip
+    folder = model_folder(tmp_path / "theirs", len(pieces))
+    (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", "utf-8")
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": BERT, "do_lower_case": True})
+    in_process("import", str(folder), "--name", "one", cwd=tmp_path)
+    tokenizer = gpt_tf.load(tmp_path / "runs" / "one").tokenizer
+    ids = tokenizer.encode("The cats SEES 你好. [MASK] Xyz")
+    assert tokenizer.tokens(ids) == ["the", "cat", "##s", "see", "##s", "你", "好", ".",
+                                     *["[UNK]"] * 4]  # fmt: skip
+    assert tokenizer.decode(ids) == "the cats sees 你 好."
+    assert (tokenizer.pad_id, tokenizer.unk_id) == (None, 1) and 4 in tokenizer.special_ids
+
+
+def test_a_vocabulary_that_may_be_words_or_wordpiece_is_refused_until_the_files_say_which(
+    tmp_path: Path,
+) -> None:
+    bert(tmp_path)
+    with pytest.raises(UsageError, match=r"words or WordPiece in .*Set tokenizer_class to Bert"):
+        read_foreign(tmp_path)
+    write_json(tmp_path / "tokenizer_config.json", {"tokenizer_class": BERT})  # the remedy, typed
+    assert read_foreign(tmp_path).tokens(read_foreign(tmp_path).encode("The cat"))[0] == "the"
+    (tmp_path / "tokenizer_config.json").unlink()
+    write_json(tmp_path / "config.json", {"model_type": "bert"})
+    assert read_foreign(tmp_path).encode("The") == [word_pieces().index("the")]
+
+
+@pytest.mark.parametrize(
+    ("write_vocabulary", "named", "remedy"),
+    [
+        (bert, "T5Tokenizer", {"tokenizer_class": BERT}),
+        (bert, AS_IT_IS, {"tokenizer_class": BERT}),
+        (pair, "LlamaTokenizerFast", {"tokenizer_class": GPT2}),
+        (pair, BERT, {"tokenizer_class": GPT2}),
+        (whole, "T5TokenizerFast", {"tokenizer_class": AS_IT_IS}),
+        (words_whole, "GPT2Tokenizer", {"tokenizer_class": AS_IT_IS}),
+        (unigram_whole, "BertTokenizer", {"tokenizer_class": AS_IT_IS}),
+    ],
+)
+def test_a_class_that_does_not_read_the_file_is_refused_with_what_to_set(
+    write_vocabulary: Callable[[Path], int], named: str, remedy: dict[str, str], tmp_path: Path
+) -> None:
+    write_vocabulary(tmp_path)
+    for file in ("tokenizer_config.json", "config.json"):
+        write_json(tmp_path / "tokenizer_config.json", {})
+        write_json(tmp_path / file, {"tokenizer_class": named})
+        with pytest.raises((UsageError, RunError)) as caught:
+            read_foreign(tmp_path)
+        assert named.removesuffix("Fast") in str(caught.value), caught.value
+        assert str(tmp_path) in str(caught.value)
+    if isinstance(caught.value, UsageError):
+        assert f"{remedy['tokenizer_class']}" in str(caught.value)
+    write_json(tmp_path / "tokenizer_config.json", remedy)
+    assert read_foreign(tmp_path).vocab_size > 5
+
+
+def test_sentencepiece_is_refused_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in ("tokenizer.model", "spiece.model"):
+        folder = tmp_path / file
+        folder.mkdir()
+        (folder / file).write_bytes(b"\n\x0e\n\x05<unk>")
+        write_json(folder / "tokenizer_config.json", {"tokenizer_class": "LlamaTokenizer"})
+        assert in_process("import", str(folder), cwd=tmp_path, check=False) == 2
+        message = capsys.readouterr().err
+        assert file in message and "SentencePiece's (LlamaTokenizer)" in message
+
+
+# merges.txt
+
+
+def test_blank_lines_marks_and_blanks_at_line_ends_of_merges_do_not_count(tmp_path: Path) -> None:
+    pair(tmp_path)
+    plain = read_foreign(tmp_path)
+    merges = (tmp_path / "merges.txt").read_text("utf-8")
+    spoilt = {
+        "mark": "\ufeff" + merges,
+        "blank lines": "\n" + merges.replace("\n", "\n\n") + "\n\n",
+        "blanks": merges.replace("\n", "  \n"),
+        "tabs": merges.replace("\n", "\t\n"),
+        "line ends": merges.replace("\n", "\r\n"),
+        "no version": merges.partition("\n")[2],
+        "no last line end": merges.rstrip("\n"),
+        "all": "\ufeff" + merges.replace("\n", " \r\n \r\n"),
+    }
+    for name, text in spoilt.items():
+        (tmp_path / "merges.txt").write_bytes(text.encode())
+        for texts in (TEXTS, CORPUS):
+            assert read_foreign(tmp_path).encode_batch(texts) == plain.encode_batch(texts), name
+
+
+def test_blanks_and_marks_in_openais_merges_do_not_count_on_import(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    openai(folder)
+    plain = read_foreign(folder)
+    merges = (folder / "vocab.bpe").read_bytes().replace(b"\n", b" \n\n")
+    (folder / "vocab.bpe").write_bytes(codecs.BOM_UTF8 + merges)
+    in_process("import", str(folder), "--name", "own", cwd=tmp_path)
+    imported = Tokenizer.load(tmp_path / "tokenizers" / "own")
+    assert imported.encode_batch(TEXTS) == plain.encode_batch(TEXTS)
+
+
+def test_merges_that_are_no_pairs_are_still_refused_with_their_line(tmp_path: Path) -> None:
+    pair(tmp_path)
+    merges = (tmp_path / "merges.txt").read_text("utf-8")
+    for line in ("a b c", "abc", "a  b", "a\u00a0b"):
+        (tmp_path / "merges.txt").write_text(f"\ufeff\n\n{line} \n{merges}", "utf-8")
+        with pytest.raises(RunError, match=r"merges.txt, line 3: ") as caught:
+            read_foreign(tmp_path)
+        assert repr(line + " ") in str(caught.value)
+
+
+# Tied weights that differ
+
+
+@pytest.mark.parametrize("family", [GPT2_FAMILY, OPT, OPENAI_GPT], ids=lambda f: f.model_type)
+def test_the_remedy_for_tied_weights_that_differ_works_when_it_is_typed(
+    family: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes: dict[str, dict[str, Any]] = {
+        "opt": {"positions": "offset", "activation": "relu"},
+        "openai-gpt": {"norm_position": "post", "final_norm": False},
+    }
+    config = dataclasses.replace(SMALL, **changes.get(family.model_type, {}))
+    tensors = their_tensors(family, config)
+    embedding = next(name for name in tensors if re.search("wte|embed_tokens|tokens_embed", name))
+    tensors["lm_head.weight"] = tensors[embedding] + 1
+    folder = write_folder(tmp_path / "theirs", family, tensors, config)
+    assert in_process("import", str(folder), "--name", "one", cwd=tmp_path, check=False) == 2
+    message = capsys.readouterr().err
+    found = re.search(r'set ("\w+": false) in (\S+)\.\n', message)
+    assert found is not None and found[2] == str(folder / "config.json"), message
+    settings = json.loads((folder / "config.json").read_text())
+    write_json(folder / "config.json", {**settings, **json.loads("{" + found[1] + "}")})
+    in_process("import", str(folder), "--name", "one", cwd=tmp_path)
+    run = gpt_tf.load(tmp_path / "runs" / "one")
+    assert not run.model.config.tied_head
+    head = run.model.head_DV.numpy().T
+    assert (head == tensors["lm_head.weight"]).all()

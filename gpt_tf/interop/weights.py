@@ -114,7 +114,8 @@ class Weights(NamedTuple):
         if self.tied is not None and not np.array_equal(embedding, self.tied.read()):
             raise UsageError(
                 f"tied weights that differ in {self.tied.file}: {HEAD} is not the token "
-                "embedding. Set tie_word_embeddings to false in config.json, or leave it out."
+                f'embedding. To keep both, set "tie_word_embeddings": false in '
+                f"{self.tied.file.parent / 'config.json'}."
             )
 
 
