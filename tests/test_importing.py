@@ -84,7 +84,7 @@ def test_an_imported_run_generates_and_evaluates_and_has_nothing_to_resume(
     in_process("evaluate", "one", "words.txt", "--json", cwd=tmp_path)
     assert json.loads(capsys.readouterr().out)["tokens"] > 100
     for arguments, what in [
-        (("evaluate", "one"), "no data in the run: it was imported"),
+        (("evaluate", "one"), "no data in the run one: it was imported"),
         (("train", "--resume", "one"), "nothing to resume in"),
         (("generate", "--prompt", "w3 other"), "words in the text that the tokenizer has not seen"),
     ]:

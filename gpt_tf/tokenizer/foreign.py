@@ -27,7 +27,6 @@ from gpt_tf.tokenizer.backend_file import refuse_holes
 from gpt_tf.tokenizer.base import (
     CONFIG_FILE,
     END_OF_TEXT,
-    SPECIAL_TOKENS_FILE,
     TOKENIZER_FILE,
     Tokenizer,
     put_before_texts,
