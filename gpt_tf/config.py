@@ -167,6 +167,11 @@ class DataConfig(Section):
         "file", "What a document is in a .txt file; in .jsonl and .csv it is a record."
     )
     column: str = setting("text", "Where the text of a .jsonl or .csv record stands.")
+    strict: bool = setting(
+        True,
+        "Refuse a .csv or .jsonl file that can be understood in two ways, and find the delimiter "
+        "of a CSV; otherwise only commas separate fields, as in version 0.1.0.",
+    )
     min_bytes: int = setting(0, "Documents of fewer UTF-8 bytes are left out.", minimum=0)
     shuffle: bool = setting(True, "Visit the documents of each epoch in a new random order.")
     buffer_size: int = setting(16, "Batches read ahead of the training step.", minimum=1)
@@ -175,6 +180,9 @@ class DataConfig(Section):
     encoding: str = setting("utf-8", "Character encoding of the files.")
     on_bad_file: Literal["fail", "skip"] = setting(
         "fail", "What to do with a file that does not decode."
+    )
+    drop_duplicates: bool = setting(
+        True, "Documents that are trained on, too, are left out of the validation."
     )
     validation_share: float = setting(
         0.1,

@@ -19,6 +19,8 @@ from gpt_tf.errors import UsageError
 from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 
 MAX_PROBLEMS = 20  # told of at once
+# What version 0.1.0 did, whose stored runs lack these settings: their documents stay the same.
+BEFORE = {"data": {"strict": False, "drop_duplicates": False}}
 
 
 def preset_names() -> list[str]:
@@ -99,6 +101,15 @@ def resolve(*layers: Mapping[str, Any]) -> Config:
         shown += [f"and {more:,} more"] if more > 0 else []
         raise UsageError("invalid configuration:\n" + "\n".join(f"  {p}" for p in shown))
     return typing.cast(Config, config)
+
+
+def resolve_stored(stored: Mapping[str, Any], *overrides: Mapping[str, Any]) -> Config:
+    """The checked settings of a stored run; those that it lacks are as they were before.
+
+    Raises:
+      UsageError: with every problem found.
+    """
+    return resolve(BEFORE, stored, *overrides)
 
 
 def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) -> Section | None:

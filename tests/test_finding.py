@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import TINY_RUN, in_process
 
-from gpt_tf.cli.workspace import choose_data, has_tokenizer
+from gpt_tf.cli.workspace import choose_data
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.manifest import write_manifest
@@ -114,7 +114,7 @@ def test_nothing_is_written_into_a_user_s_own_folder(
     for name in ("runs", "tokenizers"):  # the remedy
         (tmp_path / name).rename(tmp_path / f"my {name}")
     in_process("train-tokenizer", "data", "--kind", "char", cwd=tmp_path)
-    assert any(has_tokenizer(path) for path in (tmp_path / "tokenizers").iterdir())
+    assert list((tmp_path / "tokenizers").glob("*/tokenizer.json"))
 
 
 def test_token_stores_are_kept_apart_from_the_user_s_data(tmp_path: Path) -> None:

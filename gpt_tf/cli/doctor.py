@@ -63,9 +63,9 @@ def _data_changes(workspace: Path, run: RunDirectory, checkpoint: Checkpoint) ->
     """What changed in the run's data since a checkpoint."""
     from gpt_tf.cli.resuming import data_changes
     from gpt_tf.cli.workspace import data_of_run
-    from gpt_tf.config_files import read_config_file, resolve
+    from gpt_tf.config_files import read_config_file, resolve_stored
 
-    config = resolve(read_config_file(run.config_file))
+    config = resolve_stored(read_config_file(run.config_file))
     command = f"gpt-tf train --resume {run.name}"
     choice = data_of_run(workspace, run, config.data, command=command)
     return data_changes(run, checkpoint, choice)

@@ -50,7 +50,7 @@ def evaluate(
     """
     from gpt_tf.cli.console import print_table
     from gpt_tf.cli.workspace import Moved
-    from gpt_tf.config_files import resolve
+    from gpt_tf.config_files import resolve_stored
     from gpt_tf.storage.run_directory import find_run, newest_run
 
     moved = Moved(data_now, validation_now)
@@ -61,7 +61,7 @@ def evaluate(
     run = find_run(workspace, run_name) if run_name else newest_run(workspace)
     # says what is missing before TensorFlow is loaded
     checkpoint = run.checkpoints.best(weights_only=True)
-    config = resolve(checkpoint.manifest["config"])
+    config = resolve_stored(checkpoint.manifest["config"])
     if data is not None:
         choice = _of_other_text(workspace, config, data)
     else:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gpt_tf.cli.console import note
 from gpt_tf.cli.resuming import changed_settings
 from gpt_tf.config import Config, ModelConfig, OriginConfig
-from gpt_tf.config_files import merge, read_config_file, resolve
+from gpt_tf.config_files import merge, read_config_file, resolve_stored
 from gpt_tf.errors import UsageError
 from gpt_tf.model.lora import merged
 from gpt_tf.storage.checkpoint import Arrays
@@ -70,7 +70,7 @@ class Pretrained:
         """
         checkpoint = self.run.checkpoints.best(weights_only=True)
         check_same_tokenizer(self.run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
-        stored = resolve(checkpoint.manifest["config"]).model
+        stored = resolve_stored(checkpoint.manifest["config"]).model
         architecture, arrays = merged(stored, checkpoint.model)
         if architecture != self.config.model:
             raise UsageError(
@@ -92,7 +92,7 @@ class Pretrained:
 def find_pretrained(workspace: Path, name: str) -> Pretrained:
     """The run to begin with. Raises UsageError where there is none."""
     run = find_run(workspace, name)
-    config = resolve(read_config_file(run.config_file))
+    config = resolve_stored(read_config_file(run.config_file))
     architecture, _ = merged(config.model, {})
     note(f"from: {run.path}")
     return Pretrained(run, dataclasses.replace(config, model=architecture))

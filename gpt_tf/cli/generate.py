@@ -108,7 +108,7 @@ def generate(
     from gpt_tf.cli.console import note
     from gpt_tf.cli.output import check_output
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
-    from gpt_tf.config_files import resolve
+    from gpt_tf.config_files import resolve_stored
     from gpt_tf.storage.run_directory import find_run, newest_run
 
     _refuse_together(prompt=prompt, prompts_file=prompts_file, interactive=interactive or None)
@@ -118,7 +118,7 @@ def generate(
         check_output(output, overwrite=overwrite)
     run = find_run(Path.cwd(), run_name) if run_name else newest_run(Path.cwd())
     checkpoint = run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow
-    sampling = resolve(checkpoint.manifest["config"]).sampling
+    sampling = resolve_stored(checkpoint.manifest["config"]).sampling
     prompts = _prompts(prompt, prompts_file, sampling.prompt)
     seconds = import_tensorflow()
     from gpt_tf.cli import writing

@@ -10,7 +10,7 @@ from typing import Any
 
 from gpt_tf.cli.workspace import DataChoice, Moved
 from gpt_tf.config import Config, Section
-from gpt_tf.config_files import read_config_file, resolve
+from gpt_tf.config_files import read_config_file, resolve_stored
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint
@@ -40,10 +40,10 @@ def stored_config(run: RunDirectory, overrides: dict[str, Any]) -> Config:
     If their file is lost, those of the last checkpoint are taken, with a warning.
     """
     if run.config_file.exists() or not run.checkpoints.names():
-        return resolve(read_config_file(run.config_file), overrides)
+        return resolve_stored(read_config_file(run.config_file), overrides)
     checkpoint = run.checkpoints.last(weights_only=True)
     log.warning("no settings in %s: those of %s are taken", run.config_file, checkpoint.name)
-    return resolve(checkpoint.manifest["config"], overrides)
+    return resolve_stored(checkpoint.manifest["config"], overrides)
 
 
 def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
@@ -51,7 +51,7 @@ def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
 
     A warning names those that may change and have.
     """
-    stored = resolve(checkpoint.manifest["config"])  # an older version knew fewer settings
+    stored = resolve_stored(checkpoint.manifest["config"])  # an older version knew fewer settings
     changed = changed_settings(stored, config, CHANGEABLE)
     if changed:
         table = "\n".join(changed)

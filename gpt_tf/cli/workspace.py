@@ -272,5 +272,6 @@ def document_reader(data: DataConfig) -> DocumentReader:
         on_bad_file=data.on_bad_file,
         document=data.document,
         column=data.column,
+        strict=data.strict,
         min_bytes=data.min_bytes,
     )

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from gpt_tf.config_files import resolve
+from gpt_tf.config_files import resolve_stored
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.litert import LiteRTEngine, prepared
 from gpt_tf.inference.text_generator import TextGenerator
@@ -42,7 +42,8 @@ def load(
     """
     directory = run if isinstance(run, RunDirectory) else find_run(Path.cwd(), str(run))
     checkpoint = checkpoint or directory.checkpoints.best(weights_only=True)
-    config = resolve(checkpoint.manifest["config"])  # config.yaml may have been changed since
+    # config.yaml may have been changed since
+    config = resolve_stored(checkpoint.manifest["config"])
     architecture, weights = merged(config.model, checkpoint.model)
     check_same_tokenizer(directory.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
     tokenizer = Tokenizer.load(directory.tokenizer)

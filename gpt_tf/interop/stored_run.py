@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gpt_tf.config import Config
-from gpt_tf.config_files import resolve
+from gpt_tf.config_files import resolve_stored
 from gpt_tf.model.lora import merged
 from gpt_tf.storage.checkpoint import Arrays, checkpoint_step
 from gpt_tf.storage.metrics_file import read_rows
@@ -45,7 +45,8 @@ def read_run(run: RunDirectory) -> StoredRun:
       RunError: where no checkpoint is intact.
     """
     checkpoint = run.checkpoints.best(weights_only=True)
-    config = resolve(checkpoint.manifest["config"])  # config.yaml may have been changed since
+    # config.yaml may have been changed since
+    config = resolve_stored(checkpoint.manifest["config"])
     check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
     architecture, weights = merged(config.model, checkpoint.model)
     config = dataclasses.replace(config, model=architecture)

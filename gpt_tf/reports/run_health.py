@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from gpt_tf.config_files import read_config_file, resolve
+from gpt_tf.config_files import read_config_file, resolve_stored
 from gpt_tf.errors import GptTfError
 from gpt_tf.reports.doctor import Finding
 from gpt_tf.storage import atomic
@@ -45,7 +45,7 @@ def _use(run: RunDirectory) -> Finding:
 
 def _settings(run: RunDirectory) -> Finding:
     try:
-        resolve(read_config_file(run.config_file))
+        resolve_stored(read_config_file(run.config_file))
     except GptTfError as error:
         return Finding("broken", "settings", str(error), "Restore the file from a backup.")
     return Finding("ok", "settings", run.config_file.name)

@@ -1,25 +1,24 @@
-"""From a file's bytes to the texts in it: decoding, lines, records of JSON Lines and CSV.
+"""From a file's bytes to its text: decoding, lines, pieces.
 
 Everything is an iterator over an iterator, so that a file of any size takes little memory. Only a
-line feed ends a line: U+2028 and a lone CR are text.
+line feed ends a line, U+2028 is text; and so is a lone CR, unless a file has no line feed at all.
 """
 
 from __future__ import annotations
 
 import codecs
-import csv
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
-from gpt_tf.streaming.cleaning import without_mark
 from gpt_tf.streaming.files import BLOCK, DocumentError, open_bytes
 
 SOLID = re.compile(r"[^ \t\n\r\v\f]")  # what is no ASCII white space
 SINGLE_BLANK = re.compile(r"(?<=\S) (?=\S)")
 PIECE = 1 << 20  # characters
+LF, CR = "\n", "\r"
+NOT_OF_FILES = ("idna", "punycode", "unicode_escape", "raw_unicode_escape")  # as Python names them
 
 
 class DecodingError(DocumentError):
@@ -44,15 +43,15 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
     with open_bytes(path) as file:
         while True:
             block = file.read(BLOCK)
-            start = offset - len(decoder.getstate()[0])  # bytes of a letter begun before
+            state = decoder.getstate()
+            start = offset - len(state[0])  # bytes of a letter begun before
             try:
                 text = decoder.decode(block, final=not block)
             except UnicodeError as error:  # UTF-16 without its mark names no offset
-                place = start + getattr(error, "start", 0)
-                raise DecodingError(
-                    f"text is not {encoding} in {str(path)!r}: byte offset {place}. "
-                    "Set data.encoding, or data.on_bad_file=skip."
-                ) from error
+                raise _not_text(path, encoding, start + getattr(error, "start", 0)) from error
+            if not _is_unicode(text):
+                decoder.setstate(state)
+                raise _not_text(path, encoding, offset + _surrogate_at(decoder, block))
             if text:
                 yield text
             if not block:
@@ -60,109 +59,76 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
             offset += len(block)
 
 
+def _not_text(path: Path, encoding: str, place: int) -> DecodingError:
+    return DecodingError(
+        f"text is not {encoding} in {str(path)!r}: byte offset {place}. "
+        "Set data.encoding, or data.on_bad_file=skip."
+    )
+
+
+def _is_unicode(text: str) -> bool:
+    """False for a text with half of a surrogate pair, as UTF-7 may spell it."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _surrogate_at(decoder: codecs.IncrementalDecoder, block: bytes) -> int:
+    """The byte of a block with which its first lone surrogate is complete."""
+    single = (block[place : place + 1] for place in range(len(block)))
+    return next((i for i, byte in enumerate(single) if not _is_unicode(decoder.decode(byte))), 0)
+
+
 def _decoder(encoding: str) -> codecs.IncrementalDecoder:
     try:
         "".encode(encoding)
+        name = codecs.lookup(encoding).name.replace("-", "_")
+        if name in NOT_OF_FILES:
+            raise UsageError(
+                f"not an encoding of text files in data.encoding: {encoding!r}. Set the one of "
+                "your files, as utf-8, utf-16 or latin-1."
+            )
         return codecs.getincrementaldecoder(encoding)()
+    except UsageError:
+        raise
     except (LookupError, ValueError) as error:
         raise UsageError(f"unknown encoding in data.encoding: {encoding!r}.") from error
 
 
-def lines_of(blocks: Iterable[str]) -> Iterator[str]:
-    r"""The lines of a text that comes in blocks, each with its line feed.
+def line_end_of(blocks: Iterable[str]) -> str:
+    r"""What ends the lines of a text: a line feed, or a lone CR if there is no line feed at all.
 
-    >>> list(lines_of(["a\nb", "c\n", "d"]))
-    ['a\n', 'bc\n', 'd']
+    >>> line_end_of(["one\rtwo", "\r\n"]), line_end_of(["one\rtwo"]), line_end_of(["one"])
+    ('\n', '\r', '\n')
+    """
+    end = LF
+    for block in blocks:
+        if LF in block:
+            return LF
+        if CR in block:
+            end = CR
+    return end
+
+
+def lines_of(blocks: Iterable[str], end: str = LF) -> Iterator[str]:
+    r"""The lines of a text that comes in blocks, each with a line feed.
+
+    Args:
+      end: what ends a line in the text.
+
+    >>> list(lines_of(["a\nb", "c\n", "d"])), list(lines_of(["a\rb"], "\r"))
+    (['a\n', 'bc\n', 'd'], ['a\n', 'b'])
     """
     begun: list[str] = []  # joined once, so that a long line takes linear time
     for block in blocks:
-        *ended, rest = block.split("\n")
+        *ended, rest = block.split(end)
         for line in ended:
-            yield "".join((*begun, line, "\n"))
+            yield "".join((*begun, line, LF))
             begun.clear()
         begun.append(rest)
     if last := "".join(begun):
         yield last
-
-
-def json_texts(lines: Iterable[str], path: Path, column: str) -> Iterator[str]:
-    """The text of each JSON object, one a line; blank lines are passed over.
-
-    Raises:
-      DocumentError: for a line that is no JSON object with a text in `column`, naming file and
-        line.
-    """
-    for number, line in enumerate(without_mark(lines), 1):
-        if not is_blank_text(line):
-            yield _json_text(line, f"{str(path)!r}: line {number}", column)
-
-
-def _json_text(line: str, where: str, column: str) -> str:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise DocumentError(f"no JSON in {where} ({error}). Mend or remove it.") from error
-    if not isinstance(record, dict):
-        raise DocumentError(f"no JSON object in {where}. Each line must be one record.")
-    if column not in record:
-        raise _no_column(column, list(record), where)
-    text = record[column]
-    if not isinstance(text, str):
-        raise DocumentError(
-            f"no text in {column!r} of {where}, but {type(text).__name__}. Mend or remove it, or "
-            "choose with --set data.column=NAME."
-        )
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:  # half of a \ud83d\ude00
-        raise DocumentError(f"a lone surrogate in {where}. Mend or remove it.") from error
-    return text
-
-
-def csv_texts(lines: Iterable[str], path: Path, column: str) -> Iterator[str]:
-    """The field `column` of each record of a CSV with a header; of a single column, that one.
-
-    Raises:
-      DocumentError: for a header without that column, a record of another length, an open quote
-        or a NUL, naming file and line.
-    """
-    csv.field_size_limit((1 << 31) - 1)  # a document may be long
-    rows = csv.reader(_without_nul(without_mark(lines), path), strict=True)
-    header: list[str] = []
-    try:
-        for row in filter(None, rows):
-            where = f"{str(path)!r}: line {rows.line_num}"
-            if not header:
-                header = row
-                if len(header) > 1 and column not in header:
-                    raise _no_column(column, header, where)
-                index = header.index(column) if len(header) > 1 else 0
-            elif len(row) != len(header):
-                raise DocumentError(
-                    f"{len(row)} fields in {where}, where the header has {len(header)}. "
-                    "Put fields with commas or line ends in double quotes."
-                )
-            else:
-                yield row[index]
-    except csv.Error as error:
-        raise DocumentError(
-            f"no CSV in {str(path)!r}: line {rows.line_num} ({error}). Mend or remove it."
-        ) from error
-
-
-def _without_nul(lines: Iterable[str], path: Path) -> Iterator[str]:
-    """The lines, refusing a NUL as the csv module of Python 3.10 does."""
-    for number, line in enumerate(lines, 1):
-        if "\0" in line:
-            raise DocumentError(f"a NUL in {str(path)!r}: line {number}. Mend or remove it.")
-        yield line
-
-
-def _no_column(column: str, columns: list[str], where: str) -> DocumentError:
-    return DocumentError(
-        f"no column {column!r} in {where}. There are: {', '.join(columns)}. "
-        "Choose with --set data.column=NAME."
-    )
 
 
 def pieces(blocks: Iterable[str], most: int = PIECE) -> Iterator[str]:

@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -15,15 +15,16 @@ from gpt_tf.streaming.cleaning import clean, clean_blocks
 from gpt_tf.streaming.files import DocumentError, facts, is_packed, kind_of
 from gpt_tf.streaming.listing import Entry, has_sha256
 from gpt_tf.streaming.records import (
+    LF,
     DecodingError,
-    csv_texts,
     is_blank_text,
-    json_texts,
+    line_end_of,
     lines_of,
     part_of,
     pieces,
     text_blocks,
 )
+from gpt_tf.streaming.tables import csv_texts, json_texts
 
 Document = Iterator[str]  # a text in pieces of at most `records.PIECE` characters
 WHOLE = (0.0, 1.0)
@@ -44,6 +45,8 @@ class DocumentReader:
       column: where the text of a .jsonl or .csv record stands.
       min_bytes: documents of fewer UTF-8 bytes are left out, and those without text always.
       part: from which share of a file's documents to which; of the characters of a single one.
+      strict: refuse records that can be understood in two ways, find the delimiter of a CSV, and
+        the lines of a file in which a lone CR ends them; False as version 0.1.0 did.
     """
 
     encoding: str = "utf-8"
@@ -53,6 +56,12 @@ class DocumentReader:
     column: str = "text"
     min_bytes: int = 0
     part: tuple[float, float] = WHOLE
+    strict: bool = field(default=True, repr=False)
+
+    def ids_depend_on(self, files: Sequence[Path]) -> str:
+        """What names a token store: the settings that say which documents the files have."""
+        rules = "" if all(map(self.is_one_document, files)) or not self.strict else " strict"
+        return f"{self!r}{rules}"  # without it as in version 0.1.0, whose stores go on
 
     def text(self, path: Path) -> Document:
         """The cleaned text of a file that is one document.
@@ -138,7 +147,8 @@ class DocumentReader:
         """Every document of a file of lines or records, cleaned."""
         if self.on_bad_file == "skip" and not self._decodes(path):
             return
-        lines = lines_of(self._blocks(path))
+        end = line_end_of(text_blocks(path, self.encoding)) if self.strict else LF
+        lines = lines_of(self._blocks(path), end)
         if kind_of(path.name) == ".txt":
             for line in lines:
                 if not is_blank_text(line):
@@ -146,7 +156,7 @@ class DocumentReader:
                     yield cleaned.removesuffix("\n")
             return
         texts_of = json_texts if kind_of(path.name) == ".jsonl" else csv_texts
-        for text in texts_of(lines, path, self.column):
+        for text in texts_of(lines, path, self.column, strict=self.strict):
             yield clean(text, replace_breaks=self.replace_breaks)
 
     def _blocks(self, path: Path) -> Iterator[str]:

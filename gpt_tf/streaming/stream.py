@@ -155,7 +155,8 @@ class TokenStream:
                     f"{windows} windows need store_directory, where ids are kept, and "
                     "tokenizer_sha256, which names them."
                 )
-            place = store_directory / store_key(mark, tokenizer_sha256, repr(reader))
+            key = store_key(mark, tokenizer_sha256, reader.ids_depend_on(files))
+            place = store_directory / key
             if scratch_directory and not place.exists() and not can_write(store_directory):
                 place = scratch_directory / place.name
             store = open_or_build(
