@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gpt_tf.cli.finetuning import Pretrained, first_weights
 from gpt_tf.cli.out_of_memory import naming_sizes
-from gpt_tf.cli.own_tokenizers import TOKENIZERS, choose_tokenizer, train_own
+from gpt_tf.cli.own_tokenizers import TOKENIZERS, choose_tokenizer, record_of, train_own
 from gpt_tf.cli.resuming import (
     check_same_config,
     check_same_data,
@@ -26,6 +26,12 @@ from gpt_tf.cli.resuming import (
 )
 from gpt_tf.cli.streams import Streams
 from gpt_tf.cli.wiring import Run, logging_to, run_training
+from gpt_tf.cli.without_effect import (
+    NOTHING_GIVEN,
+    Given,
+    refuse_for_ready_tokenizer,
+    refuse_idle,
+)
 from gpt_tf.cli.workspace import (
     Moved,
     choose_data,
@@ -66,6 +72,7 @@ def train(
     writers: Callable[[Config], list[Any]] = lambda config: [],
     profile: list[Operation] | None = None,
     pretrained: Pretrained | None = None,
+    given: Given = NOTHING_GIVEN,
 ) -> Run:
     """Train a new run in `workspace` (default: the present folder).
 
@@ -82,6 +89,7 @@ def train(
       profile: filled with the operations of a few steps, where it is given.
       pretrained: the run whose weights and tokenizer this one begins with; `config.model` is its
         architecture.
+      given: the settings that the user typed; they are refused if they have no effect.
 
     Raises:
       UsageError: for a mistake in data, settings or names.
@@ -94,6 +102,7 @@ def train(
     if pretrained is not None:
         tokenizer = pretrained.run.tokenizer
     choice = choose_data(workspace, data, config.data, validation)
+    refuse_idle([config], choice, given)
     run = new_run(workspace, preset, name)
     if run.checkpoints.names() and not overwrite:
         raise UsageError(
@@ -105,6 +114,8 @@ def train(
     if train_tokenizer and tokenizer is None:
         train_own(workspace, choice, config)
     tokenizer_directory = choose_tokenizer(workspace, choice, tokenizer)
+    if not train_tokenizer:
+        refuse_for_ready_tokenizer(config, given, record_of(tokenizer_directory))
     loaded = Tokenizer.load(tokenizer_directory)
     with removed_if_refused(run), locked(run.path):
         sweep_run(run)
@@ -133,6 +144,7 @@ def resume(
     workspace: Path,
     moved: Moved | None = None,
     accept_data_change: bool = False,
+    given: Given = NOTHING_GIVEN,
     stop_at_step: int | None = None,
     writers: Callable[[Config], list[Any]] = lambda config: [],
 ) -> Run:
@@ -141,6 +153,7 @@ def resume(
     Args:
       moved: where the same data are now, if no longer in their old place.
       accept_data_change: go on at the same batch of files that have changed.
+      given: the settings that the user typed; they are refused if they have no effect.
     """
     with locked(run.path):
         sweep_run(run)
@@ -161,6 +174,7 @@ def resume(
         command = f"gpt-tf train --resume {run.name}"
         choice = data_of_run(workspace, run, config.data, moved, command)
         check_same_data(run, checkpoint, choice, moved, accept_data_change)
+        refuse_idle([config], choice, given)
         streams = Streams(config, choice, loaded, tokenizer_sha256(run.tokenizer))
         if accept_data_change:
             given = streams.train.state_dict()

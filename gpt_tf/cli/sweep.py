@@ -17,6 +17,7 @@ from gpt_tf.errors import GptTfError, UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.cli.wiring import Run
+    from gpt_tf.cli.without_effect import Given
     from gpt_tf.cli.workspace import DataChoice, Moved
     from gpt_tf.config import Config
     from gpt_tf.reports.sweep import Cell, Plan, SweepDirectory
@@ -52,6 +53,7 @@ def sweep(
     \b
       gpt-tf sweep --grid model.num_layers=2,4 --grid model.num_heads=2,4
     """
+    from gpt_tf.cli.without_effect import given_settings
     from gpt_tf.cli.workspace import Moved
 
     workspace = Path.cwd()
@@ -64,7 +66,8 @@ def sweep(
     if not axes:
         raise click.UsageError(f"--grid is missing. Say what to vary, as in `{EXAMPLE}`.")
     layers = _layers(workspace, preset, config_file, data, assignments, max_steps, axes)
-    return _begin(workspace, axes, *layers, data, validation_data, tokenizer, name)
+    given = given_settings(assignments, config_file)
+    return _begin(workspace, axes, *layers, given, data, validation_data, tokenizer, name)
 
 
 def _layers(
@@ -98,6 +101,7 @@ def _begin(
     axes: tuple[str, ...],
     preset: str,
     settings: dict[str, Any],
+    given: Given,
     data: Path | None,
     validation: Path | None,
     tokenizer: Path | None,
@@ -105,6 +109,7 @@ def _begin(
 ) -> int:
     """Check every cell, store the plan and train."""
     from gpt_tf.cli.own_tokenizers import choose_tokenizer
+    from gpt_tf.cli.without_effect import refuse_idle
     from gpt_tf.cli.workspace import choose_data
     from gpt_tf.reports import sweep as sweeps
     from gpt_tf.storage.lock import locked
@@ -135,6 +140,7 @@ def _begin(
             "no validation data: cells are compared by their validation loss. Give some with "
             "--validation-data, or set aside a share with --set data.validation_share=0.1."
         )
+    refuse_idle(configs, choice, {**given, **dict.fromkeys(grid, "--grid")})
     folder = choose_tokenizer(workspace, choice, tokenizer)
     plan = dataclasses.replace(
         plan,

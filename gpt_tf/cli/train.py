@@ -12,6 +12,7 @@ from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.cli.finetuning import Pretrained
+    from gpt_tf.cli.without_effect import Given
     from gpt_tf.cli.workspace import Moved
     from gpt_tf.config import Config
     from gpt_tf.training.profiling import Operation
@@ -75,6 +76,7 @@ def train(
     """
     from gpt_tf.cli.finetuning import find_pretrained
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+    from gpt_tf.cli.without_effect import given_settings
     from gpt_tf.cli.workspace import Moved
     from gpt_tf.config_files import parse_assignments
 
@@ -85,8 +87,8 @@ def train(
         refuse_with("resume", preset=preset, config=config_file, tokenizer=tokenizer,
                     train_tokenizer=train_tokenizer, name=name, profile=profile,
                     overwrite=overwrite, **{"from": from_run})  # fmt: skip
-        moved = Moved(data, validation_data)
-        return _resume(resume, overrides, moved, accept_data_change, stop_at_step)
+        moved, given = Moved(data, validation_data), given_settings(assignments)
+        return _resume(resume, overrides, moved, given, accept_data_change, stop_at_step)
     if train_tokenizer:
         refuse_with("train-tokenizer", tokenizer=tokenizer)
     if accept_data_change:
@@ -129,6 +131,7 @@ def train(
             writers=writers,
             profile=operations,
             pretrained=pretrained,
+            given=given_settings(assignments, config_file),
         )
     if operations is not None:
         _show_profile(operations)
@@ -183,6 +186,7 @@ def _resume(
     name: str,
     overrides: list[dict[str, Any]],
     moved: Moved,
+    given: Given,
     accept_data_change: bool,
     stop_at_step: int | None,
 ) -> int:
@@ -205,6 +209,7 @@ def _resume(
             config,
             workspace=workspace,
             moved=moved,
+            given=given,
             accept_data_change=accept_data_change,
             stop_at_step=stop_at_step,
             writers=writers,

@@ -49,6 +49,7 @@ def train_tokenizer(
     itself. Validation documents are left out.
     """
     from gpt_tf.cli.own_tokenizers import TOKENIZERS, asked_for, tokenizer_directory
+    from gpt_tf.cli.without_effect import given_settings, refuse_idle
     from gpt_tf.cli.workspace import choose_data
     from gpt_tf.config_files import parse_assignments, read_preset, resolve
     from gpt_tf.storage.targets import check_folder
@@ -74,6 +75,12 @@ def train_tokenizer(
     workspace = Path.cwd()
     if output is None:
         refuse_users_data(workspace / TOKENIZERS)
+    typed = given_settings(assignments)
+    if others := [key for key in typed if not key.startswith(("tokenizer.", "data."))]:
+        raise UsageError(
+            f"no effect in --set: {others[0]} is not of a tokenizer or of data. Leave it out."
+        )
+    refuse_idle([config], choice, typed)
     directory = output or tokenizer_directory(workspace, choice.name, choice.source)
     check_folder(directory, "--output", overwrite=overwrite or output is None)
     record = asked_for(workspace, choice, config)

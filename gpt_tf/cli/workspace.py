@@ -42,6 +42,7 @@ class DataChoice:
       train, validation: the files of each split.
       train_part, validation_part: which part of each file belongs to it.
       source: what the user gave; None for a prepared corpus.
+      validation_given: whether the validation files were given apart.
     """
 
     name: str
@@ -52,6 +53,7 @@ class DataChoice:
     train_part: tuple[float, float] = WHOLE
     validation_part: tuple[float, float] = WHOLE
     source: Path | None = None
+    validation_given: bool = False
 
     @property
     def store_directory(self) -> Path:
@@ -251,7 +253,7 @@ def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
         raise UsageError(f"all of the data are set aside for validation by {source}. Give more.")
     if len(train) < len(choice.train):
         note(f"not trained on: {len(choice.train) - len(train):,} files that are for validation")
-    return dataclasses.replace(choice, train=train, validation=validation)
+    return dataclasses.replace(choice, train=train, validation=validation, validation_given=True)
 
 
 def _files_with_text(source: Path) -> list[Path]:

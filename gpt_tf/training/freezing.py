@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -11,6 +12,8 @@ from gpt_tf.config_files import nearest
 from gpt_tf.errors import UsageError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import weight_variables
+
+log = logging.getLogger(__name__)
 
 
 def freeze(model: LanguageModel, patterns: Sequence[str]) -> None:
@@ -24,6 +27,7 @@ def freeze(model: LanguageModel, patterns: Sequence[str]) -> None:
     """
     weights = weight_variables(model)
     names = {name: [name, *layers_around(name)] for name in weights}
+    trained = {name for name in weights if weights[name].trainable}
     for pattern in patterns:
         frozen = [name for name in names if any(fnmatchcase(n, pattern) for n in names[name])]
         if not frozen:
@@ -31,6 +35,10 @@ def freeze(model: LanguageModel, patterns: Sequence[str]) -> None:
             raise UsageError(
                 f"no weights of this name in training.freeze: {pattern}.{nearest(pattern, known)} "
                 f"Layers: {', '.join(dict.fromkeys(name.split('/')[0] for name in weights))}."
+            )
+        if not trained.intersection(frozen):
+            log.warning(
+                "no effect in training.freeze: %s is frozen beside adapters anyway", pattern
             )
         for name in frozen:
             weights[name].trainable = False

@@ -1,0 +1,138 @@
+"""Settings that would change nothing: refused if the user gave them, said if a preset has them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gpt_tf.cli.console import note
+from gpt_tf.cli.resuming import flatten
+from gpt_tf.cli.workspace import DataChoice
+from gpt_tf.config import Config
+from gpt_tf.config_files import parse_assignments, read_config_file
+from gpt_tf.errors import UsageError
+from gpt_tf.reports.sweep import text_of
+from gpt_tf.streaming.files import kind_of
+
+Given = Mapping[str, str]  # dotted key: the option or the file that gave it
+NOTHING_GIVEN: Given = {}
+DEFAULTS = flatten(dataclasses.asdict(Config()))
+# What a run's own config.yaml has although it decides nothing: refused on the command line alone.
+DERIVED = ("training.max_epochs", "training.eval_interval", "tokenizer.vocab_size", "model.")
+
+
+class Rule(NamedTuple):
+    """Settings that have no effect if `applies`; names or beginnings of names."""
+
+    keys: tuple[str, ...]
+    applies: Callable[[Config, DataChoice], bool]
+    reason: str
+
+
+def _has_none_of(*kinds: str) -> Callable[[Config, DataChoice], bool]:
+    def applies(config: Config, choice: DataChoice) -> bool:
+        return not any(kind_of(path.name) in kinds for path in (*choice.train, *choice.validation))
+
+    return applies
+
+
+BLOCKS = ("num_", "embed_dim", "ffn_dim", "head_", "qkv_bias", "activation", "norm_", "positions",
+          "embedding_norm", "final_norm", "tied_head", "dropout.")  # fmt: skip
+RULES = (
+    Rule(("training.patience", "training.eval_batches", "training.eval_interval"),
+         lambda config, choice: not choice.validation,
+         "there are no validation data. Give some with --validation-data, or set aside a share "
+         "with --set data.validation_share=0.1 (saving has training.checkpoint_interval)"),
+    Rule(("data.validation_share",),
+         lambda config, choice: choice.source is None
+         or (choice.validation_given and config.data.validation_share > 0),
+         "the validation data are chosen already"),
+    Rule(("data.column",), _has_none_of(".jsonl", ".csv"), "no file is .jsonl or .csv"),
+    Rule(("data.document",), _has_none_of(".txt"),
+         "no file is .txt; in .jsonl and .csv a record is a document"),
+    Rule(("training.max_epochs",), lambda config, choice: config.training.max_steps is not None,
+         "training.max_steps decides. Add --set training.max_steps=null"),
+    Rule(("training.muon_",), lambda config, choice: config.training.optimizer != "muon",
+         "the optimizer is another. Add --set training.optimizer=muon"),
+    Rule(("training.min_learning_rate", "training.decay_share"),
+         lambda config, choice: config.training.schedule == "constant",
+         "the rate never falls. Add --set training.schedule=cosine"),
+    Rule(("model.initial_std",), lambda config, choice: config.model.initial_weights != "gpt2",
+         "the initial weights are others. Add --set model.initial_weights=gpt2"),
+    Rule(("model.lora.",), lambda config, choice: config.model.lora.rank == 0,
+         "there are no adapters. Add --set model.lora.rank=4"),
+    Rule(tuple(f"model.{name}" for name in BLOCKS),
+         lambda config, choice: config.model.architecture == "bigram",
+         "the bigram table has no blocks. Add --set model.architecture=gpt"),
+    Rule(("tokenizer.unknown_characters",),
+         lambda config, choice: config.tokenizer.kind != "char",
+         "the tokenizer is another. Add --set tokenizer.kind=char"),
+    Rule(("tokenizer.vocab_size",), lambda config, choice: config.tokenizer.kind == "char",
+         "the entries are the characters of the text. Add --set tokenizer.kind=bpe"),
+)  # fmt: skip
+
+
+def given_settings(assignments: Iterable[str], config_file: Path | None = None) -> dict[str, str]:
+    """Where the user gave each setting, by its dotted key."""
+    file_settings = read_config_file(config_file) if config_file else {}
+    given = dict.fromkeys(flatten(file_settings), str(config_file))
+    return given | dict.fromkeys(flatten(parse_assignments(assignments)), "--set")
+
+
+def idle_settings(config: Config, choice: DataChoice) -> dict[str, tuple[Any, Rule]]:
+    """The settings without effect, with their values and rules.
+
+    One at its default value is not meant, whoever wrote it.
+    """
+    return {
+        key: (value, rule)
+        for rule in RULES
+        if rule.applies(config, choice)
+        for key, value in flatten(dataclasses.asdict(config)).items()
+        if key.startswith(rule.keys) and value != DEFAULTS[key]
+    }
+
+
+def refuse_idle(configs: Sequence[Config], choice: DataChoice, given: Given) -> None:
+    """Refuse settings that the user gave and that change nothing in any of `configs`.
+
+    Those of a preset that need validation data are noted.
+
+    Raises:
+      UsageError: naming every setting, where it was given, and what it would need.
+    """
+    first, *others = [idle_settings(config, choice) for config in configs]
+    idle = {key: entry for key, entry in first.items() if all(key in other for other in others)}
+    typed = {key for key, where in given.items() if where.startswith("--")}
+    wrong = {key for key in given if key in typed or not key.startswith(DERIVED)}
+    problems = [
+        f"no effect in {given[key]}: {key}={text_of(value)}: {rule.reason}, or leave {key} out."
+        for key, (value, rule) in idle.items()
+        if key in wrong
+    ]
+    if problems:
+        raise UsageError("\n".join(problems))
+    needing = [
+        f"{key} {text_of(value)}"
+        for key, (value, rule) in idle.items()
+        if rule is RULES[0] and not key.startswith(DERIVED)
+    ]
+    if needing:
+        note(f"no validation data, so these have no effect: {', '.join(needing)}")
+
+
+def refuse_for_ready_tokenizer(config: Config, given: Given, trained: Mapping[str, Any]) -> None:
+    """Refuse settings of a tokenizer that is not trained now, unless it was trained with them.
+
+    Args:
+      trained: the record of what the tokenizer was trained with; empty if nobody knows.
+    """
+    for key in ("kind", "vocab_size", "unknown_characters"):
+        value = getattr(config.tokenizer, key)
+        if given.get(f"tokenizer.{key}", "").startswith("--") and trained.get(key) != value:
+            raise UsageError(
+                f"no effect in --set: tokenizer.{key}={text_of(value)}: the tokenizer is ready. "
+                "Add --train-tokenizer to train another, or leave it out."
+            )

@@ -1,0 +1,134 @@
+"""Settings that would do nothing are refused if they were typed, and said if a preset has them."""
+
+from pathlib import Path
+
+import pytest
+from commands import TINY_RUN, in_process
+
+from gpt_tf.cli.own_tokenizers import record_of
+from gpt_tf.cli.without_effect import (
+    DEFAULTS,
+    RULES,
+    given_settings,
+    idle_settings,
+    refuse_for_ready_tokenizer,
+    refuse_idle,
+)
+from gpt_tf.cli.workspace import choose_data
+from gpt_tf.config_files import parse_assignments, preset_names, read_preset, resolve
+from gpt_tf.errors import UsageError
+
+WHOLE = ["data.validation_share=0"]
+
+
+def check(workspace: Path, assignments: list[str], **options: Path) -> None:
+    """Refuse these settings, typed for the data `texts`."""
+    config = resolve(parse_assignments(assignments))
+    choice = choose_data(workspace, workspace / "texts", config.data, **options)
+    refuse_idle([config], choice, given_settings(assignments))
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """A workspace with a folder `texts` of text files, and `more.txt`."""
+    (tmp_path / "texts").mkdir()
+    for i in range(10):
+        (tmp_path / "texts" / f"{i}.txt").write_text(f"some words {i} " * 20)
+    (tmp_path / "more.txt").write_text("more words " * 20)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ([*WHOLE, "training.patience=3"], ["training.patience=3", "data.validation_share=0.1"]),
+        ([*WHOLE, "training.eval_batches=3"], ["training.eval_batches=3"]),
+        ([*WHOLE, "training.eval_interval=3"], [*WHOLE, "training.checkpoint_interval=3"]),
+        (["data.column=body"], ["data.document=line"]),
+        (["training.max_steps=200", "training.max_epochs=3"],
+         ["training.max_epochs=3", "training.max_steps=null"]),
+        (["training.muon_momentum=0.9"],
+         ["training.muon_momentum=0.9", "training.optimizer=muon"]),
+        (["training.schedule=constant", "training.min_learning_rate=1e-5"],
+         ["training.min_learning_rate=1e-5", "training.schedule=cosine"]),
+        (["model.initial_std=0.1"], ["model.initial_std=0.1", "model.initial_weights=gpt2"]),
+        (["model.lora.alpha=3"], ["model.lora.alpha=3", "model.lora.rank=4"]),
+        (["model.architecture=bigram", "model.num_layers=2"],
+         ["model.num_layers=2", "model.architecture=gpt"]),
+        (["tokenizer.unknown_characters=replace"],
+         ["tokenizer.unknown_characters=replace", "tokenizer.kind=char"]),
+        (["tokenizer.kind=char", "tokenizer.vocab_size=300"],
+         ["tokenizer.vocab_size=300", "tokenizer.kind=bpe"]),
+    ],
+)  # fmt: skip
+def test_a_setting_without_effect_is_refused_and_its_remedy_works(
+    texts: Path, wrong: list[str], right: list[str]
+) -> None:
+    key = wrong[-1].partition("=")[0]
+    with pytest.raises(UsageError, match=rf"in --set: {key}=.*, or leave {key} out\.") as no:
+        check(texts, wrong)
+    check(texts, right)
+    check(texts, wrong[:-1])
+    if "Add --set " in str(no.value):
+        assert str(no.value).split("Add --set ")[1].split(", or")[0] in right
+
+
+def test_validation_that_is_given_apart_leaves_no_share(texts: Path) -> None:
+    with pytest.raises(UsageError, match=r"data\.validation_share=0\.3: the validation data are"):
+        check(texts, ["data.validation_share=0.3"], validation=texts / "more.txt")
+    check(texts, ["training.patience=3", *WHOLE], validation=texts / "more.txt")
+
+
+def test_what_a_preset_has_without_effect_is_said_once(
+    texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = resolve(read_preset("imdb"), {"data": {"validation_share": 0.0}})
+    choice = choose_data(texts, texts / "texts", config.data)
+    refuse_idle([config], choice, {"data.validation_share": "--set"})
+    assert "no validation data, so these have no effect: training.patience 4" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_file_of_settings_is_refused_where_it_is_named(
+    texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (texts / "mine.yaml").write_text("training: {patience: 3}\ndata: {validation_share: 0}\n")
+    words = ["train", "--data", "texts", "--config", "mine.yaml"]
+    assert in_process(*words, cwd=texts, check=False) == 2
+    assert "no effect in mine.yaml: training.patience=3" in capsys.readouterr().err
+    assert sorted(path.name for path in texts.iterdir()) == ["mine.yaml", "more.txt", "texts"]
+
+
+def test_settings_of_a_ready_tokenizer_are_refused_unless_it_has_them(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--data", "reviews", *TINY_RUN, "--max-steps", "6"]
+    assert in_process(*words, "--set", "tokenizer.vocab_size=300", cwd=workspace, check=False) == 2
+    assert "tokenizer.vocab_size=300: the tokenizer is ready" in capsys.readouterr().err
+    assignments = ["tokenizer.vocab_size=400"]
+    given, trained = given_settings(assignments), record_of(workspace / "tokenizers" / "reviews")
+    refuse_for_ready_tokenizer(resolve(parse_assignments(assignments)), given, trained)
+    with pytest.raises(UsageError, match="the tokenizer is ready"):
+        refuse_for_ready_tokenizer(resolve(parse_assignments(assignments)), given, {})
+
+
+def test_a_grid_over_what_has_no_effect_is_refused(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sweep", "--data", "reviews", "--grid", "training.muon_momentum=0.8,0.9"]
+    assert in_process(*words, cwd=workspace, check=False) == 2
+    assert "no effect in --grid: training.muon_momentum=0.8" in capsys.readouterr().err
+    words = ["train-tokenizer", "reviews", "--set", "training.seed=3"]
+    assert in_process(*words, cwd=workspace, check=False) == 2
+    assert "no effect in --set: training.seed" in capsys.readouterr().err
+
+
+def test_rules_name_settings_that_exist_and_presets_break_none(texts: Path) -> None:
+    for rule in RULES:
+        assert all(any(key.startswith(name) for key in DEFAULTS) for name in rule.keys)
+    for name in preset_names():
+        config = resolve(read_preset(name))
+        choice = choose_data(texts, texts / "texts", config.data)
+        idle = idle_settings(config, choice)
+        assert all(key.startswith("model.") and name == "bigram" for key in idle), idle
