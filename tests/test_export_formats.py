@@ -185,3 +185,13 @@ def test_a_row_that_ended_is_filled_while_others_go_on(tokenizer: BPETokenizer) 
     for row, end in zip(rows, ends, strict=True):
         assert (row[2 + end :] == tokenizer.eot_id).all()
     assert rows.shape[1] == 2 + max(ends) + 1
+
+
+def test_exported_models_name_the_context_too(exported: Path) -> None:
+    """The run's is 32 tokens."""
+    ids = tf.zeros((1, 33), tf.int32)
+    served = tf.saved_model.load(str(exported / "savedmodel")).signatures["serving_default"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="context_length of 32"):
+        served(token_ids=ids)
+    with pytest.raises(ValueError, match=r"context_length of 32.*\s*Received: 33"):
+        keras.models.load_model(exported / "keras" / "model.keras")(ids)

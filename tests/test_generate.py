@@ -88,7 +88,8 @@ def hangs_on_rounding(engine: Decoder, prompt: list[int], place: int, **options)
 @pytest.mark.parametrize("past_context", ["slide", "half"])
 @pytest.mark.parametrize("name", EVERY_SAMPLER)
 def test_a_batch_equals_single_calls_past_the_context_too(decoder, name, past_context):
-    options = {**named(name), "max_new_tokens": 12, "past_context": past_context, "end_id": END,
+    options = {**named(name), "max_new_tokens": 12, "past_context": past_context,
+               "truncate": "left", "end_id": END,
                "log_probabilities": True}  # fmt: skip
 
     def stops(row: int, ids) -> bool:  # rows leave at different times
@@ -121,20 +122,25 @@ def test_greedy_is_the_argmax_of_full_passes_past_the_context_too(decoder, promp
         best, second = np.sort(logits)[[-1, -2]]
         assert best - second > 1e-4, "choose a prompt whose answer is no matter of rounding"
         expected.append(int(logits.argmax()))
-    ((one,),) = generate(decoder, [prompt], max_new_tokens=2 * CONTEXT)
+    ((one,),) = generate(decoder, [prompt], max_new_tokens=2 * CONTEXT, truncate="left")
     assert one.token_ids == expected[len(prompt) :]
 
 
 def test_half_forgets_otherwise_than_slide(decoder):
     options = {"max_new_tokens": 2 * CONTEXT}
-    texts = [generate(decoder, PROMPTS, past_context=p, **options) for p in ("slide", "half")]
+    texts = [
+        generate(decoder, PROMPTS, past_context=p, truncate="left", **options)
+        for p in ("slide", "half")
+    ]
     assert texts[0] != texts[1]
 
 
 def test_one_trace_of_each_function_whatever_the_sampler(decoder):
     for name in EVERY_SAMPLER:
         for count in (1, 3, 10):
-            generate(decoder, (PROMPTS * 10)[:count], max_new_tokens=3, **named(name))
+            generate(
+                decoder, (PROMPTS * 10)[:count], max_new_tokens=3, truncate="left", **named(name)
+            )
     assert decoder.traces == 2
 
 

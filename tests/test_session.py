@@ -104,7 +104,7 @@ class Told:
         prompts = [self._generator.integers(0, VOCAB, length).tolist() for length in lengths]
         self.ids = [[prompt] for prompt in prompts]
         self.finished: set[int] = set()
-        self.session = Session(decoder, prompts, past_context)
+        self.session = Session(decoder, prompts, past_context, truncate="left")
 
     def branch(self, parents_BW: Sequence[Sequence[int]]) -> None:
         self.session.branch(np.array(parents_BW))
@@ -195,8 +195,8 @@ def test_rows_of_a_batch_are_as_alone(name: str, past_context: PastContext) -> N
     """The rows pass the context at steps of their own: 8 - 7, 8 - 1, at once, 8 - 4."""
     decoder, generator = DECODERS[name], np.random.default_rng(1)
     prompts = [generator.integers(0, VOCAB, length).tolist() for length in (7, 1, 11, 4)]
-    together = Session(decoder, prompts, past_context)
-    alone = [Session(decoder, [prompt], past_context) for prompt in prompts]
+    together = Session(decoder, prompts, past_context, truncate="left")
+    alone = [Session(decoder, [prompt], past_context, truncate="left") for prompt in prompts]
     for token_ids_B1 in generator.integers(0, VOCAB, (16, 4, 1)):
         together.step(token_ids_B1)
         for row, session in enumerate(alone):

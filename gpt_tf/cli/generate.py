@@ -90,7 +90,6 @@ def generate(
     prompts_file: str | None,
     run_name: str | None,
     sampler: str,
-    truncate: str | None,
     engine: EngineName,
     output: Path | None,
     overwrite: bool,
@@ -140,7 +139,7 @@ def generate(
             f"too large in --top-k: {given['top_k']}. The vocabulary has {vocab_size} entries."
         )
     if not interactive:
-        _refuse_too_long(generator, prompts, truncate)
+        _refuse_too_long(generator, prompts, given.get("truncate"))
     note(f"run: {run.path}  sampler: {sampler}")
     writer = writing.Writer(generator, sampler, given, raw=raw, import_seconds=seconds)
     if interactive:

@@ -172,6 +172,7 @@ def sampling(config: Config, model: LanguageModel, tokenizer: Tokenizer) -> Call
     def sample_text() -> str:
         text = generator.generate(
             prompt,
+            truncate="left",
             sampler="beam",
             num_beams=settings.num_beams,
             length_penalty=settings.length_penalty,

@@ -21,7 +21,14 @@ from gpt_tf.errors import UsageError
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
 
 # what every sampler takes; the options of each stand in gpt_tf.inference.options
-NOT_OF_SAMPLERS = ("max_new_tokens", "num_samples", "stop", "banned_words", "past_context")
+NOT_OF_SAMPLERS = (
+    "max_new_tokens",
+    "num_samples",
+    "stop",
+    "banned_words",
+    "past_context",
+    "truncate",
+)
 BATCH = 16  # prompts decoded together
 NEXT_BEST = 3
 COLOURS = ((0.5, "green"), (0.1, "yellow"), (0.0, "red"))  # from this probability on
@@ -104,6 +111,7 @@ class Writer:
     def converse(self) -> None:
         """Continue what is typed, with the text so far before each line, until the input ends."""
         self._is_conversing = True
+        self._options = {**self._options, "truncate": "left"}  # a conversation outgrows the context
         note("Type a text to continue it; an empty line goes on. /reset forgets, Ctrl-D ends.")
         said = ""
         while typed := _typed():

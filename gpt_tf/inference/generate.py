@@ -17,7 +17,7 @@ from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.filters import Filter, ban, compose, log_softmax
 from gpt_tf.inference.options import check_ids, make_filters, make_sampler
 from gpt_tf.inference.samplers import ContrastiveSampler, Greedy, Sampler
-from gpt_tf.inference.session import PastContext, Session
+from gpt_tf.inference.session import PastContext, Session, Truncate
 
 Finish = Literal["end", "stop", "length"]
 
@@ -62,6 +62,7 @@ def stream(
     stops: Stops = never,
     alternatives: int | None = None,
     past_context: PastContext = "slide",
+    truncate: Truncate | None = None,
     **options: Any,
 ) -> Iterator[Chosen]:
     """The tokens that continue each prompt, as they are chosen.
@@ -76,6 +77,7 @@ def stream(
       banned_ids: control tokens, never chosen.
       stops: whether a row's generated ids end a continuation.
       alternatives: with log-probabilities, and so many of the most likely tokens.
+      past_context, truncate: as of `Session`.
       options: of the sampler and the filters.
 
     Raises:
@@ -86,8 +88,9 @@ def stream(
     chooser, logits_filter = prepare(sampler, options, banned_ids, engine.vocab_size, num_samples)
     if isinstance(chooser, BeamSearch):
         raise UsageError(f"sampler {sampler} knows its text at the end only. Use `generate`.")
+    session = Session(engine, prompts, past_context, truncate)
     yield from _chosen(
-        Session(engine, prompts, past_context), chooser, logits_filter, num_samples=num_samples,
+        session, chooser, logits_filter, num_samples=num_samples,
         max_new_tokens=max_new_tokens, end_id=end_id, stops=stops, alternatives=alternatives,
     )  # fmt: skip
 
@@ -143,6 +146,7 @@ def generate(
     stops: Stops = never,
     log_probabilities: bool = False,
     past_context: PastContext = "slide",
+    truncate: Truncate | None = None,
     **options: Any,
 ) -> list[list[Continuation]]:
     """The continuations of each prompt; of a beam search the `num_samples` best.
@@ -154,7 +158,7 @@ def generate(
     if not prompts:
         return []
     chooser, logits_filter = prepare(sampler, options, banned_ids, engine.vocab_size, num_samples)
-    session = Session(engine, prompts, past_context)
+    session = Session(engine, prompts, past_context, truncate)
     if isinstance(chooser, BeamSearch):
         found = beam_search(
             session, chooser, max_new_tokens=max_new_tokens, end_id=end_id, stops=stops,

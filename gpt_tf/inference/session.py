@@ -22,6 +22,7 @@ from gpt_tf.inference.kv_cache import Floats, Slots
 from gpt_tf.tokenizer.texts import several
 
 PastContext = Literal["slide", "half"]
+Truncate = Literal["left"]
 TOKENS_AT_ONCE = 8192  # that branches are encoded with
 
 
@@ -30,9 +31,10 @@ class Session:
 
     Args:
       engine: runs the model.
-      prompts: the ids of each row, at least one; beyond the context the last ones count.
+      prompts: the ids of each row, at least one.
       past_context: once a window is full, "slide" encodes the last context_length tokens anew
         for every token, because learned positions change; "half" keeps the newer half.
+      truncate: "left" takes prompts longer than the context, of which the last ids count.
 
     Attributes:
       tokens_BWT, lengths_BW: all ids so far, right-padded.
@@ -40,13 +42,19 @@ class Session:
       prompt_hidden: the hidden states of each row's prompt, [T, D].
 
     Raises:
-      UsageError: for no or an empty prompt, or an id outside the vocabulary.
+      UsageError: for no prompt, an empty one or one that is too long, or an id outside the
+        vocabulary.
     """
 
     def __init__(
-        self, engine: Engine, prompts: Sequence[Sequence[int]], past_context: PastContext = "slide"
+        self,
+        engine: Engine,
+        prompts: Sequence[Sequence[int]],
+        past_context: PastContext = "slide",
+        truncate: Truncate | None = None,
     ) -> None:
         check_prompts(prompts, engine.vocab_size)
+        check_lengths(prompts, engine.context_length, truncate)
         if past_context not in get_args(PastContext):
             raise UsageError(f"unknown past_context: {past_context}. Give slide or half.")
         self._engine = engine
@@ -195,4 +203,18 @@ def check_prompts(prompts: Sequence[Sequence[int]], vocab_size: int) -> None:
             raise UsageError(
                 f"token id outside the vocabulary in row {row}: {outside[0]}. "
                 f"Ids are 0 to {vocab_size - 1}."
+            )
+
+
+def check_lengths(
+    prompts: Sequence[Sequence[int]], context_length: int, truncate: Truncate | None
+) -> None:
+    """Raise UsageError for a prompt longer than the context, unless it is to be shortened."""
+    if truncate not in (None, *get_args(Truncate)):
+        raise UsageError(f"unknown truncate: {truncate}. Use left, or leave it out.")
+    for row, prompt in enumerate(prompts):
+        if truncate is None and len(prompt) > context_length:
+            raise UsageError(
+                f"prompt too long in row {row}: {len(prompt)} tokens, the context has "
+                f'{context_length}. Shorten it, or use truncate="left" to keep its end.'
             )

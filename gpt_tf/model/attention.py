@@ -70,6 +70,7 @@ class MultiHeadAttention(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the two projections for inputs [B, T, D]."""
+        self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.embed_dim})
         self.qkv.build((None, None, self.embed_dim))
         self.dropout.build((None, self.num_heads, None, None))
         self.output_projection.build((None, None, self.num_heads * self.head_dim))

@@ -14,6 +14,7 @@ from gpt_tf.config import ModelConfig
 from gpt_tf.model import initial
 from gpt_tf.model.initial import derive_seed
 from gpt_tf.model.language_model import Cache, LanguageModel
+from gpt_tf.model.token_ids import checked_ids
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
@@ -48,7 +49,8 @@ class Bigram(LanguageModel):
         return hidden
 
     def embed(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
-        """The rows of the table, whatever the positions."""
+        """The rows of the table, whatever the positions. Raises ValueError as `checked_ids`."""
+        token_ids_BT = checked_ids(token_ids_BT, self.config.vocab_size)
         return tf.gather(tf.convert_to_tensor(self.table_VV.value), token_ids_BT)
 
     def cache_shape(self, rows: int, slots: int) -> tuple[int, ...]:

@@ -17,6 +17,7 @@ from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dense import Dense, dense
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import derive_seed
+from gpt_tf.model.token_ids import INT32_MAX, checked_ids
 
 ACTIVATIONS = {
     "gelu": functools.partial(tf.nn.gelu, approximate=False),  # Hendrycks and Gimpel 2016
@@ -100,7 +101,14 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         return self.add_weight(shape=(rows, self.embed_dim), initializer=initializer, name=name)
 
     def call(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
-        """Embed ids at `positions_BT`, by default 0, 1, 2, …"""
+        """Embed ids at `positions_BT`, by default 0, 1, 2, …
+
+        Raises:
+          ValueError: as `checked_ids`; if a position of your own is not in the table.
+        """
+        is_limited = self.positions != "none" and positions_BT is None
+        longest = self.context_length if is_limited else INT32_MAX
+        token_ids_BT = checked_ids(token_ids_BT, self.vocab_size, longest)
         # of the tensor: gathering from the variable makes TensorFlow copy it at every later read
         x_BTD = tf.gather(tf.convert_to_tensor(self.tokens_VD.value), token_ids_BT)
         if self.positions_TD is None:
@@ -108,6 +116,11 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         if positions_BT is None:
             end = tf.shape(token_ids_BT)[1] + self._offset
             return x_BTD + self.positions_TD.value[self._offset : end]
+        if tf.executing_eagerly() and int(tf.reduce_max(positions_BT)) >= self.context_length:
+            raise ValueError(
+                f"Positions must be below the context_length of {self.context_length}. "
+                f"Received: {int(tf.reduce_max(positions_BT))}."
+            )
         table_TD = tf.convert_to_tensor(self.positions_TD.value)
         return x_BTD + tf.gather(table_TD, positions_BT + self._offset)
 
@@ -154,6 +167,7 @@ class FeedForward(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create both dense layers for inputs [B, T, D]."""
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: self.embed_dim})
         self.expand.build((None, None, self.embed_dim))
         self.dropout.build((None, None, self.ffn_dim))
         self.contract.build((None, None, self.ffn_dim))
@@ -226,6 +240,7 @@ class DecoderBlock(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create both sub-layers and both norms for inputs [B, T, D]."""
         shape = (None, None, self.attention.embed_dim)
+        self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.attention.embed_dim})
         for layer in (self.drop_input, self.attention_norm, self.attention, self.drop_attention,
                       self.ffn_norm, self.feed_forward, self.drop_ffn):  # fmt: skip
             layer.build(shape)
