@@ -206,7 +206,7 @@ def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> list[Writer
     resumed_step = checkpoint.state["loop"]["step"] if checkpoint else 0
     return [
         JsonlWriter(run.metrics_file, resumed_step),
-        TensorBoardWriter(run.path),
+        TensorBoardWriter(run.path, resumed_step),
         SamplesWriter(run.samples_file, resumed_step),
         LossPicture(run.metrics_file, run.loss_picture, run.name),
     ]

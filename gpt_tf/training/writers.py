@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.training.event_files import cut_events
 
 Scalars = Mapping[str, float]
 log = logging.getLogger(__name__)
@@ -53,9 +54,10 @@ class JsonlWriter:
 
 
 class TensorBoardWriter:
-    """Scalars and sample texts as TensorBoard shows them."""
+    """Scalars and sample texts as TensorBoard shows them; those after the restored step are cut."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, resumed_step: int = 0) -> None:
+        cut_events(directory, resumed_step)
         self._writer = tf.summary.create_file_writer(str(directory))
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:

@@ -1,0 +1,49 @@
+"""TensorBoard's event files of a run, cut back to the step that it goes on from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tensorflow as tf
+from tensorboard.compat.proto.event_pb2 import Event
+
+from gpt_tf.storage import atomic
+
+PATTERN = "events.out.tfevents.*"
+
+
+def cut_events(directory: Path, step: int) -> None:
+    """Remove the events after `step`, so that TensorBoard shows no step twice.
+
+    TensorBoard would also skip them after an event that marks a restart, but only if it reads the
+    files in the order in which they were written: their names hold the time, which may jump back.
+    """
+    for path in sorted(directory.glob(PATTERN)):
+        kept, is_whole = _events_until(path, step)
+        if not is_whole:
+            _rewrite(path, kept)
+
+
+def _events_until(path: Path, step: int) -> tuple[list[bytes], bool]:
+    """The records of events up to `step`, and whether these are all that the file holds."""
+    kept, is_whole = list[bytes](), True
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            if Event.FromString(record).step <= step:
+                kept.append(record)
+            else:
+                is_whole = False
+    except tf.errors.DataLossError:  # a record that a killed process left half written
+        is_whole = False
+    return kept, is_whole
+
+
+def _rewrite(path: Path, records: list[bytes]) -> None:
+    temporary = atomic.temporary_name(path.with_name("cut"))  # not an event file until it is whole
+    try:
+        with tf.io.TFRecordWriter(str(temporary)) as file:
+            for record in records:
+                file.write(record)
+        atomic.write_bytes(path, temporary.read_bytes())
+    finally:
+        temporary.unlink(missing_ok=True)
