@@ -56,3 +56,15 @@ def in_process(*arguments: str, cwd: Path, check: bool = True) -> int:
     if check and code != 0:
         raise AssertionError(f"gpt-tf {' '.join(arguments)}: {code}")
     return code
+
+
+def tree(folder: Path) -> dict[str, bytes | str | None]:
+    """Everything below a folder: a file's bytes, a link's target, None for a folder."""
+    found: dict[str, bytes | str | None] = {}
+    for path in sorted(folder.rglob("*")):
+        name = str(path.relative_to(folder))
+        if path.is_symlink():
+            found[name] = str(path.readlink())
+        else:
+            found[name] = path.read_bytes() if path.is_file() else None
+    return found

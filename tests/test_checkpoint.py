@@ -170,7 +170,7 @@ def test_newest_run_is_by_counter_not_by_time(tmp_path: Path) -> None:
 def test_numbered_run_names_take_the_next_free_number(tmp_path: Path) -> None:
     assert new_run(tmp_path, "demo", None).name == "demo-001"
     for name in ("demo-001", "demo-007", "demo-x", "imdb-009"):
-        make_run(tmp_path, name, None)
+        make_run(tmp_path, name, 1)
     assert new_run(tmp_path, "demo", None).name == "demo-008"
     assert new_run(tmp_path, "demo", "mine").name == "mine"
 

@@ -54,9 +54,19 @@ def test_a_file_is_written_in_a_folder_that_the_shell_holds(
 
 def test_a_command_under_flock_ends(workspace: Path) -> None:  # N12
     command = [sys.executable, "-m", "gpt_tf", "train-tokenizer", "reviews", "--vocab-size", "300"]
-    for folder in (".", "tokenizers", "data"):
-        result = subprocess.run(["flock", folder, *command], cwd=workspace, timeout=60)
-        assert result.returncode == 0
+    result = subprocess.run(["flock", "tokenizers", *command], cwd=workspace, timeout=60)
+    assert result.returncode == 0
+
+
+def test_a_lock_of_a_run_that_the_shell_holds_is_named(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # N12
+    lock = workspace / "runs" / "tiny" / "lock"
+    lock.write_text('{"pid": 4194305, "host": "of a process that was killed"}')
+    with held_by_the_shell(lock) as process:
+        assert in_process("train", "--resume", "tiny", cwd=workspace, check=False) == 2
+        said = capsys.readouterr().err
+        assert f"in use: {lock.parent} by process {process.pid} (flock)." in said
 
 
 @contextmanager
@@ -94,6 +104,25 @@ def test_what_is_being_written_is_no_litter(doctor, kind: str) -> None:  # N21
         table = doctor()
         assert temporary.name not in table
         assert temporary.is_dir()
+
+
+def test_files_of_a_run_in_use_are_no_litter(doctor) -> None:  # N21
+    hold = (
+        "import sys\nfrom pathlib import Path\nfrom gpt_tf.cli.claiming import reopened\n"
+        "from gpt_tf.storage.run_directory import RunDirectory\n"
+        "with reopened(RunDirectory(Path('runs', 'tiny'))) as claim:\n"
+        "    print(claim.staged.path, flush=True); sys.stdin.read()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", hold], **pipes) as process:
+        assert process.stdout is not None
+        staged = Path(os.fsdecode(process.stdout.readline().rstrip()))
+        table = doctor()
+        assert staged.is_dir()
+        assert f"in use by process {process.pid}" in table
+        assert staged.name not in table
+        process.communicate()
+    assert not staged.exists()
 
 
 def test_what_a_killed_writer_left_is_litter(doctor) -> None:  # N21

@@ -8,12 +8,11 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpt_tf.cli.claiming import claimed, reopened
 from gpt_tf.cli.finetuning import Pretrained, first_weights
 from gpt_tf.cli.out_of_memory import naming_sizes
 from gpt_tf.cli.own_tokenizers import TOKENIZERS, choose_tokenizer, record_of, train_own
@@ -41,8 +40,7 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
-from gpt_tf.storage.lock import locked
-from gpt_tf.storage.run_directory import RUNS, RunDirectory, new_run
+from gpt_tf.storage.run_directory import RUNS, RunDirectory
 from gpt_tf.streaming.finding import refuse_users_data
 from gpt_tf.tokenizer.base import (
     Tokenizer,
@@ -101,39 +99,33 @@ def train(
     config, weights = first_weights(config, pretrained)
     if pretrained is not None:
         tokenizer = pretrained.run.tokenizer
-    choice = choose_data(workspace, data, config.data, validation)
-    refuse_idle([config], choice, given)
-    run = new_run(workspace, preset, name)
-    if run.checkpoints.names() and not overwrite:
-        raise UsageError(
-            f"run directory in use: {run.path} holds {run.checkpoints.names()[-1]}. "
-            "Use --resume to go on, --overwrite to begin anew, or another --name."
-        )
-    if pretrained is not None and run.path.resolve() == pretrained.run.path.resolve():
-        raise UsageError(f"the same run in --from and --name: {run.name}. Give another --name.")
-    if train_tokenizer and tokenizer is None:
-        train_own(workspace, choice, config)
-    tokenizer_directory = choose_tokenizer(workspace, choice, tokenizer)
-    if not train_tokenizer:
-        refuse_for_ready_tokenizer(config, given, record_of(tokenizer_directory))
-    loaded = Tokenizer.load(tokenizer_directory)
-    with removed_if_refused(run), locked(run.path):
-        sweep_run(run)
-        if overwrite:
-            clear(run)
-        streams = Streams(config, choice, loaded, tokenizer_sha256(tokenizer_directory))
-        if pretrained is None:  # a pretrained model may have more entries than its tokenizer
-            model = dataclasses.replace(config.model, vocab_size=loaded.vocab_size)
-            config = dataclasses.replace(config, model=model)
-        config = resolve_config(config, len(streams.train))
-        copy_tokenizer(tokenizer_directory, run.tokenizer)
-        write_source(run, workspace, data, validation, choice.name)
-        write_data_files(run, choice)
-        atomic.write_text(run.config_file, as_yaml(config))
-        with logging_to(run.log_file), naming_sizes(config):
+    with claimed(workspace, preset, name, overwrite=overwrite) as claim:
+        if pretrained is not None and claim.run.path.samefile(pretrained.run.path):
+            raise UsageError(
+                f"the same run in --from and --name: {claim.run.name}. Choose another --name."
+            )
+        choice = choose_data(workspace, data, config.data, validation)
+        refuse_idle([config], choice, given)
+        if train_tokenizer and tokenizer is None:
+            train_own(workspace, choice, config)  # it stays, also if the run is refused
+        tokenizer_directory = choose_tokenizer(workspace, choice, tokenizer)
+        if not train_tokenizer:
+            refuse_for_ready_tokenizer(config, given, record_of(tokenizer_directory))
+        loaded = Tokenizer.load(tokenizer_directory)
+        with logging_to(claim), naming_sizes(config):
+            streams = Streams(config, choice, loaded, tokenizer_sha256(tokenizer_directory))
+            if pretrained is None:  # a pretrained model may have more entries than its tokenizer
+                model = dataclasses.replace(config.model, vocab_size=loaded.vocab_size)
+                config = dataclasses.replace(config, model=model)
+            config = resolve_config(config, len(streams.train))
+            check_profile(config, stop_at_step, profile)
+            copy_tokenizer(tokenizer_directory, claim.staged.tokenizer)
+            write_source(claim.staged, workspace, data, validation, choice.name)
+            write_data_files(claim.staged, choice)
+            atomic.write_text(claim.staged.config_file, as_yaml(config))
             return run_training(
-                config, run, workspace, streams, loaded, weights, None, stop_at_step, writers,
-                profile,
+                config, claim, workspace, streams, loaded, tokenizer_sha256(claim.staged.tokenizer),
+                weights, None, stop_at_step, writers, profile,
             )  # fmt: skip
 
 
@@ -155,8 +147,7 @@ def resume(
       accept_data_change: go on at the same batch of files that have changed.
       given: the settings that the user typed; they are refused if they have no effect.
     """
-    with locked(run.path):
-        sweep_run(run)
+    with reopened(run) as claim:
         checkpoint = run.checkpoints.last()
         if "loop" not in checkpoint.state:
             raise UsageError(
@@ -175,20 +166,32 @@ def resume(
         choice = data_of_run(workspace, run, config.data, moved, command)
         check_same_data(run, checkpoint, choice, moved, accept_data_change)
         refuse_idle([config], choice, given)
-        streams = Streams(config, choice, loaded, tokenizer_sha256(run.tokenizer))
-        if accept_data_change:
-            given = streams.train.state_dict()
-            kept = {key: given[key] for key in ("fingerprint", "batches_per_epoch")}
-            checkpoint.state["stream"].update(kept)
-        write_data_files(run, choice)
-        if moved.data or moved.validation:
-            write_moved(run, workspace, moved)
-        atomic.write_text(run.config_file, as_yaml(config))  # it may have been overridden
-        with logging_to(run.log_file), naming_sizes(config):
+        with logging_to(claim), naming_sizes(config):
+            sha256 = tokenizer_sha256(run.tokenizer)
+            streams = Streams(config, choice, loaded, sha256)
+            if accept_data_change:
+                state = streams.train.state_dict()
+                kept = {key: state[key] for key in ("fingerprint", "batches_per_epoch")}
+                checkpoint.state["stream"].update(kept)
+            write_data_files(claim.staged, choice)
+            if moved.data or moved.validation:
+                write_moved(run, claim.staged, workspace, moved)
+            atomic.write_text(claim.staged.config_file, as_yaml(config))  # it may be another now
             return run_training(
-                config, run, workspace, streams, loaded, None, checkpoint, stop_at_step, writers,
-                None,
+                config, claim, workspace, streams, loaded, sha256, None, checkpoint, stop_at_step,
+                writers, None,
             )  # fmt: skip
+
+
+def check_profile(
+    config: Config, stop_at_step: int | None, profile: list[Operation] | None
+) -> None:
+    """Raise UsageError if a run is too short to be profiled."""
+    from gpt_tf.training.profiling import ENOUGH_STEPS, STEPS, STEPS_BEFORE
+
+    steps = min(config.training.max_steps or 0, stop_at_step or ENOUGH_STEPS)
+    if profile is not None and steps < STEPS_BEFORE + STEPS:
+        raise UsageError(f"too few steps for --profile: {steps}. Train {ENOUGH_STEPS} or more.")
 
 
 def resolve_config(config: Config, batches_per_epoch: int) -> Config:
@@ -212,46 +215,3 @@ def resolve_config(config: Config, batches_per_epoch: int) -> Config:
         f"{max_steps:,}", f"{updates_per_epoch:,}", f"{eval_interval:,}", reason,
     )  # fmt: skip
     return config
-
-
-@contextmanager
-def removed_if_refused(run: RunDirectory) -> Iterator[None]:
-    """Make the run's directory; it goes again where the run is refused before it began."""
-    was_there = run.path.exists()
-    prepare_directory(run)
-    try:
-        yield
-    except UsageError:
-        if not was_there and not run.checkpoints.names():
-            shutil.rmtree(run.path)
-        raise
-
-
-def prepare_directory(run: RunDirectory) -> None:
-    """Make the run's directory, or say at once that it cannot be written."""
-    try:
-        run.path.mkdir(parents=True, exist_ok=True)
-        run.checkpoints.directory.mkdir(exist_ok=True)
-        probe = atomic.temporary_name(run.path / "writable")
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UsageError(f"cannot write in {run.path}: {error.strerror}.") from error
-
-
-def sweep_run(run: RunDirectory) -> None:
-    """Remove what a killed trainer left; call it while holding the run's lock."""
-    for directory in (run.path, run.checkpoints.directory):
-        atomic.sweep(directory)
-
-
-def clear(run: RunDirectory) -> None:
-    """Empty a used run directory, its lock apart."""
-    for entry in run.path.iterdir():
-        if entry.name in ("lock", "lock-owner.json"):
-            continue
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
-    run.checkpoints.directory.mkdir()

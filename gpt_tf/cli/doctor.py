@@ -21,32 +21,48 @@ def doctor(run_name: str | None) -> int:
 
     Exit code 0: fine, or warnings only; 1: something is broken. Nothing is changed.
     """
-    from gpt_tf.cli.console import print_table
+    from gpt_tf.cli import console
     from gpt_tf.reports.doctor import check_environment
 
     workspace = Path.cwd()
     run = _find(workspace, run_name)
-    findings = check_environment(workspace, os.environ)
+    findings = [*check_environment(workspace, os.environ), *_unfinished(workspace)]
     if run is not None:
         findings += _check_run(workspace, run)
     rows = [
         (each.level, each.what, "\n".join(filter(None, (each.found, each.remedy))))
         for each in findings
     ]
-    print_table("", ("", "what", "found, and what to do"), rows)
-    return int(any(each.level == "broken" for each in findings))
+    console.print_table("", ("", "what", "found, and what to do"), rows)
+    broken = sum(each.level == "broken" for each in findings)
+    if broken:
+        console.error(f"broken in {workspace}: {broken} things. The table says what to do.")
+    return int(broken > 0)
 
 
 def _find(workspace: Path, name: str | None) -> RunDirectory | None:
     from gpt_tf.errors import UsageError
-    from gpt_tf.storage.run_directory import find_run, newest_run
+    from gpt_tf.storage.run_directory import unopened_run
 
-    if name is not None:
-        return find_run(workspace, name)
     try:
-        return newest_run(workspace)
-    except UsageError:  # there is none yet
-        return None
+        return unopened_run(workspace, name)
+    except UsageError:
+        if name is not None:
+            raise
+        return None  # there is none yet
+
+
+def _unfinished(workspace: Path) -> list[Finding]:
+    """Runs and sweeps whose process was killed before there was anything to keep."""
+    from gpt_tf.reports.doctor import Finding
+    from gpt_tf.reports.sweep import unfinished_sweeps
+    from gpt_tf.storage.run_directory import unfinished_runs
+
+    again = "The next one of its name or number begins it again; it may be deleted."
+    places = [each.path for each in unfinished_runs(workspace)]
+    places += [each.path for each in unfinished_sweeps(workspace)]
+    return [Finding("warning", path.name, f"{path} ended before it saved anything", again)
+            for path in places]  # fmt: skip
 
 
 def _check_run(workspace: Path, run: RunDirectory) -> list[Finding]:

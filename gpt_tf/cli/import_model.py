@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import click
@@ -45,26 +44,26 @@ def import_model(directory: Path, name: str | None) -> None:
 
 
 def _import_run(directory: Path, stem: str, name: str | None) -> None:
-    from gpt_tf.cli.assemble import prepare_directory
+    from gpt_tf.cli.claiming import claimed
     from gpt_tf.cli.console import progress_bar
-    from gpt_tf.errors import UsageError
     from gpt_tf.interop.importing import read_folder, write_run
-    from gpt_tf.storage.lock import locked
-    from gpt_tf.storage.run_directory import RUNS, new_run, next_sequence
+    from gpt_tf.storage.run_directory import RUNS, next_sequence
     from gpt_tf.streaming.finding import refuse_users_data
 
     refuse_users_data(Path.cwd() / RUNS)
     foreign = read_folder(directory)
     workspace = Path.cwd()
-    run = new_run(workspace, stem, name)
-    if run.path.exists() and any(run.path.iterdir()):
-        raise UsageError(f"something is there already in {run.path}. Give another --name.")
-    prepare_directory(run)
-    try:
-        with locked(run.path), progress_bar("importing", "numbers") as advance:
-            write_run(foreign, run, next_sequence(workspace), advance)
-    except BaseException:
-        shutil.rmtree(run.path, ignore_errors=True)
-        raise
+    with (
+        claimed(workspace, stem, name) as claim,
+        progress_bar("importing", "numbers") as advance,
+    ):
+
+        def progress(done: int, total: int) -> None:
+            claim.check()
+            advance(done, total)
+
+        write_run(foreign, claim.staged, next_sequence(workspace), progress)
+        claim.begin()
+    run = claim.run
     entries = foreign.tokenizer.vocab_size
     click.echo(f"{run.path}: {foreign.weights.parameters:,} parameters, {entries:,} entries")

@@ -5,9 +5,11 @@ Exit codes: 0 done, 1 run-time failure, 2 usage, 129/130/143 stopped by a signal
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
 import os
+import signal
 import sys
 from typing import Any
 
@@ -15,6 +17,7 @@ import click
 
 from gpt_tf.cli import console
 from gpt_tf.cli.out_of_memory import is_out_of_memory
+from gpt_tf.cli.stopping import Received, Stopped, signals_raised
 from gpt_tf.errors import GptTfError
 from gpt_tf.storage.atomic import NOT_ALLOWED
 from gpt_tf.version import __version__
@@ -99,15 +102,20 @@ def _run(arguments: list[str]) -> int:
     # --quiet and --debug are understood before and after the command's name.
     common = [flag for flag in ("--quiet", "--debug") if flag in arguments]
     rest = [word for word in arguments if word not in common]
+    command = " ".join(["gpt-tf", *rest[:1]])
+    received = Received()
     try:
-        result: Any = cli.main(common + rest, prog_name="gpt-tf", standalone_mode=False)
+        with signals_raised() as received:
+            result: Any = cli.main(common + rest, prog_name="gpt-tf", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except SystemExit:  # click's own way out where the reader of stdout has gone
-        return 0
+    except SystemExit as way_out:
+        return _left(way_out, command)
     except click.exceptions.Abort:
-        return 130
+        return _stopped(signal.SIGINT)
+    except Stopped as stopped:
+        return _stopped(stopped.number)
     except click.UsageError as problem:
         if debug:
             raise
@@ -128,11 +136,28 @@ def _run(arguments: list[str]) -> int:
         )
         return 1
     except Exception as problem:
+        if received.last is not None and not debug:  # it came while a library was being imported
+            return _stopped(received.last)
         if debug or not is_out_of_memory(problem):
             raise
-        command = " ".join(["gpt-tf", *rest[:1]])
         console.error(f"out of memory in {command}. Give it less at once, or free memory.")
         return 1
+
+
+def _stopped(number: int) -> int:
+    click.echo(f"stopped by {signal.Signals(number).name}", err=True)
+    return 128 + number
+
+
+def _left(way_out: SystemExit, command: str) -> int:
+    """The exit code where click, or a library, ended the process."""
+    cause = way_out.__context__
+    if isinstance(cause, OSError) and cause.errno == errno.EPIPE:  # stdout has no reader any more
+        return 0
+    if not way_out.code:
+        return 0
+    console.error(f"ended early in {command}: {way_out.code}. Try again with --debug.")
+    return way_out.code if isinstance(way_out.code, int) else 1
 
 
 def _help_hint(problem: click.UsageError) -> str:

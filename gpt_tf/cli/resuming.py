@@ -127,12 +127,12 @@ def write_source(
     atomic.write_json(run.path / SOURCE_FILE, {**source, "corpus": corpus})
 
 
-def write_moved(run: RunDirectory, workspace: Path, moved: Moved) -> None:
-    """Record the new place of the data."""
+def write_moved(run: RunDirectory, staged: RunDirectory, workspace: Path, moved: Moved) -> None:
+    """Record the new place of the data in `staged`, from where it gets into the run."""
     home = run.workspace(workspace)
     now = {"data": moved.data, "validation": moved.validation}
     places = {key: recorded(path, home) for key, path in now.items() if path}
-    atomic.write_json(run.path / SOURCE_FILE, {**run.source(), **places})
+    atomic.write_json(staged.path / SOURCE_FILE, {**run.source(), **places})
 
 
 def changed_settings(stored: Section, given: Section, free: tuple[str, ...] = ()) -> list[str]:

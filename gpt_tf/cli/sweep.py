@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpt_tf.cli.options import refuse_with, run_options
+from gpt_tf.cli.stopping import Stopped, signals_raised
 from gpt_tf.errors import GptTfError, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from gpt_tf.config import Config
     from gpt_tf.reports.sweep import Cell, Plan, SweepDirectory
     from gpt_tf.reports.sweep_results import Results, Stopwatch
+    from gpt_tf.storage.lock import HeldLock
 
 NEWEST = "newest"
 
@@ -148,19 +148,19 @@ def _begin(
         tokenizer=recorded(folder, workspace),
         fingerprint=_fingerprint(choice),
     )
-    directory.path.mkdir(parents=True, exist_ok=True)
-    with locked(directory.path):
+    with locked(directory.path, make=True) as lock:
         sweeps.check_unused(directory)  # another process may have begun it since
         directory.write_plan(plan)
-        return _train_all(workspace, directory, plan, configs)
+        return _train_all(workspace, directory, plan, configs, lock)
 
 
 def _check_no_run_in_use(workspace: Path, plan: Plan) -> None:
-    from gpt_tf.storage.run_directory import RUNS
+    from gpt_tf.storage.run_directory import RUNS, RunDirectory
 
-    used = [cell.run for cell in plan.cells if (workspace / RUNS / cell.run).exists()]
-    if used:
-        raise UsageError(f"run directory in use: {workspace / RUNS / used[0]}. Use another --name.")
+    for cell in plan.cells:
+        run = RunDirectory(workspace / RUNS / cell.run)
+        if os.path.lexists(run.path) and not run.is_unfinished:
+            raise UsageError(f"run directory in use: {run.path}. Use another --name.")
 
 
 def _resume(workspace: Path, name: str, moved: Moved) -> int:
@@ -172,12 +172,12 @@ def _resume(workspace: Path, name: str, moved: Moved) -> int:
     directory = newest_sweep(workspace) if name == NEWEST else find_sweep(workspace, name)
     plan = directory.read_plan()
     configs = resolve_cells(plan)
-    with locked(directory.path):
-        atomic.sweep(directory.path)
+    with locked(directory.path) as lock:
         moved_plan = _with_data(workspace, directory, plan, moved, configs[0])
+        atomic.sweep(directory.path)
         if moved_plan != plan:
             directory.write_plan(moved_plan)
-        return _train_all(workspace, directory, moved_plan, configs)
+        return _train_all(workspace, directory, moved_plan, configs, lock)
 
 
 def _with_data(
@@ -229,18 +229,21 @@ def _data_of(plan: Plan, workspace: Path) -> tuple[Path | None, Path | None]:
 
 
 def _train_all(
-    workspace: Path, directory: SweepDirectory, plan: Plan, configs: list[Config]
+    workspace: Path, directory: SweepDirectory, plan: Plan, configs: list[Config], lock: HeldLock
 ) -> int:
     """Train every cell that is not done; the exit code."""
+    from gpt_tf.cli import console
     from gpt_tf.cli.console import note, printable
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.reports.sweep_results import Results, aligned
     from gpt_tf.storage.run_directory import RUNS, RunDirectory
+    from gpt_tf.training.signals import SIGNALS
 
     note(f"{directory.path}: {len(plan.cells):,} cells")
-    results = Results(directory, plan)
+    results = Results(directory, plan, lock.check)
     try:
-        with signals_raised():
+        # between two loops nothing is lost, as a killed sweep loses nothing
+        with signals_raised(SIGNALS):
             import_tensorflow()
             for number, (cell, config) in enumerate(zip(plan.cells, configs, strict=True), 1):
                 label = f"cell {number} of {len(plan.cells)}: {plan.describe(cell)}"
@@ -260,7 +263,11 @@ def _train_all(
     for cell, result in results.failed():
         click.echo(printable(f"{result.run} ({plan.describe(cell)}) failed: {result.error}"))
     click.echo(f"{directory.path}: {directory.table_file.name}, {directory.picture.name}")
-    return 1 if results.failed() else 0
+    failed = len(results.failed())
+    if failed:
+        console.error(f"{failed} of {len(plan.cells)} cells failed in {directory.path}. Try them "
+                      f"again with: gpt-tf sweep --resume {directory.name}")  # fmt: skip
+    return int(failed > 0)
 
 
 def _train_cell(
@@ -336,28 +343,3 @@ def _train_or_resume(
             overwrite=True,
             writers=writers,
         )
-
-
-class Stopped(BaseException):
-    """A signal that ends the sweep."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.number = number
-
-
-@contextmanager
-def signals_raised() -> Iterator[None]:
-    """Raise Stopped at a signal wherever no training loop is there to save: between two loops
-    nothing is lost, as a killed sweep loses nothing."""
-    from gpt_tf.training.signals import SIGNALS
-
-    def stop(number: int, frame: Any) -> None:
-        raise Stopped(number)
-
-    previous = {number: signal.signal(number, stop) for number in SIGNALS}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gpt_tf.cli.stopping import Stopped
 from gpt_tf.errors import GptTfError
 
 
@@ -25,8 +26,8 @@ def quiet_libraries() -> Iterator[None]:
         os.dup2(noise.fileno(), 2)
         try:
             yield
-        except GptTfError:
-            raise  # says itself what is wrong
+        except (GptTfError, KeyboardInterrupt, Stopped):
+            raise  # says itself what is wrong, or nothing is
         except BaseException:
             noise.seek(0)
             os.write(saved, noise.read())

@@ -140,11 +140,12 @@ def train(
 
 def _show_profile(operations: list[Operation]) -> None:
     """The operations that take longest, a step."""
-    from gpt_tf.cli.console import print_table
+    from gpt_tf.cli.console import note, print_table
     from gpt_tf.training.profiling import ENOUGH_STEPS
 
-    if not operations:
-        raise UsageError(f"nothing profiled: give --max-steps {ENOUGH_STEPS} or more.")
+    if not operations:  # stopped before, or all steps were in one call
+        note(f"nothing profiled: it takes {ENOUGH_STEPS} steps")
+        return
     total = sum(operation.milliseconds for operation in operations)
     shown = operations[:MOST_OPERATIONS]
     rest = sum(operation.milliseconds for operation in operations[MOST_OPERATIONS:])

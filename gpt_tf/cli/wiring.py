@@ -12,13 +12,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gpt_tf.cli.claiming import Claim
 from gpt_tf.cli.streams import Streams
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.checkpoint import Arrays, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory, next_sequence
 from gpt_tf.streaming.prefetch import WaitCancelledError
-from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
+from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.version import __version__
 
 if TYPE_CHECKING:  # what imports TensorFlow is imported in the functions
@@ -45,10 +46,11 @@ class Run(NamedTuple):
 
 def run_training(
     config: Config,
-    run: RunDirectory,
+    claim: Claim,
     workspace: Path,
     streams: Streams,
     tokenizer: Tokenizer,
+    tokenizer_sha256: str,
     first_weights: Arrays | None,
     checkpoint: Checkpoint | None,
     stop_at_step: int | None,
@@ -57,7 +59,11 @@ def run_training(
 ) -> Run:
     """Build model, optimizer and step, and hand them with everything else to the loop.
 
+    The run begins, and its directory changes, when all of that is there.
+
     Args:
+      claim: the run's directory.
+      tokenizer_sha256: of the run's own copy.
       first_weights: what a new run begins with instead of random weights, adapters apart; it
         is emptied.
       checkpoint: what a resumed run goes on with.
@@ -73,7 +79,7 @@ def run_training(
     from gpt_tf.training.train_step import TrainStep
     from gpt_tf.training.writers import Writers
 
-    training = config.training
+    run, training = claim.run, config.training
     model = make_model(config.model, training.precision, training.seed)
     if first_weights is not None:
         named = weight_variables(model)
@@ -86,7 +92,7 @@ def run_training(
     log.info("%s: %s parameters, %s of them trained, %s tokens a step", run.path,
              f"{model.count_params():,}", f"{trained_parameters(model):,}",
              f"{math.prod(shape) * training.grad_accum_steps:,}")  # fmt: skip
-    writer = Writers([*own_writers(run, checkpoint), *more_writers(config)])
+    writer = Writers(check=claim.check)
     step = TrainStep(
         model,
         optimizer,
@@ -96,7 +102,7 @@ def run_training(
         steps_per_execution=training.steps_per_execution or 1,
         xla=training.xla == "on",
     )
-    checkpoints = checkpoint_manager(config, run, model, optimizer)
+    checkpoints = checkpoint_manager(config, claim, model, optimizer, tokenizer_sha256)
     checkpoints.check_room()
     trainer = Trainer(
         training,
@@ -110,10 +116,12 @@ def run_training(
         sequence=lambda: next_sequence(workspace),
         evaluate_first=config.origin.run is not None,
     )
+    if checkpoint is not None:
+        trainer.restore(checkpoint)
+        log.info("resumed from %s", checkpoint.name)
+    claim.begin()
+    writer.add([*own_writers(run, checkpoint), *more_writers(config)])
     try:
-        if checkpoint is not None:
-            trainer.restore(checkpoint)
-            log.info("resumed from %s", checkpoint.name)
         outcome = trainer.run(stop_at_step)
     finally:
         writer.close()
@@ -184,18 +192,29 @@ def sampling(config: Config, model: LanguageModel, tokenizer: Tokenizer) -> Call
 
 
 def checkpoint_manager(
-    config: Config, run: RunDirectory, model: LanguageModel, optimizer: Optimizer
+    config: Config,
+    claim: Claim,
+    model: LanguageModel,
+    optimizer: Optimizer,
+    tokenizer_sha256: str,
 ) -> CheckpointManager:
     """Saves to the run's checkpoints, with what ties them to config and tokenizer."""
     from gpt_tf.training.checkpoint import CheckpointManager
 
     facts = {
         "config": dataclasses.asdict(config),
-        "tokenizer_sha256": tokenizer_sha256(run.tokenizer),
+        "tokenizer_sha256": tokenizer_sha256,
         "versions": versions(),
     }
-    keep = config.training.keep_checkpoints
-    return CheckpointManager(model, optimizer, run.checkpoints, facts=facts, keep=keep)
+    return CheckpointManager(
+        model,
+        optimizer,
+        claim.run.checkpoints,
+        facts=facts,
+        keep=config.training.keep_checkpoints,
+        check=claim.check,
+        saved=claim.saved,
+    )
 
 
 def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> list[Writer]:
@@ -213,7 +232,23 @@ def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> list[Writer
 
 
 class RunLog(logging.FileHandler):
-    """A log file; that it cannot be written is said once, and training goes on."""
+    """The run's own log, written from the run's begin on, with what was logged before.
+
+    That it cannot be written is said once, and training goes on.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        super().__init__(claim.run.log_file, encoding="utf-8", delay=True)
+        self._claim = claim
+        self._waiting: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it, or keep it until the run has begun."""
+        self._waiting.append(record)
+        if self._claim.has_begun:
+            for each in self._waiting:
+                super().emit(each)
+            self._waiting.clear()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the base's name)
         """Write no more."""
@@ -222,9 +257,9 @@ class RunLog(logging.FileHandler):
 
 
 @contextmanager
-def logging_to(path: Path) -> Iterator[None]:
+def logging_to(claim: Claim) -> Iterator[None]:
     """Append what the library logs to the run's own file."""
-    handler = RunLog(path, encoding="utf-8")
+    handler = RunLog(claim)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("gpt_tf")
     logger.addHandler(handler)

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from gpt_tf.config_files import read_config_file, resolve_stored
-from gpt_tf.errors import GptTfError
+from gpt_tf.errors import GptTfError, UsageError
 from gpt_tf.reports.doctor import Finding
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
 from gpt_tf.storage.lock import holder
 from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.run_contents import PREVIOUS, refuse_links
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.base import Tokenizer, check_same_tokenizer
 
@@ -27,6 +28,11 @@ def check_run(
       data_changes: what changed in the run's data since a checkpoint; None if nothing did.
     """
     yield _use(run)
+    try:
+        refuse_links(run.path)
+    except UsageError as error:
+        yield Finding("broken", "links", str(error), "Nothing else was looked at.")
+        return
     yield _settings(run)
     intact: list[Checkpoint] = []
     yield from _checkpoints(run.checkpoints, intact)
@@ -117,6 +123,9 @@ def _litter(run: RunDirectory) -> Finding:
     left = {entry.name for folder in folders for entry in atomic.litter(folder)}
     left |= {path.name for path in run.checkpoints.directory.glob("step-*") if path.suffix == ""}
     left -= set(run.checkpoints.names())
+    if (run.path / PREVIOUS).is_dir():
+        return Finding("warning", "litter", f"{PREVIOUS}: the run before an --overwrite that was "
+                       "killed", "The next command that reads the run puts it back.")  # fmt: skip
     if not left:
         return Finding("ok", "litter", "none")
     return Finding("warning", "litter", ", ".join(sorted(left)[:3]),

@@ -20,7 +20,8 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import build, merge
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
-from gpt_tf.storage.lock import LOCK_FILES
+from gpt_tf.storage.lock import LOCK_FILES, holder
+from gpt_tf.storage.run_contents import refuse_links_of_sweep
 from gpt_tf.storage.run_directory import RUNS
 from gpt_tf.storage.targets import check_folder
 from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
@@ -107,7 +108,13 @@ class SweepDirectory:
         atomic.write_text(self.plan_file, dump_yaml(dataclasses.asdict(plan)))
 
     def read_plan(self) -> Plan:
-        """The stored plan. Raises RunError where it is damaged."""
+        """The stored plan.
+
+        Raises:
+          RunError: it is damaged.
+          UsageError: a file of the sweep is a link.
+        """
+        refuse_links_of_sweep(self.path)
         try:
             values = parse_yaml(self.plan_file.read_text("utf-8"), str(self.plan_file))
             cells = [Cell(**cell) for cell in values.pop("cells")]
@@ -289,6 +296,13 @@ def _sequences(workspace: Path) -> list[tuple[int, SweepDirectory]]:
     return found
 
 
+def unfinished_sweeps(workspace: Path) -> list[SweepDirectory]:
+    """Directories of sweeps that ended before their plan was written."""
+    folders = [path for path in sorted(workspace.glob(f"{SWEEPS}/*")) if path.is_dir()]
+    sweeps = [SweepDirectory(path) for path in folders if holder(path) is None]
+    return [sweep for sweep in sweeps if not sweep.plan_file.exists()]
+
+
 def next_sequence(workspace: Path) -> int:
     """A counter above that of every sweep of the workspace."""
     return 1 + max((sequence for sequence, _ in _sequences(workspace)), default=0)
@@ -319,7 +333,9 @@ def new_sweep(workspace: Path, name: str | None) -> SweepDirectory:
     """
     if name is None:
         # Runs are looked at too: those of a sweep whose own directory was removed are still there.
-        places = [*workspace.glob(f"{SWEEPS}/sweep-*"), *workspace.glob(f"{RUNS}/sweep-*")]
+        # A directory without a plan is of a process that was killed before it began.
+        begun = [path.parent for path in workspace.glob(f"{SWEEPS}/sweep-*/sweep.yaml")]
+        places = [*begun, *workspace.glob(f"{RUNS}/sweep-*")]
         found = [re.match(r"sweep-(\d{3,})(-|$)", path.name) for path in places]
         taken = [int(match.group(1)) for match in found if match]
         name = f"sweep-{max(taken, default=0) + 1:03d}"
@@ -331,7 +347,8 @@ def new_sweep(workspace: Path, name: str | None) -> SweepDirectory:
 
 
 def check_unused(directory: SweepDirectory) -> None:
-    """Raise UsageError if a sweep was begun there, or somebody's files are there."""
+    """Raise UsageError if a sweep was begun there, or somebody's files or links are there."""
+    refuse_links_of_sweep(directory.path)
     if directory.plan_file.exists():
         raise UsageError(
             f"sweep directory in use: {directory.path}. Use --resume {directory.name} to go on, or "

@@ -95,12 +95,18 @@ def _result(values: dict[str, Any]) -> Result:
 class Results:
     """The records of a sweep, stored as each changes.
 
+    Args:
+      check: raises RunError if nothing may be written to the directory any more.
+
     Raises:
       RunError: where the stored ones are damaged.
     """
 
-    def __init__(self, directory: SweepDirectory, plan: Plan) -> None:
+    def __init__(
+        self, directory: SweepDirectory, plan: Plan, check: Callable[[], None] = lambda: None
+    ) -> None:
         self._directory = directory
+        self._check = check
         self._plan = plan
         self._by_run: dict[str, Result] = {}
         path = directory.results_file
@@ -121,6 +127,7 @@ class Results:
         """Keep a record, in place of the one before."""
         self._by_run[result.run] = result
         values = [dataclasses.asdict(result) for result in self._by_run.values()]
+        self._check()
         atomic.write_json(self._directory.results_file, values)
 
     def ranked(self) -> list[tuple[Cell, Result]]:
@@ -161,6 +168,7 @@ class Results:
 
     def publish(self) -> None:
         """Write the table and draw the picture anew."""
+        self._check()
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([*short_names(self._plan.grid).values(), *FIGURES, "error"])

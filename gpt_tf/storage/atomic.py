@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -122,6 +122,31 @@ def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         ((repeated, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"a key is there twice: {repeated!r}")
     return value
+
+
+def make_directory(path: Path, made: list[Path]) -> None:
+    """Make a directory and its parents.
+
+    Args:
+      made: receives those that were not there, the innermost first; others may make and remove
+        the same ones at the same time.
+    """
+    for folder in reversed((path, *path.parents)):
+        if not folder.is_dir():
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                if not folder.is_dir():
+                    raise
+            else:
+                made.insert(0, folder)
+
+
+def remove_empty(directories: Iterable[Path]) -> None:
+    """Remove those directories that are empty, in this order."""
+    for directory in directories:
+        with suppress(OSError):
+            directory.rmdir()
 
 
 class DiskError(RunError):

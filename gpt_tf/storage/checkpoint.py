@@ -192,7 +192,9 @@ class CheckpointStore:
         fit on the disk.
         """
         used = sum(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
-        needed, free = (keep + 2) * size - used, shutil.disk_usage(self.directory).free
+        # those that are there go, but only when the first new one is written
+        needed = max((keep + 2) * size - used, size)
+        free = shutil.disk_usage(self.directory.parent).free
         if needed > free:
             raise UsageError(
                 f"not enough space in {self.directory}: {needed:,} bytes are needed for {keep} "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
@@ -105,15 +105,12 @@ def _beside(path: Path) -> Iterator[Path]:
 @contextmanager
 def _parents(path: Path) -> Iterator[None]:
     """The folders above `path`; those that were made go again if the block fails."""
-    missing = [parent for parent in path.parents if not parent.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made: list[Path] = []
     try:
+        atomic.make_directory(path.parent, made)
         yield
-    except BaseException:
-        for parent in missing:
-            with suppress(OSError):  # somebody else has put something there
-                parent.rmdir()
-        raise
+    finally:
+        atomic.remove_empty(made)
 
 
 def _put(new: Path, path: Path, own: Collection[str]) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import CheckpointStore
+from gpt_tf.storage.lock import holder
 from gpt_tf.storage.manifest import read_manifest
+from gpt_tf.storage.replacing import settle_if_unused
+from gpt_tf.storage.run_contents import PREVIOUS, foreign_files, refuse_links
 
 RUNS = "runs"
 SOURCE_FILE = "source.json"
@@ -70,7 +73,29 @@ class RunDirectory:
     @property
     def exists(self) -> bool:
         """Whether the directory is a run's; its settings may be lost."""
-        return self.config_file.is_file() or self.checkpoints.directory.is_dir()
+        places = (self.path / PREVIOUS, self.checkpoints.directory)
+        return self.config_file.is_file() or any(place.is_dir() for place in places)
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether a process ended here before the first checkpoint, and nobody is at work."""
+        return (
+            self.path.is_dir()
+            and not self.checkpoints.names()
+            and not (self.path / PREVIOUS).exists()
+            and not foreign_files(self.path)
+            and holder(self.path) is None
+        )
+
+    def opened(self) -> RunDirectory:
+        """Itself, after a look at what it holds.
+
+        Raises:
+          UsageError: a file of it is a link.
+        """
+        refuse_links(self.path)
+        settle_if_unused(self.path)
+        return self
 
     def workspace(self, default: Path) -> Path:
         """The workspace that the run is in; `default` for a directory that is in none."""
@@ -116,27 +141,42 @@ def all_runs(workspace: Path) -> list[RunDirectory]:
     return [run for run in runs if run.exists]
 
 
+def unfinished_runs(workspace: Path) -> list[RunDirectory]:
+    """Runs that ended before their first checkpoint."""
+    runs = [RunDirectory(path) for path in sorted((workspace / RUNS).glob("*"))]
+    return [run for run in runs if run.is_unfinished]
+
+
 def newest_run(workspace: Path) -> RunDirectory:
     """The run with the newest committed checkpoint.
 
     Raises:
-      UsageError: where no run has a checkpoint.
+      UsageError: no run has a checkpoint, or a file of the newest is a link.
     """
-    ranked = [(run.newest_sequence(), run.name, run) for run in all_runs(workspace)]
-    ranked = [entry for entry in ranked if entry[0] > 0]
-    if not ranked:
-        raise UsageError(
-            f"no run with a checkpoint in {workspace / RUNS}. Train one with `gpt-tf train`."
-        )
-    return max(ranked, key=lambda entry: entry[:2])[2]
+    for run in all_runs(workspace):
+        settle_if_unused(run.path)
+    return unopened_run(workspace, None).opened()
 
 
 def find_run(workspace: Path, name: str) -> RunDirectory:
     """The run called `name`, or the run directory at that path.
 
     Raises:
-      UsageError: listing the runs there are.
+      UsageError: listing the runs there are, or naming a file of the run that is a link.
     """
+    return unopened_run(workspace, name).opened()
+
+
+def unopened_run(workspace: Path, name: str | None) -> RunDirectory:
+    """The same, without a look at what it holds; None is the newest."""
+    if name is None:
+        ranked = [(run.newest_sequence(), run.name, run) for run in all_runs(workspace)]
+        ranked = [entry for entry in ranked if entry[0] > 0]
+        if not ranked:
+            raise UsageError(
+                f"no run with a checkpoint in {workspace / RUNS}. Train one with `gpt-tf train`."
+            )
+        return max(ranked, key=lambda entry: entry[:2])[2]
     for run in (RunDirectory(workspace / RUNS / name), RunDirectory(Path(name))):
         if run.exists:
             return run
@@ -150,7 +190,10 @@ def next_sequence(workspace: Path) -> int:
 
 
 def new_run(workspace: Path, preset: str, name: str | None) -> RunDirectory:
-    """A directory for a new run: `name`, else `<preset>-NNN` with the next free number."""
+    """A directory for a new run: `name`, else `<preset>-NNN` with the next free number.
+
+    The number of a run that ended before its first checkpoint is free.
+    """
     parent = workspace / RUNS
     if name is not None and (not re.fullmatch(r"[\w.-]+", name) or name.startswith(".")):
         raise UsageError(f"bad run name in --name: {name!r}. Use letters, digits, '-', '_', '.'.")
@@ -159,6 +202,7 @@ def new_run(workspace: Path, preset: str, name: str | None) -> RunDirectory:
             int(match.group(1))
             for path in parent.glob(f"{preset}-*")
             if (match := re.fullmatch(re.escape(preset) + r"-(\d{3,})", path.name))
+            and not RunDirectory(path).is_unfinished
         ]
         name = f"{preset}-{max(taken, default=0) + 1:03d}"
     return RunDirectory(parent / name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -22,6 +22,8 @@ class CheckpointManager:
       store: where checkpoints are.
       facts: what each manifest says besides: config, tokenizer SHA-256, versions.
       keep: recent checkpoints kept besides the best.
+      check: raises RunError if nothing may be written to the store any more.
+      saved: called after each save.
     """
 
     def __init__(
@@ -32,6 +34,8 @@ class CheckpointManager:
         *,
         facts: Mapping[str, Any] | None = None,
         keep: int = 2,
+        check: Callable[[], None] = lambda: None,
+        saved: Callable[[], None] = lambda: None,
     ) -> None:
         self._weights = weight_variables(model)
         self._training = {
@@ -41,6 +45,8 @@ class CheckpointManager:
         self.store = store
         self._facts = dict(facts or {})
         self._keep = keep
+        self._check = check
+        self._saved = saved
 
     def check_room(self) -> None:
         """Raise UsageError where the disk has no room for the checkpoints that are kept."""
@@ -53,18 +59,24 @@ class CheckpointManager:
         Raises:
           RunError: where the disk is full or fails, or the run's directory has gone.
         """
+        self._check()
         if not self.store.directory.is_dir():
             raise RunError(
                 f"the directory of the checkpoints has gone: {self.store.directory}. "
                 "What was saved went with it; train again."
             )
-        name = self.store.save(
-            step,
-            read_values(self._weights),
-            read_values(self._training),
-            state,
-            {**self._facts, **facts},
-        )
+        try:
+            name = self.store.save(
+                step,
+                read_values(self._weights),
+                read_values(self._training),
+                state,
+                {**self._facts, **facts},
+            )
+        except RunError:
+            self._check()  # a directory that was moved meanwhile is the reason
+            raise
+        self._saved()
         self.store.rotate(self._keep)
         return name
 

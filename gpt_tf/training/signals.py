@@ -30,6 +30,8 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # Python allows no other
             for number in SIGNALS:
+                if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                    continue  # begun with nohup
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 

@@ -105,17 +105,30 @@ class SamplesWriter:
 
 
 class Writers:
-    """Several writers as one; one that cannot write is warned of and left out, training goes on."""
+    """Several writers as one; one that cannot write is warned of and left out, training goes on.
 
-    def __init__(self, writers: Sequence[Writer]) -> None:
+    Args:
+      check: raises RunError if nothing may be written any more.
+    """
+
+    def __init__(
+        self, writers: Sequence[Writer] = (), check: Callable[[], None] = lambda: None
+    ) -> None:
         self._writers = list(writers)
+        self._check = check
+
+    def add(self, writers: Sequence[Writer]) -> None:
+        """More of them."""
+        self._writers += writers
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         """To each."""
+        self._check()
         self._each(lambda writer: writer.write_scalars(step, scalars))
 
     def write_text(self, step: int, text: str) -> None:
         """To each."""
+        self._check()
         self._each(lambda writer: writer.write_text(step, text))
 
     def close(self) -> None:

@@ -1,0 +1,60 @@
+"""Signals outside the training loop: the command ends at once, tidies up and says so.
+
+Ctrl-C raises KeyboardInterrupt, as ever. SIGTERM and SIGHUP would end the process without a word
+and with half-made files left; here they raise `Stopped`. The training loop, which saves first, puts
+its own handlers in place of these.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+class Stopped(BaseException):
+    """A signal that ends the command."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class Received:
+    """Signals that arrived.
+
+    Attributes:
+      last: the number of the last one; None if there was none.
+    """
+
+    last: int | None = None
+
+
+@contextmanager
+def signals_raised(
+    numbers: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGHUP),
+) -> Iterator[Received]:
+    """Raise `Stopped` at one of these signals; one that the caller of gpt-tf ignores stays so."""
+    received = Received()
+
+    def stop(number: int, frame: Any) -> None:
+        received.last = number
+        raise Stopped(number)
+
+    def interrupt(number: int, frame: Any) -> None:
+        received.last = number
+        raise KeyboardInterrupt
+
+    handlers = {signal.SIGINT: interrupt, **dict.fromkeys(numbers, stop)}
+    previous = {}
+    if threading.current_thread() is threading.main_thread():  # Python allows no other
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                previous[number] = signal.signal(number, handler)
+    try:
+        yield received
+    finally:
+        for number, before in previous.items():
+            signal.signal(number, before)

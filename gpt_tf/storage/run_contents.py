@@ -1,0 +1,95 @@
+"""What gpt-tf itself writes into a run directory: all that it may remove, and no links.
+
+A user's own file beside it is never removed. A run may come from elsewhere: where a file of it is
+a link, what is written to the run would change a file outside.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from gpt_tf.errors import UsageError
+from gpt_tf.storage.atomic import TEMPORARY
+from gpt_tf.storage.lock import LOCK_FILE
+
+PREVIOUS = "previous-run"  # the run that another is about to replace
+KEPT = (LOCK_FILE, PREVIOUS)  # neither is part of a run
+
+_OWN = re.compile(
+    r"""
+    config\.yaml | source\.json | data_files\.json
+    | metrics\.jsonl | samples\.md | loss\.png | run\.log | events\.out\.tfevents\.[^/]+
+    | lock | lock-owner\.json
+    | checkpoints (/ step-\d{8,} (/ (model\.safetensors | training\.safetensors | state\.json
+                                     | manifest\.json) )? )?
+    | tokenizer (/ (tokenizer\.json | tokenizer_config\.json | special_tokens_map\.json
+                    | added_tokens\.json | chat_template\.(json|jinja) | vocab\.(json|txt)
+                    | merges\.txt | manifest\.json) )?
+    | engines (/ (int8 | float32)-step-\d{8,} (/ [^/]+ )? )?
+    | plugins (/ profile (/ [^/]+ (/ [^/]+ )? )? )?
+    | previous-run
+    """,
+    re.VERBOSE,
+)
+_SWEEP = re.compile(r"sweep\.yaml|results\.json|results\.csv|heatmap\.png|lock|lock-owner\.json")
+
+
+def foreign_files(run: Path) -> list[str]:
+    """Names in a run directory that gpt-tf did not write, relative to it."""
+    return [name for name, _, own in _entries(run, _OWN) if not own]
+
+
+def refuse_foreign(run: Path, remedy: str) -> None:
+    """Raise UsageError if there is anything in a run directory that gpt-tf did not write."""
+    foreign = foreign_files(run)
+    if foreign:
+        raise UsageError(f"not a file of gpt-tf in {run}: {', '.join(foreign[:5])}. {remedy}")
+
+
+def refuse_links(run: Path) -> None:
+    """Raise UsageError naming the first file of a run that is a link, a device or a pipe.
+
+    The directory itself may be a link: that is its owner's choice.
+    """
+    _refuse_links(run, _OWN)
+
+
+def refuse_links_of_sweep(sweep: Path) -> None:
+    """The same for the directory of a sweep."""
+    _refuse_links(sweep, _SWEEP)
+
+
+def _refuse_links(directory: Path, names: re.Pattern[str]) -> None:
+    for name, mode, own in _entries(directory, names):
+        if own and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            kind = "a link" if stat.S_ISLNK(mode) else "no plain file"
+            raise UsageError(
+                f"{kind} in {directory}: {name}. A run holds plain files alone: put a copy of the "
+                "file there."
+            )
+
+
+def _entries(
+    directory: Path, names: re.Pattern[str], prefix: str = ""
+) -> Iterator[tuple[str, int, bool]]:
+    """Every entry as (relative name, mode, whether gpt-tf wrote it), own folders entered."""
+    try:
+        listed = sorted(os.scandir(directory / prefix), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in listed:
+        name = prefix + entry.name
+        inner = name.removeprefix(f"{PREVIOUS}/")
+        temporary = any(TEMPORARY.fullmatch(part) for part in name.split("/"))
+        own = temporary or names.fullmatch(inner) is not None
+        try:
+            mode = entry.stat(follow_symlinks=False).st_mode
+        except FileNotFoundError:  # a trainer removed it meanwhile
+            continue
+        yield name, mode, own
+        if own and stat.S_ISDIR(mode):
+            yield from _entries(directory, names, f"{name}/")
