@@ -173,7 +173,7 @@ def test_what_was_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("windows", EVERY_WINDOWS)
 def test_the_data_may_be_read_only(tmp_path: Path, windows: str) -> None:
     write_lines(tmp_path / "data" / "a.txt", 60)
-    write_lines(tmp_path / "data" / "b.csv", 60)
+    write_lines(tmp_path / "data" / "b.csv", 60, start=60)
     before = sorted((tmp_path / "data").iterdir())
     workspace = tmp_path / "work"
     open_streams(workspace, tmp_path / "data", windows=windows, document="line")

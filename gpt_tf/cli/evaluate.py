@@ -84,7 +84,7 @@ def _of_other_text(workspace: Path, config: Config, data: Path) -> DataChoice:
     from gpt_tf.cli.workspace import choose_data
 
     choice = choose_data(workspace, data, dataclasses.replace(config.data, validation_share=0.0))
-    return dataclasses.replace(choice, validation=choice.train)
+    return dataclasses.replace(choice, validation=choice.train, distinct=True)
 
 
 def _of_own_data(

@@ -65,7 +65,7 @@ def asked_for(workspace: Path, choice: DataChoice, config: Config) -> Record:
     return {
         "place": place_of(workspace, choice.name, choice.source),
         "files": fingerprint(choice.entries("train")),
-        "cleaning": repr(choice.reader(config.data, "train")),
+        "cleaning": choice.reader(config.data, "train").ids_depend_on(choice.train),
         **settings,
     }
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from gpt_tf.cli.console import note, progress_bar
 from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config
+from gpt_tf.errors import UsageError
+from gpt_tf.streaming.duplicates import Numbers, Part, find_duplicates
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.base import Tokenizer
 
@@ -62,10 +65,14 @@ def open_stream(
     **options: Any,
 ) -> TokenStream:
     """The stream of "train" or "validation" under a run's settings; options as of the stream."""
+    files, skipped = choice.train, None
+    if split == "validation":
+        files, skipped = validation_documents(config, choice)
     with progress_bar("tokenizing", "bytes") as progress:
         return TokenStream.from_documents(
-            choice.train if split == "train" else choice.validation,
+            files,
             tokenizer,
+            skipped=skipped,
             context_length=config.model.context_length,
             batch_size=config.training.batch_size,
             seed=config.training.seed,
@@ -77,3 +84,37 @@ def open_stream(
             buffer_size=config.data.buffer_size,
             **options,
         )
+
+
+def validation_documents(config: Config, choice: DataChoice) -> tuple[list[Path], Numbers]:
+    """The files to validate on, and which documents in them are trained on, too.
+
+    Raises:
+      UsageError: if all of them are.
+    """
+    if choice.distinct or not config.data.drop_duplicates:
+        return choice.validation, {}
+    train, validation = (
+        Part(files, choice.reader(config.data, split))
+        for split, files in (("train", choice.train), ("validation", choice.validation))
+    )
+    with progress_bar("looking for duplicates", "bytes") as progress:
+        found = find_duplicates(train, validation, choice.store_directory, progress)
+    if not found:
+        return choice.validation, {}
+    read = validation.reader
+    whole = {path for path in found if read.is_one_document(path)}
+    kept = [path for path in choice.validation if path not in whole]
+    some_left = any(
+        number not in found.get(path, ())
+        for path in kept
+        for number, _ in enumerate(read.documents(path))
+    )
+    count = sum(map(len, found.values()))
+    if not some_left:
+        raise UsageError(
+            f"no validation data: all {count:,} documents for it are trained on, too. Give other "
+            "text with --validation-data, or keep them with --set data.drop_duplicates=false."
+        )
+    note(f"left out of the validation: {count:,} documents that are trained on, too")
+    return kept, found

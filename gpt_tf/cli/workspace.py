@@ -43,6 +43,7 @@ class DataChoice:
       train_part, validation_part: which part of each file belongs to it.
       source: what the user gave; None for a prepared corpus.
       validation_given: whether the validation files were given apart.
+      distinct: no text is known to be in both splits, as `prepare` makes them.
     """
 
     name: str
@@ -54,6 +55,7 @@ class DataChoice:
     validation_part: tuple[float, float] = WHOLE
     source: Path | None = None
     validation_given: bool = False
+    distinct: bool = False
 
     @property
     def store_directory(self) -> Path:
@@ -128,7 +130,9 @@ def choose_data(
 
 def _prepared(corpus: Corpus) -> DataChoice:
     train, validation = (corpus.documents(split) for split in ("train", "validation"))
-    return DataChoice(corpus.name, corpus.preset, corpus.directory, train, validation)
+    return DataChoice(
+        corpus.name, corpus.preset, corpus.directory, train, validation, distinct=True
+    )
 
 
 def _with_validation(choice: DataChoice, validation: Path | None) -> DataChoice:
@@ -253,7 +257,9 @@ def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
         raise UsageError(f"all of the data are set aside for validation by {source}. Give more.")
     if len(train) < len(choice.train):
         note(f"not trained on: {len(choice.train) - len(train):,} files that are for validation")
-    return dataclasses.replace(choice, train=train, validation=validation, validation_given=True)
+    return dataclasses.replace(
+        choice, train=train, validation=validation, validation_given=True, distinct=False
+    )
 
 
 def _files_with_text(source: Path) -> list[Path]:

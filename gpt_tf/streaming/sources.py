@@ -6,7 +6,7 @@ import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -196,12 +196,21 @@ def _warn_of_html(path: Path) -> None:
 
 
 class UnchangedDocuments:
-    """Reads documents, and refuses a file whose bytes changed since it was listed."""
+    """Reads documents, and refuses a file whose bytes changed since it was listed.
+
+    Args:
+      skipped: numbers of documents that are passed over, by file.
+    """
 
     def __init__(
-        self, files: Sequence[Path], reader: DocumentReader, entries: Sequence[Entry]
+        self,
+        files: Sequence[Path],
+        reader: DocumentReader,
+        entries: Sequence[Entry],
+        skipped: Mapping[Path, Collection[int]],
     ) -> None:
         self._reader = reader
+        self._skipped = skipped
         self._entries = dict(zip(files, entries, strict=True))
 
     def text(self, path: Path) -> Document:
@@ -221,7 +230,10 @@ class UnchangedDocuments:
           DocumentError: where it cannot be read, or is not what it was.
         """
         self._check(path)
-        yield from self._reader.documents(path, left_out)
+        skipped = self._skipped.get(path, ())
+        for number, document in enumerate(self._reader.documents(path, left_out)):
+            if number not in skipped:
+                yield document
         self._check(path)  # a file cut short meanwhile seems to end
 
     def _check(self, path: Path) -> None:

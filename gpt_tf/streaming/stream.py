@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -112,6 +112,7 @@ class TokenStream:
         shuffle: bool = True,
         seed: int = 2023,
         reader: DocumentReader | None = None,
+        skipped: Mapping[Path, Collection[int]] | None = None,
         store_directory: Path | None = None,
         scratch_directory: Path | None = None,
         tokenizer_sha256: str = "",
@@ -126,6 +127,7 @@ class TokenStream:
           windows: "padded", "packed" or "random". Padded ones are tokenized on the fly where each
             file is a document; all others go through a token store, made below
             `store_directory` where it is not there yet, named after `tokenizer_sha256`.
+          skipped: numbers of documents that are left out, by file; not of files that are one.
           scratch_directory: for a token store that is missing in a `store_directory` that cannot
             be written.
           progress: called with (bytes done, bytes) while the token store is made.
@@ -140,7 +142,7 @@ class TokenStream:
         cache = Path(store_directory) / DIGESTS_FILE if store_directory else None
         entries = listing(files, cache)
         mark = fingerprint(entries)
-        unchanged = UnchangedDocuments(files, reader, entries)
+        unchanged = UnchangedDocuments(files, reader, entries, skipped or {})
         order: dict[str, Any] = {
             "context_length": context_length, "shuffle": shuffle, "seed": seed
         }  # fmt: skip
@@ -155,7 +157,8 @@ class TokenStream:
                     f"{windows} windows need store_directory, where ids are kept, and "
                     "tokenizer_sha256, which names them."
                 )
-            key = store_key(mark, tokenizer_sha256, reader.ids_depend_on(files))
+            cleaning = reader.ids_depend_on(files) + _named(files, skipped or {})
+            key = store_key(mark, tokenizer_sha256, cleaning)
             place = store_directory / key
             if scratch_directory and not place.exists() and not can_write(store_directory):
                 place = scratch_directory / place.name
@@ -349,6 +352,12 @@ class TokenStream:
             goes_on=self._stop is None,
             shape=(self._batch_size, self._context),
         )
+
+
+def _named(files: Sequence[Path], skipped: Mapping[Path, Collection[int]]) -> str:
+    """What tells a token store without some documents from others; empty if none is skipped."""
+    numbers = [(number, sorted(skipped.get(path, ()))) for number, path in enumerate(files)]
+    return "".join(f" without {of_file} of {number}" for number, of_file in numbers if of_file)
 
 
 def _encode_alone() -> None:
