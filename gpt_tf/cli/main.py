@@ -116,6 +116,9 @@ def _run(arguments: list[str]) -> int:
         return _stopped(signal.SIGINT)
     except Stopped as stopped:
         return _stopped(stopped.number)
+    except click.exceptions.NoArgsIsHelpError as asked:
+        click.echo(asked.format_message(), err=True)
+        return 2
     except click.UsageError as problem:
         if debug:
             raise

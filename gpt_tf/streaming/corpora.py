@@ -236,11 +236,15 @@ def locked_corpus(workspace: Path, name: str, folder: str) -> Iterator[Path]:
 
     directory = workspace / "data" / name
     refuse_users_data(directory.parent)
-    directory.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory.parent / ".prepare.lock")
+    made: list[Path] = []
+    atomic.make_directory(directory, made)
+    lock_file = directory.parent / ".prepare.lock"
+    is_first = not lock_file.exists()
+    lock = FileLock(lock_file)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
+        atomic.remove_empty(made)
         raise UsageError(
             f"another `gpt-tf prepare` is at work in {str(directory.parent)!r}. Wait for its end."
         ) from error
@@ -249,7 +253,11 @@ def locked_corpus(workspace: Path, name: str, folder: str) -> Iterator[Path]:
         atomic.sweep(directory)
         yield directory
     finally:
+        atomic.remove_empty(path for path in made if path == directory)
+        if is_first and not directory.exists():  # nothing was made: not even the lock stays
+            lock_file.unlink(missing_ok=True)
         lock.release()
+        atomic.remove_empty(made)
 
 
 def _check_ours(directory: Path, folder: str) -> None:
