@@ -9,13 +9,20 @@ import dataclasses
 import logging
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt_tf.cli.claiming import claimed, reopened
 from gpt_tf.cli.finetuning import Pretrained, first_weights
 from gpt_tf.cli.out_of_memory import naming_sizes
-from gpt_tf.cli.own_tokenizers import TOKENIZERS, choose_tokenizer, record_of, train_own
+from gpt_tf.cli.own_tokenizers import (
+    TOKENIZERS,
+    choose_tokenizer,
+    naming_remedy,
+    record_of,
+    train_own,
+)
 from gpt_tf.cli.resuming import (
     check_same_config,
     check_same_data,
@@ -113,7 +120,8 @@ def train(
             refuse_for_ready_tokenizer(config, given, record_of(tokenizer_directory))
         loaded = Tokenizer.load(tokenizer_directory)
         with logging_to(claim), naming_sizes(config):
-            streams = Streams(config, choice, loaded, tokenizer_sha256(tokenizer_directory))
+            with naming_remedy(train_tokenizer) if tokenizer is None else nullcontext():
+                streams = Streams(config, choice, loaded, tokenizer_sha256(tokenizer_directory))
             if pretrained is None:  # a pretrained model may have more entries than its tokenizer
                 model = dataclasses.replace(config.model, vocab_size=loaded.vocab_size)
                 config = dataclasses.replace(config, model=model)

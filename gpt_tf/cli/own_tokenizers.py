@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import recorded
 from gpt_tf.streaming.listing import fingerprint
+from gpt_tf.tokenizer.ordinary_text import WITH_ENTRY, UnseenError
 
 TOKENIZERS = "tokenizers"
 TRAINED_ON = "trained_on"  # in the manifest
@@ -84,6 +87,22 @@ def train_own(workspace: Path, choice: DataChoice, config: Config) -> None:
         )  # fmt: skip
         note(f"{directory} is trained again: {named}")
     note(make_tokenizer(choice, config, directory, asked))
+
+
+@contextmanager
+def naming_remedy(train_tokenizer: bool) -> Iterator[None]:
+    """Say what to add to `gpt-tf train` if the data's own tokenizer has not seen a character.
+
+    It was trained on the training part alone: a rare character may be in the validation only.
+    """
+    try:
+        yield
+    except UnseenError as error:
+        again = "" if train_tokenizer else "--train-tokenizer --set tokenizer.kind=char "
+        raise UsageError(
+            f"{error.what}. Add `{again}{WITH_ENTRY}`: they get an entry [UNK], as does every "
+            "other one that the training text lacks."
+        ) from error
 
 
 def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) -> Path:

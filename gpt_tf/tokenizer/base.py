@@ -26,7 +26,7 @@ from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, sha256_file, verify, write_manifest
 from gpt_tf.storage.targets import check_folder
 from gpt_tf.tokenizer.backend_file import read_backend
-from gpt_tf.tokenizer.ordinary_text import instead_of_control, unknown_message
+from gpt_tf.tokenizer.ordinary_text import UnseenError, instead_of_control
 from gpt_tf.tokenizer.texts import several
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -109,7 +109,7 @@ class Tokenizer:
             return ids
         words = dict.fromkeys(i for i in ids if self._instead.get(i) == [])
         if words:
-            raise UsageError(unknown_message(self.tokens(words)))
+            raise UnseenError(self.tokens(words))
         return [own for i in ids for own in self._instead.get(i, [i])]
 
     @property
@@ -154,7 +154,7 @@ class Tokenizer:
             unknown = self._unknown(texts)
             if not unknown:
                 raise
-            raise UsageError(unknown_message(unknown)) from error
+            raise UnseenError(unknown) from error
 
     def _unknown(self, texts: Sequence[str]) -> list[str]:
         """The pieces of `texts` that a vocabulary of characters or words lacks, in order."""

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from tokenizers import models
 
+from gpt_tf.errors import UsageError
+
 if TYPE_CHECKING:
     from gpt_tf.tokenizer.base import Tokenizer
 
 UNKNOWN_NAMED = 5
+WITH_ENTRY = "--set tokenizer.unknown_characters=replace"
 UNSEEN = "\U0010ffff"  # no text has it
 
 
@@ -59,21 +62,29 @@ def _ids_of(model: models.Model, piece: str) -> list[int]:
         return []
 
 
-def unknown_message(unknown: Sequence[str]) -> str:
-    """The error for characters or words that a vocabulary lacks."""
-    kind = "characters" if all(len(each) == 1 for each in unknown) else "words"
-    names = [_named(each) for each in unknown[:UNKNOWN_NAMED]]
-    more = len(unknown) - len(names)
-    remedy = (
-        "Train it again on text that has them, or with "
-        "`--set tokenizer.unknown_characters=replace`."
-        if kind == "characters"
-        else "Give text in the words of its vocabulary, which cannot be trained again."
-    )
-    return (
-        f"{kind} in the text that the tokenizer has not seen: {', '.join(names)}"
-        f"{f' and {more} more' if more else ''}. {remedy}"
-    )
+class UnseenError(UsageError):
+    """Characters or words that a vocabulary lacks.
+
+    Attributes:
+      what: they are, without the remedy.
+    """
+
+    def __init__(self, unknown: Sequence[str]) -> None:
+        characters = all(len(each) == 1 for each in unknown)
+        named = ", ".join(_named(each) for each in unknown[:UNKNOWN_NAMED])
+        more = len(unknown) - UNKNOWN_NAMED
+        kind = "characters" if characters else "words"
+        self.what = (
+            f"{kind} in the text that the tokenizer has not seen: {named}"
+            f"{f' and {more} more' if more > 0 else ''}"
+        )
+        remedy = (
+            "Train one on text that has them, or with an entry for what it has not seen: "
+            f"`gpt-tf train-tokenizer DATA --kind char {WITH_ENTRY}`."
+            if characters
+            else "Give text in the words of its vocabulary, which cannot be trained again."
+        )
+        super().__init__(f"{self.what}. {remedy}")
 
 
 def _named(piece: str) -> str:
