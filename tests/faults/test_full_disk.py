@@ -2,6 +2,8 @@
 
 import contextlib
 import re
+import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +33,13 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a tmpfs is not allowed here")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    """A file that takes all that is left of its disk."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
 
 
 def check_refusal(said: str, reason: str, remedy: str) -> None:
@@ -123,6 +132,31 @@ def test_a_log_that_cannot_be_written_stops_no_training(
     assert said.count(" no more: ") == 1
     found, expected = everything(run_of(workspace)), everything(run_of(uninterrupted))
     assert found["digests"] == expected["digests"]
+
+
+def test_a_full_disk_under_everything_but_the_checkpoints_stops_no_training(
+    server: TrainerServer, uninterrupted: Path, small_disk: Path, tmp_path: Path
+) -> None:
+    """C31: a real one; the checkpoints are on another disk."""
+    workspace = new_workspace(uninterrupted, small_disk / "workspace")
+    run, large = run_of(workspace), tmp_path / "large"
+    trainer = server.start(workspace, TRAIN, output=tmp_path)
+    trainer.wait_until(lambda: len(run.checkpoints.names()) >= 1)
+    trainer.signal(signal.SIGSTOP)
+    try:
+        shutil.copytree(run.checkpoints.directory, large)
+        mounted = str(run.checkpoints.directory)
+        subprocess.run(["mount", "--bind", str(large), mounted], check=True)
+        fill(small_disk / "filler")
+    finally:
+        trainer.signal(signal.SIGCONT)
+    code = trainer.wait()
+    found = everything(run)["digests"]
+    subprocess.run(["umount", mounted], check=True)
+    assert code == 0, trainer.said
+    assert "Traceback" not in trainer.said
+    assert trainer.said.count(" no more: ") >= 1
+    assert found == everything(run_of(uninterrupted))["digests"]
 
 
 def test_a_run_that_is_removed_while_it_trains(
