@@ -30,6 +30,7 @@ from gpt_tf.cli.resuming import (
     write_moved,
     write_source,
 )
+from gpt_tf.cli.run_tokenizer import as_followed, tokenizer_of_run
 from gpt_tf.cli.streams import Streams
 from gpt_tf.cli.wiring import Run, logging_to, run_training
 from gpt_tf.cli.without_effect import (
@@ -52,7 +53,6 @@ from gpt_tf.streaming.finding import refuse_users_data
 from gpt_tf.tokenizer.base import (
     Tokenizer,
     check_same_tokenizer,
-    copy_tokenizer,
     tokenizer_sha256,
 )
 
@@ -85,7 +85,8 @@ def train(
       config: the settings; what is derived from data and tokenizer is filled in and stored.
       data: a file, a folder or a pattern; else the newest prepared corpus, else sample reviews.
       validation: the same, to validate on; else a share of the data is set aside.
-      tokenizer: its folder; else the corpus's own.
+      tokenizer: its folder; else the corpus's own. The run's copy cleans text as `config` asks
+        for.
       train_tokenizer: train the corpus's own first, unless there is one with these settings.
       preset, name: name the run's directory.
       overwrite: a used directory is emptied first.
@@ -118,21 +119,22 @@ def train(
         tokenizer_directory = choose_tokenizer(workspace, choice, tokenizer)
         if not train_tokenizer:
             refuse_for_ready_tokenizer(config, given, record_of(tokenizer_directory))
-        loaded = Tokenizer.load(tokenizer_directory)
+        own = tokenizer_of_run(config, tokenizer_directory)
+        loaded, config = own.tokenizer, as_followed(config, own.tokenizer)
         with logging_to(claim), naming_sizes(config):
             with naming_remedy(train_tokenizer) if tokenizer is None else nullcontext():
-                streams = Streams(config, choice, loaded, tokenizer_sha256(tokenizer_directory))
+                streams = Streams(config, choice, loaded, own.sha256)
             if pretrained is None:  # a pretrained model may have more entries than its tokenizer
                 model = dataclasses.replace(config.model, vocab_size=loaded.vocab_size)
                 config = dataclasses.replace(config, model=model)
             config = resolve_config(config, len(streams.train))
             check_profile(config, stop_at_step, profile)
-            copy_tokenizer(tokenizer_directory, claim.staged.tokenizer)
+            own.write(claim.staged.tokenizer)
             write_source(claim.staged, workspace, data, validation, choice.name)
             write_data_files(claim.staged, choice)
             atomic.write_text(claim.staged.config_file, as_yaml(config))
             return run_training(
-                config, claim, workspace, streams, loaded, tokenizer_sha256(claim.staged.tokenizer),
+                config, claim, workspace, streams, loaded, own.sha256,
                 weights, None, stop_at_step, writers, profile,
             )  # fmt: skip
 

@@ -20,6 +20,7 @@ from gpt_tf.storage.json_file import read_json
 from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory
 from gpt_tf.storage.tensors import Streamed
 from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
+from gpt_tf.tokenizer.cleaned import settings_of
 from gpt_tf.tokenizer.foreign import read_foreign
 from gpt_tf.version import __version__
 
@@ -56,7 +57,8 @@ def read_folder(directory: Path) -> Foreign:
     weights = match(family, model, find_tensors(directory), directory)
     tokenizer = read_foreign(directory, _token_ids(directory, theirs))
     _check_size(directory, tokenizer, model)
-    sizes = {"tokenizer": {"vocab_size": max(2, tokenizer.vocab_size)}}
+    size = max(2, tokenizer.vocab_size)
+    sizes = {"tokenizer": {"vocab_size": size, **settings_of(tokenizer)}}
     settings = resolve(read_preset("finetune"), sizes, _prompt(tokenizer))
     config = dataclasses.replace(settings, model=model)
     return Foreign(directory, config, weights, tokenizer)
