@@ -36,9 +36,14 @@ def settings(**changes: object) -> Config:
 def not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are put together and written, and their training loop ends at once."""
     from gpt_tf.cli import assemble
+    from gpt_tf.cli.claiming import Claim
     from gpt_tf.cli.wiring import Run
 
-    monkeypatch.setattr(assemble, "run_training", lambda config, run, *_: Run(run, 0, "", None))
+    def begun(config: Config, claim: Claim, *_: object) -> Run:
+        claim.begin()
+        return Run(claim.run, 0, "", None)
+
+    monkeypatch.setattr(assemble, "run_training", begun)
 
 
 def write_berts(folder: Path, *, lower_case: bool) -> None:
