@@ -12,8 +12,11 @@ from gpt_tf.storage.atomic import unrepeated
 MAX_BYTES = 64 * 1024 * 1024  # the vocabularies of today's largest tokenizers take a third of it
 
 
-def read_json(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
+def read_json(path: Path, max_bytes: int = MAX_BYTES, what: str = "JSON") -> dict[str, Any]:
     """The object in a JSON file.
+
+    Args:
+      what: the file is, for the message.
 
     Raises:
       UsageError: where it is missing, no plain file, or too large.
@@ -25,10 +28,10 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes(), object_pairs_hook=unrepeated)
     except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"damaged JSON in {path}: {error}. Get the file again.") from error
+        raise RunError(f"damaged {what} in {path}: {error}. Get the file again.") from error
     if not isinstance(value, dict):
         raise RunError(
-            f"damaged JSON in {path}: {type(value).__name__}, no object. Get the file again."
+            f"damaged {what} in {path}: {type(value).__name__}, no object. Get the file again."
         )
     return value
 

@@ -18,7 +18,7 @@ def read_backend(path: Path) -> tokenizers.Tokenizer:
       UsageError: if it asks for anything that `parts` does not list, or its ids have holes.
       RunError: if the file is damaged.
     """
-    check_parts(read_json(path), path)
+    check_parts(read_json(path, what="tokenizer"), path)
     try:
         backend = tokenizers.Tokenizer.from_file(str(path))
     except BaseException as error:  # the backend raises plain Exception, and panics
