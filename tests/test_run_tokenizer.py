@@ -156,7 +156,7 @@ def test_a_corpus_tokenizer_made_with_other_settings_is_described_in_the_run(
 ) -> None:
     (tmp_path / "texts").mkdir()
     for number in range(12):
-        (tmp_path / "texts" / f"{number}.txt").write_text("The CAT sees the dog. " * 20)
+        (tmp_path / "texts" / f"{number}.txt").write_text("The CAT sees the dog. " * (20 + number))
     in_process("train-tokenizer", "texts", "--kind", "char", "--lower-case", cwd=tmp_path)
     in_process("train", "--data", "texts", "--name", "one", cwd=tmp_path)
     said = capsys.readouterr().err
