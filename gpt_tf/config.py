@@ -317,8 +317,8 @@ class Config(Section):
         if training.max_steps is not None and training.max_steps <= training.warmup_steps:
             problems.append(
                 f"training.max_steps must exceed training.warmup_steps ({training.warmup_steps}), "
-                f"received: {training.max_steps}. Lower training.warmup_steps, or keep the horizon "
-                "and use --stop-at-step"
+                f"received: {training.max_steps}. Lower training.warmup_steps, or raise "
+                "training.max_steps and end a run earlier with `train --stop-at-step`"
             )
         if problems:
             raise UsageError("\n".join(problems))

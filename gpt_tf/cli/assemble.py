@@ -162,7 +162,7 @@ def resume(
         if "loop" not in checkpoint.state:
             raise UsageError(
                 f"nothing to resume in {run.path}: it was imported, not trained. Begin a run with "
-                f"it: gpt-tf train --from {run.name}."
+                f"it: `gpt-tf train --from {run.called(workspace)}`."
             )
         check_same_config(checkpoint, config)
         check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
@@ -172,9 +172,9 @@ def resume(
         if step == evaluated and step >= (config.training.max_steps or math.inf):
             return Run(run, step, "all steps done", None)
         moved = moved or Moved()
-        command = f"gpt-tf train --resume {run.name}"
+        command = f"gpt-tf train --resume {run.called(workspace)}"
         choice = data_of_run(workspace, run, config.data, moved, command)
-        check_same_data(run, checkpoint, choice, moved, accept_data_change)
+        check_same_data(run, checkpoint, choice, moved, command, accept_data_change)
         refuse_idle([config], choice, given)
         with logging_to(claim), naming_sizes(config):
             sha256 = tokenizer_sha256(run.tokenizer)

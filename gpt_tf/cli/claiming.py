@@ -7,6 +7,7 @@ the new one has a checkpoint; if that ends before, the old one is put back.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -144,6 +145,7 @@ def _check_free(run: RunDirectory, overwrite: bool) -> None:
     if names and not overwrite:
         raise InUseError(
             f"run directory in use: {run.path} holds {names[-1]}. "
-            "Use --resume to go on, --overwrite to begin again, or another --name."
+            f"Go on with it: `gpt-tf train --resume {shlex.quote(run.name)}`, add --overwrite to "
+            "begin again, or choose another --name."
         )
     refuse_foreign(run.path, MOVE)

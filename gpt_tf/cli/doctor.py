@@ -82,6 +82,6 @@ def _data_changes(workspace: Path, run: RunDirectory, checkpoint: Checkpoint) ->
     from gpt_tf.config_files import read_config_file, resolve_stored
 
     config = resolve_stored(read_config_file(run.config_file))
-    command = f"gpt-tf train --resume {run.name}"
+    command = f"gpt-tf train --resume {run.called(workspace)}"
     choice = data_of_run(workspace, run, config.data, command=command)
     return data_changes(run, checkpoint, choice)

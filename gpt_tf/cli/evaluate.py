@@ -31,6 +31,8 @@ if TYPE_CHECKING:
               help="Where the run's own data are now, if they moved.")  # fmt: skip
 @click.option("--validation-data", "validation_now", type=click.Path(path_type=Path),
               metavar="PLACE", help="The same for data given with --validation-data.")  # fmt: skip
+@click.option("--set", "assignments", multiple=True, metavar="data.KEY=VALUE",
+              help="How DATA is read, if not as the run's own data.")  # fmt: skip
 @engine_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
@@ -39,6 +41,7 @@ def evaluate(
     split: str,
     data_now: Path | None,
     validation_now: Path | None,
+    assignments: tuple[str, ...],
     engine: EngineName,
     as_json: bool,
 ) -> None:
@@ -49,11 +52,14 @@ def evaluate(
     training, and the share is printed.
     """
     from gpt_tf.cli.console import print_table
+    from gpt_tf.cli.without_effect import given_settings, refuse_idle
     from gpt_tf.cli.workspace import Moved
     from gpt_tf.config_files import resolve_stored
     from gpt_tf.storage.run_directory import find_run, newest_run
 
     moved = Moved(data_now, validation_now)
+    if assignments and data is None:
+        raise click.UsageError("--set is for DATA; the run's own data are read as in training.")
     if data is not None and moved != Moved():
         raise click.UsageError("--data and --validation-data are for the run's own data, not DATA.")
 
@@ -63,7 +69,9 @@ def evaluate(
     checkpoint = run.checkpoints.best(weights_only=True)
     config = resolve_stored(checkpoint.manifest["config"])
     if data is not None:
+        config = _reading(config, assignments)
         choice = _of_other_text(workspace, config, data)
+        refuse_idle([config], choice, given_settings(assignments))
     else:
         choice = _of_own_data(workspace, run, checkpoint, config, moved, split)
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
@@ -77,6 +85,17 @@ def evaluate(
         click.echo(json.dumps(figures))
     else:
         print_table("", ("what", "value"), [(key, _shown(value)) for key, value in figures.items()])
+
+
+def _reading(config: Config, assignments: tuple[str, ...]) -> Config:
+    """The run's settings with others of how documents are read."""
+    from gpt_tf.config_files import parse_assignments, resolve
+    from gpt_tf.errors import UsageError
+
+    given = parse_assignments(assignments)
+    if others := given.keys() - {"data"}:
+        raise UsageError(f"no effect in --set: {min(others)}. Only the section data is for DATA.")
+    return resolve(dataclasses.asdict(config), given)
 
 
 def _of_other_text(workspace: Path, config: Config, data: Path) -> DataChoice:
@@ -101,7 +120,7 @@ def _of_own_data(
     from gpt_tf.errors import UsageError
     from gpt_tf.streaming.corpora import load_corpus
 
-    command = f"gpt-tf evaluate {run.name}"
+    command = f"gpt-tf evaluate {run.called(workspace)}"
     choice = data_of_run(workspace, run, config.data, moved, command)
     if moved != Moved() and (changed := data_changes(run, checkpoint, choice)):
         raise UsageError(

@@ -122,8 +122,11 @@ def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) ->
         command = ["gpt-tf", "train-tokenizer"]
         if choice.source is not None:
             command.append(str(choice.source))
+        if given:
+            command += ["--output", str(given)]
+        other = "give the folder of a ready one" if given else "give one"
         raise UsageError(
-            f"no tokenizer in {directory}. Train one with `{shlex.join(command)}`, or give one "
+            f"no tokenizer in {directory}. Train one with `{shlex.join(command)}`, or {other} "
             "with --tokenizer."
         )
     note(f"tokenizer: {directory}")

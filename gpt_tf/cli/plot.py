@@ -30,7 +30,9 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
     workspace = Path.cwd()
     runs = [find_run(workspace, name) for name in names] if names else all_runs(workspace)
     if not runs:
-        raise UsageError(f"no runs in {workspace / 'runs'}. Train one with `gpt-tf train`.")
+        raise UsageError(
+            f"no runs in {workspace / 'runs'}. Train one with `gpt-tf train --train-tokenizer`."
+        )
     rows = {run.name: read_rows(run.metrics_file) for run in runs}
     known = {key for of_run in rows.values() for row in of_run for key in row} - {"step"}
     drawn = {name: of_run for name, of_run in rows.items() if any(metric in row for row in of_run)}

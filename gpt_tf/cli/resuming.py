@@ -94,18 +94,23 @@ def check_same_data(
     checkpoint: Checkpoint,
     choice: DataChoice,
     moved: Moved,
+    command: str,
     accepted: bool,
 ) -> None:
-    """Raise UsageError naming the files that changed, or warn if that is accepted."""
+    """Raise UsageError naming the files that changed, or warn if that is accepted.
+
+    Args:
+      command: resumes the run.
+    """
     changed = data_changes(run, checkpoint, choice)
     if changed is None:
         return
     if not accepted:
         options = {"--data": moved.data, "--validation-data": moved.validation}
         given = [word for option, path in options.items() if path for word in (option, str(path))]
-        command = ["gpt-tf", "train", "--resume", run.name, *given, "--accept-data-change"]
+        accepting = shlex.join([*given, "--accept-data-change"])
         raise UsageError(
-            f"{changed}\nRestore the files, go on with the changed ones: `{shlex.join(command)}`, "
+            f"{changed}\nRestore the files, go on with the changed ones: `{command} {accepting}`, "
             "or start a new run."
         )
     log.warning("%s", changed)

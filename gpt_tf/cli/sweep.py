@@ -160,7 +160,7 @@ def _check_no_run_in_use(workspace: Path, plan: Plan) -> None:
     for cell in plan.cells:
         run = RunDirectory(workspace / RUNS / cell.run)
         if os.path.lexists(run.path) and not run.is_unfinished:
-            raise UsageError(f"run directory in use: {run.path}. Use another --name.")
+            raise UsageError(f"run directory in use: {run.path}. Choose another --name.")
 
 
 def _resume(workspace: Path, name: str, moved: Moved) -> int:
@@ -193,7 +193,7 @@ def _with_data(
 
     data, validation = _data_of(plan, workspace)
     data, validation = moved.data or data, moved.validation or validation
-    command = f"gpt-tf sweep --resume {directory.name}"
+    command = f"gpt-tf sweep --resume {directory.called}"
     refuse_missing(f"the sweep {directory.name}", command, data, validation)
     choice = choose_data(workspace, data, config.data, validation)
     if data is None and choice.name != plan.corpus:
@@ -256,7 +256,7 @@ def _train_all(
                 _train_cell(workspace, run, plan, cell, config, results)
                 results.publish()
     except Stopped as stopped:
-        click.echo(f"stopped; go on with: gpt-tf sweep --resume {directory.name}", err=True)
+        click.echo(f"stopped; go on with: gpt-tf sweep --resume {directory.called}", err=True)
         return 128 + stopped.number
     results.publish()
     click.echo(printable(aligned(*results.table())))

@@ -222,5 +222,6 @@ def _report(run: Any) -> int:
     click.echo(f"{run.directory.path}: step {run.step:,}, {run.reason}")
     if run.signal is None:
         return 0
-    click.echo(f"saved; go on with: gpt-tf train --resume {run.directory.name}", err=True)
+    called = run.directory.called(Path.cwd())
+    click.echo(f"saved; go on with: gpt-tf train --resume {called}", err=True)
     return 128 + int(run.signal)

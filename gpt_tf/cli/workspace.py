@@ -187,7 +187,7 @@ def data_of_run(
     if own is None and source.get("corpus") is None:
         raise UsageError(
             f"no data in the run {run.name}: it was imported. Measure it on other text: "
-            f"`gpt-tf evaluate {run.name} DATA`."
+            f"`gpt-tf evaluate {run.called(workspace)} DATA`."
         )
     own, validation = moved.data or own, moved.validation or validation
     refuse_missing(f"the run {run.name}", command, own, validation)
@@ -254,7 +254,10 @@ def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
     apart = {path.resolve() for path in validation}
     train = [path for path in choice.train if path.resolve() not in apart]
     if not train:
-        raise UsageError(f"all of the data are set aside for validation by {source}. Give more.")
+        raise UsageError(
+            f"all of the data are set aside for validation by {source}. Give other files with "
+            "--validation-data."
+        )
     if len(train) < len(choice.train):
         note(f"not trained on: {len(choice.train) - len(train):,} files that are for validation")
     return dataclasses.replace(

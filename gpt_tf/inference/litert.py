@@ -51,7 +51,9 @@ def convert(model: LanguageModel, weights: str) -> bytes:
     """
     layers, _, _, heads, _, head_dim = model.cache_shape(1, 1)
     if not layers:
-        raise UsageError(f"--engine litert does not fit the architecture {model.name}.")
+        raise UsageError(
+            f"--engine litert does not fit the architecture {model.name}. Use --engine tensorflow."
+        )
     width = model.embed(tf.zeros((1, 1), tf.int32), tf.zeros((1, 1), tf.int32)).shape[-1]
 
     @tf.function(

@@ -61,7 +61,8 @@ def _checkpoints(store: CheckpointStore, intact: list[Checkpoint]) -> Iterator[F
     """A finding a checkpoint; those that verify go to `intact`."""
     names = store.names()
     if not names:
-        yield Finding("warning", "checkpoints", "none", "Train it: gpt-tf train.")
+        again = f"Begin it again: gpt-tf train --name {store.directory.parent.name}."
+        yield Finding("warning", "checkpoints", "none", again)
     for name in names:
         try:
             intact.append(store.read(name))
@@ -112,7 +113,7 @@ def _data(checkpoint: Checkpoint, data_changes: Callable[[Checkpoint], str | Non
     if changed is None:
         return Finding("ok", "data", "as they were")
     return Finding("warning", "data", "changed since the last checkpoint",
-                   "Restore the files, or resume with --accept-data-change.")  # fmt: skip
+                   "Restore the files, or add --accept-data-change to --resume.")  # fmt: skip
 
 
 def _litter(run: RunDirectory) -> Finding:

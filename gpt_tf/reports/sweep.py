@@ -11,6 +11,7 @@ import itertools
 import logging
 import math
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,11 @@ class SweepDirectory:
     def name(self) -> str:
         """The sweep's name."""
         return self.path.name
+
+    @property
+    def called(self) -> str:
+        """The name, as it is typed."""
+        return shlex.quote(self.name)
 
     @property
     def plan_file(self) -> Path:
@@ -351,7 +357,7 @@ def check_unused(directory: SweepDirectory) -> None:
     refuse_links_of_sweep(directory.path)
     if directory.plan_file.exists():
         raise UsageError(
-            f"sweep directory in use: {directory.path}. Use --resume {directory.name} to go on, or "
-            "another --name."
+            f"sweep directory in use: {directory.path}. Go on with it: `gpt-tf sweep --resume "
+            f"{directory.called}`, or choose another --name."
         )
     check_folder(directory.path, "--name", own=LOCK_FILES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +98,12 @@ class RunDirectory:
         settle_if_unused(self.path)
         return self
 
+    def called(self, workspace: Path) -> str:
+        """What finds the run from `workspace`, as it is typed: its name, else its path."""
+        here = RunDirectory(workspace / RUNS / self.name)
+        return shlex.quote(self.name if here.path.resolve() == self.path.resolve()
+                           else str(self.path.absolute()))  # fmt: skip
+
     def workspace(self, default: Path) -> Path:
         """The workspace that the run is in; `default` for a directory that is in none."""
         parent = Path(os.path.normpath(self.path.absolute())).parent
@@ -174,7 +181,8 @@ def unopened_run(workspace: Path, name: str | None) -> RunDirectory:
         ranked = [entry for entry in ranked if entry[0] > 0]
         if not ranked:
             raise UsageError(
-                f"no run with a checkpoint in {workspace / RUNS}. Train one with `gpt-tf train`."
+                f"no run with a checkpoint in {workspace / RUNS}. Train one with "
+                "`gpt-tf train --train-tokenizer`."
             )
         return max(ranked, key=lambda entry: entry[:2])[2]
     for run in (RunDirectory(workspace / RUNS / name), RunDirectory(Path(name))):

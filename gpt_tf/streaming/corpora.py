@@ -39,6 +39,7 @@ from gpt_tf.streaming.splits import drop_duplicates, sort_by_bytes
 
 SPLITS = ("train", "validation", "test")
 CORPUS_FILE = "corpus.json"
+READY_MADE = ("imdb", "tinyshakespeare", "sample-reviews")  # each a command of `gpt-tf prepare`
 
 # Size and SHA-256 as the package tensorflow-datasets lists them.
 IMDB_ORIGINAL = RemoteFile(
@@ -68,7 +69,7 @@ class Corpus:
         if split not in SPLITS or not path.is_file():
             raise UsageError(
                 f"no split list in {str(path)!r}. The splits are {', '.join(SPLITS)}; "
-                "`gpt-tf prepare` writes their lists."
+                f"{how_to_prepare(self.directory)}"
             )
         lines = path.read_bytes().decode("utf-8").removeprefix(MARK).split("\n")
         names = [name for line in lines if (name := line.removesuffix("\r"))]
@@ -100,6 +101,13 @@ class PrepareReport:
     reused: bool  # the reviews were there already
 
 
+def how_to_prepare(directory: Path) -> str:
+    """The sentence that says how to prepare the corpus that belongs into a ``data/<name>``."""
+    if directory.name in READY_MADE:
+        return f"Prepare it: `gpt-tf prepare {directory.name}`."
+    return f"Prepare one: `gpt-tf prepare {READY_MADE[-1]}`."
+
+
 def load_corpus(directory: Path) -> Corpus:
     """The corpus prepared in `directory`, a ``data/<name>``.
 
@@ -109,7 +117,7 @@ def load_corpus(directory: Path) -> Corpus:
     """
     path = directory / CORPUS_FILE
     if not path.is_file():
-        raise UsageError(f"no prepared corpus in {str(directory)!r}. Run `gpt-tf prepare` first.")
+        raise UsageError(f"no prepared corpus in {str(directory)!r}. {how_to_prepare(directory)}")
     try:
         value = atomic.read_json(path)
         preset, sequence = value["preset"], value["sequence"]

@@ -89,6 +89,7 @@ def _read_archive(archive: Path, original: RemoteFile) -> bytes:
     if found != original.sha256:
         raise UsageError(
             f"another text in {str(archive)!r}: its SHA-256 is {found}, tiny Shakespeare's "
-            f"{original.sha256}. Train on a text of your own with `gpt-tf train --data FILE`."
+            f"{original.sha256}. Train on a text of your own with `gpt-tf train --data FILE "
+            "--train-tokenizer`."
         )
     return contents

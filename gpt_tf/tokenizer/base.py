@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -289,7 +290,8 @@ def tokenizer_file(directory: Path) -> Path:
     if not path.is_file():
         raise UsageError(
             f"no tokenizer in {directory}: {TOKENIZER_FILE} is missing. "
-            "Train one with `gpt-tf train-tokenizer`."
+            "Restore it, or train one with "
+            f"`gpt-tf train-tokenizer --output {shlex.quote(str(directory))}`."
         )
     return path
 

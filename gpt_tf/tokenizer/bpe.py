@@ -58,7 +58,7 @@ class BPETokenizer(Tokenizer):
         texts = texts_to_learn(texts)
         if vocab_size < MINIMUM_VOCAB_SIZE:
             raise UsageError(
-                f"vocabulary too small in --vocab-size: {vocab_size}. "
+                f"vocabulary too small in vocab_size: {vocab_size}. "
                 f"The minimum is {MINIMUM_VOCAB_SIZE}: 256 bytes and {len(SPECIAL_TOKENS)} "
                 "special tokens."
             )

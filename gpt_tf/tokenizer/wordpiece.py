@@ -59,7 +59,7 @@ class WordPieceTokenizer(Tokenizer):
         first_entries = [*SPECIAL_TOKENS.values(), *alphabet(words)]
         if vocab_size < len(first_entries):
             raise UsageError(
-                f"vocabulary too small in --vocab-size: {vocab_size}. "
+                f"vocabulary too small in vocab_size: {vocab_size}. "
                 f"The minimum for this text is {len(first_entries)}: its characters, those inside "
                 f"words once more, and {len(SPECIAL_TOKENS)} special tokens."
             )

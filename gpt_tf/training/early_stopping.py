@@ -34,7 +34,8 @@ class EarlyStopping:
         if not math.isfinite(loss):
             raise RunError(
                 f"non-finite evaluation loss at step {step}: {loss}. Nothing of it was saved. "
-                "Lower training.peak_learning_rate, or resume from the last checkpoint."
+                "Begin again with a lower training.peak_learning_rate; `gpt-tf train --from RUN` "
+                "takes the weights of the best checkpoint."
             )
         improved = loss < self.best
         if improved:

@@ -195,8 +195,9 @@ class Trainer:
         raise RunError(
             f"non-finite loss or gradient at step {self.state.step + 1}: loss sum {result.nats}, "
             f"gradient norm {result.grad_norm}, learning rate {learning_rate:g}, batch of {named} "
-            f"and {max(0, len(documents) - 3)} more. The weights are as before the step; lower "
-            "training.peak_learning_rate or resume from the last checkpoint."
+            f"and {max(0, len(documents) - 3)} more. The weights are as before the step. Begin "
+            "again with a lower training.peak_learning_rate; `gpt-tf train --from RUN` takes the "
+            "weights of the best checkpoint."
         )
 
     def _log_window(self) -> None:

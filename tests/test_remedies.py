@@ -1,0 +1,223 @@
+"""What a message tells the user to type is typed, and works."""
+
+import ast
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from commands import in_process
+from fakes import ByteTokenizer
+
+from gpt_tf.cli.main import COMMANDS, cli
+from gpt_tf.cli.streams import Streams
+from gpt_tf.cli.workspace import choose_data, data_of_run
+from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.streaming.corpora import READY_MADE
+from gpt_tf.tokenizer.base import Tokenizer
+
+SOURCE = Path(__file__).parents[1] / "gpt_tf"
+OF_OTHER_PROGRAMS = {"--force-reinstall", "--local-dir"}
+TEXT = "some words of a text, and more of them. " * 40
+
+
+def words_of(command: str) -> list[str]:
+    """The words after `gpt-tf`, as a shell reads them."""
+    return shlex.split(command)[1:]
+
+
+def commands_in(message: str) -> list[str]:
+    return re.findall(r"`(gpt-tf [^`]+)`", message)
+
+
+def failed(capsys: pytest.CaptureFixture[str], *arguments: str, cwd: Path) -> str:
+    """What a command says that does not succeed."""
+    capsys.readouterr()
+    assert in_process(*arguments, cwd=cwd, check=False) in (1, 2)
+    return " ".join(capsys.readouterr().err.split())
+
+
+def texts_in_source() -> Iterator[tuple[str, str]]:
+    """Every text in the package and where it is; what is filled in stands as X."""
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "X"
+                         for part in node.values]  # fmt: skip
+                yield f"{path.name}:{node.lineno}", "".join(map(str, parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield f"{path.name}:{node.lineno}", node.value
+
+
+def parse(words: list[str]) -> None:
+    """Let click read a command line without running it."""
+    context = cli.make_context("gpt-tf", list(words))
+    command: click.Command = cli
+    while isinstance(command, click.Group):
+        name, *words = words
+        found = command.get_command(context, name)
+        assert found is not None, f"no such command: {name}"
+        command = found
+        if not isinstance(command, click.Group):
+            command.make_context(name, words, parent=context)
+
+
+def test_every_command_in_a_message_can_be_typed() -> None:
+    seen = 0
+    for place, text in texts_in_source():
+        for command in commands_in(text):
+            words = words_of(command.replace("prepare X", f"prepare {READY_MADE[0]}"))
+            if len(words) == 1:  # a command's name, or one that is filled in
+                assert words[0] in {*COMMANDS, "X", "--help"}, place
+                continue
+            try:
+                parse(words)
+                seen += 1
+            except click.UsageError as error:
+                pytest.fail(f"{place}: {command}: {error}")
+    assert seen > 10
+
+
+def test_every_option_in_a_message_exists() -> None:
+    known = set(OF_OTHER_PROGRAMS)
+    context = click.Context(cli)
+    pending: list[click.Command] = [cli]
+    while pending:
+        command = pending.pop()
+        known.update(
+            option for each in command.params for option in each.opts + each.secondary_opts
+        )
+        if isinstance(command, click.Group):
+            names = command.list_commands(context)
+            pending += [found for name in names if (found := command.get_command(context, name))]
+    known.add("--help")
+    for place, text in texts_in_source():
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", text):
+            assert option in known, f"{place}: {option}"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A workspace with a folder whose name must be quoted."""
+    folder = tmp_path / "home" / "my $texts"
+    folder.mkdir(parents=True)
+    for i in range(10):
+        (folder / f"{i}.txt").write_text(TEXT)
+    return tmp_path / "home"
+
+
+GRID = ["sweep", "--grid", "training.seed=1,2", "--data", "my $texts"]
+
+
+@pytest.mark.parametrize("more", [[], ["--tokenizer", "a place"], ["--tokenizer", "$HOME"]])
+def test_the_tokenizer_that_is_missing_is_trained(
+    home: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    said = failed(capsys, *GRID, *more, "--set", "data.validation_share=0", cwd=home)
+    (share,) = re.findall(r"--set (\S+=\d\.\d)", said)
+    said = failed(capsys, *GRID, *more, "--set", share, cwd=home)
+    (command,) = commands_in(said)
+    in_process(*words_of(command), cwd=home)
+    folder = home / (more[1] if more else "tokenizers/my $texts")
+    assert Tokenizer.load(folder).vocab_size > 256
+    said = failed(capsys, *GRID, *more, "--set", "data.column=x", cwd=home)
+    assert "no tokenizer" not in said
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+def test_the_smallest_vocabulary_that_is_told_can_be_trained(
+    home: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    words = ["train-tokenizer", "my $texts", "--kind", kind, "--vocab-size"]
+    said = failed(capsys, *words, "3", cwd=home)
+    (minimum,) = re.findall(r"minimum\D* is (\d+)", said)
+    failed(capsys, *words, str(int(minimum) - 1), cwd=home)
+    in_process(*words, minimum, cwd=home)
+
+
+def test_a_horizon_within_the_warm_up_has_its_remedy(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--max-steps", "10", "--print-config"]
+    assert "Lower training.warmup_steps" in failed(capsys, *words, cwd=home)
+    in_process(*words, "--set", "training.warmup_steps=9", cwd=home)
+
+
+@pytest.mark.long
+def test_a_corpus_that_is_gone_is_prepared(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = home / "runs" / "one"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "source.json").write_text(
+        '{"data": null, "validation": null, "corpus": "sample-reviews"}'
+    )
+    with pytest.raises(UsageError) as gone:
+        data_of_run(home, RunDirectory(run), DataConfig())
+    (command,) = commands_in(str(gone.value))
+    assert command == "gpt-tf prepare sample-reviews"
+    in_process(*words_of(command), cwd=home)
+    assert data_of_run(home, RunDirectory(run), DataConfig()).train
+
+
+def test_other_text_is_read_as_the_message_says(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "notes.csv").write_text("id,body\n" + f'1,"{TEXT}"\n' * 9)
+    (workspace / "latin.txt").write_bytes(f"caf\xe9 {TEXT}".encode("latin-1"))
+    said = failed(capsys, "evaluate", "tiny", "notes.csv", cwd=workspace)
+    assert "--set data.column=NAME" in said
+    in_process("evaluate", "tiny", "notes.csv", "--set", "data.column=body", cwd=workspace)
+    said = failed(capsys, "evaluate", "tiny", "latin.txt", cwd=workspace)
+    assert "Set data.encoding" in said
+    in_process("evaluate", "tiny", "latin.txt", "--set", "data.encoding=latin-1", cwd=workspace)
+    said = failed(
+        capsys, "evaluate", "tiny", "latin.txt", "--set", "model.num_layers=3", cwd=workspace
+    )
+    assert "no effect in --set: model" in said
+
+
+def test_a_run_that_is_named_in_a_remedy_is_found(
+    stopped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = failed(capsys, "train", "--data", "reviews", "--name", "tiny", cwd=stopped)
+    (command,) = commands_in(said)
+    in_process(*words_of(command), cwd=stopped)  # it is at its end
+    place = tmp_path / "another $place"
+    stopped.rename(place)
+    next((place / "reviews").rglob("*.txt")).write_text(TEXT)
+    run = str(place / "runs" / "stopped")
+    said = failed(capsys, "train", "--resume", run, cwd=tmp_path / "here")
+    (command,) = commands_in(said)
+    in_process(*words_of(command), "--stop-at-step", "11", cwd=tmp_path / "here")
+    shutil.rmtree(place / "reviews")
+    said = failed(capsys, "evaluate", run, cwd=tmp_path / "here")
+    (command,) = commands_in(said)
+    assert words_of(command)[:2] == ["evaluate", run]
+
+
+def test_a_damaged_token_store_is_made_again_once_it_is_deleted(home: Path) -> None:
+    config = Config(model=ModelConfig(context_length=16), training=TrainingConfig(batch_size=2),
+                    data=DataConfig(windows="packed"))  # fmt: skip
+    choice = choose_data(home, home / "my $texts", config.data)
+
+    def ids() -> bytes:
+        streams = Streams(config, choice, ByteTokenizer(), "bytes")  # type: ignore[arg-type]
+        return next(streams.train).inputs.tobytes()
+
+    before = ids()
+    for path in choice.store_directory.glob("*/ids.bin"):
+        os.truncate(path, 3)
+    with pytest.raises(RunError, match=r"damaged token store in .*\. Delete it\.") as damaged:
+        ids()
+    while True:
+        shutil.rmtree(Path(re.findall(r"store in (.*?): ", str(damaged.value))[0]))
+        try:
+            assert ids() == before
+            break
+        except RunError as error:  # that of the validation data
+            damaged.value.args = error.args
