@@ -108,7 +108,7 @@ def home(tmp_path: Path) -> Path:
     folder = tmp_path / "home" / "my $texts"
     folder.mkdir(parents=True)
     for i in range(10):
-        (folder / f"{i}.txt").write_text(TEXT)
+        (folder / f"{i}.txt").write_text(f"{i} {TEXT}")
     return tmp_path / "home"
 
 

@@ -41,7 +41,7 @@ def _has_none_of(*kinds: str) -> Callable[[Config, DataChoice], bool]:
 BLOCKS = ("num_", "embed_dim", "ffn_dim", "head_", "qkv_bias", "activation", "norm_", "positions",
           "embedding_norm", "final_norm", "tied_head", "dropout.")  # fmt: skip
 RULES = (
-    Rule(("training.patience", "training.eval_batches", "training.eval_interval"),
+    Rule(("training.patience", "training.eval_", "data.drop_duplicates"),
          lambda config, choice: not choice.validation,
          "there are no validation data. Give some with --validation-data, or set aside a share "
          "with --set data.validation_share=0.1 (saving has training.checkpoint_interval)"),
