@@ -78,9 +78,10 @@ def test_every_command_in_a_message_can_be_typed() -> None:
                 continue
             try:
                 parse(words)
-                seen += 1
-            except click.UsageError as error:
-                pytest.fail(f"{place}: {command}: {error}")
+            except click.UsageError:
+                assert words[-1] == "X", f"{place}: {command}"
+                parse(words[:-1])  # options are filled in there
+            seen += 1
     assert seen > 10
 
 
