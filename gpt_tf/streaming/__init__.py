@@ -1,13 +1,13 @@
 """Documents to batches, in stages, one file each (no TensorFlow).
 
 1. `finding`: which files there are, without what gpt-tf wrote (`own_work`); `sources`: the
-   documents in them (`files` has the bytes, `records` takes them apart)
+   documents in them (`files` has the bytes, `records` their text, `tables` the records in it)
 2. `cleaning`: what is not the author's text goes
-3. `splits`: which document is trained on
+3. `splits`: which document is trained on; `duplicates`: which ones are in both parts
 4. `order`: a new permutation each epoch, computed and never stored
 5. `windows`: token ids of one row; `stored_windows` gives those of a `token_store`
 6. `prefetch`: threads that work ahead, in order
-7. `stream`: `TokenStream`, the iterator of batches with its state
+7. `stream`: `TokenStream`, the iterator of batches with its state; `dataset` for TensorFlow
 
 `corpora` prepares ready corpora; `sample_reviews` writes one of our own.
 """
