@@ -5,7 +5,8 @@
 2. `cleaning`: what is not the author's text goes
 3. `splits`: which document is trained on; `duplicates`: which ones are in both parts
 4. `order`: a new permutation each epoch, computed and never stored
-5. `windows`: token ids of one row; `stored_windows` gives those of a `token_store`
+5. `windows`: token ids of one row; `stored_windows` gives those of a `token_store`;
+   `rows` chooses
 6. `prefetch`: threads that work ahead, in order
 7. `stream`: `TokenStream`, the iterator of batches with its state; `dataset` for TensorFlow
 

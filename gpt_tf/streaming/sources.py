@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gpt_tf.streaming.cleaning import clean, clean_blocks
 from gpt_tf.streaming.files import DocumentError, facts, is_packed, kind_of
-from gpt_tf.streaming.listing import Entry, has_sha256
+from gpt_tf.streaming.listing import Entry, fingerprint, has_sha256
 from gpt_tf.streaming.records import (
     LF,
     DecodingError,
@@ -200,6 +200,9 @@ class UnchangedDocuments:
 
     Args:
       skipped: numbers of documents that are passed over, by file.
+
+    Attributes:
+      fingerprint: of the files as they were listed.
     """
 
     def __init__(
@@ -212,6 +215,17 @@ class UnchangedDocuments:
         self._reader = reader
         self._skipped = skipped
         self._entries = dict(zip(files, entries, strict=True))
+        self.fingerprint = fingerprint(entries)
+
+    def are_files(self, files: Sequence[Path]) -> bool:
+        """True if each of the files is read as it is, as one document."""
+        return self._reader.takes_files_whole(files)
+
+    def rules(self, files: Sequence[Path]) -> str:
+        """What says which documents the files have: settings, and the numbers of those skipped."""
+        skipped = [(number, self._skipped.get(path)) for number, path in enumerate(files)]
+        named = [f" without {sorted(these)} of {number}" for number, these in skipped if these]
+        return self._reader.ids_depend_on(files) + "".join(named)
 
     def text(self, path: Path) -> Document:
         """The text of a file that is one document, as `DocumentReader.text` gives it.

@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gpt_tf.errors import GptTfError, RunError, UsageError
-from gpt_tf.storage.atomic import can_write
 from gpt_tf.streaming.dataset import make_dataset
 from gpt_tf.streaming.listing import DIGESTS_FILE, dated_fingerprint, fingerprint, listing
 from gpt_tf.streaming.prefetch import Prefetcher
+from gpt_tf.streaming.rows import Store, open_rows
 from gpt_tf.streaming.sources import DocumentReader, UnchangedDocuments
-from gpt_tf.streaming.stored_windows import windows_of
-from gpt_tf.streaming.token_store import Progress, open_or_build, store_key
-from gpt_tf.streaming.windows import Contents, PaddedWindows, Windows
+from gpt_tf.streaming.token_store import Progress
+from gpt_tf.streaming.windows import Contents, Windows
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.texts import several
 
@@ -141,43 +140,26 @@ class TokenStream:
         files = [Path(path) for path in several(documents, "documents", DOCUMENTS_REMEDY)]
         cache = Path(store_directory) / DIGESTS_FILE if store_directory else None
         entries = listing(files, cache)
-        mark = fingerprint(entries)
-        unchanged = UnchangedDocuments(files, reader, entries, skipped or {})
-        order: dict[str, Any] = {
-            "context_length": context_length, "shuffle": shuffle, "seed": seed
-        }  # fmt: skip
-        rows: Windows
-        # A text that the tokenizer refuses must be met now, not in the middle of training.
-        whole = reader.takes_files_whole(files) and tokenizer.takes_any_text
-        if windows == "padded" and whole:
-            rows = PaddedWindows(files, unchanged.text, tokenizer, **order)
-        else:
-            if store_directory is None or not tokenizer_sha256:
-                raise UsageError(
-                    f"{windows} windows need store_directory, where ids are kept, and "
-                    "tokenizer_sha256, which names them."
-                )
-            cleaning = reader.ids_depend_on(files) + _named(files, skipped or {})
-            key = store_key(mark, tokenizer_sha256, cleaning)
-            place = store_directory / key
-            if scratch_directory and not place.exists() and not can_write(store_directory):
-                place = scratch_directory / place.name
-            store = open_or_build(
-                place,
-                files,
-                unchanged.documents,
-                tokenizer,
+        rows = open_rows(
+            files,
+            UnchangedDocuments(files, reader, entries, skipped or {}),
+            tokenizer,
+            windows=windows,
+            batch_size=batch_size,
+            order={"context_length": context_length, "shuffle": shuffle, "seed": seed},
+            store=Store(
+                directory=store_directory,
+                scratch_directory=scratch_directory,
+                tokenizer_sha256=tokenizer_sha256,
                 num_threads=num_threads,
                 progress=progress,
-            )
-            rows = windows_of(
-                store, files, tokenizer, windows=windows, batch_size=batch_size, **order
-            )
+            ),
+        )
         return cls(
             rows,
             batch_size=batch_size,
             pad_id=tokenizer.pad_id,
-            data_fingerprint=mark,
+            data_fingerprint=fingerprint(entries),
             dated_fingerprint=dated_fingerprint(entries),
             order=f"{windows} windows, shuffle {shuffle}, seed {seed}",
             num_threads=num_threads,
@@ -352,12 +334,6 @@ class TokenStream:
             goes_on=self._stop is None,
             shape=(self._batch_size, self._context),
         )
-
-
-def _named(files: Sequence[Path], skipped: Mapping[Path, Collection[int]]) -> str:
-    """What tells a token store without some documents from others; empty if none is skipped."""
-    numbers = [(number, sorted(skipped.get(path, ()))) for number, path in enumerate(files)]
-    return "".join(f" without {of_file} of {number}" for number, of_file in numbers if of_file)
 
 
 def _encode_alone() -> None:
