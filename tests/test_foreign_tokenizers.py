@@ -5,6 +5,7 @@ import dataclasses
 import json
 import random
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -75,6 +76,15 @@ def pair(folder: Path, names: tuple[str, str] = ("vocab.json", "merges.txt")) ->
 
 def openai(folder: Path) -> int:
     return pair(folder, ("encoder.json", "vocab.bpe"))
+
+
+def openai_gpt(folder: Path) -> int:
+    """The first GPT's files: word ends are marked, and text is in lower case."""
+    letters = sorted({c for text in CORPUS for c in text.lower() if not c.isspace()})
+    entries = ["<unk>", *letters, *(f"{c}</w>" for c in letters), "th", "the</w>"]
+    write_json(folder / "vocab.json", {entry: i for i, entry in enumerate(entries)})
+    (folder / "merges.txt").write_text("#version: 0.2\nt h\nth e</w>\n", "utf-8")
+    return len(entries)
 
 
 def bert(folder: Path) -> int:
@@ -185,6 +195,9 @@ FOLDERS: dict[str, Layout] = {
     "tokenizer.json of words": (words_whole, AS_IT_IS, decoder, {}),
     "tokenizer.json of Unigram": (unigram_whole, AS_IT_IS, decoder, {}),
     "vocab.json with a blank first": (pair, GPT2, decoder, {"add_prefix_space": True}),
+    "vocab.json of Qwen2's class": (pair, "Qwen2Tokenizer", added_file, {}),
+    "vocab.json of CodeGen's class": (pair, "CodeGenTokenizer", decoder, {}),
+    "vocab.json of the first GPT's class": (openai_gpt, "OpenAIGPTTokenizer", added_file, {}),
     "vocab.json without a class": (pair, None, added_file, {}),
     "vocab.txt that keeps case": (bert, BERT, decoder, {"do_lower_case": False}),
     "vocab.txt that keeps accents": (bert, BERT, decoder, {"strip_accents": False}),
@@ -379,6 +392,23 @@ def test_sentencepiece_is_refused_by_name(
         assert in_process("import", str(folder), cwd=tmp_path, check=False) == 2
         message = capsys.readouterr().err
         assert file in message and "SentencePiece's (LlamaTokenizer)" in message
+
+
+def test_a_folder_without_tokenizer_json_is_imported_before_it_is_trained_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "their files").mkdir()
+    pair(tmp_path / "their files")
+    (tmp_path / "texts.txt").write_text("The cat sees the name today. " * 40)
+    arguments = ("train", "--data", "texts.txt", "--tokenizer", "their files")
+    assert in_process(*arguments, cwd=tmp_path, check=False) == 2
+    found = re.search(r"no tokenizer.json in .*with `gpt-tf (.*)`, and", capsys.readouterr().err)
+    assert found is not None
+    in_process(*shlex.split(found[1]), cwd=tmp_path)  # the remedy, typed
+    imported = Path(capsys.readouterr().out.partition(":")[0])
+    assert Tokenizer.load(imported).encode("The") == read_foreign(tmp_path / "their files").encode(
+        "The"
+    )
 
 
 # merges.txt

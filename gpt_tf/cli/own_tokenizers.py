@@ -22,6 +22,7 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import recorded
 from gpt_tf.streaming.listing import fingerprint
+from gpt_tf.tokenizer.foreign import has_foreign_tokenizer
 from gpt_tf.tokenizer.ordinary_text import WITH_ENTRY, UnseenError
 
 TOKENIZERS = "tokenizers"
@@ -118,6 +119,12 @@ def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) ->
             note(f"tokenizer: {plain}, which does not say what it was trained on")
             return plain
         note(f"{plain} belongs to other data: {record_of(plain).get('place')}")
+    if not has_tokenizer(directory) and has_foreign_tokenizer(directory):
+        remedy = shlex.join(["gpt-tf", "import", str(directory)])
+        raise UsageError(
+            f"no tokenizer.json in {directory}. Make one of its other files with `{remedy}`, and "
+            "give what that prints with --tokenizer."
+        )
     if not has_tokenizer(directory):
         command = ["gpt-tf", "train-tokenizer"]
         if choice.source is not None:
