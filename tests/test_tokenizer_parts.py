@@ -209,7 +209,6 @@ def test_the_growth_that_is_admitted_is_the_growth_that_is_seen() -> None:
         assert grown <= GROWTH["normalizer"][name], name
     worst = max(
         len(normalizers.NFKD().normalize_str(chr(c)).encode()) / len(chr(c).encode())
-        for c in range(0x110000)
-        if not 0xD800 <= c < 0xE000
+        for c in (*range(0x3000), *range(0xF900, 0x10000), *range(0x1D000, 0x1F200))
     )
     assert 10 < worst <= GROWTH["normalizer"]["NFKD"] < MOST_GROWTH
