@@ -108,3 +108,16 @@ def test_ids_to_continue_are_no_text(writer: TextGenerator) -> None:
     for prompts in ("abc", ["abc"]):
         with pytest.raises(UsageError, match=r"one str in .*prompts: 'abc'. Give ids"):
             generate(Decoder(writer.model), prompts, "greedy", max_new_tokens=1)
+
+
+def test_training_takes_its_paths_as_strings_and_no_texts(folder: Path) -> None:
+    import gpt_tf
+
+    for path in (folder, str(folder)):
+        with pytest.raises(UsageError, match=rf"no tokenizer in {folder}/tokenizers/"):
+            gpt_tf.train(gpt_tf.Config(), workspace=path, data=path, validation=f"{folder}/b.txt")
+        with pytest.raises(UsageError, match="no such"):
+            gpt_tf.train(gpt_tf.Config(), workspace=path, data=f"{path}/missing", tokenizer="x")
+    for name in ("workspace", "data", "validation", "tokenizer"):
+        with pytest.raises(UsageError, match=rf"no path in {name}: \['a text'\]"):
+            gpt_tf.train(gpt_tf.Config(), **{name: ["a text"]})

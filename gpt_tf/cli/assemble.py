@@ -55,6 +55,7 @@ from gpt_tf.tokenizer.base import (
     check_same_tokenizer,
     tokenizer_sha256,
 )
+from gpt_tf.tokenizer.texts import path_of
 
 if TYPE_CHECKING:
     from gpt_tf.training.profiling import Operation
@@ -65,10 +66,10 @@ log = logging.getLogger(__name__)
 def train(
     config: Config,
     *,
-    workspace: Path | None = None,
-    data: Path | None = None,
-    validation: Path | None = None,
-    tokenizer: Path | None = None,
+    workspace: Path | str | None = None,
+    data: Path | str | None = None,
+    validation: Path | str | None = None,
+    tokenizer: Path | str | None = None,
     train_tokenizer: bool = False,
     preset: str = "run",
     name: str | None = None,
@@ -101,7 +102,9 @@ def train(
       UsageError: for a mistake in data, settings or names.
       RunError: for damage, a full disk, a loss that is not finite.
     """
-    workspace = workspace or Path.cwd()
+    workspace = path_of(workspace, "workspace") or Path.cwd()
+    data, validation = path_of(data, "data"), path_of(validation, "validation")
+    tokenizer = path_of(tokenizer, "tokenizer")
     for folder in (RUNS, TOKENIZERS) if train_tokenizer else (RUNS,):
         refuse_users_data(workspace / folder)
     config, weights = first_weights(config, pretrained)

@@ -31,6 +31,19 @@ def several(values: Iterable[T], name: str, remedy: str) -> Iterable[T]:
     return values
 
 
+def path_of(value: str | os.PathLike[str] | None, name: str) -> Path | None:
+    """The path that an argument gives, None if it is not given.
+
+    Raises:
+      UsageError: if it is no path, as a list of texts.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, (str, os.PathLike)):
+        raise UsageError(f"no path in {name}: {value!r:.60}. Give one path, or a pattern.")
+    return Path(value)
+
+
 def texts_to_learn(texts: Iterable[str]) -> Iterator[str]:
     """The texts that a tokenizer is trained on, each checked when it is read.
 
