@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import click
+
+from gpt_tf.storage.names import printable
+
 _quiet = False
 
 
@@ -25,14 +29,9 @@ def is_quiet() -> bool:
     return _quiet
 
 
-def printable(text: str) -> str:
-    r"""`text` with control characters as ``\xNN``, so that no file name steers a terminal."""
-    return "".join(
-        char
-        if char in "\n\t" or (char.isprintable() and char != "\x7f")
-        else char.encode("unicode_escape").decode()
-        for char in text
-    )
+def result(text: str, *, err: bool = False) -> None:
+    """Lines of a result on stdout, or on stderr also with --quiet."""
+    click.echo(printable(text), err=err)
 
 
 def note(text: str) -> None:
@@ -61,13 +60,13 @@ def progress_bar(description: str, unit: str = "") -> Iterator[Callable[[int, in
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
         TimeElapsedColumn(),
     )
     progress = Progress(*columns, console=Console(stderr=True))
-    task = progress.add_task(description, total=1)
+    task = progress.add_task(printable(description), total=1)
 
     def advance(done: int, total: int | None) -> None:
         progress.start()  # work that turns out to be done already shows no bar
@@ -85,10 +84,10 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=Text(printable(title)) if title else None, title_justify="left")
     for index, column in enumerate(columns):
         numeric = any(isinstance(row[index], (int, float)) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left")
+        table.add_column(Text(printable(column)), justify="right" if numeric else "left")
     for row in rows:
         cells = [f"{cell:,}" if isinstance(cell, int) else printable(str(cell)) for cell in row]
         table.add_row(*(Text(cell) for cell in cells))

@@ -46,6 +46,7 @@ def export(run_name: str | None, format_name: str, directory: Path, overwrite: b
 
     The folder appears whole, with a SHA-256 manifest of its files.
     """
+    from gpt_tf.cli.console import result
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow, quiet_libraries
     from gpt_tf.interop.stored_run import read_run
     from gpt_tf.storage.folders import new_directory
@@ -68,4 +69,4 @@ def export(run_name: str | None, format_name: str, directory: Path, overwrite: b
         facts = {"format": format_name, "run": run.name, "checkpoint": stored.checkpoint,
                  "gpt_tf": __version__}  # fmt: skip
         write_manifest(temporary, names, facts)
-    click.echo(f"{directory}: {format_name}, {run.name}, {stored.checkpoint}")
+    result(f"{directory}: {format_name}, {run.name}, {stored.checkpoint}")

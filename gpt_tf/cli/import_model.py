@@ -30,6 +30,7 @@ def import_model(directory: Path, name: str | None) -> None:
     if is_model or not has_foreign_tokenizer(directory):
         _import_run(directory, stem, name)
         return
+    from gpt_tf.cli.console import result
     from gpt_tf.cli.own_tokenizers import TOKENIZERS
     from gpt_tf.storage.targets import check_folder
     from gpt_tf.streaming.finding import refuse_users_data
@@ -40,12 +41,12 @@ def import_model(directory: Path, name: str | None) -> None:
     check_folder(destination, "--name", overwrite=False)
     tokenizer = read_foreign(directory)
     tokenizer.save(destination, trained_on={"place": f"imported {directory.resolve().name}"})
-    click.echo(f"{destination}: {tokenizer.vocab_size:,} entries")
+    result(f"{destination}: {tokenizer.vocab_size:,} entries")
 
 
 def _import_run(directory: Path, stem: str, name: str | None) -> None:
     from gpt_tf.cli.claiming import claimed
-    from gpt_tf.cli.console import progress_bar
+    from gpt_tf.cli.console import progress_bar, result
     from gpt_tf.interop.importing import read_folder, write_run
     from gpt_tf.storage.run_directory import RUNS, next_sequence
     from gpt_tf.streaming.finding import refuse_users_data
@@ -66,4 +67,4 @@ def _import_run(directory: Path, stem: str, name: str | None) -> None:
         claim.begin()
     run = claim.run
     entries = foreign.tokenizer.vocab_size
-    click.echo(f"{run.path}: {foreign.weights.parameters:,} parameters, {entries:,} entries")
+    result(f"{run.path}: {foreign.weights.parameters:,} parameters, {entries:,} entries")

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,8 +19,9 @@ import click
 from gpt_tf.cli import console
 from gpt_tf.cli.out_of_memory import is_out_of_memory
 from gpt_tf.cli.stopping import Received, Stopped, signals_raised
-from gpt_tf.errors import GptTfError
+from gpt_tf.errors import GptTfError, UsageError
 from gpt_tf.storage.atomic import NOT_ALLOWED
+from gpt_tf.storage.names import is_unicode
 from gpt_tf.version import __version__
 
 # name -> (module, its short help): the module is imported when the command is used, so that
@@ -78,6 +80,11 @@ def cli(quiet: bool, debug: bool) -> None:
       gpt-tf generate --sampler beam
     """
     console.set_quiet(quiet)
+    if not is_unicode(str(Path.cwd())):
+        raise UsageError(
+            f"workspace with a name that is not UTF-8: {Path.cwd()}. Rename it, or work in "
+            "another: TensorFlow and tokenizers cannot write there."
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -117,7 +124,7 @@ def _run(arguments: list[str]) -> int:
     except Stopped as stopped:
         return _stopped(stopped.number)
     except click.exceptions.NoArgsIsHelpError as asked:
-        click.echo(asked.format_message(), err=True)
+        console.result(asked.format_message(), err=True)
         return 2
     except click.UsageError as problem:
         if debug:

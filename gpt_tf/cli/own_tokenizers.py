@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ def tokenizer_directory(workspace: Path, name: str, source: Path | None) -> Path
     """Where `train-tokenizer` puts the tokenizer of these data."""
     place = place_of(workspace, name, source)
     plain = workspace / TOKENIZERS / name
-    own = plain.with_name(f"{name}-{hashlib.sha256(place.encode()).hexdigest()[:8]}")
+    own = plain.with_name(f"{name}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}")
     if own.exists():
         return own
     return plain if not plain.exists() or record_of(plain).get("place") == place else own

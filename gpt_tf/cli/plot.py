@@ -18,7 +18,7 @@ from gpt_tf.cli.options import overwrite_option
 @overwrite_option("a file that is in --output")
 def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> None:
     """Draw one metric of each RUN by step; without RUN, of all runs in the workspace."""
-    from gpt_tf.cli.console import note
+    from gpt_tf.cli.console import note, result
     from gpt_tf.cli.output import STDOUT, check_output, write_output
     from gpt_tf.config_files import nearest
     from gpt_tf.errors import UsageError
@@ -45,4 +45,4 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
         note(f"not drawn, it has no {metric} yet: {name}")
     write_output(output, draw_runs(drawn, metric), overwrite=overwrite)
     if output != STDOUT:
-        click.echo(str(output))
+        result(str(output))

@@ -12,6 +12,7 @@ from typing import Any
 
 from gpt_tf.cli import console
 from gpt_tf.config import Config
+from gpt_tf.storage.names import printable
 
 Scalars = Mapping[str, float]
 REPORTS = 50  # that the time left is estimated from
@@ -147,7 +148,7 @@ class BarProgress:
         self._print(f"  {text}")
 
     def _print(self, text: str) -> None:
-        self._progress.console.print(console.printable(text), markup=False, highlight=False)
+        self._progress.console.print(printable(text), markup=False, highlight=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

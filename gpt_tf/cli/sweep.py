@@ -113,12 +113,17 @@ def _begin(
     from gpt_tf.cli.workspace import choose_data
     from gpt_tf.reports import sweep as sweeps
     from gpt_tf.storage.lock import locked
+    from gpt_tf.storage.names import is_unicode
     from gpt_tf.storage.places import recorded
     from gpt_tf.storage.run_directory import RUNS
     from gpt_tf.streaming.finding import refuse_users_data
 
     for target in (sweeps.SWEEPS, RUNS):
         refuse_users_data(workspace / target)
+    for option, path in {"--data": data, "--validation-data": validation,
+                         "--tokenizer": tokenizer}.items():  # fmt: skip
+        if path and not is_unicode(recorded(path, workspace)):  # the plan is YAML
+            raise UsageError(f"name that is not UTF-8 in {option}: {path}. Rename it.")
     grid = sweeps.parse_grid(axes)
     directory = sweeps.new_sweep(workspace, name)
     plan = sweeps.Plan(
@@ -233,7 +238,7 @@ def _train_all(
 ) -> int:
     """Train every cell that is not done; the exit code."""
     from gpt_tf.cli import console
-    from gpt_tf.cli.console import note, printable
+    from gpt_tf.cli.console import note, result
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.reports.sweep_results import Results, aligned
     from gpt_tf.storage.run_directory import RUNS, RunDirectory
@@ -256,13 +261,13 @@ def _train_all(
                 _train_cell(workspace, run, plan, cell, config, results)
                 results.publish()
     except Stopped as stopped:
-        click.echo(f"stopped; go on with: gpt-tf sweep --resume {directory.called}", err=True)
+        result(f"stopped; go on with: gpt-tf sweep --resume {directory.called}", err=True)
         return 128 + stopped.number
     results.publish()
-    click.echo(printable(aligned(*results.table())))
-    for cell, result in results.failed():
-        click.echo(printable(f"{result.run} ({plan.describe(cell)}) failed: {result.error}"))
-    click.echo(f"{directory.path}: {directory.table_file.name}, {directory.picture.name}")
+    result(aligned(*results.table()))
+    for cell, one in results.failed():
+        result(f"{one.run} ({plan.describe(cell)}) failed: {one.error}")
+    result(f"{directory.path}: {directory.table_file.name}, {directory.picture.name}")
     failed = len(results.failed())
     if failed:
         console.error(f"{failed} of {len(plan.cells)} cells failed in {directory.path}. Try them "

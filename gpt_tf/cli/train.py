@@ -219,9 +219,11 @@ def _resume(
 
 
 def _report(run: Any) -> int:
-    click.echo(f"{run.directory.path}: step {run.step:,}, {run.reason}")
+    from gpt_tf.cli.console import result
+
+    result(f"{run.directory.path}: step {run.step:,}, {run.reason}")
     if run.signal is None:
         return 0
     called = run.directory.called(Path.cwd())
-    click.echo(f"saved; go on with: gpt-tf train --resume {called}", err=True)
+    result(f"saved; go on with: gpt-tf train --resume {called}", err=True)
     return 128 + int(run.signal)

@@ -48,6 +48,7 @@ def train_tokenizer(
     Without it: the most recently prepared corpus, else sample reviews that gpt-tf writes
     itself. Validation documents are left out.
     """
+    from gpt_tf.cli.console import result
     from gpt_tf.cli.own_tokenizers import TOKENIZERS, asked_for, tokenizer_directory
     from gpt_tf.cli.without_effect import given_settings, refuse_idle
     from gpt_tf.cli.workspace import choose_data
@@ -84,7 +85,7 @@ def train_tokenizer(
     directory = output or tokenizer_directory(workspace, choice.name, choice.source)
     check_folder(directory, "--output", overwrite=overwrite or output is None)
     record = asked_for(workspace, choice, config)
-    click.echo(make_tokenizer(choice, config, directory, record))
+    result(make_tokenizer(choice, config, directory, record))
 
 
 def make_tokenizer(

@@ -17,6 +17,7 @@ from gpt_tf.cli.streams import Streams
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.checkpoint import Arrays, Checkpoint
+from gpt_tf.storage.names import printable
 from gpt_tf.storage.run_directory import RunDirectory, next_sequence
 from gpt_tf.streaming.prefetch import WaitCancelledError
 from gpt_tf.tokenizer.base import Tokenizer
@@ -231,6 +232,14 @@ def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> list[Writer
     ]
 
 
+class PrintableFormatter(logging.Formatter):
+    """Lines of a log, in which no file name steers a terminal or stops the writing."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return printable(super().format(record))
+
+
 class RunLog(logging.FileHandler):
     """The run's own log, written from the run's begin on, with what was logged before.
 
@@ -260,7 +269,7 @@ class RunLog(logging.FileHandler):
 def logging_to(claim: Claim) -> Iterator[None]:
     """Append what the library logs to the run's own file."""
     handler = RunLog(claim)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("gpt_tf")
     logger.addHandler(handler)
     try:

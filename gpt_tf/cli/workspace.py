@@ -11,6 +11,7 @@ from pathlib import Path
 from gpt_tf.cli.console import note, progress_bar
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
+from gpt_tf.storage.names import in_unicode
 from gpt_tf.storage.places import found
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora import (
@@ -245,7 +246,7 @@ def _place_of(workspace: Path, name: str) -> Path:
 def name_of(source: Path) -> str:
     """The name of a user's own corpus: of the file or the folder, without what says its kind."""
     root, _ = split_pattern(source)
-    return stem_of(root.resolve().name) or "own"
+    return in_unicode(stem_of(root.resolve().name)) or "own"
 
 
 def _validate_on(choice: DataChoice, source: Path) -> DataChoice:

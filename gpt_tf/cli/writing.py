@@ -14,11 +14,12 @@ from typing import Any
 import click
 import psutil
 
-from gpt_tf.cli.console import note, print_table, printable, progress_bar
+from gpt_tf.cli.console import note, print_table, progress_bar
 from gpt_tf.cli.output import STDOUT, write_output
 from gpt_tf.cli.prompts import standard_input, without_mark_and_crlf
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
+from gpt_tf.storage.names import printable
 
 # what every sampler takes; the options of each stand in gpt_tf.inference.options
 NOT_OF_SAMPLERS = (

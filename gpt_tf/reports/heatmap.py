@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt_tf.storage import atomic
+from gpt_tf.storage.names import in_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,4 +149,4 @@ def _label(value: Any, length: int = MAX_LABEL) -> str:
         "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
     )
     text = text if len(text) <= length else text[: length - 1] + "…"
-    return text.replace("$", r"\$")
+    return in_picture(text)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.names import in_picture
 
 
 def draw_losses(rows: list[dict[str, float]], path: Path, title: str) -> None:
@@ -29,7 +30,7 @@ def draw_losses(rows: list[dict[str, float]], path: Path, title: str) -> None:
     if best:
         text = f"best {best['eval/loss']:.4f} at step {best['step']:,}"
         losses.axhline(best["eval/loss"], color="grey", linewidth=0.8, linestyle=":", label=text)
-    losses.set(ylabel="loss (nats a token)", title=title)
+    losses.set(ylabel="loss (nats a token)", title=in_picture(title))
     losses.grid(alpha=0.3)
     if losses.lines:
         losses.legend(loc="upper right")  # the best place takes long to find
@@ -58,8 +59,9 @@ def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str) -> bytes:
         steps, values = zip(*((row["step"], row[metric]) for row in rows if metric in row),
                             strict=True)  # fmt: skip
         marker = "o" if metric.startswith("eval/") else None
-        axes.plot(steps, values, marker=marker, markersize=3, label=f"{name}: {values[-1]:.4g}")
-    axes.set(xlabel="step", ylabel=metric)
+        label = f"{in_picture(name)}: {values[-1]:.4g}"
+        axes.plot(steps, values, marker=marker, markersize=3, label=label)
+    axes.set(xlabel="step", ylabel=in_picture(metric))
     axes.grid(alpha=0.3)
     axes.legend(title="last value", loc="upper right")
     picture = io.BytesIO()

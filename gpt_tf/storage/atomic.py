@@ -22,6 +22,7 @@ from typing import Any
 
 from gpt_tf.errors import GptTfError, RunError
 from gpt_tf.storage.flock import alone_in, writing_in
+from gpt_tf.storage.names import is_unicode
 
 TEMPORARY_SUFFIX = ".tmp"
 TEMPORARY = re.compile(r".+\.(\d+|old)\.tmp")  # no other name is ever swept
@@ -99,7 +100,10 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if not is_unicode(text):  # a file name in it that is not UTF-8
+        text = json.dumps(value, indent=2)
+    write_text(path, text + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.manifest import MANIFEST, read_manifest
+from gpt_tf.storage.names import is_unicode
 
 MAX_LINKS = 40  # followed in a row, as Linux does
 PROCESSES = Path("/proc")
@@ -144,13 +145,11 @@ def _mode(path: Path) -> int:
 
 def _check_place(path: Path, place: str) -> None:
     """Raise UsageError if no folder can be at `path`, whatever is there."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
+    if not is_unicode(str(path.absolute())):
         raise UsageError(
             f"name that is not UTF-8{place}: {path}. Choose another: TensorFlow and tokenizers "
             "cannot write there."
-        ) from None
+        )
     here = Path.cwd().resolve()
     if Path(os.path.realpath(path)) in (here, *here.parents):
         raise UsageError(f"the current folder, or one above it{place}: {path}. Choose a new one.")

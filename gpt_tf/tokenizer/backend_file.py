@@ -20,7 +20,7 @@ def read_backend(path: Path) -> tokenizers.Tokenizer:
     """
     check_parts(read_json(path, what="tokenizer"), path)
     try:
-        backend = tokenizers.Tokenizer.from_file(str(path))
+        backend = tokenizers.Tokenizer.from_buffer(path.read_bytes())
     except BaseException as error:  # the backend raises plain Exception, and panics
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise

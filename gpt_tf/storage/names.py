@@ -1,0 +1,42 @@
+"""Names of files as they are: any bytes. How they are shown, and which can be written as text."""
+
+from __future__ import annotations
+
+import re
+
+
+def printable(text: str) -> str:
+    r"""`text` with control characters and bytes that are not UTF-8 as ``\xNN``, so that no file
+    name steers a terminal.
+
+    >>> print(printable("a\x1b[2J, caf\udce9"))
+    a\x1b[2J, caf\xe9
+    """
+    return "".join(_shown(char) for char in text)
+
+
+def _shown(char: str) -> str:
+    if char in "\n\t" or char.isprintable():
+        return char
+    if "\udc80" <= char <= "\udcff":  # what Python makes of a byte that is not UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode()
+
+
+def in_picture(text: str) -> str:
+    """`text` for Matplotlib, which would take what is between dollar signs for a formula."""
+    return printable(text).replace("$", r"\$")
+
+
+def in_unicode(name: str) -> str:
+    """A name with `_` for each byte that is not UTF-8, to name folders of ours after."""
+    return re.sub("[\udc80-\udcff]", "_", name)
+
+
+def is_unicode(text: str) -> bool:
+    """False for a name that is not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
