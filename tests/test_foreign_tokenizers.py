@@ -381,6 +381,20 @@ def test_a_class_that_does_not_read_the_file_is_refused_with_what_to_set(
     assert read_foreign(tmp_path).vocab_size > 5
 
 
+def test_text_that_a_vocabulary_without_an_unknown_entry_cannot_take_is_refused(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\nthe\ncat\n##s\n")
+    write_json(tmp_path / "tokenizer_config.json", {"tokenizer_class": BERT})
+    tokenizer = read_foreign(tmp_path)
+    assert tokenizer.encode("the cats") == [1, 2, 3]
+    backend = Backend(models.Unigram([("a", -1.0)]))
+    for one, text in ((tokenizer, "the dog"), (Tokenizer(backend, {}), "b")):
+        for encode in (one.encode, lambda text, one=one: one.encode_batch([text])):
+            with pytest.raises(UsageError, match=r"cannot take: .*Use another tokenizer"):
+                encode(text)
+
+
 def test_sentencepiece_is_refused_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

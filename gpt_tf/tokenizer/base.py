@@ -153,9 +153,13 @@ class Tokenizer:
                     f"the tokenizer's own pattern fails at the text: {error}. Use another."
                 ) from error
             unknown = self._unknown(texts)
-            if not unknown:
-                raise
-            raise UnseenError(unknown) from error
+            if unknown:
+                raise UnseenError(unknown) from error
+            if type(error) is Exception:  # of a model without an entry for what it does not know
+                raise UsageError(
+                    f"text that the tokenizer cannot take: {error}. Use another tokenizer."
+                ) from error
+            raise
 
     def _unknown(self, texts: Sequence[str]) -> list[str]:
         """The pieces of `texts` that a vocabulary of characters or words lacks, in order."""
