@@ -59,9 +59,13 @@ class Claim:
             self.has_begun = True
             if self._is_new:
                 retire(run.path) if run.checkpoints.names() else clear(run.path)
-            for entry in sorted(self.staged.path.iterdir()):
+            # The checkpoints last: with one, and not before, a killed run can be used.
+            staged, last = self.staged.path, self.staged.checkpoints.directory
+            for entry in sorted(staged.iterdir(), key=lambda entry: (entry == last, entry)):
+                if entry == last:
+                    atomic.fsync_path(run.path)
                 entry.replace(run.path / entry.name)
-            self.staged.path.rmdir()
+            staged.rmdir()
             run.checkpoints.directory.mkdir(exist_ok=True)  # an imported run has one
             for directory in (run.path, run.checkpoints.directory):
                 atomic.sweep(directory)  # what a killed trainer left
@@ -143,6 +147,7 @@ def _check_free(run: RunDirectory, overwrite: bool) -> None:
     settle(run.path)
     names = run.checkpoints.names()
     if names and not overwrite:
+        atomic.sweep(run.path)  # killed just after its last file was in place
         raise InUseError(
             f"run directory in use: {run.path} holds {names[-1]}. "
             f"Go on with it: `gpt-tf train --resume {shlex.quote(run.name)}`, add --overwrite to "

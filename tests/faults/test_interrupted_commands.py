@@ -65,7 +65,7 @@ def template(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) 
         shutil.copy(workspace / "hf" / name, workspace / "hf-tokenizer")
     write_small_archive(workspace / "aclImdb.tar.gz")
     for folder in ("", "data", "runs", "tokenizers"):
-        (workspace / folder / "notes of mine.txt").write_text("to be kept")
+        (workspace / folder / "notes of mine.md").write_text("to be kept")
     return workspace
 
 
