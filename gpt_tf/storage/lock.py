@@ -138,8 +138,9 @@ def _take(directory: Path, made: list[Path] | None) -> HeldLock:
         except OSError as error:
             if error.errno not in REFUSED:
                 raise
+            there = f" ({directory / LOCK_FILE})" if error.filename == LOCK_FILE else ""
             raise UsageError(
-                f"cannot write in {directory}: {error.strerror}. {REFUSED[error.errno]}."
+                f"cannot write in {directory}: {error.strerror}{there}. {REFUSED[error.errno]}."
             ) from error
         else:
             if lock is not None:
