@@ -248,7 +248,7 @@ def command_lines(draw) -> list[str]:
     for name in names:
         words += [name, draw(OF_THEIR_OWN.get(name, VALUES))]
     words += draw(st.lists(st.sampled_from(FLAGS), max_size=1))
-    prompts = st.text(max_size=60).filter(lambda prompt: prompt != "--debug")  # asks for tracebacks
+    prompts = st.text(max_size=60) | st.sampled_from(["--debug", "--quiet"])
     return [*words, "--prompt", draw(prompts)]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -16,6 +16,7 @@ import click
 from gpt_tf.storage.names import printable
 
 _quiet = False
+_debug = False
 
 
 def set_quiet(quiet: bool) -> None:
@@ -29,9 +30,24 @@ def is_quiet() -> bool:
     return _quiet
 
 
+def set_debug(debug: bool) -> None:
+    """Show a traceback with an error."""
+    global _debug
+    _debug = debug
+
+
+def is_debug() -> bool:
+    """True with --debug."""
+    return _debug
+
+
 def result(text: str, *, err: bool = False) -> None:
     """Lines of a result on stdout, or on stderr also with --quiet."""
-    click.echo(printable(text), err=err)
+    if not err:
+        click.echo(printable(text))
+        return
+    with suppress(OSError):  # the exit code tells it to those who cannot read it
+        click.echo(printable(text), err=True)
 
 
 def note(text: str) -> None:
@@ -47,7 +63,7 @@ def note(text: str) -> None:
 
 def error(text: str) -> None:
     """An error line on stderr."""
-    print(f"error: {printable(text)}", file=sys.stderr, flush=True)
+    result(f"error: {text}", err=True)
 
 
 @contextmanager

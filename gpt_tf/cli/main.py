@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import importlib
 import logging
-import os
 import signal
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import click
 
-from gpt_tf.cli import console
+from gpt_tf.cli import console, standard_streams
 from gpt_tf.cli.out_of_memory import is_out_of_memory
 from gpt_tf.cli.stopping import Received, Stopped, signals_raised
 from gpt_tf.errors import GptTfError, UsageError
@@ -43,6 +42,25 @@ COMMANDS = {
 }
 
 
+def _set(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    """Remember a flag that is given, before or after the command's name."""
+    if value:
+        console.set_quiet(True) if param.name == "quiet" else console.set_debug(True)
+
+
+def _flag(name: str, help: str) -> click.Option:
+    # eager: known before the values of other options are looked at
+    return click.Option(
+        [f"--{name}"], is_flag=True, is_eager=True, expose_value=False, callback=_set, help=help
+    )
+
+
+COMMON = [
+    _flag("quiet", "Only results and errors."),
+    _flag("debug", "Show a traceback with an error."),
+]
+
+
 class LazyGroup(click.Group):
     """A group whose subcommands are imported when they are called."""
 
@@ -56,6 +74,7 @@ class LazyGroup(click.Group):
             return None
         module = COMMANDS[cmd_name][0]
         command: click.Command = getattr(importlib.import_module(f"gpt_tf.cli.{module}"), module)
+        command.params += [flag for flag in COMMON if flag not in command.params]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -64,11 +83,11 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, params=[*COMMON], context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="gpt-tf")
-@click.option("--quiet", is_flag=True, help="Only results and errors.")
-@click.option("--debug", is_flag=True, help="Show a traceback with an error.")
-def cli(quiet: bool, debug: bool) -> None:
+def cli() -> None:
     """Train a GPT from scratch on your own text, every part in sight.
 
     The current folder is the workspace: corpora are kept in data/, tokenizers in tokenizers/,
@@ -79,7 +98,6 @@ def cli(quiet: bool, debug: bool) -> None:
       gpt-tf train
       gpt-tf generate --sampler beam
     """
-    console.set_quiet(quiet)
     if not is_unicode(str(Path.cwd())):
         raise UsageError(
             f"workspace with a name that is not UTF-8: {Path.cwd()}. Rename it, or work in "
@@ -89,31 +107,28 @@ def cli(quiet: bool, debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and leave with its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # an ASCII locale must not end in a traceback
-            stream.reconfigure(errors="backslashreplace")
+    standard_streams.prepare()
     # It warns of each home folder that cannot be written, and does without.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
-        code = _run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:  # the reader of stdout has gone, as in `gpt-tf generate | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _run(sys.argv[1:] if arguments is None else arguments)
+    except BrokenPipeError:
         code = 0
+    failure = standard_streams.failure_of_output()
+    if failure is not None and not isinstance(failure, BrokenPipeError):
+        code = code or _system_failed(failure)
+    standard_streams.flush_errors()
     sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:
-    debug = "--debug" in arguments
-    # --quiet and --debug are understood before and after the command's name.
-    common = [flag for flag in ("--quiet", "--debug") if flag in arguments]
-    rest = [word for word in arguments if word not in common]
-    command = " ".join(["gpt-tf", *rest[:1]])
+    console.set_quiet(False)
+    console.set_debug(False)
+    command = " ".join(["gpt-tf", *(word for word in arguments if word in COMMANDS)][:2])
     received = Received()
     try:
         with signals_raised() as received:
-            result: Any = cli.main(common + rest, prog_name="gpt-tf", standalone_mode=False)
+            result: Any = cli.main(arguments, prog_name="gpt-tf", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -127,35 +142,30 @@ def _run(arguments: list[str]) -> int:
         console.result(asked.format_message(), err=True)
         return 2
     except click.UsageError as problem:
-        if debug:
+        if console.is_debug():
             raise
         console.error(f"{problem.format_message()}{_help_hint(problem)}")
         return 2
     except GptTfError as problem:
-        if debug:
+        if console.is_debug():
             raise
         console.error(str(problem))
         return problem.exit_code
     except OSError as problem:
-        if debug or isinstance(problem, BrokenPipeError):
+        if console.is_debug() or isinstance(problem, BrokenPipeError):
             raise
-        remedy = NOT_ALLOWED.get(problem.errno or 0)
-        console.error(
-            f"{problem.strerror or problem} in {problem.filename or 'a file'}."
-            f"{f' {remedy}.' if remedy else ''}"
-        )
-        return 1
+        return _system_failed(problem)
     except Exception as problem:
-        if received.last is not None and not debug:  # it came while a library was being imported
-            return _stopped(received.last)
-        if debug or not is_out_of_memory(problem):
+        if received.last is not None and not console.is_debug():
+            return _stopped(received.last)  # it came while a library was being imported
+        if console.is_debug() or not is_out_of_memory(problem):
             raise
         console.error(f"out of memory in {command}. Give it less at once, or free memory.")
         return 1
 
 
 def _stopped(number: int) -> int:
-    click.echo(f"stopped by {signal.Signals(number).name}", err=True)
+    console.result(f"stopped by {signal.Signals(number).name}", err=True)
     return 128 + number
 
 
@@ -168,6 +178,15 @@ def _left(way_out: SystemExit, command: str) -> int:
         return 0
     console.error(f"ended early in {command}: {way_out.code}. Try again with --debug.")
     return way_out.code if isinstance(way_out.code, int) else 1
+
+
+def _system_failed(problem: OSError) -> int:
+    remedy = NOT_ALLOWED.get(problem.errno or 0)
+    console.error(
+        f"{problem.strerror or problem} in {problem.filename or 'a file'}."
+        f"{f' {remedy}.' if remedy else ''}"
+    )
+    return 1
 
 
 def _help_hint(problem: click.UsageError) -> str:

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from gpt_tf.cli.stopping import Stopped
 from gpt_tf.errors import GptTfError
@@ -26,11 +26,12 @@ def quiet_libraries() -> Iterator[None]:
         os.dup2(noise.fileno(), 2)
         try:
             yield
-        except (GptTfError, KeyboardInterrupt, Stopped):
+        except (GptTfError, KeyboardInterrupt, SystemExit, Stopped):
             raise  # says itself what is wrong, or nothing is
         except BaseException:
             noise.seek(0)
-            os.write(saved, noise.read())
+            with suppress(OSError):  # standard error may be on a full disk
+                os.write(saved, noise.read())
             raise
         finally:
             os.dup2(saved, 2)

@@ -1,0 +1,106 @@
+"""Standard streams that are closed or full: the work is done, and the exit code is the work's."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import TINY_RUN, in_process
+
+from gpt_tf.cli import console, main
+
+GPT_TF = f"{sys.executable} -m gpt_tf"
+ASK = "generate --run tiny --prompt 'The film' --max-new-tokens 3"
+
+
+def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """A real process whose streams the shell closes or sends elsewhere."""
+    return subprocess.run(
+        ["sh", "-c", f"exec {GPT_TF} {command}"],
+        cwd=cwd, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("closed", ["", ">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_a_closed_stream_changes_no_exit_code(closed: str, tmp_path: Path) -> None:
+    for command, code in [("train --preset demo --print-config", 0), ("train --bogus", 2),
+                          ("generate --prompt -", 2)]:  # fmt: skip
+        result = shell(f"{command} {closed}", tmp_path)
+        assert result.returncode == code, result.stderr
+        assert "Traceback" not in result.stderr
+        assert ("error:" in result.stderr) == (code == 2 and "2>&-" not in closed)
+        assert ("training:" in result.stdout) == (code == 0 and ">&-" not in closed.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_that_is_printed_lands_in_a_file_of_a_run(workspace: Path) -> None:
+    """A checkpoint is opened while the streams are closed; TensorFlow prints to descriptor 2."""
+    tiny = " ".join(TINY_RUN)
+    result = shell(
+        f"train --data reviews --name silent --max-steps 6 {tiny} >&- 2>&- <&-", workspace
+    )
+    assert result.returncode == 0
+    assert in_process("doctor", "silent", cwd=workspace) == 0
+    result = shell(f"{ASK} --output texts.jsonl >&- 2>&-", workspace)
+    assert result.returncode == 0
+    assert json.loads((workspace / "texts.jsonl").read_text())["prompt"] == "The film"
+
+
+@pytest.mark.parametrize("command", ["--version", "--help", "train --preset demo --print-config"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_named(
+    command: str, unbuffered: str, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    result = shell(f"{command} > /dev/full", tmp_path)
+    assert result.returncode == 1
+    assert result.stderr == "error: No space left on device in standard output.\n"
+
+
+def test_a_text_that_cannot_be_printed_is_an_error(trained_workspace: Path) -> None:
+    result = shell(f"{ASK} --quiet > /dev/full", trained_workspace)
+    assert result.returncode == 1
+    assert result.stderr == "error: No space left on device in standard output.\n"
+
+
+def test_a_full_standard_error_ends_nothing(trained_workspace: Path) -> None:
+    result = shell(f"{ASK} 2> /dev/full", trained_workspace)
+    assert result.returncode == 0 and result.stdout.startswith("The film")
+    assert shell("train --bogus 2> /dev/full", trained_workspace).returncode == 2
+
+
+def test_flags_are_no_flags_where_they_are_values(trained_workspace: Path, capsys) -> None:
+    ask = ("generate", "--run", "tiny", "--max-new-tokens", "2")
+    for prompt in ("--debug", "--quiet"):
+        in_process(*ask, "--prompt", prompt, cwd=trained_workspace)
+        captured = capsys.readouterr()
+        assert captured.out.startswith(prompt) and "run:" in captured.err
+        assert not console.is_debug() and not console.is_quiet()
+    for words in (("--quiet", *ask), (*ask, "--quiet")):
+        in_process(*words, cwd=trained_workspace)
+        assert capsys.readouterr().err == ""
+    for words in (["--debug", "plot", "none"], ["plot", "none", "--debug"]):
+        with pytest.raises(Exception, match="none"):
+            main._run(words)
+
+
+def test_an_interrupt_while_tensorflow_is_imported_shows_no_library_lines(
+    trained_workspace: Path,
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gpt_tf", *shlex.split(ASK)],
+        cwd=trained_workspace, stderr=subprocess.PIPE, text=True, env={**os.environ},
+    )  # fmt: skip
+    maps = Path(f"/proc/{process.pid}/maps")
+    while "libtensorflow" not in maps.read_text():  # its import has begun
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors and "cpu_feature_guard" not in errors and "cuda" not in errors
