@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,7 +83,7 @@ def evaluate(
         figures = _measure(run, checkpoint, config, choice, part, engine, Path(scratch))
     figures = {"run": run.name, "split": str(data or split), "engine": engine, **figures}
     if as_json:
-        click.echo(json.dumps(figures))
+        click.echo(json.dumps({key: _in_json(value) for key, value in figures.items()}))
     else:
         print_table("", ("what", "value"), [(key, _shown(value)) for key, value in figures.items()])
 
@@ -191,6 +192,11 @@ def _measure(
         "documents": contents.documents,
         "cut_share": contents.cut,
     }
+
+
+def _in_json(value: Any) -> Any:
+    """The value, or None for a number that JSON has no way to write."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _counted(stream: TokenStream, advance: Any) -> Iterator[Batch]:

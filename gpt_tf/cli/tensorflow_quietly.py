@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,13 +40,30 @@ def quiet_libraries() -> Iterator[None]:
             os.close(saved)
 
 
+@contextmanager
+def _interrupted_afterwards() -> Iterator[None]:
+    """Let a Ctrl-C wait for the end of the block: an import that is cut off may swallow it."""
+    asked = threading.Event()
+    try:
+        before = signal.signal(signal.SIGINT, lambda number, frame: asked.set())
+    except ValueError:  # not in the main thread, which alone is interrupted
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked.is_set():
+        raise KeyboardInterrupt
+
+
 def import_tensorflow() -> float:
     """Import TensorFlow and Keras without their start-up lines; the seconds it took."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the shell may say another
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
     begun = time.perf_counter()
-    with quiet_libraries():
+    with quiet_libraries(), _interrupted_afterwards():
         import tensorflow as tf
 
         tf.constant(0)  # the device is set up, and talks, at first use

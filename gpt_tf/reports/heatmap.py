@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpt_tf.reports.plot import DRAWABLE
 from gpt_tf.storage import atomic
 from gpt_tf.storage.names import in_picture
 
@@ -30,7 +31,7 @@ def draw_grid(
     One key gives a line (points where its values are names), two a heat map, more a heat map for
     each combination of the rest.
     """
-    finite = {key: value for key, value in values.items() if math.isfinite(value)}
+    finite = {key: value for key, value in values.items() if abs(value) < DRAWABLE}
     figure = _line(grid, finite) if len(grid) == 1 else _maps(grid, finite)
     figure.suptitle(_label(title, 80))
     picture = io.BytesIO()

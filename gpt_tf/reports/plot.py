@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.names import in_picture
+
+DRAWABLE = 1e100
 
 
 def draw_losses(rows: list[dict[str, float]], path: Path, title: str) -> None:
@@ -21,27 +24,28 @@ def draw_losses(rows: list[dict[str, float]], path: Path, title: str) -> None:
         ("eval/train_loss", "training, evaluated", {"marker": ".", "linewidth": 1.2}),
         ("eval/loss", "validation", {"marker": "o", "markersize": 4, "linewidth": 1.8}),
     ):
-        points = [(row["step"], row[name]) for row in rows if name in row]
-        if points:
-            losses.plot(*zip(*points, strict=True), label=label, **style)
-    best = min(
-        (row for row in rows if "eval/loss" in row), key=lambda r: r["eval/loss"], default=None
-    )
-    if best:
-        text = f"best {best['eval/loss']:.4f} at step {best['step']:,}"
-        losses.axhline(best["eval/loss"], color="grey", linewidth=0.8, linestyle=":", label=text)
+        steps, values = drawable(rows, name)
+        if steps:
+            losses.plot(steps, values, label=label, **style)
+    steps, values = drawable(rows, "eval/loss")
+    if steps:
+        best, step = min(zip(values, steps, strict=True))
+        text = f"best {best:.4f} at step {step:,}"
+        losses.axhline(best, color="grey", linewidth=0.8, linestyle=":", label=text)
     losses.set(ylabel="loss (nats a token)", title=in_picture(title))
     losses.grid(alpha=0.3)
     if losses.lines:
         losses.legend(loc="upper right")  # the best place takes long to find
-    points = [
-        (row["step"], row["train/learning_rate"]) for row in rows if "train/learning_rate" in row
-    ]
-    if points:
-        rates.plot(*zip(*points, strict=True), color="tab:green")
+    rates.plot(*drawable(rows, "train/learning_rate"), color="tab:green")
     rates.set(xlabel="step", ylabel="rate")
     rates.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
+
+
+def drawable(rows: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
+    """Steps and values of a metric; those that Matplotlib's axes cannot hold are left out."""
+    points = [(row["step"], row[name]) for row in rows if abs(row.get(name, math.inf)) < DRAWABLE]
+    return [step for step, _ in points], [value for _, value in points]
 
 
 def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str) -> bytes:
@@ -56,10 +60,10 @@ def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str) -> bytes:
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
     for name, rows in runs.items():
-        steps, values = zip(*((row["step"], row[metric]) for row in rows if metric in row),
-                            strict=True)  # fmt: skip
+        steps, values = drawable(rows, metric)
+        last = f"{values[-1]:.4g}" if values else "too large to draw"
         marker = "o" if metric.startswith("eval/") else None
-        label = f"{in_picture(name)}: {values[-1]:.4g}"
+        label = f"{in_picture(name)}: {last}"
         axes.plot(steps, values, marker=marker, markersize=3, label=label)
     axes.set(xlabel="step", ylabel=in_picture(metric))
     axes.grid(alpha=0.3)

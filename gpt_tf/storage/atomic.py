@@ -21,16 +21,12 @@ from pathlib import Path
 from typing import Any
 
 from gpt_tf.errors import GptTfError, RunError
+from gpt_tf.storage.disk import existing, measuring, what_is_short
 from gpt_tf.storage.flock import alone_in, writing_in
 from gpt_tf.storage.names import is_unicode
 
 TEMPORARY_SUFFIX = ".tmp"
 TEMPORARY = re.compile(r".+\.(\d+|old)\.tmp")  # no other name is ever swept
-REMEDIES = {
-    errno.ENOSPC: "Free some space",
-    errno.EDQUOT: "Free some space of your quota",
-    errno.EFBIG: "Raise the limit of a file's size (ulimit -f)",
-}
 NOT_ALLOWED = {
     errno.EACCES: "Get the right to write there (`ls -ld` shows who has it), or work elsewhere",
     errno.EPERM: "Get the right to change what is there, or work elsewhere",
@@ -71,7 +67,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 def _write_durably(temporary: Path, path: Path, data: bytes) -> None:
     try:
-        with temporary.open("wb") as file:
+        with measuring(path.parent), temporary.open("wb") as file:
             keep_mode(path, temporary)  # first, so that nobody else reads it meanwhile
             file.write(data)
             file.flush()
@@ -176,22 +172,14 @@ def explaining_failure(directory: Path, needed: int | None = None) -> Iterator[N
         if number in NOT_ALLOWED:
             raise DiskError(f"{what}{NOT_ALLOWED[number]}.") from error
         raise DiskError(
-            f"{what}"
-            f"{'' if needed is None else f'{needed:,} bytes are needed, '}"
-            f"{shutil.disk_usage(_existing(directory)).free:,} are free. "
-            f"{REMEDIES.get(number or 0, 'See that the disk is whole and can be written')}; what "
-            "was written before is intact."
+            f"{what}{what_is_short(error, number, directory, needed)}; what was written before "
+            "is intact."
         ) from error
 
 
 def can_write(directory: Path) -> bool:
     """Whether files can be made in a directory, or where it will be made."""
-    return os.access(_existing(directory), os.W_OK | os.X_OK)
-
-
-def _existing(directory: Path) -> Path:
-    """The directory, or the nearest one above it that is there."""
-    return next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    return os.access(existing(directory), os.W_OK | os.X_OK)
 
 
 def exchange(first: Path, second: Path) -> bool:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +25,7 @@ import safetensors.numpy
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.disk import free_bytes, free_files
 from gpt_tf.storage.folders import new_directory, remove_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
 from gpt_tf.storage.tensors import Streamed
@@ -35,6 +35,7 @@ TRAINING_FILE = "training.safetensors"
 STATE_FILE = "state.json"
 CONTENTS = (MODEL_FILE, TRAINING_FILE, STATE_FILE)
 OWN_FILES = (*CONTENTS, MANIFEST)
+FILES = len(OWN_FILES) + 1  # and the directory
 FORMAT = 1
 RETRIES = 10
 
@@ -194,12 +195,21 @@ class CheckpointStore:
         used = sum(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
         # those that are there go, but only when the first new one is written
         needed = max((keep + 2) * size - used, size)
-        free = shutil.disk_usage(self.directory.parent).free
+        free = free_bytes(self.directory.parent)
         if needed > free:
             raise UsageError(
                 f"not enough space in {self.directory}: {needed:,} bytes are needed for {keep} "
                 f"checkpoints, the best and a new one, {free:,} are free. Free some space, or "
                 "lower training.keep_checkpoints."
+            )
+        there = sum(1 for _ in self.directory.rglob("*"))
+        files = max((keep + 2) * FILES - there, FILES)
+        files_free = free_files(self.directory.parent)
+        if files_free is not None and files > files_free:
+            raise UsageError(
+                f"not enough files left in {self.directory}: {files:,} are needed for {keep} "
+                f"checkpoints, the best and a new one, the disk takes {files_free:,} more. Delete "
+                "some files there, or lower training.keep_checkpoints."
             )
 
     def _listing(self) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.disk import measuring
 from gpt_tf.storage.flock import writing_in
 from gpt_tf.storage.manifest import MANIFEST
 from gpt_tf.storage.targets import check_folder, first_foreign
@@ -96,8 +97,9 @@ def _beside(path: Path) -> Iterator[Path]:
     with _parents(path), writing_in(path.parent):
         try:
             shutil.rmtree(temporary, ignore_errors=True)  # an elder of the same process number
-            temporary.mkdir()
-            yield temporary
+            with measuring(path.parent):
+                temporary.mkdir()
+                yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

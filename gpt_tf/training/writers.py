@@ -1,16 +1,24 @@
-"""Where numbers and sample texts go: `metrics.jsonl`, TensorBoard, `samples.md`."""
+"""Where numbers and sample texts go: `metrics.jsonl`, TensorBoard, `samples.md`.
+
+A number that JSON cannot hold is left out of its row; one beyond float32 is infinite in
+TensorBoard. What a model writes is text to each reader of these files, whatever it looks like.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import tensorflow as tf
 
+from gpt_tf.errors import GptTfError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.training.event_files import cut_events
@@ -32,17 +40,23 @@ class Writer(Protocol):
         """Nothing more will come."""
 
 
+def _row(step: int, scalars: Scalars) -> str:
+    """A line of strict JSON, which has no infinity."""
+    finite = {name: value for name, value in scalars.items() if math.isfinite(value)}
+    return json.dumps({**finite, "step": step}, allow_nan=False) + "\n"
+
+
 class JsonlWriter:
     """One JSON object a logged step; rows after the restored step are cut first."""
 
     def __init__(self, path: Path, resumed_step: int = 0) -> None:
         kept = [row for row in read_rows(path) if row["step"] <= resumed_step]
-        atomic.write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        atomic.write_text(path, "".join(_row(int(row["step"]), row) for row in kept))
         self._file = path.open("a", encoding="utf-8")
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         """Append a row."""
-        self._file.write(json.dumps({"step": step, **scalars}) + "\n")
+        self._file.write(_row(step, scalars))
         self._file.flush()
 
     def write_text(self, step: int, text: str) -> None:
@@ -64,12 +78,13 @@ class TensorBoardWriter:
         """One point a scalar."""
         with self._writer.as_default(step=step):
             for name, value in scalars.items():
-                tf.summary.scalar(name, value)
+                with np.errstate(over="ignore"):
+                    tf.summary.scalar(name, np.float32(value))
         self._writer.flush()
 
     def write_text(self, step: int, text: str) -> None:
-        """The text, as a quotation in Markdown."""
-        quoted = "\n".join(f"> {line}" for line in text.splitlines())
+        """The text, as code in Markdown: as it is, without links and pictures."""
+        quoted = "\n".join(f"    {line}" for line in text.splitlines())
         with self._writer.as_default(step=step):
             tf.summary.text("samples/text", quoted)
         self._writer.flush()
@@ -79,25 +94,34 @@ class TensorBoardWriter:
         self._writer.close()
 
 
+HEADING = r"## Step ([0-9]{1,18})$"
+
+
 class SamplesWriter:
-    """`samples.md`: the texts, newest last; those after the restored step are cut first."""
+    """`samples.md`: the texts, newest last; those after the restored step are cut first.
+
+    A line of a text that looks like our heading gets a backslash, which Markdown does not show.
+    """
 
     def __init__(self, path: Path, resumed_step: int = 0) -> None:
         self._path = path
-        text = path.read_text("utf-8", errors="replace") if path.exists() else ""
-        kept = ""
-        for section in re.split(r"(?m)^(?=## Step \d+$)", text):
-            heading = re.match(r"## Step (\d+)\n", section)
-            if heading and int(heading[1]) <= resumed_step:
-                kept += section
-        atomic.write_text(path, kept)
+        data = path.read_bytes() if path.exists() else b""  # as text, a lone CR would end a line
+        text = data.decode("utf-8", errors="replace")
+        begins = [*(found.start() for found in re.finditer(rf"(?m)^{HEADING}", text)), len(text)]
+        kept = [
+            section
+            for section in (text[begin:end] for begin, end in itertools.pairwise(begins))
+            if (heading := re.match(rf"(?m){HEADING}", section)) and int(heading[1]) <= resumed_step
+        ]
+        atomic.write_text(path, "".join(kept))
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         """Numbers are kept elsewhere."""
 
     def write_text(self, step: int, text: str) -> None:
         """Append a section."""
-        with self._path.open("a", encoding="utf-8") as file:
+        text = re.sub(rf"(?m)^(?={HEADING})", r"\\", text)
+        with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"## Step {step}\n\n{text}\n\n")
 
     def close(self) -> None:
@@ -105,7 +129,7 @@ class SamplesWriter:
 
 
 class Writers:
-    """Several writers as one; one that cannot write is warned of and left out, training goes on.
+    """Several writers as one; one that fails is warned of once and left out, training goes on.
 
     Args:
       check: raises RunError if nothing may be written any more.
@@ -139,6 +163,9 @@ class Writers:
         for writer in list(self._writers):
             try:
                 call(writer)
-            except (OSError, tf.errors.OpError) as error:
+            except GptTfError:
+                raise  # it says itself that training cannot go on
+            except Exception as error:  # whatever a library raises, it is not worth a run
                 self._writers.remove(writer)
-                log.warning("%s writes no more: %s", type(writer).__name__, error)
+                reason = str(error) or type(error).__name__
+                log.warning("%s writes no more: %s", type(writer).__name__, reason)
