@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 from gpt_tf.errors import UsageError
 
+FLOAT32_MAX = 3.4028234e38
+
 
 def setting(
     default: Any, help: str, *, minimum: float | None = None, maximum: float | None = None
@@ -207,7 +209,10 @@ class TrainingConfig(Section):
         "adam", "Adam; AdamW; or Muon for the matrices of the blocks and AdamW for the rest."
     )
     peak_learning_rate: float = setting(
-        1e-3, "Highest learning rate, reached after the warm-up.", minimum=0.0
+        1e-3,
+        "Highest learning rate, reached after the warm-up.",
+        minimum=0.0,
+        maximum=FLOAT32_MAX,
     )
     min_learning_rate: float = setting(0.0, "Learning rate at the horizon.", minimum=0.0)
     warmup_steps: int = setting(100, "Steps of linear warm-up.", minimum=0)
@@ -229,13 +234,20 @@ class TrainingConfig(Section):
         0.0,
         "Decay (AdamW, Muon) of the blocks' matrices and of an untied head, of nothing else.",
         minimum=0.0,
+        maximum=FLOAT32_MAX,
     )
     muon_learning_rate: float = setting(
-        0.02, "Muon's peak rate; it follows the same schedule.", minimum=0.0
+        0.02,
+        "Muon's peak rate; it follows the same schedule.",
+        minimum=0.0,
+        maximum=FLOAT32_MAX,
     )
     muon_momentum: float = setting(0.95, "Muon's momentum.", minimum=0.0, maximum=0.9999)
     clip_norm: float = setting(
-        1.0, "Largest global norm of the gradient; 0 turns clipping off.", minimum=0.0
+        1.0,
+        "Largest global norm of the gradient; 0 turns clipping off.",
+        minimum=0.0,
+        maximum=FLOAT32_MAX,
     )
     freeze: tuple[str, ...] = setting(
         (), "Weights that stay as they are: names of layers or weights, or patterns with `*`."

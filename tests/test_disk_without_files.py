@@ -71,7 +71,7 @@ def test_commands_say_that_files_are_short(disk: Path, trained_workspace: Path, 
     fill(disk, 2)
     for words in (
         ["train-tokenizer", reviews, "--vocab-size", "300", "--output", str(disk / "tokenizer")],
-        ["export", "tiny", "--to", "keras", "--output", str(disk / "export")],
+        ["export", "tiny", "--to", str(disk / "export")],
         ["train", "--name", "full", "--max-steps", "6", *TINY_RUN],
     ):
         here = disk if words[0] == "train" else trained_workspace

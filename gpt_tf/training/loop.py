@@ -7,6 +7,7 @@ due, take the next batches, make an update (a small model: a few in one call), l
 from __future__ import annotations
 
 import logging
+import math
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -192,12 +193,14 @@ class Trainer:
             for path in self._stream.documents(i)
         ]
         named = ", ".join(repr(str(path)) for path in documents[:3])
+        known = math.isfinite(result.nats) and math.isfinite(result.grad_norm)
+        what = "weights after the update" if known else "loss or gradient"
         raise RunError(
-            f"non-finite loss or gradient at step {self.state.step + 1}: loss sum {result.nats}, "
+            f"non-finite {what} at step {self.state.step + 1}: loss sum {result.nats}, "
             f"gradient norm {result.grad_norm}, learning rate {learning_rate:g}, batch of {named} "
             f"and {max(0, len(documents) - 3)} more. The weights are as before the step. Begin "
-            "again with a lower training.peak_learning_rate; `gpt-tf train --from RUN` takes the "
-            "weights of the best checkpoint."
+            f"again with a lower training.peak_learning_rate{' or weight_decay' if known else ''}; "
+            "`gpt-tf train --from RUN` takes the weights of the best checkpoint."
         )
 
     def _log_window(self) -> None:

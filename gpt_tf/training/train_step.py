@@ -3,12 +3,13 @@
 A step of a small model takes as long as calling it: several are then made in one call. Otherwise,
 `micro_step` adds the gradients of one batch, `apply_update` divides once by the number of counted
 targets, checks that everything is finite, clips and updates. With one batch an update the two are
-one compiled function. Nothing changes, the optimizer's counter included, where a loss or gradient
-is not finite.
+one compiled function. Nothing changes, the optimizer's counter included, if a loss, a gradient or
+an updated weight is not finite; that last one is looked for only when it can happen at all.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.stream import Batch
 from gpt_tf.training.batch_loss import batch_nats
 from gpt_tf.training.optimizer import dense_gradients
+from gpt_tf.training.update_bound import UpdateBound, largest
 
 
 class StepResult(NamedTuple):
@@ -71,6 +73,7 @@ class TrainStep:
         self._optimizer = optimizer
         self._variables = model.trainable_variables
         self._clip_norm = clip_norm
+        self._bound = UpdateBound(optimizer, self._variables, clip_norm)
         self._accumulate = grad_accum_steps
         self._most = steps_per_execution
         self.traces = 0
@@ -112,7 +115,20 @@ class TrainStep:
         end with it.
         """
         # TensorFlow keeps every Python number that it made a tensor of, for good: not NumPy's
-        rates = np.asarray(learning_rates, np.float32)
+        with np.errstate(over="ignore"):
+            rates = np.asarray(learning_rates, np.float32)
+        if self._bound.allows(rates):
+            return self._make(batches, rates)
+        results: list[StepResult] = []
+        for i in range(len(rates)):
+            of_one = batches[i * self._accumulate : (i + 1) * self._accumulate]
+            results.append(self._make_carefully(of_one, rates[i : i + 1]))
+            if not results[-1].finite:
+                break
+        return results
+
+    def _make(self, batches: Sequence[Batch], rates: np.ndarray) -> list[StepResult]:
+        """Make the updates."""
         if self._most > 1:
             return self._execute(batches, rates)
         (rate,) = map(tf.constant, rates)
@@ -123,6 +139,19 @@ class TrainStep:
         for batch in batches:
             self._micro(*map(tf.constant, batch))
         return _results([self._update(rate).numpy()])
+
+    def _make_carefully(self, batches: Sequence[Batch], rates: np.ndarray) -> StepResult:
+        """Make one update, and take it back if a weight or a slot is not finite after it."""
+        every = (*self._model.variables, *self._optimizer.variables)  # dropout seeds, too
+        before = [variable.numpy() for variable in every]
+        (result,) = self._make(batches, rates)
+        updated = (*self._variables, *self._optimizer.variables)
+        if result.finite and math.isfinite(largest(updated)):
+            self._bound.look()
+            return result
+        for variable, value in zip(every, before, strict=True):
+            variable.assign(value)
+        return result._replace(finite=False)
 
     def _execute(self, batches: Sequence[Batch], rates: np.ndarray) -> list[StepResult]:
         """Up to `steps_per_execution` updates by the same compiled code, however many there are."""
@@ -192,7 +221,9 @@ class TrainStep:
         scale = tf.math.divide_no_nan(1.0, tokens)
         norm = tf.sqrt(tf.add_n([tf.reduce_sum(tf.square(g)) for g in gradients])) * scale
         finite = tf.math.is_finite(norm) & tf.math.is_finite(nats)
-        if self._clip_norm > 0:
+        if self._clip_norm == 0:  # the optimizer squares the gradients
+            finite &= tf.math.is_finite(tf.square(norm))
+        else:
             scale *= tf.minimum(1.0, self._clip_norm / tf.maximum(norm, 1e-12))
 
         def update() -> tf.Tensor:
