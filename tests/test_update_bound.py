@@ -13,7 +13,6 @@ from gpt_tf.config import DropoutConfig, ModelConfig, TrainingConfig
 from gpt_tf.config_files import parse_assignments, resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.model.gpt import GPT
-from gpt_tf.storage.run_directory import find_run
 from gpt_tf.streaming.stream import Batch
 from gpt_tf.training.freezing import freeze
 from gpt_tf.training.optimizer import make_optimizer
@@ -139,9 +138,8 @@ def test_ordinary_training_never_needs_a_look() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [[f"training.optimizer={name}", "training.weight_decay=1e30",
-      "training.peak_learning_rate=1e10", "training.muon_learning_rate=1e10"]
-     for name in ("adamw", "muon")],
+    [["training.optimizer=adamw"],
+     ["training.optimizer=muon", "training.muon_learning_rate=1e10"]],
     ids=str,
 )  # fmt: skip
 def test_a_run_whose_weights_would_be_infinite_saves_none(
@@ -150,14 +148,13 @@ def test_a_run_whose_weights_would_be_infinite_saves_none(
     name = options[0].replace("training.optimizer=", "infinite-")
     words = ["train", "--data", "reviews", "--name", name, "--max-steps", "9", *TINY_RUN]
     words += [word for option in options for word in ("--set", option)]
-    words += ["--set", "training.warmup_steps=1"]
+    words += ["--set", "training.warmup_steps=1", "--set", "training.weight_decay=1e30"]
+    words += ["--set", "training.peak_learning_rate=1e10"]
     assert in_process(*words, cwd=trained_workspace, check=False) == 1
     (error,) = re.findall(r"^error: .*", capsys.readouterr().err, re.MULTILINE)
     assert "non-finite weights after the update at step " in error and "learning rate 1e+" in error
     assert "training.weight_decay" in error
-    run = find_run(trained_workspace, name)
-    for checkpoint in map(run.checkpoints.read, run.checkpoints.names()):
-        assert all(np.isfinite(value).all() for value in checkpoint.model.values())
+    assert not list(trained_workspace.glob(f"runs/{name}/checkpoints/step-*"))
 
 
 @pytest.mark.parametrize(
