@@ -291,7 +291,10 @@ class SamplingConfig(Section):
 class OriginConfig(Section):
     """Where the first weights are from; `train --from` writes it."""
 
-    run: str | None = setting(None, "Directory of the run; none where weights began random.")
+    run: str | None = setting(
+        None,
+        "Directory of the run, in the workspace; none if the weights began random.",
+    )
     checkpoint: str | None = setting(None, "Its checkpoint.")
     manifest_sha256: str | None = setting(None, "SHA-256 of the checkpoint's manifest.")
 

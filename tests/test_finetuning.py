@@ -107,7 +107,7 @@ def test_model_tokenizer_and_origin_are_the_given_runs(tuned: Path, name: str) -
         assert copies[0].read_bytes() == copies[1].read_bytes()
     checkpoints = run_of(tuned, "base").checkpoints
     best = checkpoints.best_name()
-    assert config.origin.run == str(tuned / "runs" / "base")
+    assert config.origin.run == "runs/base"  # in the workspace, wherever that is
     assert config.origin.checkpoint == best
     manifest = checkpoints.directory / str(best) / "manifest.json"
     assert config.origin.manifest_sha256 == sha256_file(manifest)

@@ -187,6 +187,11 @@ def test_a_moved_sweep_goes_on_and_takes_moved_data(
     in_process("sweep", "--resume", "grid", cwd=workspace)
     assert table(workspace) == table(swept)
     assert weights(workspace) == weights(swept)
+    in_process("train-tokenizer", "reviews", "--vocab-size", "300", cwd=workspace)
+    assert in_process("sweep", "--resume", "grid", cwd=workspace, check=False) == 2
+    assert "another tokenizer in" in capsys.readouterr().err
+    shutil.rmtree(workspace / "tokenizers" / "reviews")
+    shutil.copytree(workspace / "runs/grid-01/tokenizer", workspace / "tokenizers" / "reviews")
     (workspace / "reviews").rename(tmp_path / "elsewhere")
     assert in_process("sweep", "--resume", "grid", cwd=workspace, check=False) == 2
     said = capsys.readouterr().err

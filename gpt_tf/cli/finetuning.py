@@ -15,6 +15,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.model.lora import merged
 from gpt_tf.storage.checkpoint import Arrays
 from gpt_tf.storage.manifest import MANIFEST, sha256_file
+from gpt_tf.storage.places import recorded
 from gpt_tf.storage.run_directory import RunDirectory, find_run
 from gpt_tf.tokenizer.base import check_same_tokenizer
 
@@ -37,6 +38,7 @@ class Pretrained:
 
     run: RunDirectory
     config: Config  # without adapters: they are merged
+    workspace: Path
 
     def settings(self, preset: Mapping[str, Any]) -> dict[str, Any]:
         """The run's model, tokenizer and sample prompt, with what a preset says of the rest."""
@@ -82,7 +84,7 @@ class Pretrained:
             arrays[POSITIONS] = arrays[POSITIONS][: context_length + shift]
         manifest = self.run.checkpoints.directory / checkpoint.name / MANIFEST
         origin = OriginConfig(
-            run=str(self.run.path.resolve()),
+            run=recorded(self.run.path, self.workspace),
             checkpoint=checkpoint.name,
             manifest_sha256=sha256_file(manifest),
         )
@@ -95,7 +97,7 @@ def find_pretrained(workspace: Path, name: str) -> Pretrained:
     config = resolve_stored(read_config_file(run.config_file))
     architecture, _ = merged(config.model, {})
     note(f"from: {run.path}")
-    return Pretrained(run, dataclasses.replace(config, model=architecture))
+    return Pretrained(run, dataclasses.replace(config, model=architecture), workspace)
 
 
 def first_weights(config: Config, pretrained: Pretrained | None) -> tuple[Config, Arrays | None]:

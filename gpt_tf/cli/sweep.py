@@ -117,6 +117,7 @@ def _begin(
     from gpt_tf.storage.places import recorded
     from gpt_tf.storage.run_directory import RUNS
     from gpt_tf.streaming.finding import refuse_users_data
+    from gpt_tf.tokenizer.base import tokenizer_sha256
 
     for target in (sweeps.SWEEPS, RUNS):
         refuse_users_data(workspace / target)
@@ -152,6 +153,7 @@ def _begin(
         corpus=choice.name,
         tokenizer=recorded(folder, workspace),
         fingerprint=_fingerprint(choice),
+        tokenizer_sha256=tokenizer_sha256(folder),
     )
     with locked(directory.path, make=True) as lock:
         sweeps.check_unused(directory)  # another process may have begun it since
@@ -194,8 +196,17 @@ def _with_data(
       UsageError: if they are gone or have changed.
     """
     from gpt_tf.cli.workspace import choose_data, refuse_missing
-    from gpt_tf.storage.places import recorded
+    from gpt_tf.storage.places import found, recorded
+    from gpt_tf.storage.run_directory import RUNS
+    from gpt_tf.tokenizer.base import tokenizer_sha256
 
+    folder = found(plan.tokenizer, workspace)
+    if plan.tokenizer_sha256 not in (None, tokenizer_sha256(folder)):
+        raise UsageError(
+            f"another tokenizer in {folder} than the sweep {directory.name} was begun with. "
+            f"Restore it from {workspace / RUNS / plan.cells[0].run / 'tokenizer'}, or begin "
+            "another sweep."
+        )
     data, validation = _data_of(plan, workspace)
     data, validation = moved.data or data, moved.validation or validation
     command = f"gpt-tf sweep --resume {directory.called}"

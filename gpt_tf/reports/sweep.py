@@ -53,7 +53,7 @@ class Plan:
       preset, settings: the layers below the grid; `settings` has the preset's in it.
       data, validation, tokenizer: paths, relative to the workspace if inside it; without data it
         is the prepared corpus called `corpus`.
-      fingerprint: of the data; none in plans of version 0.1.0.
+      fingerprint, tokenizer_sha256: of the data and the tokenizer; none in plans of version 0.1.0.
     """
 
     sequence: int
@@ -66,6 +66,7 @@ class Plan:
     grid: Grid
     cells: list[Cell]
     fingerprint: str | None = None
+    tokenizer_sha256: str | None = None
 
     def describe(self, cell: Cell) -> str:
         """The cell's values: `num_layers=6 num_heads=12`."""
@@ -137,7 +138,7 @@ class SweepDirectory:
 def _check_shape(plan: Plan) -> None:
     """Raise ValueError if a stored plan has values of other types than were written."""
     texts = [plan.preset, plan.corpus, plan.tokenizer, *(cell.run for cell in plan.cells)]
-    paths = [plan.data, plan.validation, plan.fingerprint]
+    paths = [plan.data, plan.validation, plan.fingerprint, plan.tokenizer_sha256]
     tables = [plan.settings, plan.grid, *(cell.settings for cell in plan.cells)]
     whole = (
         type(plan.sequence) is int
