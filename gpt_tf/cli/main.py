@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 run-time failure, 2 usage, 129/130/143 stopped by a signal
 
 from __future__ import annotations
 
-import errno
 import importlib
 import logging
 import signal
@@ -125,6 +124,7 @@ def _run(arguments: list[str]) -> int:
     console.set_quiet(False)
     console.set_debug(False)
     command = " ".join(["gpt-tf", *(word for word in arguments if word in COMMANDS)][:2])
+    stdout = sys.stdout  # click replaces it when its reader has gone, and leaves
     received = Received()
     try:
         with signals_raised() as received:
@@ -133,7 +133,7 @@ def _run(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except SystemExit as way_out:
-        return _left(way_out, command)
+        return 0 if sys.stdout is not stdout else _left(way_out, command)
     except click.exceptions.Abort:
         return _stopped(signal.SIGINT)
     except Stopped as stopped:
@@ -171,9 +171,6 @@ def _stopped(number: int) -> int:
 
 def _left(way_out: SystemExit, command: str) -> int:
     """The exit code where click, or a library, ended the process."""
-    cause = way_out.__context__
-    if isinstance(cause, OSError) and cause.errno == errno.EPIPE:  # stdout has no reader any more
-        return 0
     if not way_out.code:
         return 0
     console.error(f"ended early in {command}: {way_out.code}. Try again with --debug.")
