@@ -30,9 +30,10 @@ from gpt_tf.cli.resuming import (
     write_moved,
     write_source,
 )
+from gpt_tf.cli.run_log import logging_to
 from gpt_tf.cli.run_tokenizer import as_followed, tokenizer_of_run
 from gpt_tf.cli.streams import Streams
-from gpt_tf.cli.wiring import Run, logging_to, run_training
+from gpt_tf.cli.wiring import Run, run_training
 from gpt_tf.cli.without_effect import (
     NOTHING_GIVEN,
     Given,

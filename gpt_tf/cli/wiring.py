@@ -6,9 +6,7 @@ import dataclasses
 import logging
 import math
 import platform
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +15,6 @@ from gpt_tf.cli.streams import Streams
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.checkpoint import Arrays, Checkpoint
-from gpt_tf.storage.names import printable
 from gpt_tf.storage.run_directory import RunDirectory, next_sequence
 from gpt_tf.streaming.prefetch import WaitCancelledError
 from gpt_tf.tokenizer.base import Tokenizer
@@ -230,54 +227,6 @@ def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> list[Writer
         SamplesWriter(run.samples_file, resumed_step),
         LossPicture(run.metrics_file, run.loss_picture, run.name),
     ]
-
-
-class PrintableFormatter(logging.Formatter):
-    """Lines of a log, in which no file name steers a terminal or stops the writing."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        return printable(super().format(record))
-
-
-class RunLog(logging.FileHandler):
-    """The run's own log, written from the run's begin on, with what was logged before.
-
-    That it cannot be written is said once, and training goes on.
-    """
-
-    def __init__(self, claim: Claim) -> None:
-        super().__init__(claim.run.log_file, encoding="utf-8", delay=True)
-        self._claim = claim
-        self._waiting: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write it, or keep it until the run has begun."""
-        self._waiting.append(record)
-        if self._claim.has_begun:
-            for each in self._waiting:
-                super().emit(each)
-            self._waiting.clear()
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the base's name)
-        """Write no more."""
-        logging.getLogger("gpt_tf").removeHandler(self)
-        log.warning("%s is written no more: %s", self.baseFilename, sys.exc_info()[1])
-
-
-@contextmanager
-def logging_to(claim: Claim) -> Iterator[None]:
-    """Append what the library logs to the run's own file."""
-    handler = RunLog(claim)
-    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("gpt_tf")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        with suppress(OSError):
-            handler.close()
 
 
 def versions() -> dict[str, str]:

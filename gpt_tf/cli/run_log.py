@@ -1,0 +1,61 @@
+"""`run.log`: what the library said while a run was trained."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from gpt_tf.cli.claiming import Claim
+from gpt_tf.cli.console import printable
+
+log = logging.getLogger(__name__)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Lines of a log, in which no file name steers a terminal or stops the writing."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return printable(super().format(record))
+
+
+class RunLog(logging.FileHandler):
+    """The run's own log, written from the run's begin on, with what was logged before.
+
+    That it cannot be written is said once, and training goes on.
+    """
+
+    def __init__(self, claim: Claim) -> None:
+        super().__init__(claim.run.log_file, encoding="utf-8", delay=True)
+        self._claim = claim
+        self._waiting: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it, or keep it until the run has begun."""
+        self._waiting.append(record)
+        if self._claim.has_begun:
+            for each in self._waiting:
+                super().emit(each)
+            self._waiting.clear()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the base's name)
+        """Write no more."""
+        logging.getLogger("gpt_tf").removeHandler(self)
+        log.warning("%s is written no more: %s", self.baseFilename, sys.exc_info()[1])
+
+
+@contextmanager
+def logging_to(claim: Claim) -> Iterator[None]:
+    """Append what the library logs to the run's own file."""
+    handler = RunLog(claim)
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("gpt_tf")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        with suppress(OSError):
+            handler.close()
