@@ -109,6 +109,9 @@ def test_a_signal_at_any_time_ends_with_a_line(
     for tenth in range(4, 60, 2):
         code, said = stopped(workspace, TRAIN, number, str(tenth / 10))
         ended = code == 0 and "step 20" in said
+        if code == -number:  # Python was still starting
+            assert tree(workspace) == before, tenth
+            continue
         assert ended or code == 128 + number, (tenth, code, said)
         assert ended or said.strip(), tenth
         assert "Traceback" not in said, (tenth, said)
