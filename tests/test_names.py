@@ -13,7 +13,7 @@ from test_targets import state
 
 import gpt_tf
 from gpt_tf.cli import console
-from gpt_tf.cli.wiring import PrintableFormatter
+from gpt_tf.cli.run_log import PrintableFormatter
 from gpt_tf.reports.plot import draw_runs
 
 LATIN = os.fsdecode(b"caf\xe9")  # not UTF-8

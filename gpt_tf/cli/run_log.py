@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from gpt_tf.cli.claiming import Claim
-from gpt_tf.cli.console import printable
+from gpt_tf.storage.names import printable
 
 log = logging.getLogger(__name__)
 
