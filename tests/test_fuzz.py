@@ -151,7 +151,7 @@ OPTIONS = st.sampled_from(
 GIVEN = st.sampled_from(
     ["imdb", "training.batch_size=3", "model.num_layers=x", "training.seed=1e3", "run-1", "../up",
      "reviews", "500", "-1", "0", "1e9", "1e-3", "tiny", "test", "eval/loss", "bpe", "case/out.png",
-     "model.num_layers=1,2", "tinyshakespeare", "/dev/null", "nan", "sampling.prompt=\x1b[2J"],
+     "model.num_layers=1,2", "tinyshakespeare", "case/fifo", "nan", "sampling.prompt=\x1b[2J"],
 )  # fmt: skip
 WORDS = st.one_of(
     st.tuples(OPTIONS, st.one_of(GIVEN, WORD)),
