@@ -91,7 +91,7 @@ def train(
         for.
       train_tokenizer: train the corpus's own first, unless there is one with these settings.
       preset, name: name the run's directory.
-      overwrite: a used directory is emptied first.
+      overwrite: a run that is there goes when this one has a checkpoint.
       stop_at_step: end earlier; the schedule keeps its horizon.
       writers: more receivers of numbers and sample texts.
       profile: filled with the operations of a few steps, where it is given.

@@ -36,7 +36,11 @@ MOST_OPERATIONS = 20
               help="Go on with RUN, or with the newest run.")  # fmt: skip
 @click.option("--accept-data-change", is_flag=True,
               help="With --resume: go on though the data files are others.")  # fmt: skip
-@click.option("--overwrite", is_flag=True, help="Empty a used run directory first.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace the run of this name when the new one has a checkpoint.",
+)
 @click.option("--profile", is_flag=True,
               help="Show where a step's time goes; the trace is for TensorBoard.")  # fmt: skip
 @click.option("--print-config", is_flag=True, help="Show the resolved settings and stop.")
