@@ -57,7 +57,10 @@ COMMANDS = {
 def template(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a run, a tokenizer, a folder to import, and files of the user's."""
     workspace = tmp_path_factory.mktemp("template") / "workspace"
-    shutil.copytree(trained_workspace, workspace, ignore=lambda *_: ["reviews"])
+    shutil.copytree(trained_workspace, workspace)
+    shutil.rmtree(workspace / "reviews")
+    shutil.rmtree(workspace / "data")  # the token stores, to be made again
+    (workspace / "data").mkdir()
     (workspace / "reviews").symlink_to(trained_workspace / "reviews")
     gpt_tf("export", "tiny", "--to", "hf", cwd=workspace)
     (workspace / "hf-tokenizer").mkdir()
