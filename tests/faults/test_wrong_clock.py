@@ -1,5 +1,6 @@
 """Trainers on machines whose clock jumps back and forth: steps and counters decide, not times."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def test_a_clock_that_jumps_while_a_run_trains_changes_nothing(
     workspace = new_workspace(uninterrupted, tmp_path / "workspace")
     said = train_with_jumps(server, workspace, wrong_by, [-10, 10, 0, -1, 1])
     check(workspace, uninterrupted)
-    assert "left -" not in said
+    assert not re.search(r"left -\d", said)
     assert shown_by_tensorboard(workspace) == logged_steps(workspace)
     print("clock set back and forth by years while training: SHA-256-equal")
 
