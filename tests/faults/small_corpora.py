@@ -1,9 +1,11 @@
 """Corpora of the kinds that `gpt-tf prepare` knows, small enough to be killed at each operation."""
 
 import io
+import sys
 import tarfile
 from pathlib import Path
 
+from gpt_tf.errors import GptTfError
 from gpt_tf.streaming.corpora import prepare_imdb
 from gpt_tf.streaming.reviews import LABELLED
 
@@ -23,9 +25,13 @@ def write_small_archive(path: Path) -> None:
 
 def prepare_small_imdb(archive: str) -> None:
     """`gpt-tf prepare imdb --archive ARCHIVE` of so few reviews."""
-    prepare_imdb(
-        Path.cwd(),
-        archives=[Path(archive)],
-        reviews_per_folder=PER_FOLDER,
-        validation_per_class=1,
-    )
+    try:
+        prepare_imdb(
+            Path.cwd(),
+            archives=[Path(archive)],
+            reviews_per_folder=PER_FOLDER,
+            validation_per_class=1,
+        )
+    except (GptTfError, OSError) as error:  # as the command line says it
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
