@@ -100,5 +100,5 @@ def test_the_time_left_forgets_a_pause() -> None:
         return eta.text(step)
 
     assert [after(1.0, step) for step in range(1, 101)][-1] == "2:45:00"
-    assert after(8 * 3600, 101) > "2:45:00"
+    assert int(after(8 * 3600, 101).split(":")[0]) > 2
     assert [after(1.0, step) for step in range(102, 102 + REPORTS)][-1] == "2:44:09"
