@@ -1,6 +1,7 @@
 """One entry a character: ids are places among the sorted characters, and every text comes back."""
 
 import gzip
+import signal
 
 import pytest
 from data import data_file
@@ -98,6 +99,19 @@ def test_unknown_characters_are_named(tmp_path, load):
         with pytest.raises(UsageError, match=r"'d' .*, 'h' \(U\+0068\) and 2 more\. ") as error:
             encode("abcdefghij")
         assert "'i'" not in str(error.value) and "'a'" not in str(error.value)
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_a_signal_while_a_text_is_encoded_is_no_error_of_the_text(one):
+    tokenizer = CharTokenizer.train(["abc"], unknown="replace")
+    text = "abc" * 300_000 + "é"
+    old = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        with pytest.raises(KeyboardInterrupt):
+            tokenizer.encode(text) if one else tokenizer.encode_batch([text])
+    finally:
+        signal.signal(signal.SIGALRM, old)
 
 
 def test_characters_are_unknown_or_not_after_normalizing():

@@ -21,12 +21,25 @@ def read_backend(path: Path) -> tokenizers.Tokenizer:
     check_parts(read_json(path, what="tokenizer"), path)
     try:
         backend = tokenizers.Tokenizer.from_buffer(path.read_bytes())
-    except BaseException as error:  # the backend raises plain Exception, and panics
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
+    except BaseException as error:
+        raise_others(error)
         raise RunError(f"damaged tokenizer in {path}: {error}.") from error
     refuse_holes(backend, path)
     return backend
+
+
+def is_panic(error: BaseException) -> bool:
+    """True for a panic of the backend, which is no `Exception` and whose class has no name here."""
+    return type(error).__name__ == "PanicException"
+
+
+def raise_others(error: BaseException) -> None:
+    """Raise `error` again unless the backend failed: Ctrl-C and an exit say nothing about a file.
+
+    For `except BaseException`, which is needed because the backend raises panics.
+    """
+    if not isinstance(error, Exception) and not is_panic(error):
+        raise error
 
 
 def refuse_holes(backend: tokenizers.Tokenizer, path: Path) -> None:

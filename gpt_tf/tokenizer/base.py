@@ -26,7 +26,7 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, sha256_file, verify, write_manifest
 from gpt_tf.storage.targets import check_folder
-from gpt_tf.tokenizer.backend_file import read_backend
+from gpt_tf.tokenizer.backend_file import is_panic, raise_others, read_backend
 from gpt_tf.tokenizer.ordinary_text import UnseenError, instead_of_control
 from gpt_tf.tokenizer.texts import several
 
@@ -147,8 +147,9 @@ class Tokenizer:
         """
         try:
             yield
-        except BaseException as error:  # the backend raises plain Exception, and panics
-            if type(error).__name__ == "PanicException":
+        except BaseException as error:
+            raise_others(error)
+            if is_panic(error):
                 raise UsageError(
                     f"the tokenizer's own pattern fails at the text: {error}. Use another."
                 ) from error

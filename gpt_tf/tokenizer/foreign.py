@@ -23,7 +23,7 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.tokenizer.backend_file import refuse_holes
+from gpt_tf.tokenizer.backend_file import raise_others, refuse_holes
 from gpt_tf.tokenizer.base import (
     CONFIG_FILE,
     END_OF_TEXT,
@@ -90,9 +90,8 @@ def _put_together(directory: Path, found: Found) -> tuple[Backend, list[str]]:
         with TemporaryDirectory() as folder:
             found.write(Path(folder))
             theirs = of_class.from_pretrained(folder, local_files_only=True)
-    except BaseException as error:  # the backend raises plain Exception, and panics
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
+    except BaseException as error:
+        raise_others(error)
         file = "merges and vocabulary" if found.merges is not None else "tokenizer"
         raise RunError(
             f"{file} in {_vocabulary_file(directory, found)} that do not fit {found.class_name}: "
