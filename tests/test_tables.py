@@ -4,6 +4,8 @@ import csv
 import gzip
 import json
 import logging
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +186,37 @@ def test_python_s_own_messages_are_not_the_user_s(
         assert part in said
         for python in ("Expecting", "sys.", "recursion", "field larger", "expected after"):
             assert python not in said
+
+
+# Quotes in a header
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_quote_that_a_header_never_closes_is_told_before_the_file_is_read(
+    tmp_path: Path, delimiter: str
+) -> None:
+    lines: list[int] = []
+
+    def endless() -> Iterator[str]:
+        yield f'id{delimiter}"text\n'
+        for number in count():
+            lines.append(number)
+            yield f"{number}{delimiter}a text\n"
+
+    with pytest.raises(DocumentError, match="a quote in the header is never closed"):
+        list(tables.csv_texts(endless(), tmp_path / "a.csv", "text"))
+    assert len(lines) < tables.LONGEST_HEADER
+    short = write(tmp_path / "b.csv", f'"id{delimiter}text\n1{delimiter}a\n')
+    assert "a quote in the header is never closed" in refusal(short)
+
+
+def test_a_quote_inside_a_name_of_a_header_is_text(tmp_path: Path) -> None:
+    rows = "".join(f"{number},text {number}\n" for number in range(100_000))
+    path = write(tmp_path / "a.csv", '5" disk,text\n' + rows)
+    assert len(rows) > tables.LONGEST_HEADER
+    assert len(read(path)) == 100_000
+    assert read(write(tmp_path / "b.csv", '5" disk\na\n'), column='5" disk') == ["a"]
+    assert 'There are: id, 5" disk' in refusal(write(tmp_path / "c.csv", 'id,5" disk\n1,a\n'))
 
 
 # Encodings

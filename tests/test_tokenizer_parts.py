@@ -15,7 +15,13 @@ from gpt_tf.storage.manifest import write_manifest
 from gpt_tf.tokenizer.base import CONFIG_FILE, TOKENIZER_FILE, Tokenizer
 from gpt_tf.tokenizer.bpe import BPETokenizer
 from gpt_tf.tokenizer.foreign import read_foreign
-from gpt_tf.tokenizer.parts import GPT2_PATTERN, GPT4_PATTERN, MOST_GROWTH, QWEN2_PATTERN
+from gpt_tf.tokenizer.parts import (
+    GPT2_PATTERN,
+    GPT4_PATTERN,
+    MOST_GROWTH,
+    QWEN2_PATTERN,
+    check_parts,
+)
 
 LONG = "long " * 20_000
 TEXT = "A short text, 2 lines.\nÄ 你好"
@@ -113,6 +119,14 @@ def test_a_manifest_and_a_run_do_not_make_them_known(
     assert in_process("generate", "--run", "tiny", cwd=workspace, check=False) == 2
     message = capsys.readouterr().err
     assert "tokenizer" in message and "Traceback" not in message
+
+
+def test_a_hundred_thousand_empty_steps_take_linear_time(tmp_path: Path) -> None:
+    empty = sequence("normalizers")
+    steps = sequence("normalizers", *[empty] * 100_000)
+    with pytest.raises(UsageError, match="more than 16 parts"):
+        check_parts({"normalizer": sequence("normalizers", steps, *[{"type": "Nmt"}] * 17)},
+                    tmp_path)  # fmt: skip
 
 
 def test_models_that_are_random_or_slow_are_refused(tmp_path: Path) -> None:

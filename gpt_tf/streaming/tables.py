@@ -24,6 +24,7 @@ COMMA = ","
 DELIMITERS = {COMMA: "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
 SEP_LINE = re.compile(r'"?sep=([^\w"\r\n])"?\s*', re.IGNORECASE)  # Excel's own
 LONGEST_FIELD = (1 << 31) - 1
+LONGEST_HEADER = 1 << 20  # characters that are searched for the end of a quote in it
 SHOWN = 60  # characters of a field in a message
 FAULTS = {  # by how Python's messages begin
     "unexpected end": "a quote that is never closed",
@@ -156,12 +157,20 @@ def _understood(lines: Iterator[str], path: Path, column: str) -> _Table:
     if separator := SEP_LINE.fullmatch(first):
         return _Table(_said(path, separator[1]), 1, lines)
     head = [first]
-    while is_blank_text(head[-1]) or sum(line.count('"') for line in head) % 2:
+    quotes, size = first.count('"'), len(first)
+    while is_blank_text(head[-1]) or (quotes % 2 and size < LONGEST_HEADER):
         line = next(lines, None)  # a name in quotes may have several lines
         if line is None:
             break
         head.append(line)
+        quotes += line.count('"')
+        size += len(line)
     delimiter = _delimiter_of(head, path, column)
+    if quotes % 2 and _is_never_closed(head, delimiter, column):
+        raise DocumentError(
+            f"no CSV in {str(path)!r}: line 1 (a quote in the header is never closed). "
+            "Fix or remove it."
+        )
     return _Table(_said(path, delimiter), 0, chain(head, lines))
 
 
@@ -178,6 +187,13 @@ def _delimiter_of(head: list[str], path: Path, column: str) -> str:
         )
     # without it there will be an error, which lists the columns that there are
     return possible[0] if possible else max(DELIMITERS, key=lambda each: len(fields[each]))
+
+
+def _is_never_closed(head: list[str], delimiter: str, column: str) -> bool:
+    """Whether a quote begins a field and does not end; that in `5" disk` is text."""
+    names = _fields(head, delimiter)
+    unreadable = not all(_fields(head, each) for each in DELIMITERS)
+    return unreadable and len(names) <= 1 and column not in names
 
 
 def _fields(head: list[str], delimiter: str) -> list[str]:

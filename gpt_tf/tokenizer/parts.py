@@ -7,6 +7,7 @@ takes for ever on some texts. Only what is listed here is admitted, from whomeve
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -97,12 +98,12 @@ def _patterns(value: Any) -> Iterator[str]:
 
 def _steps(part: Any, inner: str) -> Iterator[Any]:
     """The parts of a section in order, sequences taken apart; nothing if there are none."""
-    waiting = [] if part is None else [part]
+    waiting = deque([] if part is None else [part])
     while waiting:
-        part = waiting.pop(0)
+        part = waiting.popleft()
         listed = part.get(inner) if isinstance(part, dict) else None
         if isinstance(listed, list) and part.get("type") == "Sequence":
-            waiting = [*listed, *waiting]
+            waiting.extendleft(reversed(listed))
         else:
             yield part
 
