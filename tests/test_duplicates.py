@@ -214,3 +214,7 @@ def test_what_was_found_in_large_data_is_remembered_until_they_change(
         assert search() == {validation: {0}}
     write(train, ["two"])
     assert search() == {validation: {1}}
+    for damage in ("", "{}", "[]", '{"duplicates": {"7": [0]}}', '{"duplicates": {"x": 1}}'):
+        for remembered in (tmp_path / "stores").glob("duplicates-*.json"):
+            remembered.write_text(damage)
+        assert search() == {validation: {1}}

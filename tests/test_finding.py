@@ -12,7 +12,7 @@ from gpt_tf.cli.workspace import choose_data
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.manifest import write_manifest
-from gpt_tf.streaming.finding import find, find_documents
+from gpt_tf.streaming.finding import find, find_documents, refuse_users_data
 from gpt_tf.streaming.sources import DocumentReader
 
 
@@ -127,6 +127,16 @@ def test_token_stores_are_kept_apart_from_the_user_s_data(tmp_path: Path) -> Non
 
 
 # Hidden files, letter case, other kinds
+
+
+def test_a_link_to_itself_in_a_data_folder_is_no_folder(tmp_path: Path) -> None:
+    make(tmp_path, "mine/a.txt")
+    (tmp_path / "mine" / "loop").symlink_to("loop")
+    (tmp_path / "mine" / "loop.md").symlink_to("loop.md")
+    assert found(tmp_path / "mine", tmp_path) == ["mine/a.txt"]
+    assert find(tmp_path / "mine").left_out == {"without a suffix": 1, ".md": 1}
+    with pytest.raises(UsageError, match="a folder of your own"):
+        refuse_users_data(tmp_path / "mine")
 
 
 def test_hidden_files_and_folders_are_left_out_and_counted(tmp_path: Path) -> None:

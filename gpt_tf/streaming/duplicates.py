@@ -47,9 +47,9 @@ def find_duplicates(
     if single and train.reader.is_one_document(train.files[0]):
         return {}  # the beginning and the end of one text
     place = store_directory / f"duplicates-{_key(train, validation, store_directory)}.json"
-    with suppress(OSError, ValueError, TypeError, AttributeError):  # missing or damaged
-        stored = atomic.read_json(place)["duplicates"]
-        return {validation.files[int(number)]: set(found) for number, found in stored.items()}
+    stored = _read(place, validation.files)
+    if stored is not None:
+        return stored
     found = _search(train, validation, progress)
     if sum(facts(path)[0] for path in (*train.files, *validation.files)) >= KEPT_FROM:
         numbers = {path: number for number, path in enumerate(validation.files)}
@@ -58,6 +58,14 @@ def find_duplicates(
             store_directory.mkdir(parents=True, exist_ok=True)
             atomic.write_json(place, value)
     return found
+
+
+def _read(place: Path, files: Sequence[Path]) -> Numbers | None:
+    """What was found before; None if it is missing or damaged, because it saves time only."""
+    with suppress(OSError, ValueError, TypeError, AttributeError, LookupError):
+        stored = atomic.read_json(place)["duplicates"]
+        return {files[int(number)]: set(found) for number, found in stored.items()}
+    return None
 
 
 def _key(train: Part, validation: Part, store_directory: Path) -> str:

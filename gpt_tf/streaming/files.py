@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import stat
 import zlib
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,14 @@ def stem_of(name: str) -> str:
 def is_packed(name: str) -> bool:
     """True for a gzip file."""
     return name.lower().endswith(".gz")
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """True for a folder or a link to one; False for a link to itself, which leads nowhere."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 @contextmanager
@@ -101,8 +110,17 @@ def facts(path: Path) -> tuple[int, int]:
     Raises:
       DocumentError: where it is gone.
     """
+    status = status_of(path)
+    return status.st_size, status.st_mtime_ns
+
+
+def status_of(path: Path) -> os.stat_result:
+    """What the file system says of a file.
+
+    Raises:
+      DocumentError: if it is gone.
+    """
     try:
-        status = path.stat()
+        return path.stat()
     except OSError as error:
         raise DocumentError(f"cannot read {str(path)!r}: {error.strerror}.") from error
-    return status.st_size, status.st_mtime_ns

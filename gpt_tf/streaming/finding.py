@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
-from gpt_tf.streaming.files import KINDS_IN_WORDS, DocumentError, kind_of
+from gpt_tf.streaming.files import KINDS_IN_WORDS, DocumentError, is_folder, kind_of
 from gpt_tf.streaming.own_work import is_own_folder, is_users_own, own_files
 
 WILDCARDS = "*?["
@@ -149,17 +149,17 @@ def _matching(root: Path, pattern: tuple[str, ...], left_out: Counter[str]) -> s
             folders[folder] = list(_entries(folder, others))
         for entry in _named(folders[folder], head, others):
             path = Path(entry)
-            is_folder = entry.is_dir(follow_symlinks=False)
+            is_below = entry.is_dir(follow_symlinks=False)
             if head == "**":
-                if is_folder:
+                if is_below:
                     below.add((path, (head, *rest)))
             elif rest:
-                if is_folder:
+                if is_below:
                     below.add((path, tuple(rest)))
             elif kind_of(entry.name):
                 found.add(path)
-            elif not is_folder:
-                others[path] = LINKS if entry.is_dir() else _suffix(entry.name)
+            elif not is_below:
+                others[path] = LINKS if is_folder(entry) else _suffix(entry.name)
         pending |= below - seen
         seen |= below
     left_out.update(others.values())

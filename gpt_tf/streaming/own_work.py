@@ -15,6 +15,7 @@ from typing import Any
 
 from gpt_tf.storage.atomic import TEMPORARY_SUFFIX
 from gpt_tf.storage.manifest import MANIFEST
+from gpt_tf.streaming.files import is_folder
 
 RECORD_BYTES = 1 << 24  # a longer file is no record of ours
 SWEEP_BEGINS = b"sequence:"
@@ -63,7 +64,7 @@ def is_users_own(folder: Path) -> bool:
     if ".prepare.lock" in entries or _is_or_lists_own(folder, entries):
         return False
     return any(not name.startswith(".") for name in entries) and not any(
-        entry.is_dir() and (name == TOKEN_STORES or _holds_own(Path(entry)))
+        is_folder(entry) and (name == TOKEN_STORES or _holds_own(Path(entry)))
         for name, entry in entries.items()
     )
 
