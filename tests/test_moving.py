@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from time import sleep
 
 import pytest
 from commands import in_process
@@ -19,6 +20,7 @@ from gpt_tf.storage.atomic import write_json
 from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.storage.places import found, recorded
 from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.streaming import listing as listing_module
 from gpt_tf.streaming.listing import KEPT_FROM, dated_fingerprint, fingerprint, listing
 
 TENSORS = ("model.safetensors", "training.safetensors")
@@ -182,6 +184,22 @@ def test_large_data_are_read_for_their_contents_once(tmp_path: Path) -> None:
     assert subprocess.check_output(command, text=True).strip() == entry.sha256
     path.write_bytes(b"y" * KEPT_FROM)
     assert listing([path], cache)[0].sha256 == sha256_file(path) != entry.sha256
+
+
+@pytest.mark.parametrize("how", ["written again", "replaced"])
+def test_contents_that_change_while_the_time_stays_are_noticed(tmp_path: Path, how: str) -> None:
+    path, cache = tmp_path / "large.txt", tmp_path / "digests.json"
+    path.write_bytes(b"x" * KEPT_FROM)
+    os.utime(path, ns=(1, 2))
+    before = listing([path], cache)
+    sleep(0.02)  # more than a tick of the file system's clock
+    place = path if how == "written again" else tmp_path / "other"
+    place.write_bytes(b"y" * KEPT_FROM)
+    os.utime(place, ns=(1, 2))
+    place.replace(path)
+    assert listing([path], cache)[0].sha256 == sha256_file(path) != before[0].sha256
+    listing_module._remembered.clear()  # as the next process
+    assert listing([path], cache)[0].sha256 == sha256_file(path)
 
 
 def test_a_run_of_version_0_1_0_knows_its_data_by_their_times(

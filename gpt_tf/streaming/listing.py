@@ -1,7 +1,7 @@
 """What a list of data files is: their names and SHA-256, whatever folder they are in.
 
-A file is read for its SHA-256 once. The result is remembered by path, size and modification time:
-in the process, and for large data in a file, so that the next process does not read them again.
+A file is read for its SHA-256 once. The result is remembered by path, size, times and inode: in the
+process, and for large data in a file, so that the next process does not read them again.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any, NamedTuple
 
 from gpt_tf.errors import RunError
 from gpt_tf.storage import atomic
-from gpt_tf.streaming.files import DocumentError, facts
+from gpt_tf.streaming.files import DocumentError, status_of
 
 DIGESTS_FILE = "digests.json"
 KEPT_FROM = 1 << 24  # bytes read in one go from which on the result is written to a file
 FRESH = 2 * 10**9  # nanoseconds; file systems count time in steps of up to two seconds
 BLOCK = 1 << 20
 
-Remembered = dict[str, list[Any]]  # path: size, time, SHA-256
+Stamp = tuple[int, int, int, int]  # size, time of change, of change to the inode, its number
+Remembered = dict[str, tuple[Stamp, str]]  # path: stamp, SHA-256
 _remembered: Remembered = {}  # by this process
 
 
@@ -51,21 +52,21 @@ def listing(
       DocumentError: if a file is gone, or changes while it is read.
     """
     root = os.path.commonpath([path.parent for path in files]) if files else ""
-    found = [(path, *facts(path)) for path in files]
-    unknown = [each for each in found if _remembered.get(_key(each[0]), [])[:2] != [*each[1:]]]
+    found = [(path, _stamp(path)) for path in files]
+    unknown = [each for each in found if not _is_of(_remembered.get(_key(each[0])), each[1])]
     stored = _read(cache) if unknown else {}
-    total = sum(size for _, size, _ in unknown)
+    total = sum(size for _, (size, *_) in unknown)
     done = read = 0
     known = {}
-    for path, size, time in unknown:
+    for path, stamp in unknown:
         entry = stored.get(_place(path, cache))
-        if entry is None or entry[:2] != [size, time]:
-            entry = [size, time, _sha256(path, size, time)]
-            read += size
+        if entry is None or not _is_of(entry, stamp):
+            entry = stamp, _sha256(path, stamp)
+            read += stamp[0]
         known[path] = entry
-        done += size
+        done += stamp[0]
         progress(done, total)
-    lasting = {path: entry for path, entry in known.items() if not _is_fresh(entry[1])}
+    lasting = {path: entry for path, entry in known.items() if not _is_fresh(entry[0][1])}
     _remembered.update((_key(path), entry) for path, entry in lasting.items())
     if cache is not None and read >= KEPT_FROM:
         new = {_place(path, cache): entry for path, entry in lasting.items()}
@@ -73,9 +74,10 @@ def listing(
             cache.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_json(cache, {**stored, **new})
     return [
-        Entry(str(path.relative_to(root)), *(known.get(path) or _remembered[_key(path)]))
-        for path, _, _ in found
-    ]
+        Entry(str(path.relative_to(root)), size, time,
+              (known.get(path) or _remembered[_key(path)])[1])
+        for path, (size, time, *_) in found
+    ]  # fmt: skip
 
 
 def fingerprint(entries: Sequence[Entry]) -> str:
@@ -120,7 +122,7 @@ def _is_same(before: Sequence[Any], now: Entry) -> bool:
 
 def has_sha256(path: Path, sha256: str) -> bool:
     """Whether a file's bytes are those that were listed, whatever its time says now."""
-    return _sha256(path, *facts(path)) == sha256
+    return _sha256(path, _stamp(path)) == sha256
 
 
 def _is_fresh(time: int) -> bool:
@@ -128,11 +130,25 @@ def _is_fresh(time: int) -> bool:
     return 0 <= time_ns() - time < FRESH
 
 
+def _stamp(path: Path) -> Stamp:
+    """What changes with the bytes of a file, even if its modification time is set back.
+
+    Raises:
+      DocumentError: if it is gone.
+    """
+    status = status_of(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
+
+
+def _is_of(entry: tuple[Stamp, str] | None, stamp: Stamp) -> bool:
+    return entry is not None and entry[0] == stamp
+
+
 def _key(path: Path) -> str:
     return str(path.absolute())
 
 
-def _sha256(path: Path, size: int, time: int) -> str:
+def _sha256(path: Path, stamp: Stamp) -> str:
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
@@ -140,7 +156,7 @@ def _sha256(path: Path, size: int, time: int) -> str:
                 digest.update(block)
     except OSError as error:
         raise DocumentError(f"cannot read {str(path)!r}: {error.strerror}.") from error
-    if facts(path) != (size, time):
+    if _stamp(path)[:2] != stamp[:2]:
         raise DocumentError(f"changed while in use: {str(path)!r}. Start again when it is whole.")
     return digest.hexdigest()
 
@@ -154,9 +170,11 @@ def _read(cache: Path | None) -> Remembered:
     """What `cache` remembers; nothing if it is missing or damaged, because it saves time only."""
     if cache is None:
         return {}
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, ValueError, TypeError, OverflowError):
         return {
-            path: [int(size), int(time), str(sha256)]
-            for path, (size, time, sha256) in dict(atomic.read_json(cache)).items()
+            path: ((int(size), int(time), int(changed), int(inode)), str(sha256))
+            for path, ((size, time, changed, inode), sha256) in dict(
+                atomic.read_json(cache)
+            ).items()
         }
     return {}
