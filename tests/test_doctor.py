@@ -69,6 +69,17 @@ def test_nothing_is_written(doctor) -> None:
     assert files() == before
 
 
+def test_digests_of_large_data_are_not_kept(doctor, monkeypatch) -> None:
+    from gpt_tf.streaming import listing
+
+    monkeypatch.setattr(listing, "KEPT_FROM", 0)
+    monkeypatch.setattr(listing, "_remembered", {})
+    for path in Path("reviews").rglob("*.txt"):
+        os.utime(path, (1e9, 1e9))  # not fresh
+    assert "as they were" in doctor("tiny")[1]
+    assert not list(Path().rglob(listing.DIGESTS_FILE))
+
+
 def flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1

@@ -71,7 +71,8 @@ def _check_run(workspace: Path, run: RunDirectory) -> list[Finding]:
     try:
         from gpt_tf.reports.run_health import check_run
     except ImportError as error:  # of an installation that is found broken
-        return [Finding("broken", run.name, f"not checked: {error}", "Mend the installation.")]
+        remedy = "In the folder of the source: pip install --force-reinstall ."
+        return [Finding("broken", run.name, f"not checked: {error}", remedy)]
     return list(check_run(run, lambda checkpoint: _data_changes(workspace, run, checkpoint)))
 
 
@@ -84,4 +85,4 @@ def _data_changes(workspace: Path, run: RunDirectory, checkpoint: Checkpoint) ->
     config = resolve_stored(read_config_file(run.config_file))
     command = f"gpt-tf train --resume {run.called(workspace)}"
     choice = data_of_run(workspace, run, config.data, command=command)
-    return data_changes(run, checkpoint, choice)
+    return data_changes(run, checkpoint, choice, keep_digests=False)

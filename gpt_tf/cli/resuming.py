@@ -63,13 +63,18 @@ def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
         log.warning("changed setting: %s", text.strip())
 
 
-def data_changes(run: RunDirectory, checkpoint: Checkpoint, choice: DataChoice) -> str | None:
+def data_changes(
+    run: RunDirectory, checkpoint: Checkpoint, choice: DataChoice, *, keep_digests: bool = True
+) -> str | None:
     """What changed in the data since a checkpoint, with the files' names; None if nothing did.
 
     Names and contents count, not times or the folder. A run of version 0.1.0 has no record of the
     contents: there, sizes and times count.
+
+    Args:
+      keep_digests: whether the SHA-256 of large data may be written to a file.
     """
-    train = choice.entries("train")
+    train = choice.entries("train", keep=keep_digests)
     same = checkpoint.state["stream"]["fingerprint"] in (
         fingerprint(train),
         dated_fingerprint(train),
@@ -78,7 +83,8 @@ def data_changes(run: RunDirectory, checkpoint: Checkpoint, choice: DataChoice) 
         record = dict(atomic.read_json(run.path / DATA_FILES_FILE))
         changed = [] if same else changes(record["train"], train)
         if "validation" in record:
-            changed += changes(record["validation"], choice.entries("validation"))
+            validation = choice.entries("validation", keep=keep_digests)
+            changed += changes(record["validation"], validation)
     except (OSError, ValueError, KeyError, TypeError):  # without the record no file is named
         changed = []
     if same and not changed:
@@ -123,13 +129,12 @@ def write_data_files(run: RunDirectory, choice: DataChoice) -> None:
 
 
 def write_source(
-    run: RunDirectory, workspace: Path, data: Path | None, validation: Path | None, corpus: str
+    staged: RunDirectory, workspace: Path, data: Path | None, validation: Path | None, corpus: str
 ) -> None:
     """Record where the data of the run are; what is inside the workspace may move with it."""
-    home = run.workspace(workspace)
     given = {"data": data, "validation": validation}
-    source = {key: path and recorded(path, home) for key, path in given.items()}
-    atomic.write_json(run.path / SOURCE_FILE, {**source, "corpus": corpus})
+    source = {key: path and recorded(path, workspace) for key, path in given.items()}
+    atomic.write_json(staged.path / SOURCE_FILE, {**source, "corpus": corpus})
 
 
 def write_moved(run: RunDirectory, staged: RunDirectory, workspace: Path, moved: Moved) -> None:

@@ -63,11 +63,16 @@ class DataChoice:
         """Where token stores are kept, and the SHA-256 of large data."""
         return self.directory / "token_stores"
 
-    def entries(self, split: str) -> list[Entry]:
-        """What the files of "train" or "validation" are: names and SHA-256."""
+    def entries(self, split: str, *, keep: bool = True) -> list[Entry]:
+        """What the files of "train" or "validation" are: names and SHA-256.
+
+        Args:
+          keep: whether the SHA-256 of large data may be written to a file.
+        """
+        cache = self.store_directory / DIGESTS_FILE if keep else None
         files = self.train if split == "train" else self.validation
         with progress_bar("reading the data for their SHA-256", "bytes") as progress:
-            return listing(files, self.store_directory / DIGESTS_FILE, progress)
+            return listing(files, cache, progress)
 
     def reader(self, data: DataConfig, split: str) -> DocumentReader:
         """How the documents of "train" or "validation" are read and cleaned."""

@@ -109,7 +109,9 @@ def _data(checkpoint: Checkpoint, data_changes: Callable[[Checkpoint], str | Non
     try:
         changed = data_changes(checkpoint)
     except (GptTfError, KeyError, TypeError) as error:
-        return Finding("warning", "data", str(error), "Restore them to resume the run.")
+        says_more = isinstance(error, UsageError)
+        remedy = "Restore them to resume the run" + (", or do as is said above." * says_more or ".")
+        return Finding("warning", "data", str(error), remedy)
     if changed is None:
         return Finding("ok", "data", "as they were")
     return Finding("warning", "data", "changed since the last checkpoint",
