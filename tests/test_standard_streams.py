@@ -1,5 +1,6 @@
 """Standard streams that are closed or full: the work is done, and the exit code is the work's."""
 
+import io
 import json
 import os
 import shlex
@@ -104,3 +105,25 @@ def test_an_interrupt_while_tensorflow_is_imported_shows_no_library_lines(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors and "cpu_feature_guard" not in errors and "cuda" not in errors
+
+
+def test_a_crash_after_a_ctrl_c_that_was_handled_is_not_called_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a conversation Ctrl-C ends a text, not the command."""
+    from gpt_tf.cli.writing import Writer
+
+    class Generator:
+        texts = 0
+
+        def stream(self, *arguments: object, **options: object) -> list[object]:
+            self.texts += 1
+            if self.texts == 1:
+                signal.raise_signal(signal.SIGINT)
+            raise KeyError("a crash")
+
+    writer = Writer(Generator(), "greedy", {}, raw=True, import_seconds=0.0)  # type: ignore[arg-type]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("one\ntwo\n"))
+    monkeypatch.setattr(main.cli, "main", lambda *_, **__: writer.converse())
+    with pytest.raises(KeyError, match="a crash"):
+        main._run([])

@@ -16,7 +16,7 @@ import click
 
 from gpt_tf.cli import console, standard_streams
 from gpt_tf.cli.out_of_memory import is_out_of_memory
-from gpt_tf.cli.stopping import Received, Stopped, signals_raised
+from gpt_tf.cli.stopping import Stopped, handled, last_received, signals_raised
 from gpt_tf.errors import GptTfError, UsageError
 from gpt_tf.storage.atomic import NOT_ALLOWED
 from gpt_tf.storage.names import is_unicode
@@ -125,9 +125,9 @@ def _run(arguments: list[str]) -> int:
     console.set_debug(False)
     command = " ".join(["gpt-tf", *(word for word in arguments if word in COMMANDS)][:2])
     stdout = sys.stdout  # click replaces it when its reader has gone, and leaves
-    received = Received()
+    handled()  # of an earlier call in this process
     try:
-        with signals_raised() as received:
+        with signals_raised():
             result: Any = cli.main(arguments, prog_name="gpt-tf", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
@@ -156,8 +156,9 @@ def _run(arguments: list[str]) -> int:
             raise
         return _system_failed(problem)
     except Exception as problem:
-        if received.last is not None and not console.is_debug():
-            return _stopped(received.last)  # it came while a library was being imported
+        number = last_received()
+        if number is not None and not console.is_debug():
+            return _stopped(number)  # it came while a library was being imported
         if console.is_debug() or not is_out_of_memory(problem):
             raise
         console.error(f"out of memory in {command}. Give it less at once, or free memory.")

@@ -22,29 +22,31 @@ class Stopped(BaseException):
         self.number = number
 
 
-class Received:
-    """Signals that arrived.
+_received: list[int] = []  # numbers of signals that arrived and were not handled yet
 
-    Attributes:
-      last: the number of the last one; None if there was none.
-    """
 
-    last: int | None = None
+def last_received() -> int | None:
+    """The number of the last signal that arrived and was not handled; None if there is none."""
+    return _received[-1] if _received else None
+
+
+def handled() -> None:
+    """Forget the signals so far: what they asked for is done."""
+    _received.clear()
 
 
 @contextmanager
 def signals_raised(
     numbers: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGHUP),
-) -> Iterator[Received]:
+) -> Iterator[None]:
     """Raise `Stopped` at one of these signals; one that the caller of gpt-tf ignores stays so."""
-    received = Received()
 
     def stop(number: int, frame: Any) -> None:
-        received.last = number
+        _received.append(number)
         raise Stopped(number)
 
     def interrupt(number: int, frame: Any) -> None:
-        received.last = number
+        _received.append(number)
         raise KeyboardInterrupt
 
     handlers = {signal.SIGINT: interrupt, **dict.fromkeys(numbers, stop)}
@@ -54,7 +56,7 @@ def signals_raised(
             if signal.getsignal(number) is not signal.SIG_IGN:
                 previous[number] = signal.signal(number, handler)
     try:
-        yield received
+        yield
     finally:
         for number, before in previous.items():
             signal.signal(number, before)

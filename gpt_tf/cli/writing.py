@@ -17,6 +17,7 @@ import psutil
 from gpt_tf.cli.console import note, print_table, progress_bar
 from gpt_tf.cli.output import STDOUT, write_output
 from gpt_tf.cli.prompts import standard_input, without_mark_and_crlf
+from gpt_tf.cli.stopping import handled
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
 from gpt_tf.storage.names import printable
@@ -125,6 +126,7 @@ class Writer:
                 for token in self._streamed(said):
                     said += token.text
             except KeyboardInterrupt:
+                handled()
                 note("\nstopped")
         note("")
 
