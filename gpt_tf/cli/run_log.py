@@ -35,13 +35,15 @@ class RunLog(logging.FileHandler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write it, or keep it until the run has begun."""
         self._waiting.append(record)
-        if self._claim.has_begun:
-            for each in self._waiting:
-                super().emit(each)
-            self._waiting.clear()
+        while self._claim.has_begun and self._waiting:
+            try:
+                super().emit(self._waiting.pop(0))
+            except OSError:  # the base opens the file outside its own error handling
+                self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (the base's name)
         """Write no more."""
+        self._waiting.clear()
         logging.getLogger("gpt_tf").removeHandler(self)
         log.warning("%s is written no more: %s", self.baseFilename, sys.exc_info()[1])
 
