@@ -13,6 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from gpt_tf.errors import RunError
 from gpt_tf.reports.heatmap import draw_grid
 from gpt_tf.reports.plot import LossPicture, draw_runs
+from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.training.writers import JsonlWriter, SamplesWriter, TensorBoardWriter, Writers
 
@@ -88,6 +89,23 @@ def test_whatever_a_writer_raises_is_said_once(tmp_path: Path, caplog) -> None:
     assert (tmp_path / "samples.md").read_text().count("\\ud800") == 3
     with pytest.raises(RunError, match="has gone"):
         Writers([Gone()]).write_scalars(0, {})
+
+
+def test_a_file_that_the_disk_refuses_ends_no_training(tmp_path: Path, caplog) -> None:
+    (tmp_path / "in the way").touch()
+
+    class Whole(SamplesWriter):
+        def write_scalars(self, step, scalars):
+            atomic.write_text(tmp_path / "in the way" / "results.json", "{}")
+
+    metrics = JsonlWriter(tmp_path / "metrics.jsonl")
+    writers = Writers([Whole(tmp_path / "samples.md"), metrics])
+    for step in (1, 2):
+        writers.write_scalars(step, {"train/loss": 2.0, "eval/loss": 2.0})
+    writers.close()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith("Whole writes no more: cannot write in")
+    assert len(read_rows(tmp_path / "metrics.jsonl")) == 2
 
 
 def test_pictures_leave_out_what_they_cannot_draw(tmp_path: Path) -> None:

@@ -163,9 +163,9 @@ class Writers:
         for writer in list(self._writers):
             try:
                 call(writer)
-            except GptTfError:
-                raise  # it says itself that training cannot go on
             except Exception as error:  # whatever a library raises, it is not worth a run
+                if isinstance(error, GptTfError) and not isinstance(error, atomic.DiskError):
+                    raise  # it says itself that training cannot go on
                 self._writers.remove(writer)
                 reason = str(error) or type(error).__name__
                 log.warning("%s writes no more: %s", type(writer).__name__, reason)
