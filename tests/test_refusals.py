@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 from commands import TINY_RUN, gpt_tf
+from fakes import ByteTokenizer
 
 import gpt_tf as package
 from gpt_tf.cli.main import main
+from gpt_tf.cli.streams import Streams
+from gpt_tf.cli.workspace import choose_data
+from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.config_files import preset_names
+from gpt_tf.errors import UsageError
 from gpt_tf.storage.run_directory import RunDirectory
 
 RELEASES = Path(__file__).with_name("releases")
@@ -59,6 +64,25 @@ def test_a_second_trainer_is_refused_and_readers_are_not(command, arguments: lis
         code, said = command("generate", "--run", "tiny", "--max-new-tokens", "2")
         assert code == 0, said
         process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("text", "held_out", "split"), [("a word\n", "x", "validation"), ("x\n", "a word", "training")]
+)
+def test_data_without_a_token_to_predict_are_refused_before_the_first_step(
+    text: str, held_out: str, split: str, tmp_path: Path
+) -> None:
+    (tmp_path / "texts.txt").write_text(text * 40)
+    (tmp_path / "one.txt").write_text(held_out)
+    config = Config(model=ModelConfig(context_length=8), training=TrainingConfig(batch_size=2),
+                    data=DataConfig(windows="padded", document="line"))  # fmt: skip
+    validation = tmp_path / "one.txt"
+    choice = choose_data(tmp_path, tmp_path / "texts.txt", config.data, validation)
+    one_token = ByteTokenizer(end=False)
+    with pytest.raises(UsageError, match=f"no token to predict in the {split} data: 1 batches"):
+        Streams(config, choice, one_token, "bytes")  # type: ignore[arg-type]
+    with_end = ByteTokenizer()  # then there is the end token to predict
+    assert Streams(config, choice, with_end, "another").evaluated_batches == 1  # type: ignore[arg-type]
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_the_first_step(command) -> None:  # C6

@@ -7,7 +7,7 @@ import pytest
 from commands import in_process
 from hugging_face_folders import write_folder, write_json
 
-from gpt_tf.cli.run_tokenizer import as_followed, tokenizer_of_run
+from gpt_tf.cli.run_tokenizer import as_followed, write_tokenizer
 from gpt_tf.config import Config
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.interop.gpt2 import GPT2
@@ -39,7 +39,7 @@ def not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     from gpt_tf.cli.claiming import Claim
     from gpt_tf.cli.wiring import Run
 
-    def begun(config: Config, claim: Claim, *_: object) -> Run:
+    def begun(config: Config, claim: Claim, **_: object) -> Run:
         claim.begin()
         return Run(claim.run, 0, "", None)
 
@@ -67,19 +67,17 @@ def test_a_run_cleans_as_asked_for_and_its_settings_say_what_is_done(
     for number, does in enumerate(CLEANING):
         made(kind, *does).save(tmp_path / f"{number}")
         capsys.readouterr()
-        found = tokenizer_of_run(config, tmp_path / f"{number}")
-        followed = as_followed(config, found.tokenizer).tokenizer
+        copy = tmp_path / f"run {number}"
+        found = write_tokenizer(config, tmp_path / f"{number}", copy)
+        followed = as_followed(config, found).tokenizer
         lower, plain = (a or d for a, d in zip(asked, does, strict=True))
         assert (followed.kind, followed.lower_case, followed.remove_punctuation) == (
             kind, lower, plain)  # fmt: skip
         expected = made(kind, lower, plain).normalize(TEXT)
-        assert found.tokenizer.normalize(TEXT) == expected
-        found.write(tmp_path / f"run {number}")
-        again = Tokenizer.load(tmp_path / f"run {number}")
-        assert again.encode(TEXT) == found.tokenizer.encode(TEXT)
-        assert tokenizer_sha256(tmp_path / f"run {number}") == found.sha256
+        assert found.normalize(TEXT) == expected
+        assert Tokenizer.load(copy).encode(TEXT) == found.encode(TEXT)
         changed = (lower, plain) != does
-        assert changed == (found.sha256 != tokenizer_sha256(tmp_path / f"{number}"))
+        assert changed == (tokenizer_sha256(copy) != tokenizer_sha256(tmp_path / f"{number}"))
         said = capsys.readouterr().err
         assert changed == ("the run's copy of the tokenizer cleans text first" in said)
         assert ("is true in this run" in said) == ((lower, plain) != asked)
@@ -117,6 +115,29 @@ def test_a_ready_tokenizer_with_settings_that_clean_trains_on_clean_text(
     in_process("generate", "--run", "clean", "--prompt", "THE CAT!", "--max-new-tokens", "2",
                cwd=tmp_path)  # fmt: skip
     assert capsys.readouterr().out.startswith("THE CAT!")
+
+
+def test_a_tokenizer_that_is_replaced_while_the_data_are_tokenized_leaves_the_run_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gpt_tf.cli import assemble
+
+    (tmp_path / "texts.txt").write_text("The CAT sees The Dog, and A Bird! " * 60)
+    made("bpe", False, False).save(tmp_path / "ready")
+    streams = assemble.Streams
+
+    def replaced(*arguments: object) -> object:
+        made("char", False, False).save(tmp_path / "ready", overwrite=True)
+        return streams(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(assemble, "Streams", replaced)
+    in_process("train", "--preset", "bigram", "--data", "texts.txt", "--tokenizer", "ready",
+               "--name", "whole", *BIGRAM, cwd=tmp_path)  # fmt: skip
+    assert settings_of(Tokenizer.load(tmp_path / "runs" / "whole" / "tokenizer"))["kind"] == "bpe"
+    capsys.readouterr()
+    in_process("generate", "--run", "whole", "--prompt", "The", "--max-new-tokens", "2",
+               cwd=tmp_path)  # fmt: skip
+    assert capsys.readouterr().out.startswith("The")
 
 
 def test_fine_tuning_says_what_its_tokenizer_does_and_cleans_if_asked(

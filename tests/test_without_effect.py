@@ -113,6 +113,17 @@ def test_settings_of_a_ready_tokenizer_are_refused_unless_it_has_them(
         refuse_for_ready_tokenizer(resolve(parse_assignments(assignments)), given, {})
 
 
+def test_a_sweep_refuses_settings_of_a_ready_tokenizer(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["sweep", "--data", "reviews", "--grid", "training.seed=1,2", *TINY_RUN]
+    words += ["--max-steps", "6"]
+    assert in_process(*words, "--set", "tokenizer.vocab_size=300", cwd=workspace, check=False) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "tokenizer.vocab_size=300: the tokenizer is ready. Leave it out, or train one" in said
+    assert not (workspace / "sweeps").exists()
+
+
 def test_a_grid_over_what_has_no_effect_is_refused(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,7 +31,7 @@ from gpt_tf.cli.resuming import (
     write_source,
 )
 from gpt_tf.cli.run_log import logging_to
-from gpt_tf.cli.run_tokenizer import as_followed, tokenizer_of_run
+from gpt_tf.cli.run_tokenizer import as_followed, write_tokenizer
 from gpt_tf.cli.streams import Streams
 from gpt_tf.cli.wiring import Run, run_training
 from gpt_tf.cli.without_effect import (
@@ -122,25 +122,37 @@ def train(
             train_own(workspace, choice, config)  # it stays, also if the run is refused
         tokenizer_directory = choose_tokenizer(workspace, choice, tokenizer)
         if not train_tokenizer:
-            refuse_for_ready_tokenizer(config, given, record_of(tokenizer_directory))
-        own = tokenizer_of_run(config, tokenizer_directory)
-        loaded, config = own.tokenizer, as_followed(config, own.tokenizer)
+            another = ""
+            if pretrained is None:
+                instead = "add" if tokenizer is None else "give, instead of --tokenizer,"
+                another = f", or {instead} --train-tokenizer to train another"
+            refuse_for_ready_tokenizer(config, given, record_of(tokenizer_directory), another)
+        loaded = write_tokenizer(config, tokenizer_directory, claim.staged.tokenizer)
+        config = as_followed(config, loaded)
+        sha256 = tokenizer_sha256(claim.staged.tokenizer)
         with logging_to(claim), naming_sizes(config):
             with naming_remedy(train_tokenizer) if tokenizer is None else nullcontext():
-                streams = Streams(config, choice, loaded, own.sha256)
+                streams = Streams(config, choice, loaded, sha256)
             if pretrained is None:  # a pretrained model may have more entries than its tokenizer
                 model = dataclasses.replace(config.model, vocab_size=loaded.vocab_size)
                 config = dataclasses.replace(config, model=model)
             config = resolve_config(config, len(streams.train))
             check_profile(config, stop_at_step, profile)
-            own.write(claim.staged.tokenizer)
             write_source(claim.staged, workspace, data, validation, choice.name)
             write_data_files(claim.staged, choice)
             atomic.write_text(claim.staged.config_file, as_yaml(config))
             return run_training(
-                config, claim, workspace, streams, loaded, own.sha256,
-                weights, None, stop_at_step, writers, profile,
-            )  # fmt: skip
+                config,
+                claim,
+                workspace=workspace,
+                streams=streams,
+                tokenizer=loaded,
+                tokenizer_sha256=sha256,
+                first_weights=weights,
+                stop_at_step=stop_at_step,
+                more_writers=writers,
+                profile=profile,
+            )
 
 
 def resume(
@@ -192,9 +204,16 @@ def resume(
                 write_moved(run, claim.staged, workspace, moved)
             atomic.write_text(claim.staged.config_file, as_yaml(config))  # it may be another now
             return run_training(
-                config, claim, workspace, streams, loaded, sha256, None, checkpoint, stop_at_step,
-                writers, None,
-            )  # fmt: skip
+                config,
+                claim,
+                workspace=workspace,
+                streams=streams,
+                tokenizer=loaded,
+                tokenizer_sha256=sha256,
+                checkpoint=checkpoint,
+                stop_at_step=stop_at_step,
+                more_writers=writers,
+            )
 
 
 def check_profile(

@@ -4,56 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from gpt_tf.cli.console import note
 from gpt_tf.config import Config
-from gpt_tf.tokenizer.base import Tokenizer, copy_tokenizer, tokenizer_sha256
+from gpt_tf.tokenizer.base import Tokenizer, copy_tokenizer
 from gpt_tf.tokenizer.cleaned import cleaned, settings_of
 
 CLEANING = ("lower_case", "remove_punctuation")
 
 
-@dataclasses.dataclass(frozen=True)
-class RunTokenizer:
-    """A run's tokenizer before the run has its copy.
+def write_tokenizer(config: Config, source: Path, directory: Path) -> Tokenizer:
+    """Write a run's copy of a tokenizer; the copy cleans text as `config` asks for.
 
-    Attributes:
-      sha256: of the copy's vocabulary file.
-      source: the folder that is copied; None if the copy does more than its original.
-    """
+    The tokenizer is read from the copy, because another process may replace `source` at any time.
 
-    tokenizer: Tokenizer
-    sha256: str
-    source: Path | None
-
-    def write(self, directory: Path) -> None:
-        """Write the run's copy."""
-        if self.source is not None:
-            copy_tokenizer(self.source, directory)
-        else:
-            self.tokenizer.save(directory, overwrite=True)
-
-
-def tokenizer_of_run(config: Config, directory: Path) -> RunTokenizer:
-    """The tokenizer in a folder; one that does not clean text as asked for is changed in a copy.
+    Args:
+      source: the folder of the tokenizer.
+      directory: of the copy.
 
     Raises:
       UsageError: if there is no tokenizer, or one that is refused.
       RunError: if it is damaged.
     """
+    Tokenizer.load(source)  # an error names this folder, not the copy
+    copy_tokenizer(source, directory)
     loaded = Tokenizer.load(directory)
     asked, does = dataclasses.asdict(config.tokenizer), settings_of(loaded)
     lacking = {key: asked[key] and not does[key] for key in CLEANING}
-    if not any(lacking.values()):
-        return RunTokenizer(loaded, tokenizer_sha256(directory), directory)
-    named = " and ".join(f"tokenizer.{key}" for key in CLEANING if lacking[key])
-    verb = "ask" if all(lacking.values()) else "asks"
-    note(f"the run's copy of the tokenizer cleans text first, as {named} {verb} for")
-    changed = cleaned(loaded, **lacking)
-    with TemporaryDirectory() as folder:
-        changed.save(Path(folder) / "copy")
-        return RunTokenizer(changed, tokenizer_sha256(Path(folder) / "copy"), None)
+    if any(lacking.values()):
+        named = " and ".join(f"tokenizer.{key}" for key in CLEANING if lacking[key])
+        verb = "ask" if all(lacking.values()) else "asks"
+        note(f"the run's copy of the tokenizer cleans text first, as {named} {verb} for")
+        loaded = cleaned(loaded, **lacking)
+        loaded.save(directory, overwrite=True)
+    return loaded
 
 
 def as_followed(config: Config, tokenizer: Tokenizer) -> Config:

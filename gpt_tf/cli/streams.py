@@ -42,6 +42,25 @@ class Streams:
         note(f"train: {self.train.contents().describe()}")
         if self.validation:
             note(f"validation: {self.validation.contents().describe()}")
+            self._check_targets()
+
+    @property
+    def evaluated_batches(self) -> int:
+        """Batches of each split that an evaluation measures."""
+        return self._config.training.eval_batches or len(self.validation or ())
+
+    def _check_targets(self) -> None:
+        """Raise UsageError if the first evaluation would find no token to predict."""
+        for split in ("validation", "training"):
+            stream = self._train_once if split == "training" else self.validation
+            assert stream is not None, "nothing was set aside for validation"
+            count = min(len(stream), self.evaluated_batches)
+            if not any(stream.batch_at(number).weights.any() for number in range(count)):
+                raise UsageError(
+                    f"no token to predict in the {split} data: {count:,} batches are measured. "
+                    "Give documents of two tokens or more, or measure more batches with "
+                    "--set training.eval_batches=null."
+                )
 
     def _open(self, split: str, **options: Any) -> TokenStream:
         return open_stream(

@@ -66,7 +66,7 @@ def sweep(
     if not axes:
         raise click.UsageError(f"--grid is missing. Say what to vary, as in `{EXAMPLE}`.")
     layers = _layers(workspace, preset, config_file, data, assignments, max_steps, axes)
-    given = given_settings(assignments, config_file)
+    given = given_settings(assignments, config_file, max_steps=max_steps)
     return _begin(workspace, axes, *layers, given, data, validation_data, tokenizer, name)
 
 
@@ -108,8 +108,8 @@ def _begin(
     name: str | None,
 ) -> int:
     """Check every cell, store the plan and train."""
-    from gpt_tf.cli.own_tokenizers import choose_tokenizer
-    from gpt_tf.cli.without_effect import refuse_idle
+    from gpt_tf.cli.own_tokenizers import choose_tokenizer, record_of
+    from gpt_tf.cli.without_effect import refuse_for_ready_tokenizer, refuse_idle
     from gpt_tf.cli.workspace import choose_data
     from gpt_tf.reports import sweep as sweeps
     from gpt_tf.storage.lock import locked
@@ -148,6 +148,8 @@ def _begin(
         )
     refuse_idle(configs, choice, {**given, **dict.fromkeys(grid, "--grid")})
     folder = choose_tokenizer(workspace, choice, tokenizer)
+    another = ", or train one with `gpt-tf train-tokenizer` and give it with --tokenizer"
+    refuse_for_ready_tokenizer(configs[0], given, record_of(folder), another)
     plan = dataclasses.replace(
         plan,
         corpus=choice.name,

@@ -91,7 +91,8 @@ def train(
         refuse_with("resume", preset=preset, config=config_file, tokenizer=tokenizer,
                     train_tokenizer=train_tokenizer, name=name, profile=profile,
                     overwrite=overwrite, **{"from": from_run})  # fmt: skip
-        moved, given = Moved(data, validation_data), given_settings(assignments)
+        moved = Moved(data, validation_data)
+        given = given_settings(assignments, max_steps=max_steps)
         return _resume(resume, overrides, moved, given, accept_data_change, stop_at_step)
     if train_tokenizer:
         refuse_with("train-tokenizer", tokenizer=tokenizer)
@@ -135,7 +136,7 @@ def train(
             writers=writers,
             profile=operations,
             pretrained=pretrained,
-            given=given_settings(assignments, config_file),
+            given=given_settings(assignments, config_file, max_steps=max_steps),
         )
     if operations is not None:
         _show_profile(operations)

@@ -76,7 +76,7 @@ def train_tokenizer(
     workspace = Path.cwd()
     if output is None:
         refuse_users_data(workspace / TOKENIZERS)
-    typed = given_settings(assignments)
+    typed = given_settings(assignments, kind=kind)
     if others := [key for key in typed if not key.startswith(("tokenizer.", "data."))]:
         raise UsageError(
             f"no effect in --set: {others[0]} is not of a tokenizer or of data. Leave it out."

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -45,15 +45,16 @@ class Run(NamedTuple):
 def run_training(
     config: Config,
     claim: Claim,
+    *,
     workspace: Path,
     streams: Streams,
     tokenizer: Tokenizer,
     tokenizer_sha256: str,
-    first_weights: Arrays | None,
-    checkpoint: Checkpoint | None,
-    stop_at_step: int | None,
     more_writers: Callable[[Config], list[Any]],
-    profile: list[Operation] | None,
+    stop_at_step: int | None,
+    first_weights: Arrays | None = None,
+    checkpoint: Checkpoint | None = None,
+    profile: list[Operation] | None = None,
 ) -> Run:
     """Build model, optimizer and step, and hand them with everything else to the loop.
 
@@ -118,8 +119,10 @@ def run_training(
         trainer.restore(checkpoint)
         log.info("resumed from %s", checkpoint.name)
     claim.begin()
-    writer.add([*own_writers(run, checkpoint), *more_writers(config)])
     try:
+        for each in own_writers(run, checkpoint):  # opened one by one: `writer` closes them
+            writer.add([each])
+        writer.add(more_writers(config))
         outcome = trainer.run(stop_at_step)
     finally:
         writer.close()
@@ -142,7 +145,6 @@ def evaluation(
     training = config.training
     shape = (training.batch_size, config.model.context_length)
     scores_of = make_scores_of(model, shape, xla=training.xla == "on")
-    batches = training.eval_batches or len(streams.validation or ())
     token_bytes_V = tokenizer.token_bytes()
 
     def evaluate_split(split: str, should_stop: Callable[[], bool]) -> Evaluation | None:
@@ -153,7 +155,7 @@ def evaluation(
                     scores_of,
                     stream,
                     token_bytes_V=token_bytes_V,
-                    max_batches=batches,
+                    max_batches=streams.evaluated_batches,
                     should_stop=should_stop,
                 )
             except WaitCancelledError:
@@ -215,18 +217,16 @@ def checkpoint_manager(
     )
 
 
-def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> list[Writer]:
-    """The files of the run's directory; the picture reads what the first one wrote."""
+def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> Iterator[Writer]:
+    """Opens the files of the run's directory; the picture reads what the first one wrote."""
     from gpt_tf.reports.plot import LossPicture
     from gpt_tf.training.writers import JsonlWriter, SamplesWriter, TensorBoardWriter
 
     resumed_step = checkpoint.state["loop"]["step"] if checkpoint else 0
-    return [
-        JsonlWriter(run.metrics_file, resumed_step),
-        TensorBoardWriter(run.path, resumed_step),
-        SamplesWriter(run.samples_file, resumed_step),
-        LossPicture(run.metrics_file, run.loss_picture, run.name),
-    ]
+    yield JsonlWriter(run.metrics_file, resumed_step)
+    yield TensorBoardWriter(run.path, resumed_step)
+    yield SamplesWriter(run.samples_file, resumed_step)
+    yield LossPicture(run.metrics_file, run.loss_picture, run.name)
 
 
 def versions() -> dict[str, str]:

@@ -23,12 +23,24 @@ DEFAULTS = flatten(dataclasses.asdict(Config()))
 DERIVED = ("training.max_epochs", "training.eval_interval", "tokenizer.vocab_size", "model.")
 
 
+# Options that decide a setting, whatever `--set` says.
+OPTIONS = {"max_steps": "training.max_steps", "kind": "tokenizer.kind"}
+
+
 class Rule(NamedTuple):
     """Settings that have no effect if `applies`; names or beginnings of names."""
 
     keys: tuple[str, ...]
     applies: Callable[[Config, DataChoice], bool]
     reason: str
+    needs: str = ""  # the setting with which they have one
+
+    def remedy(self, given: Given) -> str:
+        """What to type instead; an option that decides the same setting comes after `--set`."""
+        option = given.get(self.needs.partition("=")[0], "--set")
+        leave_out = option.startswith("--") and option != "--set"
+        add = f"Leave {option} out and add" if leave_out else "Add"
+        return f". {add} --set {self.needs}" if self.needs else ""
 
 
 def _has_none_of(*kinds: str) -> Callable[[Config, DataChoice], bool]:
@@ -53,32 +65,40 @@ RULES = (
     Rule(("data.document",), _has_none_of(".txt"),
          "no file is .txt; in .jsonl and .csv a record is a document"),
     Rule(("training.max_epochs",), lambda config, choice: config.training.max_steps is not None,
-         "training.max_steps decides. Add --set training.max_steps=null"),
+         "training.max_steps decides", "training.max_steps=null"),
     Rule(("training.muon_",), lambda config, choice: config.training.optimizer != "muon",
-         "the optimizer is another. Add --set training.optimizer=muon"),
+         "the optimizer is not muon", "training.optimizer=muon"),
     Rule(("training.min_learning_rate", "training.decay_share"),
          lambda config, choice: config.training.schedule == "constant",
-         "the rate never falls. Add --set training.schedule=cosine"),
+         "the rate never falls", "training.schedule=cosine"),
     Rule(("model.initial_std",), lambda config, choice: config.model.initial_weights != "gpt2",
-         "the initial weights are others. Add --set model.initial_weights=gpt2"),
+         "model.initial_weights is not gpt2", "model.initial_weights=gpt2"),
     Rule(("model.lora.",), lambda config, choice: config.model.lora.rank == 0,
-         "there are no adapters. Add --set model.lora.rank=4"),
+         "there are no adapters", "model.lora.rank=4"),
     Rule(tuple(f"model.{name}" for name in BLOCKS),
          lambda config, choice: config.model.architecture == "bigram",
-         "the bigram table has no blocks. Add --set model.architecture=gpt"),
+         "the bigram table has no blocks", "model.architecture=gpt"),
     Rule(("tokenizer.unknown_characters",),
          lambda config, choice: config.tokenizer.kind != "char",
-         "the tokenizer is another. Add --set tokenizer.kind=char"),
+         "the tokenizer has no entry for each character", "tokenizer.kind=char"),
     Rule(("tokenizer.vocab_size",), lambda config, choice: config.tokenizer.kind == "char",
-         "the entries are the characters of the text. Add --set tokenizer.kind=bpe"),
+         "the entries are the characters of the text", "tokenizer.kind=bpe"),
 )  # fmt: skip
 
 
-def given_settings(assignments: Iterable[str], config_file: Path | None = None) -> dict[str, str]:
-    """Where the user gave each setting, by its dotted key."""
+def given_settings(
+    assignments: Iterable[str], config_file: Path | None = None, **options: Any
+) -> dict[str, str]:
+    """Where the user gave each setting, by its dotted key.
+
+    Args:
+      options: values of the options in `OPTIONS`; None if not given.
+    """
     file_settings = read_config_file(config_file) if config_file else {}
     given = dict.fromkeys(flatten(file_settings), str(config_file))
-    return given | dict.fromkeys(flatten(parse_assignments(assignments)), "--set")
+    given |= dict.fromkeys(flatten(parse_assignments(assignments)), "--set")
+    typed = [name for name, value in options.items() if value is not None]
+    return given | {OPTIONS[name]: f"--{name.replace('_', '-')}" for name in typed}
 
 
 def idle_settings(config: Config, choice: DataChoice) -> dict[str, tuple[Any, Rule]]:
@@ -108,7 +128,8 @@ def refuse_idle(configs: Sequence[Config], choice: DataChoice, given: Given) -> 
     typed = {key for key, where in given.items() if where.startswith("--")}
     wrong = {key for key in given if key in typed or not key.startswith(DERIVED)}
     problems = [
-        f"no effect in {given[key]}: {key}={text_of(value)}: {rule.reason}, or leave {key} out."
+        f"no effect in {given[key]}: {key}={text_of(value)}: {rule.reason}{rule.remedy(given)}, "
+        f"or leave {key} out."
         for key, (value, rule) in idle.items()
         if key in wrong
     ]
@@ -123,16 +144,19 @@ def refuse_idle(configs: Sequence[Config], choice: DataChoice, given: Given) -> 
         note(f"no validation data, so these have no effect: {', '.join(needing)}")
 
 
-def refuse_for_ready_tokenizer(config: Config, given: Given, trained: Mapping[str, Any]) -> None:
+def refuse_for_ready_tokenizer(
+    config: Config, given: Given, trained: Mapping[str, Any], remedy: str = ""
+) -> None:
     """Refuse settings of a tokenizer that is not trained now, unless it was trained with them.
 
     Args:
       trained: the record of what the tokenizer was trained with; empty if nobody knows.
+      remedy: how another is trained, if that is possible, as the end of a sentence.
     """
     for key in ("kind", "vocab_size", "unknown_characters"):
         value = getattr(config.tokenizer, key)
         if given.get(f"tokenizer.{key}", "").startswith("--") and trained.get(key) != value:
             raise UsageError(
                 f"no effect in --set: tokenizer.{key}={text_of(value)}: the tokenizer is ready. "
-                "Add --train-tokenizer to train another, or leave it out."
+                f"Leave it out{remedy}."
             )
