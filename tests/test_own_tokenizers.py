@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from commands import in_process
 
+from gpt_tf.cli.dry_run import with_real_vocabulary
 from gpt_tf.cli.own_tokenizers import (
     asked_for,
     choose_tokenizer,
@@ -43,6 +44,26 @@ def home(tmp_path: Path) -> Path:
                           ("texts.jsonl", "d"), ("texts", "e")):  # fmt: skip
         write(tmp_path / "home" / place, f"some words, {letter} ")
     return tmp_path / "home"
+
+
+def test_a_dry_run_counts_with_the_tokenizer_that_training_takes(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def counted(data: str | None = "texts") -> int:
+        path = home / data if data else None
+        return with_real_vocabulary(Config(), home, None, path).model.vocab_size
+
+    asked = Config().model.vocab_size
+    assert counted() == asked
+    in_process("train-tokenizer", "a/texts", "--kind", "char", cwd=home)
+    assert counted() == asked  # it belongs to other data
+    entries = Tokenizer.load(home / "tokenizers" / "texts").vocab_size
+    assert counted("a/texts") == entries
+    (home / "tokenizers" / "texts" / "manifest.json").unlink()  # as of version 0.1.0
+    assert chosen(home, "texts") == home / "tokenizers" / "texts"
+    assert counted() == entries
+    (home / "tokenizers" / "texts").rename(home / "tokenizers" / "sample-reviews")
+    assert counted(None) == entries
 
 
 def test_data_of_one_name_have_tokenizers_of_their_own(home: Path) -> None:

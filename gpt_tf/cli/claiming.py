@@ -84,11 +84,14 @@ class Claim:
 
 @contextmanager
 def claimed(
-    workspace: Path, stem: str, name: str | None, *, overwrite: bool = False
+    workspace: Path, stem: str, name: str | None, *, overwrite: bool | None = False
 ) -> Iterator[Claim]:
     """The directory of a new run: `name`, else the next free number after `stem`.
 
     Litter, which is a run without a checkpoint that nobody works on, counts as free.
+
+    Args:
+      overwrite: a run that is there may be replaced; None for a command without that option.
 
     Raises:
       InUseError: another process works there, or there is a checkpoint.
@@ -141,16 +144,18 @@ def _staging(claim: Claim) -> Iterator[Claim]:
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def _check_free(run: RunDirectory, overwrite: bool) -> None:
+def _check_free(run: RunDirectory, overwrite: bool | None) -> None:
     """Raise UsageError if a new run may not begin in this directory."""
     atomic.sweep(run.path.parent, run.name)
     settle(run.path)
     names = run.checkpoints.names()
     if names and not overwrite:
         atomic.sweep(run.path)  # killed just after its last file was in place
-        raise InUseError(
-            f"run directory in use: {run.path} holds {names[-1]}. "
-            f"Go on with it: `gpt-tf train --resume {shlex.quote(run.name)}`, add --overwrite to "
-            "begin again, or choose another --name."
-        )
+        remedy = "Choose another --name."
+        if overwrite is not None:
+            remedy = (
+                f"Go on with it: `gpt-tf train --resume {shlex.quote(run.name)}`, add --overwrite "
+                "to begin again, or choose another --name."
+            )
+        raise InUseError(f"run directory in use: {run.path} holds {names[-1]}. {remedy}")
     refuse_foreign(run.path, MOVE)

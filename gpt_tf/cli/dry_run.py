@@ -7,10 +7,10 @@ import math
 from pathlib import Path
 
 from gpt_tf.cli.console import note, print_table
-from gpt_tf.cli.own_tokenizers import has_tokenizer, tokenizer_directory
+from gpt_tf.cli.own_tokenizers import ready_tokenizer
 from gpt_tf.cli.workspace import name_of
 from gpt_tf.config import Config
-from gpt_tf.streaming.corpora import newest_corpus
+from gpt_tf.streaming.corpora import READY_MADE, newest_corpus
 from gpt_tf.tokenizer.base import Tokenizer
 
 
@@ -18,14 +18,15 @@ def with_real_vocabulary(
     config: Config, workspace: Path, tokenizer: Path | None, data: Path | None
 ) -> Config:
     """The config with the size of the tokenizer that training would take, where there is one."""
-    if tokenizer is None:
+    if tokenizer is not None:
+        note(f"tokenizer: {tokenizer}")
+    else:
         corpus = newest_corpus(workspace)
-        name = name_of(data) if data else corpus.name if corpus else ""
-        tokenizer = tokenizer_directory(workspace, name, data)
-        if not name or not has_tokenizer(tokenizer):
-            note("no tokenizer yet: counting with the vocabulary that the preset asks for")
-            return config
-    note(f"tokenizer: {tokenizer}")
+        name = name_of(data) if data else corpus.name if corpus else READY_MADE[-1]
+        tokenizer = ready_tokenizer(workspace, name, data)
+    if tokenizer is None:
+        note("no tokenizer yet: counting with the vocabulary that the preset asks for")
+        return config
     size = Tokenizer.load(tokenizer).vocab_size
     return dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=size))
 

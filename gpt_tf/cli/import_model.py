@@ -55,7 +55,7 @@ def _import_run(directory: Path, stem: str, name: str | None) -> None:
     foreign = read_folder(directory)
     workspace = Path.cwd()
     with (
-        claimed(workspace, stem, name) as claim,
+        claimed(workspace, stem, name, overwrite=None) as claim,
         progress_bar("importing", "numbers") as advance,
     ):
 

@@ -22,6 +22,7 @@ from gpt_tf.config import Config, TokenizerConfig
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import recorded
+from gpt_tf.storage.targets import check_folder
 from gpt_tf.streaming.listing import fingerprint
 from gpt_tf.tokenizer.foreign import has_foreign_tokenizer
 from gpt_tf.tokenizer.ordinary_text import WITH_ENTRY, UnseenError
@@ -107,35 +108,52 @@ def naming_remedy(train_tokenizer: bool) -> Iterator[None]:
         ) from error
 
 
+def ready_tokenizer(workspace: Path, name: str, source: Path | None) -> Path | None:
+    """The tokenizer trained on these data, or one of their name that does not say on which."""
+    directory, plain = tokenizer_directory(workspace, name, source), workspace / TOKENIZERS / name
+    if has_tokenizer(directory):
+        note(f"tokenizer: {directory}")
+        return directory
+    if not has_tokenizer(plain):
+        return None
+    if not record_of(plain):
+        note(f"tokenizer: {plain}, which does not say what it was trained on")
+        return plain
+    note(f"{plain} belongs to other data: {record_of(plain).get('place')}")
+    return None
+
+
+def _remedy(choice: DataChoice, given: Path | None) -> str:
+    """What to do if there is no tokenizer; `given` is suggested as an output only if it may be."""
+    command = ["gpt-tf", "train-tokenizer"]
+    if choice.source is not None:
+        command.append(str(choice.source))
+    if given:
+        try:
+            check_folder(given, "--output", overwrite=False)
+            command += ["--output", str(given)]
+        except UsageError:
+            return f"Train one with `{shlex.join(command)}`, and leave --tokenizer out."
+    other = "give the folder of a ready one" if given else "give one"
+    return f"Train one with `{shlex.join(command)}`, or {other} with --tokenizer."
+
+
 def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) -> Path:
     """The tokenizer's folder: `given`, else the one trained on these data.
 
     Raises:
       UsageError: if there is none, with the command that trains one.
     """
+    if given is None and (ready := ready_tokenizer(workspace, choice.name, choice.source)):
+        return ready
     directory = given or tokenizer_directory(workspace, choice.name, choice.source)
-    plain = workspace / TOKENIZERS / choice.name
-    if given is None and not has_tokenizer(directory) and has_tokenizer(plain):
-        if not record_of(plain):
-            note(f"tokenizer: {plain}, which does not say what it was trained on")
-            return plain
-        note(f"{plain} belongs to other data: {record_of(plain).get('place')}")
     if not has_tokenizer(directory) and has_foreign_tokenizer(directory):
         remedy = shlex.join(["gpt-tf", "import", str(directory)])
         raise UsageError(
             f"no tokenizer.json in {directory}. Make one of its other files with `{remedy}`, and "
-            "give what that prints with --tokenizer."
+            "give what that prints with --tokenizer; of a run, its folder tokenizer."
         )
     if not has_tokenizer(directory):
-        command = ["gpt-tf", "train-tokenizer"]
-        if choice.source is not None:
-            command.append(str(choice.source))
-        if given:
-            command += ["--output", str(given)]
-        other = "give the folder of a ready one" if given else "give one"
-        raise UsageError(
-            f"no tokenizer in {directory}. Train one with `{shlex.join(command)}`, or {other} "
-            "with --tokenizer."
-        )
+        raise UsageError(f"no tokenizer in {directory}. {_remedy(choice, given)}")
     note(f"tokenizer: {directory}")
     return directory
