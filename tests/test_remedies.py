@@ -10,14 +10,16 @@ from pathlib import Path
 
 import click
 import pytest
-from commands import in_process
+from commands import TINY_RUN, in_process
 from fakes import ByteTokenizer
+from hugging_face_folders import write_folder
 
 from gpt_tf.cli.main import COMMANDS, cli
 from gpt_tf.cli.streams import Streams
 from gpt_tf.cli.workspace import choose_data, data_of_run
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.interop.gpt2 import GPT2
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora import READY_MADE
 from gpt_tf.tokenizer.base import Tokenizer
@@ -129,6 +131,65 @@ def test_the_tokenizer_that_is_missing_is_trained(
     assert Tokenizer.load(folder).vocab_size > 256
     said = failed(capsys, *GRID, *more, "--set", "data.column=x", cwd=home)
     assert "no tokenizer" not in said
+
+
+def test_a_folder_that_may_not_be_written_is_offered_for_no_tokenizer(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = failed(capsys, "train", "--data", "my $texts", "--tokenizer", "my $texts", cwd=home)
+    (command,) = commands_in(said)
+    assert "leave --tokenizer out" in said
+    in_process(*words_of(command), cwd=home)
+    assert Tokenizer.load(home / "tokenizers" / "my $texts")
+    assert len(list((home / "my $texts").iterdir())) == 10
+
+
+def test_the_tokenizer_of_a_model_that_is_imported_can_be_given(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(home / "theirs", GPT2)
+    words = ["train", "--data", "my $texts", "--tokenizer"]
+    said = failed(capsys, *words, "theirs", cwd=home)
+    assert "of a run, its folder tokenizer" in said
+    (command,) = commands_in(said)
+    in_process(*words_of(command), cwd=home)
+    run = capsys.readouterr().out.partition(": ")[0]
+    said = failed(capsys, *words, f"{run}/tokenizer", "--batch-size", "100000", cwd=home)
+    assert "no tokenizer" not in said and f"tokenizer: {run}/tokenizer" in said
+    # a run of that name can only be called otherwise
+    said = failed(capsys, "import", "theirs", "--name", Path(run).name, cwd=home)
+    assert said.endswith("holds step-00000000. Choose another --name.")
+    in_process("import", "theirs", "--name", "another", cwd=home)
+
+
+def test_a_run_that_lost_its_tokenizer_gets_it_back_from_a_copy(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = workspace / "runs" / "tiny" / "tokenizer"
+    folder.rename(workspace / "copy")
+    said = failed(capsys, "generate", "--run", "tiny", cwd=workspace)
+    assert said.endswith("Restore the run's tokenizer from a copy.")
+    (workspace / "copy").rename(folder)
+    in_process("generate", "--run", "tiny", "--max-new-tokens", "2", cwd=workspace)
+
+
+def test_another_tokenizer_is_trained_where_that_is_possible(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", "--data", "reviews", *TINY_RUN, "--batch-size", "100000"]
+    size = ["--set", "tokenizer.vocab_size=300"]
+    given = ["--tokenizer", "tokenizers/reviews"]
+    assert "or add --train-tokenizer" in failed(capsys, *train, *size, cwd=workspace)
+    said = failed(capsys, *train, *size, *given, cwd=workspace)
+    assert "give, instead of --tokenizer, --train-tokenizer" in said
+    from_run = ["train", "--from", "tiny", "--data", "reviews"]
+    said = failed(capsys, *from_run, *size, cwd=workspace)
+    assert said.endswith("the tokenizer is ready. Leave it out.")
+    last_check = "dataset gives 0 batches"
+    assert last_check in failed(capsys, *train, *given, cwd=workspace)
+    said = failed(capsys, *from_run, "--batch-size", "100000", cwd=workspace)
+    assert last_check in said
+    assert last_check in failed(capsys, *train, *size, "--train-tokenizer", cwd=workspace)
 
 
 @pytest.mark.parametrize("kind", ["bpe", "wordpiece"])

@@ -1,11 +1,13 @@
 """Stopping and resuming is the same as never stopping, bit for bit, in new processes."""
 
+import gc
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import TINY_RUN, gpt_tf
+from commands import TINY_RUN, gpt_tf, in_process
 
 from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.manifest import sha256_file
@@ -31,6 +33,20 @@ def test_resumed_run_equals_uninterrupted_run(stopped: Path) -> None:
     assert "step 20, all steps done" in result.stdout
     assert digests(stopped, "stopped") == digests(stopped, "tiny")
     assert metrics(stopped, "stopped") == metrics(stopped, "tiny")
+
+
+def test_a_file_that_cannot_be_opened_leaves_none_of_the_others_open(
+    stopped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples = stopped / "runs" / "stopped" / "samples.md"
+    samples.unlink()
+    samples.mkdir()
+    with warnings.catch_warnings(record=True) as caught:  # of a file that only goes out of use
+        warnings.simplefilter("always")
+        assert in_process("train", "--resume", "stopped", cwd=stopped, check=False) == 1
+        gc.collect()
+    assert "samples.md" in capsys.readouterr().err
+    assert not [each for each in caught if "metrics.jsonl" in str(each.message)]
 
 
 @pytest.mark.long

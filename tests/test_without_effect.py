@@ -73,6 +73,23 @@ def test_a_setting_without_effect_is_refused_and_its_remedy_works(
         assert str(no.value).split("Add --set ")[1].split(", or")[0] in right
 
 
+def test_an_option_that_decides_is_left_out_before_set_is_added(
+    texts: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--data", "texts", "--preset", "imdb", "--set", "training.max_epochs=3"]
+    end = ["--set", "training.batch_size=100000", "--train-tokenizer", "--set",
+           "tokenizer.kind=char"]  # fmt: skip
+    assert in_process(*words, "--max-steps", "9000", *end, cwd=texts, check=False) == 2
+    said = capsys.readouterr().err
+    assert "Leave --max-steps out and add --set training.max_steps=null" in said
+    assert in_process(*words, "--set", "training.max_steps=null", *end, cwd=texts, check=False) == 2
+    assert "dataset gives 0 batches" in capsys.readouterr().err  # the last check of all
+    words = ["train-tokenizer", "texts", "--set", "tokenizer.unknown_characters=replace"]
+    assert in_process(*words, "--kind", "bpe", cwd=texts, check=False) == 2
+    assert "Leave --kind out and add --set tokenizer.kind=char" in capsys.readouterr().err
+    in_process(*words, "--set", "tokenizer.kind=char", cwd=texts)
+
+
 def test_validation_that_is_given_apart_leaves_no_share(texts: Path) -> None:
     with pytest.raises(UsageError, match=r"data\.validation_share=0\.3: the validation data are"):
         check(texts, ["data.validation_share=0.3"], validation=texts / "more.txt")
