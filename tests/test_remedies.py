@@ -15,8 +15,9 @@ from fakes import ByteTokenizer
 from hugging_face_folders import write_folder
 
 from gpt_tf.cli.main import COMMANDS, cli
+from gpt_tf.cli.run_data import data_of_run
 from gpt_tf.cli.streams import Streams
-from gpt_tf.cli.workspace import choose_data, data_of_run
+from gpt_tf.cli.workspace import choose_data
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.interop.gpt2 import GPT2

@@ -18,17 +18,15 @@ from matplotlib.image import imread
 
 from gpt_tf.config_files import read_preset
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.reports.grid import make_cells, parse_grid, short_names
 from gpt_tf.reports.heatmap import draw_grid
 from gpt_tf.reports.sweep import (
     Plan,
     SweepDirectory,
     find_sweep,
-    make_cells,
     new_sweep,
     newest_sweep,
-    parse_grid,
     resolve_cells,
-    short_names,
 )
 from gpt_tf.reports.sweep_results import Result, Results, aligned
 from gpt_tf.storage.lock import locked

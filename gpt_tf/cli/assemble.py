@@ -30,6 +30,7 @@ from gpt_tf.cli.resuming import (
     write_moved,
     write_source,
 )
+from gpt_tf.cli.run_data import Moved, data_of_run
 from gpt_tf.cli.run_log import logging_to
 from gpt_tf.cli.run_tokenizer import as_followed, write_tokenizer
 from gpt_tf.cli.streams import Streams
@@ -40,11 +41,7 @@ from gpt_tf.cli.without_effect import (
     refuse_for_ready_tokenizer,
     refuse_idle,
 )
-from gpt_tf.cli.workspace import (
-    Moved,
-    choose_data,
-    data_of_run,
-)
+from gpt_tf.cli.workspace import choose_data
 from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import UsageError

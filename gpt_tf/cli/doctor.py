@@ -79,7 +79,7 @@ def _check_run(workspace: Path, run: RunDirectory) -> list[Finding]:
 def _data_changes(workspace: Path, run: RunDirectory, checkpoint: Checkpoint) -> str | None:
     """What changed in the run's data since a checkpoint."""
     from gpt_tf.cli.resuming import data_changes
-    from gpt_tf.cli.workspace import data_of_run
+    from gpt_tf.cli.run_data import data_of_run
     from gpt_tf.config_files import read_config_file, resolve_stored
 
     config = resolve_stored(read_config_file(run.config_file))

@@ -15,7 +15,8 @@ import click
 from gpt_tf.cli.options import engine_option
 
 if TYPE_CHECKING:
-    from gpt_tf.cli.workspace import DataChoice, Moved
+    from gpt_tf.cli.run_data import Moved
+    from gpt_tf.cli.workspace import DataChoice
     from gpt_tf.config import Config
     from gpt_tf.inference.loading import EngineName
     from gpt_tf.storage.checkpoint import Checkpoint
@@ -53,8 +54,8 @@ def evaluate(
     training, and the share is printed.
     """
     from gpt_tf.cli.console import print_table
+    from gpt_tf.cli.run_data import Moved
     from gpt_tf.cli.without_effect import given_settings, refuse_idle
-    from gpt_tf.cli.workspace import Moved
     from gpt_tf.config_files import resolve_stored
     from gpt_tf.storage.run_directory import find_run, newest_run
 
@@ -117,7 +118,7 @@ def _of_own_data(
 ) -> DataChoice:
     """The documents of a split of the run's data; those of "test" stand as "validation"."""
     from gpt_tf.cli.resuming import data_changes
-    from gpt_tf.cli.workspace import Moved, data_of_run
+    from gpt_tf.cli.run_data import Moved, data_of_run
     from gpt_tf.errors import UsageError
     from gpt_tf.streaming.corpora import load_corpus
 

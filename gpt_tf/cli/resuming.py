@@ -8,7 +8,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.cli.workspace import DataChoice, Moved
+from gpt_tf.cli.run_data import Moved
+from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config, Section
 from gpt_tf.config_files import read_config_file, resolve_stored
 from gpt_tf.errors import UsageError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpt_tf.cli.options import refuse_with, run_options
-from gpt_tf.cli.stopping import Stopped, signals_raised
-from gpt_tf.errors import GptTfError, UsageError
+from gpt_tf.cli.sweep_cells import data_of_plan, train_cells
+from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
-    from gpt_tf.cli.wiring import Run
+    from gpt_tf.cli.run_data import Moved
     from gpt_tf.cli.without_effect import Given
-    from gpt_tf.cli.workspace import DataChoice, Moved
+    from gpt_tf.cli.workspace import DataChoice
     from gpt_tf.config import Config
-    from gpt_tf.reports.sweep import Cell, Plan, SweepDirectory
-    from gpt_tf.reports.sweep_results import Results, Stopwatch
-    from gpt_tf.storage.lock import HeldLock
+    from gpt_tf.reports.sweep import Plan, SweepDirectory
 
 NEWEST = "newest"
 
@@ -53,8 +50,8 @@ def sweep(
     \b
       gpt-tf sweep --grid model.num_layers=2,4 --grid model.num_heads=2,4
     """
+    from gpt_tf.cli.run_data import Moved
     from gpt_tf.cli.without_effect import given_settings
-    from gpt_tf.cli.workspace import Moved
 
     workspace = Path.cwd()
     if resume is not None:
@@ -112,6 +109,7 @@ def _begin(
     from gpt_tf.cli.without_effect import refuse_for_ready_tokenizer, refuse_idle
     from gpt_tf.cli.workspace import choose_data
     from gpt_tf.reports import sweep as sweeps
+    from gpt_tf.reports.grid import make_cells, parse_grid
     from gpt_tf.storage.lock import locked
     from gpt_tf.storage.names import is_unicode
     from gpt_tf.storage.places import recorded
@@ -125,7 +123,7 @@ def _begin(
                          "--tokenizer": tokenizer}.items():  # fmt: skip
         if path and not is_unicode(recorded(path, workspace)):  # the plan is YAML
             raise UsageError(f"name that is not UTF-8 in {option}: {path}. Rename it.")
-    grid = sweeps.parse_grid(axes)
+    grid = parse_grid(axes)
     directory = sweeps.new_sweep(workspace, name)
     plan = sweeps.Plan(
         sequence=sweeps.next_sequence(workspace),
@@ -136,7 +134,7 @@ def _begin(
         tokenizer="",
         settings=settings,
         grid=grid,
-        cells=sweeps.make_cells(directory.name, grid),
+        cells=make_cells(directory.name, grid),
     )
     configs = sweeps.resolve_cells(plan)
     _check_no_run_in_use(workspace, plan)
@@ -160,7 +158,7 @@ def _begin(
     with locked(directory.path, make=True) as lock:
         sweeps.check_unused(directory)  # another process may have begun it since
         directory.write_plan(plan)
-        return _train_all(workspace, directory, plan, configs, lock)
+        return train_cells(workspace, directory, plan, configs, lock)
 
 
 def _check_no_run_in_use(workspace: Path, plan: Plan) -> None:
@@ -186,7 +184,7 @@ def _resume(workspace: Path, name: str, moved: Moved) -> int:
         atomic.sweep(directory.path)
         if moved_plan != plan:
             directory.write_plan(moved_plan)
-        return _train_all(workspace, directory, moved_plan, configs, lock)
+        return train_cells(workspace, directory, moved_plan, configs, lock)
 
 
 def _with_data(
@@ -197,7 +195,8 @@ def _with_data(
     Raises:
       UsageError: if they are gone or have changed.
     """
-    from gpt_tf.cli.workspace import choose_data, refuse_missing
+    from gpt_tf.cli.run_data import refuse_missing
+    from gpt_tf.cli.workspace import choose_data
     from gpt_tf.storage.places import found, recorded
     from gpt_tf.storage.run_directory import RUNS
     from gpt_tf.tokenizer.base import tokenizer_sha256
@@ -209,7 +208,7 @@ def _with_data(
             f"Restore it from {workspace / RUNS / plan.cells[0].run / 'tokenizer'}, or begin "
             "another sweep."
         )
-    data, validation = _data_of(plan, workspace)
+    data, validation = data_of_plan(plan, workspace)
     data, validation = moved.data or data, moved.validation or validation
     command = f"gpt-tf sweep --resume {directory.called}"
     refuse_missing(f"the sweep {directory.name}", command, data, validation)
@@ -235,129 +234,3 @@ def _fingerprint(choice: DataChoice) -> str:
     from gpt_tf.streaming.listing import fingerprint
 
     return fingerprint([*choice.entries("train"), *choice.entries("validation")])
-
-
-def _data_of(plan: Plan, workspace: Path) -> tuple[Path | None, Path | None]:
-    from gpt_tf.storage.places import found
-
-    return (
-        found(plan.data, workspace) if plan.data else None,
-        found(plan.validation, workspace) if plan.validation else None,
-    )
-
-
-def _train_all(
-    workspace: Path, directory: SweepDirectory, plan: Plan, configs: list[Config], lock: HeldLock
-) -> int:
-    """Train every cell that is not done; the exit code."""
-    from gpt_tf.cli import console
-    from gpt_tf.cli.console import note, result
-    from gpt_tf.cli.tensorflow_quietly import import_tensorflow
-    from gpt_tf.reports.sweep_results import Results, aligned
-    from gpt_tf.storage.run_directory import RUNS, RunDirectory
-    from gpt_tf.training.signals import SIGNALS
-
-    note(f"{directory.path}: {len(plan.cells):,} cells")
-    results = Results(directory, plan, lock.check)
-    try:
-        # between two loops nothing is lost, as a killed sweep loses nothing
-        with signals_raised(SIGNALS):
-            import_tensorflow()
-            for number, (cell, config) in enumerate(zip(plan.cells, configs, strict=True), 1):
-                label = f"cell {number} of {len(plan.cells)}: {plan.describe(cell)}"
-                before = results.of(cell)
-                run = RunDirectory(workspace / RUNS / cell.run)
-                if before and before.state == "done" and run.checkpoints.names():
-                    note(f"{label}, done before")
-                    continue
-                note(label)
-                _train_cell(workspace, run, plan, cell, config, results)
-                results.publish()
-    except Stopped as stopped:
-        result(f"stopped; go on with: gpt-tf sweep --resume {directory.called}", err=True)
-        return 128 + stopped.number
-    results.publish()
-    result(aligned(*results.table()))
-    for cell, one in results.failed():
-        result(f"{one.run} ({plan.describe(cell)}) failed: {one.error}")
-    result(f"{directory.path}: {directory.table_file.name}, {directory.picture.name}")
-    failed = len(results.failed())
-    if failed:
-        console.error(f"{failed} of {len(plan.cells)} cells failed in {directory.path}. Try them "
-                      f"again with: gpt-tf sweep --resume {directory.name}")  # fmt: skip
-    return int(failed > 0)
-
-
-def _train_cell(
-    workspace: Path, run: Any, plan: Plan, cell: Cell, config: Config, results: Results
-) -> None:
-    """Train a cell to its end and store what came of it.
-
-    Raises:
-      Stopped: where a signal ended it; it is saved.
-    """
-    import keras
-    import tensorflow as tf
-
-    from gpt_tf.cli import console
-    from gpt_tf.reports.sweep_results import Stopwatch, read_result
-
-    def tell(seconds: float) -> None:
-        results.store(read_result(run, "begun", seconds))
-
-    resumed = bool(run.checkpoints.names())  # if all are damaged it fails; nothing is overwritten
-    before = results.of(cell)
-    stopwatch = Stopwatch(before.seconds if before and resumed else 0.0, tell)
-    state, error, number = "done", "", None
-    try:
-        number = _train_or_resume(workspace, run, plan, cell, config, resumed, stopwatch).signal
-    except (GptTfError, MemoryError, tf.errors.ResourceExhaustedError) as problem:
-        state, error = "failed", str(problem) or type(problem).__name__
-        console.error(f"{cell.run}: {error}")
-    finally:
-        keras.utils.clear_session()
-        gc.collect()
-    state = state if number is None else "begun"
-    results.store(read_result(run, state, stopwatch.seconds, error))
-    if number is not None:
-        raise Stopped(number)
-
-
-def _train_or_resume(
-    workspace: Path,
-    run: Any,
-    plan: Plan,
-    cell: Cell,
-    config: Config,
-    resumed: bool,
-    stopwatch: Stopwatch,
-) -> Run:
-    from gpt_tf.cli import assemble
-    from gpt_tf.cli.progress import training_output
-    from gpt_tf.cli.resuming import stored_config
-    from gpt_tf.cli.workspace import Moved
-    from gpt_tf.reports.sweep_results import write_hparams
-    from gpt_tf.storage.places import found
-
-    data, validation = _data_of(plan, workspace)
-    with training_output() as progress:
-
-        def writers(config: Config) -> list[Any]:
-            write_hparams(run, cell.settings)  # the run's directory is there and empty by now
-            return [*progress(config), stopwatch]
-
-        if resumed:
-            config = stored_config(run, {})
-            moved = Moved(data, validation)  # as the plan says, whatever the run does
-            return assemble.resume(run, config, workspace=workspace, moved=moved, writers=writers)
-        return assemble.train(
-            config,
-            workspace=workspace,
-            data=data,
-            validation=validation,
-            tokenizer=found(plan.tokenizer, workspace),
-            preset=plan.preset,
-            name=cell.run,
-            overwrite=True,
-            writers=writers,
-        )

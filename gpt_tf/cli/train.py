@@ -12,8 +12,8 @@ from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.cli.finetuning import Pretrained
+    from gpt_tf.cli.run_data import Moved
     from gpt_tf.cli.without_effect import Given
-    from gpt_tf.cli.workspace import Moved
     from gpt_tf.config import Config
     from gpt_tf.training.profiling import Operation
 
@@ -79,9 +79,9 @@ def train(
     Settings: defaults < --preset < --config < --set < the other options.
     """
     from gpt_tf.cli.finetuning import find_pretrained
+    from gpt_tf.cli.run_data import Moved
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.cli.without_effect import given_settings
-    from gpt_tf.cli.workspace import Moved
     from gpt_tf.config_files import parse_assignments
 
     flags = {"max_steps": max_steps, "batch_size": batch_size, "peak_learning_rate": learning_rate}

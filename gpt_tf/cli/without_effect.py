@@ -13,7 +13,7 @@ from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config
 from gpt_tf.config_files import parse_assignments, read_config_file
 from gpt_tf.errors import UsageError
-from gpt_tf.reports.sweep import text_of
+from gpt_tf.reports.grid import text_of
 from gpt_tf.streaming.files import kind_of
 
 Given = Mapping[str, str]  # dotted key: the option or the file that gave it

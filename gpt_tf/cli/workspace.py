@@ -12,16 +12,13 @@ from gpt_tf.cli.console import note, progress_bar
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import in_unicode
-from gpt_tf.storage.places import found
-from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora import (
     Corpus,
-    load_corpus,
     newest_corpus,
     prepare_sample_reviews,
 )
 from gpt_tf.streaming.files import drop_blank, facts, stem_of
-from gpt_tf.streaming.finding import find, is_pattern, split_pattern
+from gpt_tf.streaming.finding import find, split_pattern
 from gpt_tf.streaming.listing import DIGESTS_FILE, Entry, listing
 from gpt_tf.streaming.own_work import has_users_files, is_users_own
 from gpt_tf.streaming.records import part_of
@@ -130,18 +127,19 @@ def choose_data(
         if corpus is None:
             note("no prepared corpus here: writing sample reviews (made by a grammar of gpt-tf)")
             corpus = prepare_sample_reviews(workspace, progress=progress_bar).corpus
-        choice = _prepared(corpus)
-    return _with_validation(choice, validation)
+        choice = prepared(corpus)
+    return with_validation(choice, validation)
 
 
-def _prepared(corpus: Corpus) -> DataChoice:
+def prepared(corpus: Corpus) -> DataChoice:
+    """The documents of a prepared corpus."""
     train, validation = (corpus.documents(split) for split in ("train", "validation"))
     return DataChoice(
         corpus.name, corpus.preset, corpus.directory, train, validation, distinct=True
     )
 
 
-def _with_validation(choice: DataChoice, validation: Path | None) -> DataChoice:
+def with_validation(choice: DataChoice, validation: Path | None) -> DataChoice:
     """The choice with the validation data given apart, if any; says what was chosen."""
     if validation is not None:
         choice = _validate_on(choice, validation)
@@ -161,61 +159,6 @@ def choose_preset(workspace: Path, source: Path | None) -> str:
     preset = corpus.preset if corpus else "demo"
     note(f"preset: {preset}")
     return preset
-
-
-@dataclass(frozen=True)
-class Moved:
-    """Where the data of a run are now, if no longer in their old place."""
-
-    data: Path | None = None
-    validation: Path | None = None
-
-
-def data_of_run(
-    workspace: Path,
-    run: RunDirectory,
-    data: DataConfig,
-    moved: Moved | None = None,
-    command: str = "gpt-tf train --resume",
-) -> DataChoice:
-    """The documents that a run was trained and validated on.
-
-    Args:
-      workspace: that of a run which is in none of its own.
-      command: to type, for the message, with `--data` after it.
-
-    Raises:
-      UsageError: if they are gone, with the command that takes them from another place.
-    """
-    home, source, moved = run.workspace(workspace), run.source(), moved or Moved()
-    recorded = (source.get(key) for key in ("data", "validation"))
-    own, validation = (found(path, home) if path else None for path in recorded)
-    if own is None and source.get("corpus") is None:
-        raise UsageError(
-            f"no data in the run {run.name}: it was imported. Measure it on other text: "
-            f"`gpt-tf evaluate {run.called(workspace)} DATA`."
-        )
-    own, validation = moved.data or own, moved.validation or validation
-    refuse_missing(f"the run {run.name}", command, own, validation)
-    if own is not None:
-        return choose_data(home, own, data, validation)
-    corpus = load_corpus(home / "data" / str(source.get("corpus")))
-    return _with_validation(_prepared(corpus), validation)
-
-
-def refuse_missing(whose: str, command: str, data: Path | None, validation: Path | None) -> None:
-    """Raise UsageError if recorded data are gone, with the command that takes them elsewhere."""
-    options = {"--data": data, "--validation-data": validation}
-    if gone := {option: path for option, path in options.items() if path and not _is_there(path)}:
-        places = " and ".join(map(str, gone.values()))
-        raise UsageError(
-            f"the data of {whose} are not there: {places}. If they are in another place now, give "
-            f"it: `{command} {' '.join(f'{option} PLACE' for option in gone)}`."
-        )
-
-
-def _is_there(source: Path) -> bool:
-    return source.exists() or (is_pattern(source) and split_pattern(source)[0].is_dir())
 
 
 def _choose_own(workspace: Path, source: Path, share: float) -> DataChoice:

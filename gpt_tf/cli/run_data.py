@@ -1,0 +1,69 @@
+"""The data that a run was trained on: in their old place, or where they are now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt_tf.cli.workspace import DataChoice, choose_data, prepared, with_validation
+from gpt_tf.config import DataConfig
+from gpt_tf.errors import UsageError
+from gpt_tf.storage.places import found
+from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.streaming.corpora import load_corpus
+from gpt_tf.streaming.finding import is_pattern, split_pattern
+
+
+@dataclass(frozen=True)
+class Moved:
+    """Where the data of a run are now, if no longer in their old place."""
+
+    data: Path | None = None
+    validation: Path | None = None
+
+
+def data_of_run(
+    workspace: Path,
+    run: RunDirectory,
+    data: DataConfig,
+    moved: Moved | None = None,
+    command: str = "gpt-tf train --resume",
+) -> DataChoice:
+    """The documents that a run was trained and validated on.
+
+    Args:
+      workspace: that of a run which is in none of its own.
+      command: to type, for the message, with `--data` after it.
+
+    Raises:
+      UsageError: if they are gone, with the command that takes them from another place.
+    """
+    home, source, moved = run.workspace(workspace), run.source(), moved or Moved()
+    recorded = (source.get(key) for key in ("data", "validation"))
+    own, validation = (found(path, home) if path else None for path in recorded)
+    if own is None and source.get("corpus") is None:
+        raise UsageError(
+            f"no data in the run {run.name}: it was imported. Measure it on other text: "
+            f"`gpt-tf evaluate {run.called(workspace)} DATA`."
+        )
+    own, validation = moved.data or own, moved.validation or validation
+    refuse_missing(f"the run {run.name}", command, own, validation)
+    if own is not None:
+        return choose_data(home, own, data, validation)
+    corpus = load_corpus(home / "data" / str(source.get("corpus")))
+    return with_validation(prepared(corpus), validation)
+
+
+def refuse_missing(whose: str, command: str, data: Path | None, validation: Path | None) -> None:
+    """Raise UsageError if recorded data are gone, with the command that takes them elsewhere."""
+    options = {"--data": data, "--validation-data": validation}
+    if gone := {option: path for option, path in options.items() if path and not _is_there(path)}:
+        places = " and ".join(map(str, gone.values()))
+        raise UsageError(
+            f"the data of {whose} are not there: {places}. If they are in another place now, give "
+            f"it: `{command} {' '.join(f'{option} PLACE' for option in gone)}`."
+        )
+
+
+def _is_there(source: Path) -> bool:
+    return source.exists() or (is_pattern(source) and split_pattern(source)[0].is_dir())

@@ -1,0 +1,129 @@
+"""The grid of a sweep: the values of each setting, and a cell for every combination of them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gpt_tf.config_files import merge
+from gpt_tf.errors import UsageError
+from gpt_tf.storage.yaml_file import parse_yaml
+
+MAX_CELLS = 1000
+Scalar = str | int | float | bool | None
+Grid = dict[str, list[Scalar]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of the grid's values, and the name of its run."""
+
+    run: str
+    settings: dict[str, Scalar]  # by dotted key
+
+
+def parse_grid(options: Iterable[str]) -> Grid:
+    """`section.key=value,value` texts as the values of each key, read as YAML.
+
+    Raises:
+      UsageError: with every problem found.
+    """
+    grid: Grid = {}
+    problems: list[str] = []
+    for option in options:
+        key, equals, values = option.partition("=")
+        key = key.strip()
+        if not equals or "." not in key:
+            problems.append(f"no list in --grid: {option}. Write section.key=value,value.")
+        elif key in grid:
+            problems.append(f"repeated key in --grid: {key}. Write its values in one list.")
+        else:
+            grid[key] = _parse_values(key, values, problems)
+    for key in grid:
+        if key == "model.vocab_size" or key.startswith("tokenizer."):
+            problems.append(
+                f"no effect in --grid: {key} belongs to the tokenizer. Train one with "
+                "`gpt-tf train-tokenizer` and give it with --tokenizer."
+            )
+        problems += [
+            f"overlapping keys in --grid: {key} and {other}. Leave one out."
+            for other in grid
+            if other.startswith(f"{key}.")
+        ]
+    number = math.prod(len(values) for values in grid.values())
+    if number > MAX_CELLS:
+        problems.append(f"too many cells in --grid: {number:,}. Leave at most {MAX_CELLS:,}.")
+    if problems:
+        raise UsageError("\n".join(problems))
+    return grid
+
+
+def _parse_values(key: str, text: str, problems: list[str]) -> list[Scalar]:
+    try:
+        values = parse_yaml(f"[{text}]", f"--grid {key}")
+    except UsageError as error:
+        problems.append(str(error))
+        return []
+    if not values:
+        problems.append(f"no values in --grid: {key}. Write {key}=value,value.")
+    for index, value in enumerate(values):
+        if not isinstance(value, Scalar):
+            problems.append(f"no single value in --grid {key}: {value!r}.")
+        elif value in values[:index]:
+            problems.append(f"repeated value in --grid {key}: {text_of(value)}.")
+    return list(values)
+
+
+def make_cells(sweep: str, grid: Grid) -> list[Cell]:
+    """Every combination, the last key's values changing fastest.
+
+    >>> [cell.run for cell in make_cells("s", {"model.num_layers": [1, 2]})]
+    ['s-01', 's-02']
+    """
+    combinations = list(itertools.product(*grid.values()))
+    digits = max(2, len(str(len(combinations))))
+    return [
+        Cell(f"{sweep}-{number:0{digits}d}", dict(zip(grid, values, strict=True)))
+        for number, values in enumerate(combinations, 1)
+    ]
+
+
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested mappings.
+
+    >>> nested({"a.b": 1, "a.c": 2})
+    {'a': {'b': 1, 'c': 2}}
+    """
+    result: dict[str, Any] = {}
+    for dotted, value in settings.items():
+        for key in reversed(dotted.split(".")):
+            value = {key: value}
+        result = merge(result, value)
+    return result
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """The last word of each key, or the whole key where two share it.
+
+    >>> short_names(["model.num_layers", "data.seed", "training.seed"])
+    {'model.num_layers': 'num_layers', 'data.seed': 'data.seed', 'training.seed': 'training.seed'}
+    """
+    keys = list(keys)
+    last = [key.rpartition(".")[2] for key in keys]
+    return {
+        key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)
+    }
+
+
+def text_of(value: Scalar) -> str:
+    """A value as the command line takes it.
+
+    >>> text_of(None), text_of(True), text_of(0.001)
+    ('null', 'true', '0.001')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)
