@@ -203,7 +203,7 @@ def test_decoding_leaves_control_tokens_out_and_marks_broken_bytes(plain_tokeniz
 
 @pytest.mark.parametrize("vocab_size", [-1, 0, 10, MINIMUM_VOCAB_SIZE - 1])
 def test_a_vocabulary_below_the_bytes_is_refused(vocab_size):
-    with pytest.raises(UsageError, match=rf"--vocab-size: {vocab_size}\..*minimum is 258") as error:
+    with pytest.raises(UsageError, match=rf"vocab_size: {vocab_size}\..*minimum is 258") as error:
         BPETokenizer.train(["text"], vocab_size=vocab_size)
     assert error.value.exit_code == 2
 

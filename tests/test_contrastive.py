@@ -98,7 +98,8 @@ def is_undecided(found: list[int], expected: Text) -> bool:
 
 @pytest.mark.parametrize(("k", "alpha"), SETTINGS)
 def test_ids_are_those_of_the_definition(decoder, full_pass, k, alpha):
-    found = generate(decoder, PROMPTS, "contrastive", top_k=k, alpha=alpha, max_new_tokens=10)
+    options = {"top_k": k, "alpha": alpha, "max_new_tokens": 10, "truncate": "left"}
+    found = generate(decoder, PROMPTS, "contrastive", **options)
     undecided = 0
     for (one,), prompt in zip(found, PROMPTS, strict=True):
         expected = contrastive_reference(full_pass, prompt, k, alpha, 10)
@@ -111,7 +112,9 @@ def test_ids_are_those_of_the_definition(decoder, full_pass, k, alpha):
 def test_past_the_context_tokens_are_still_unlike_all_before(decoder, full_pass, past_context):
     prompts, undecided = PROMPTS[2:5], 0
     options = {"max_new_tokens": CONTEXT + 4, "past_context": past_context}
-    found = generate(decoder, prompts, "contrastive", top_k=4, alpha=0.6, **options)
+    found = generate(
+        decoder, prompts, "contrastive", top_k=4, alpha=0.6, truncate="left", **options
+    )
     for (one,), prompt in zip(found, prompts, strict=True):
         expected = contrastive_reference(full_pass, prompt, 4, 0.6, **options)
         undecided += is_undecided(one.token_ids, expected)
@@ -121,7 +124,7 @@ def test_past_the_context_tokens_are_still_unlike_all_before(decoder, full_pass,
 
 @pytest.mark.parametrize("options", [{"alpha": 0.0}, {"top_k": 1}, {"top_k": 1, "alpha": 1.0}])
 def test_without_contrast_or_choice_it_is_greedy_search(decoder, options):
-    arguments = {"max_new_tokens": 2 * CONTEXT, "no_repeat_ngram": 3}
+    arguments = {"max_new_tokens": 2 * CONTEXT, "no_repeat_ngram": 3, "truncate": "left"}
     greedy = generate(decoder, PROMPTS, "greedy", **arguments)
     assert generate(decoder, PROMPTS, "contrastive", **arguments, **options) == greedy
     other = generate(decoder, PROMPTS, "contrastive", top_k=4, **arguments)
@@ -133,7 +136,7 @@ def test_a_batch_equals_single_calls():
     prompts, lengths = [[1], [2, 2, 1], [3, 0, 1, 2] * 4, [4, 4]], set()
     for seed in range(10):
         engine = ScriptedEngine(random_table(seed, 6), context_length=10)
-        options = {"top_k": 3, "alpha": 0.7, "max_new_tokens": 14, "end_id": 0}
+        options = {"top_k": 3, "alpha": 0.7, "max_new_tokens": 14, "end_id": 0, "truncate": "left"}
         together = generate(engine, prompts, "contrastive", log_probabilities=True, **options)
         for prompt, row in zip(prompts, together, strict=True):
             alone = generate(engine, [prompt], "contrastive", log_probabilities=True, **options)

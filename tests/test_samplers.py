@@ -172,7 +172,8 @@ def test_samples_go_past_the_context_as_if_alone(past_context):
         return found
 
     engine = ScriptedEngine(table, context_length=context)
-    found = generate(engine, prompts, "random", num_samples=2, past_context=past_context, **options)
+    options |= {"num_samples": 2, "past_context": past_context, "truncate": "left"}
+    found = generate(engine, prompts, "random", **options)
     for prompt, row in zip(prompts, found, strict=True):
         for sample, one in enumerate(row):
             expected = [

@@ -122,7 +122,7 @@ def test_a_word_is_repeated_as_often_as_it_was_counted(counts):
 def test_a_vocabulary_below_the_alphabet_is_refused_with_the_minimum():
     texts = ["ab, abc"]  # , a b c and ##b ##c
     for vocab_size in (-1, 0, 2, 8):
-        match = rf"--vocab-size: {vocab_size}\..*minimum for this text is 9: "
+        match = rf"vocab_size: {vocab_size}\..*minimum for this text is 9: "
         with pytest.raises(UsageError, match=match) as error:
             WordPieceTokenizer.train(texts, vocab_size=vocab_size)
         assert error.value.exit_code == 2
