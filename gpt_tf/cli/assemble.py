@@ -126,13 +126,13 @@ def train(
             refuse_for_ready_tokenizer(config, given, record_of(tokenizer_directory), another)
         loaded = write_tokenizer(config, tokenizer_directory, claim.staged.tokenizer)
         config = as_followed(config, loaded)
+        if pretrained is None:  # a pretrained model may have more entries than its tokenizer
+            model = dataclasses.replace(config.model, vocab_size=loaded.vocab_size)
+            config = dataclasses.replace(config, model=model)
         sha256 = tokenizer_sha256(claim.staged.tokenizer)
         with logging_to(claim), naming_sizes(config):
             with naming_remedy(train_tokenizer) if tokenizer is None else nullcontext():
                 streams = Streams(config, choice, loaded, sha256)
-            if pretrained is None:  # a pretrained model may have more entries than its tokenizer
-                model = dataclasses.replace(config.model, vocab_size=loaded.vocab_size)
-                config = dataclasses.replace(config, model=model)
             config = resolve_config(config, len(streams.train))
             check_profile(config, stop_at_step, profile)
             write_source(claim.staged, workspace, data, validation, choice.name)
@@ -221,7 +221,7 @@ def check_profile(
 
     steps = min(config.training.max_steps or 0, stop_at_step or ENOUGH_STEPS)
     if profile is not None and steps < STEPS_BEFORE + STEPS:
-        raise UsageError(f"too few steps for --profile: {steps}. Train {ENOUGH_STEPS} or more.")
+        raise UsageError(f"too few steps for --profile: {steps}. Use --max-steps {ENOUGH_STEPS}.")
 
 
 def resolve_config(config: Config, batches_per_epoch: int) -> Config:
