@@ -11,8 +11,11 @@ import pytest
 from commands import TINY_RUN, in_process, tree
 
 import gpt_tf
+from gpt_tf.cli.claiming import claimed
 from gpt_tf.config_files import read_config_file, resolve
+from gpt_tf.errors import RunError
 from gpt_tf.storage.lock import InUseError
+from gpt_tf.storage.run_directory import find_run, new_run
 
 TINY = Path("runs", "tiny")
 AGAIN = ["train", "--data", "reviews", "--name", "tiny", "--overwrite", "--max-steps", "20",
@@ -138,3 +141,104 @@ def test_a_refused_python_call_leaves_the_holder_s_files(  # N4
         assert tree(Path("runs")) == before
         process.communicate()
     assert not Path("runs", "mine").exists()
+
+
+NOTES = ("notes.txt", "checkpoints/notes.txt", "checkpoints/step-00000001/notes.txt")
+
+
+def with_notes(path: Path) -> dict[str, str]:
+    """Put files of the user into a run directory; each says where it is."""
+    for name in NOTES:
+        (path / name).parent.mkdir(exist_ok=True)
+        (path / name).write_text(name)
+    return {f"tiny/{name}": name for name in NOTES}
+
+
+def texts(path: Path) -> dict[str, str]:
+    return {file.relative_to(path).as_posix(): file.read_text() for file in path.rglob("notes*")}
+
+
+def test_what_the_user_put_into_a_run_that_was_killed_stays_when_the_old_one_comes_back(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace)
+    before = tree(TINY)
+    with claimed(Path(), "run", "tiny", overwrite=True) as claim:
+        claim.staged.config_file.write_text("new")
+        claim.begin()
+        shutil.copytree("runs", "killed")
+    Path("runs").rename("ended")
+    Path("killed").rename("runs")
+    notes = with_notes(TINY)
+    assert find_run(Path(), "tiny").checkpoints.names()[-1] == "step-00000020"
+    assert texts(Path("runs")) == notes
+    after = tree(TINY)
+    assert {name: after[name] for name in before} == before
+
+
+def test_what_the_user_put_into_a_run_stays_when_it_fails_before_it_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError), claimed(Path(), "run", "tiny") as claim:
+        claim.staged.config_file.write_text("new")
+        claim.begin()
+        notes = with_notes(TINY)
+        raise RunError("failed")
+    assert texts(Path("runs")) == notes
+    assert not (TINY / "config.yaml").exists()
+
+
+def test_what_the_user_put_into_the_run_before_moves_to_the_new_one(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workspace)
+    with claimed(Path(), "run", "tiny", overwrite=True) as claim:
+        claim.staged.config_file.write_text("new")
+        claim.begin()
+        notes = with_notes(TINY / "previous-run")
+        (TINY / "notes.txt").write_text("another")
+        claim.run.checkpoints.save(1, {}, {}, {}, {})
+        claim.saved()
+    del notes["tiny/notes.txt"]
+    assert texts(Path("runs")) == {
+        **notes, "tiny/notes.txt": "another", "tiny/notes.txt~": "notes.txt"
+    }  # fmt: skip
+    assert not (TINY / "previous-run").exists()
+    assert (TINY / "config.yaml").read_text() == "new"
+
+
+def test_the_name_of_a_run_whose_checkpoints_were_deleted_is_taken(command) -> None:
+    TINY.rename("runs/demo-001")
+    shutil.rmtree("runs/demo-001/checkpoints")
+    before = tree(Path("runs"))
+    assert new_run(Path(), "demo", None).name == "demo-002"
+    plain = ["train", "--data", "reviews", "--name", "demo-001", "--max-steps", "20", *TINY_RUN]
+    code, said = command(*plain)
+    assert code == 2
+    assert "demo-001 holds metrics.jsonl, of a run without checkpoints. Add --overwrite" in said
+    assert tree(Path("runs")) == before
+    command("doctor")
+    assert tree(Path("runs")) == before
+
+
+@pytest.mark.parametrize("saves", [True, False])
+def test_an_overwritten_run_without_checkpoints_comes_back_if_nothing_is_saved(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, saves: bool
+) -> None:
+    monkeypatch.chdir(workspace)
+    shutil.rmtree(TINY / "checkpoints")
+    before = (TINY / "metrics.jsonl").read_text()
+    try:
+        with claimed(Path(), "run", "tiny", overwrite=True) as claim:
+            claim.staged.config_file.write_text("new")
+            claim.begin()
+            if not saves:
+                raise RunError("failed")
+            claim.run.checkpoints.save(1, {}, {}, {}, {})
+            claim.saved()
+    except RunError:
+        assert (TINY / "metrics.jsonl").read_text() == before
+    assert (TINY / "metrics.jsonl").exists() is not saves
+    assert ((TINY / "config.yaml").read_text() == "new") is saves
+    assert not (TINY / "previous-run").exists()

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from gpt_tf.storage import atomic
 from gpt_tf.storage.lock import HeldLock, InUseError, locked
-from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.replacing import clear, drop_previous, retire, settle
 from gpt_tf.storage.run_contents import refuse_foreign, refuse_links
 from gpt_tf.storage.run_directory import RunDirectory, new_run
@@ -58,7 +57,7 @@ class Claim:
                 refuse_foreign(run.path, MOVE)
             self.has_begun = True
             if self._is_new:
-                retire(run.path) if run.checkpoints.names() else clear(run.path)
+                retire(run.path) if run.holds_work else clear(run.path)
             # The checkpoints last: with one, and not before, a killed run can be used.
             staged, last = self.staged.path, self.staged.checkpoints.directory
             for entry in sorted(staged.iterdir(), key=lambda entry: (entry == last, entry)):
@@ -78,7 +77,7 @@ class Claim:
         """Leave the directory as it was, unless the new run has a checkpoint or logged steps."""
         if self._is_new and self.has_begun and self._lock.is_here():
             settle(self.run.path)
-            if not self.run.checkpoints.names() and not read_rows(self.run.metrics_file):
+            if not self.run.holds_work:
                 clear(self.run.path)
 
 
@@ -88,13 +87,13 @@ def claimed(
 ) -> Iterator[Claim]:
     """The directory of a new run: `name`, else the next free number after `stem`.
 
-    Litter, which is a run without a checkpoint that nobody works on, counts as free.
+    Litter, which is a run without logged steps that nobody works on, counts as free.
 
     Args:
       overwrite: a run that is there may be replaced; None for a command without that option.
 
     Raises:
-      InUseError: another process works there, or there is a checkpoint.
+      InUseError: another process works there, or there is a run.
       UsageError: the name is none, or the directory holds links or files of somebody else.
     """
     for _ in range(TRIES):
@@ -158,4 +157,11 @@ def _check_free(run: RunDirectory, overwrite: bool | None) -> None:
                 "to begin again, or choose another --name."
             )
         raise InUseError(f"run directory in use: {run.path} holds {names[-1]}. {remedy}")
+    if run.holds_work and not overwrite:
+        begin_again = "" if overwrite is None else "Add --overwrite to begin again, or "
+        choose = f"{begin_again}choose another --name."
+        raise InUseError(
+            f"run directory in use: {run.path} holds {run.metrics_file.name}, of a run without "
+            f"checkpoints. {choose[0].upper()}{choose[1:]}"
+        )
     refuse_foreign(run.path, MOVE)

@@ -12,29 +12,33 @@ All of this needs the lock of the directory.
 
 from __future__ import annotations
 
-import shutil
+import os
+from contextlib import suppress
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.lock import locked
-from gpt_tf.storage.run_contents import KEPT, PREVIOUS
+from gpt_tf.storage.run_contents import KEPT, PREVIOUS, is_own, own_entries
 
 CHECKPOINTS = "checkpoints"
 
 
 def retire(run: Path) -> None:
     """Move a run to `previous-run/`."""
+    (run / CHECKPOINTS).mkdir(exist_ok=True)  # without it the run would not be put back
     (run / PREVIOUS).mkdir()
-    for entry in _parts(run):
-        entry.rename(run / PREVIOUS / entry.name)
+    for name in sorted((entry.name for entry in run.iterdir()), key=_checkpoints_last):
+        if _is_part(name):
+            (run / name).rename(run / PREVIOUS / name)
 
 
 def clear(run: Path) -> None:
-    """Remove a run from its directory; `previous-run/` and the lock stay."""
-    for entry in _parts(run):
-        _remove(entry)
+    """Remove a run from its directory; `previous-run/`, the lock and files of the user stay."""
+    for name in sorted(own_entries(run), key=_checkpoints_last):
+        if _is_part(name):
+            _remove(run / name)
 
 
 def settle(run: Path) -> None:
@@ -47,11 +51,10 @@ def settle(run: Path) -> None:
             drop_previous(run)
             return
         clear(run)
+        if _is_folder(run / CHECKPOINTS):  # files of the user are in it
+            _merge(run / CHECKPOINTS, previous / CHECKPOINTS, f"{CHECKPOINTS}/")
         (previous / CHECKPOINTS).rename(run / CHECKPOINTS)
-    for entry in previous.iterdir():
-        _remove(run / entry.name)
-        entry.rename(run / entry.name)
-    previous.rmdir()
+    _merge(previous, run)
 
 
 def settle_if_unused(run: Path) -> None:
@@ -65,23 +68,22 @@ def settle_if_unused(run: Path) -> None:
 
 
 def drop_previous(run: Path) -> None:
-    """Remove the run before, if there is one."""
+    """Remove the run before, if there is one; files of the user are moved to the new run."""
     previous = run / PREVIOUS
     if _is_folder(previous):
-        doomed = atomic.temporary_name(previous)  # half removed, it must not look like a run
-        shutil.rmtree(doomed, ignore_errors=True)
-        previous.rename(doomed)
-        shutil.rmtree(doomed)
+        clear(previous)
+        _merge(previous, run)
 
 
-def _parts(run: Path) -> list[Path]:
-    """What belongs to a run, the checkpoints last: they say whether there is one."""
-    entries = [
-        entry
-        for entry in run.iterdir()
-        if entry.name not in KEPT and not atomic.TEMPORARY.fullmatch(entry.name)
-    ]
-    return sorted(entries, key=lambda entry: (entry.name == CHECKPOINTS, entry.name))
+def _is_part(name: str) -> bool:
+    """Whether something in a run directory, by its relative name, belongs to the run."""
+    first = name.split("/")[0]
+    return first not in KEPT and not atomic.TEMPORARY.fullmatch(first)
+
+
+def _checkpoints_last(name: str) -> bool:
+    """They say whether there is a run."""
+    return name.split("/")[0] == CHECKPOINTS
 
 
 def _is_folder(path: Path) -> bool:
@@ -89,7 +91,23 @@ def _is_folder(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    if _is_folder(path):
-        shutil.rmtree(path)
-    else:
+    """Remove a file, or a folder in which no file of the user is."""
+    if not _is_folder(path):
         path.unlink(missing_ok=True)
+        return
+    with suppress(OSError):
+        path.rmdir()
+
+
+def _merge(source: Path, target: Path, prefix: str = "") -> None:
+    """Move what is in a folder of a run to another; a file of the user is never replaced."""
+    for entry in sorted(source.iterdir()):
+        name, place = f"{prefix}{entry.name}", target / entry.name
+        if _is_folder(entry) and _is_folder(place):
+            _merge(entry, place, f"{name}/")
+            continue
+        may_replace = is_own(name) and not _is_folder(entry)
+        while os.path.lexists(place) and (_is_folder(place) or not may_replace):
+            place = place.with_name(f"{place.name}~")
+        entry.replace(place)
+    source.rmdir()

@@ -38,6 +38,16 @@ _OWN = re.compile(
 _SWEEP = re.compile(r"sweep\.yaml|results\.json|results\.csv|heatmap\.png|lock|lock-owner\.json")
 
 
+def is_own(name: str) -> bool:
+    """Whether gpt-tf writes a file or folder of this name, relative to a run directory."""
+    return _OWN.fullmatch(name) is not None
+
+
+def own_entries(run: Path) -> list[str]:
+    """Names of what gpt-tf wrote into a run directory, what is in a folder before the folder."""
+    return [name for name, _, own in _entries(run, _OWN) if own][::-1]
+
+
 def foreign_files(run: Path) -> list[str]:
     """Names in a run directory that gpt-tf did not write, relative to it."""
     return [name for name, _, own in _entries(run, _OWN) if not own]

@@ -13,6 +13,7 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.lock import holder
 from gpt_tf.storage.manifest import read_manifest
+from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.replacing import settle_if_unused
 from gpt_tf.storage.run_contents import PREVIOUS, foreign_files, refuse_links
 
@@ -78,11 +79,16 @@ class RunDirectory:
         return self.config_file.is_file() or any(place.is_dir() for place in places)
 
     @property
+    def holds_work(self) -> bool:
+        """Whether there is something to lose: a checkpoint, or the log of one that was deleted."""
+        return bool(self.checkpoints.names() or read_rows(self.metrics_file))
+
+    @property
     def is_unfinished(self) -> bool:
-        """Whether a process ended here before the first checkpoint, and nobody is at work."""
+        """Whether a process ended here before it logged a step, and nobody is at work."""
         return (
             self.path.is_dir()
-            and not self.checkpoints.names()
+            and not self.holds_work
             and not (self.path / PREVIOUS).exists()
             and not foreign_files(self.path)
             and holder(self.path) is None
@@ -149,7 +155,7 @@ def all_runs(workspace: Path) -> list[RunDirectory]:
 
 
 def unfinished_runs(workspace: Path) -> list[RunDirectory]:
-    """Runs that ended before their first checkpoint."""
+    """Runs that ended before they logged a step."""
     runs = [RunDirectory(path) for path in sorted((workspace / RUNS).glob("*"))]
     return [run for run in runs if run.is_unfinished]
 
@@ -200,7 +206,7 @@ def next_sequence(workspace: Path) -> int:
 def new_run(workspace: Path, preset: str, name: str | None) -> RunDirectory:
     """A directory for a new run: `name`, else `<preset>-NNN` with the next free number.
 
-    The number of a run that ended before its first checkpoint is free.
+    The number of a run that ended before it logged a step is free.
     """
     parent = workspace / RUNS
     if name is not None and (not re.fullmatch(r"[\w.-]+", name) or name.startswith(".")):

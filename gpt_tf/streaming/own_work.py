@@ -36,9 +36,9 @@ def is_own_folder(folder: Path, names: Collection[str]) -> bool:
         return True
     if "sweep.yaml" in names and _begins_with(folder / "sweep.yaml", SWEEP_BEGINS):
         return True
-    return "checkpoints" in names and (
-        _has_keys(folder / "source.json", "data", "validation", "corpus")
-        or any((folder / "checkpoints").glob(f"step-*/{MANIFEST}"))
+    return any((folder / "checkpoints").glob(f"step-*/{MANIFEST}")) or (
+        ("config.yaml" in names or "checkpoints" in names)  # the latter may have been deleted
+        and _has_keys(folder / "source.json", "data", "validation", "corpus")
     )
 
 
