@@ -91,7 +91,7 @@ def test_a_refused_resume_changes_no_byte(command, more: list[str], words: str) 
     Path("few").mkdir()
     for number in range(3):
         Path("few", f"{number}.txt").write_text("A text.")
-    (TINY / "checkpoints" / "step-00000025.4194305.tmp").mkdir()
+    (TINY / "checkpoints" / "step-00000025.gpt-tf-4194305-abcdef.tmp").mkdir()
     before = tree(Path("runs"))
     code, said = command("train", "--resume", "tiny", *more)
     assert code == 2

@@ -227,7 +227,7 @@ def test_what_is_there_is_used_again(workspace: Path, labelled: Path) -> None:
     first = lists(workspace)
     labelled.unlink()
     folder = workspace / "data/imdb"
-    (folder / "aclImdb_v1.tar.gz.123.tmp").write_text("what a killed download left")
+    (folder / "aclImdb_v1.tar.gz.gpt-tf-123-abcdef.tmp").write_text("what a killed download left")
     (folder / "aclImdb/train/pos/mine.txt").write_text("a stray")
     (folder / "aclImdb/train/neg/1_2.txt").mkdir()
     report = small_imdb(workspace, labelled)

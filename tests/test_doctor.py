@@ -128,7 +128,11 @@ def test_damage_is_named_and_ends_with_1(doctor, path: Path, damage, words: str)
     ("path", "damage", "words"),
     [
         (NEWEST / "manifest.json", Path.unlink, "step-00000020"),
-        (RUN / "checkpoints" / "step-00000025.9.tmp", Path.mkdir, "step-00000025.9.tmp"),
+        (
+            RUN / "checkpoints" / "step-00000025.gpt-tf-9-abcdef.tmp",
+            Path.mkdir,
+            "step-00000025.gpt-tf-9-abcdef.tmp",
+        ),
         (RUN / "checkpoints", shutil.rmtree, "gpt-tf train"),
         (
             RUN / "metrics.jsonl",

@@ -38,7 +38,7 @@ def write_what_gpt_tf_writes(folder: Path) -> None:
     (folder / "c" / "corpus.json").write_text('{"preset": "demo", "sequence": 1}')
     make(folder, "d/vocab.txt", "d/tokenizer.json")
     write_manifest(folder / "d", ["vocab.txt", "tokenizer.json"], {})
-    make(folder, "e.4711.tmp/half.txt")
+    make(folder, "e.gpt-tf-4711-abcdef.tmp/half.txt")
 
 
 # Own work

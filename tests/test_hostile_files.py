@@ -95,7 +95,7 @@ def tokenizer_pattern() -> Command:
 def linked_run() -> Command:
     """A used run with a link to a folder outside, which --overwrite must not empty."""
     (RUN / "others").symlink_to(Path("..", "outside").absolute())
-    (RUN / "checkpoints.1.tmp").symlink_to(Path("..", "outside").absolute())
+    (RUN / "checkpoints.gpt-tf-1-abcdef.tmp").symlink_to(Path("..", "outside").absolute())
     return ["train", "--data", "reviews", "--name", "tiny", "--overwrite", "--batch-size", "1000"]
 
 

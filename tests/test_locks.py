@@ -127,8 +127,11 @@ def test_files_of_a_run_in_use_are_no_litter(doctor) -> None:  # N21
 
 def test_what_a_killed_writer_left_is_litter(doctor) -> None:  # N21
     run = RunDirectory(Path("runs", "tiny"))
-    (run.path / "engines" / "int8-step-00000020.4194305.tmp").mkdir(parents=True)
-    (run.checkpoints.directory / "step-00000025.4194305.tmp").mkdir()
+    (run.path / "engines" / "int8-step-00000020.gpt-tf-4194305-abcdef.tmp").mkdir(parents=True)
+    (run.checkpoints.directory / "step-00000025.gpt-tf-4194305-abcdef.tmp").mkdir()
     table = doctor()
-    assert "int8-step-00000020.4194305.tmp, step-00000025.4194305.tmp" in table
+    assert (
+        "int8-step-00000020.gpt-tf-4194305-abcdef.tmp, step-00000025.gpt-tf-4194305-abcdef.tmp"
+        in table
+    )
     assert "killed process" in table

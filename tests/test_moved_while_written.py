@@ -1,5 +1,6 @@
 """A run directory that is moved, removed or unlocked while it is written; litter; links."""
 
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from gpt_tf.cli.claiming import claimed, reopened
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.lock import InUseError, locked
+from gpt_tf.storage.run_contents import SET_ASIDE
 from gpt_tf.storage.run_directory import RunDirectory, find_run, newest_run
 
 TINY = Path("runs", "tiny")
@@ -157,9 +159,11 @@ def test_a_link_in_the_directory_of_a_sweep_is_refused(
 
 def killed(path: Path) -> None:
     """What a process leaves that is killed before the first checkpoint."""
-    (path / "checkpoints" / "step-00000000.4194305.tmp").mkdir(parents=True)
-    (path / "new.4194305.tmp" / "tokenizer").mkdir(parents=True)
-    (path / "new.4194305.tmp" / "tokenizer" / "tokenizer.json").touch()
+    (path / "checkpoints" / "step-00000000.gpt-tf-4194305-abcdef.tmp").mkdir(parents=True)
+    (path / "new.gpt-tf-4194305-abcdef.tmp" / "tokenizer").mkdir(parents=True)
+    (path / "new.gpt-tf-4194305-abcdef.tmp" / "tokenizer" / "tokenizer.json").touch()
+    source = {"data": None, "validation": None, "corpus": None}
+    (path / "source.json").write_text(json.dumps(source))  # the first file that is put in place
     (path / "config.yaml").write_text("model: {}")
     (path / "lock").write_text("{}")
 
@@ -192,9 +196,10 @@ def test_a_run_that_was_replaced_when_it_was_killed_comes_back(workspace: Path) 
     for entry in (workspace / TINY).iterdir():
         if entry.name != "previous-run":
             entry.rename(workspace / TINY / "previous-run" / entry.name)
+    (workspace / TINY / "previous-run" / SET_ASIDE).touch()
     killed(workspace / TINY)
     assert newest_run(workspace).name == "tiny"
-    left = {"new.4194305.tmp", "lock"}
+    left = {"new.gpt-tf-4194305-abcdef.tmp", "lock"}
     found = {name: data for name, data in tree(workspace / TINY).items()
              if name.split("/")[0] not in left}  # fmt: skip
     assert found == before

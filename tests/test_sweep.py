@@ -160,7 +160,7 @@ def test_stopped_and_killed_sweep_equals_one_that_was_not(
     code, said = stop(workspace, resume, "saved step-00000004", signal.SIGKILL)
     assert "cell 2 of 4" in said
     begun = workspace / "runs" / "grid-03"
-    (begun / "checkpoints" / "step-00000004.99.tmp").mkdir(parents=True)
+    (begun / "checkpoints" / "step-00000004.gpt-tf-99-abcdef.tmp").mkdir(parents=True)
     (begun / "config.yaml").write_text("model:")
 
     result = gpt_tf("sweep", "--resume", cwd=workspace)

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.lock import HeldLock, InUseError, locked
 from gpt_tf.storage.replacing import clear, drop_previous, retire, settle
 from gpt_tf.storage.run_contents import refuse_foreign, refuse_links
-from gpt_tf.storage.run_directory import RunDirectory, new_run
+from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory, new_run
 
 TRIES = 1000  # of numbers that other processes take at the same time
 MOVE = "Move it away, or choose another --name."
@@ -60,7 +61,10 @@ class Claim:
                 retire(run.path) if run.holds_work else clear(run.path)
             # The checkpoints last: with one, and not before, a killed run can be used.
             staged, last = self.staged.path, self.staged.checkpoints.directory
-            for entry in sorted(staged.iterdir(), key=lambda entry: (entry == last, entry)):
+            # The record of the data first: it tells that the run is ours.
+            first = self.staged.path / SOURCE_FILE
+            order = sorted(staged.iterdir(), key=lambda one: (one == last, one != first, one))
+            for entry in order:
                 if entry == last:
                     atomic.fsync_path(run.path)
                 entry.replace(run.path / entry.name)
@@ -165,3 +169,5 @@ def _check_free(run: RunDirectory, overwrite: bool | None) -> None:
             f"checkpoints. {choose[0].upper()}{choose[1:]}"
         )
     refuse_foreign(run.path, MOVE)
+    if not run.is_ours:
+        raise UsageError(f"not a run of gpt-tf: {run.path} has no {SOURCE_FILE} of it. {MOVE}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gpt_tf.config import Config
     from gpt_tf.reports.sweep import Plan, SweepDirectory
 
-NEWEST = "newest"
+from gpt_tf.storage.run_directory import NEWEST
 
 
 @click.command()

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from gpt_tf.config import Config
     from gpt_tf.training.profiling import Operation
 
-NEWEST = "newest"
+from gpt_tf.storage.run_directory import NEWEST
+
 MOST_OPERATIONS = 20
 
 
@@ -90,7 +91,8 @@ def train(
     if resume is not None:
         refuse_with("resume", preset=preset, config=config_file, tokenizer=tokenizer,
                     train_tokenizer=train_tokenizer, name=name, profile=profile,
-                    overwrite=overwrite, **{"from": from_run})  # fmt: skip
+                    overwrite=overwrite, print_config=print_config, dry_run=dry_run,
+                    **{"from": from_run})  # fmt: skip
         moved = Moved(data, validation_data)
         given = given_settings(assignments, max_steps=max_steps)
         return _resume(resume, overrides, moved, given, accept_data_change, stop_at_step)

@@ -22,7 +22,7 @@ from gpt_tf.reports.grid import Cell, Grid, nested, short_names, text_of
 from gpt_tf.storage import atomic
 from gpt_tf.storage.lock import LOCK_FILES, holder
 from gpt_tf.storage.run_contents import refuse_links_of_sweep
-from gpt_tf.storage.run_directory import RUNS
+from gpt_tf.storage.run_directory import RUNS, check_name
 from gpt_tf.storage.targets import check_folder
 from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 
@@ -229,8 +229,7 @@ def new_sweep(workspace: Path, name: str | None) -> SweepDirectory:
         found = [re.match(r"sweep-(\d{3,})(-|$)", path.name) for path in places]
         taken = [int(match.group(1)) for match in found if match]
         name = f"sweep-{max(taken, default=0) + 1:03d}"
-    if not re.fullmatch(r"[\w.-]+", name) or name.startswith("."):
-        raise UsageError(f"bad sweep name in --name: {name!r}. Use letters, digits, '-', '_', '.'.")
+    check_name(name, "sweep")
     directory = SweepDirectory(workspace / SWEEPS / name)
     check_unused(directory)
     return directory

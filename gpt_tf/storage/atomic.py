@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import re
+import secrets
 import shutil
 import stat
 from collections import Counter
@@ -26,7 +27,9 @@ from gpt_tf.storage.flock import alone_in, writing_in
 from gpt_tf.storage.names import is_unicode
 
 TEMPORARY_SUFFIX = ".tmp"
-TEMPORARY = re.compile(r".+\.(\d+|old)\.tmp")  # no other name is ever swept
+RETIRED = "gpt-tf-old"
+# No other name is ever swept; nobody else gives such a one.
+TEMPORARY = re.compile(r".+\.(gpt-tf-\d+-[0-9a-f]{6}|gpt-tf-old)\.tmp")
 NOT_ALLOWED = {
     errno.EACCES: "Get the right to write there (`ls -ld` shows who has it), or work elsewhere",
     errno.EPERM: "Get the right to change what is there, or work elsewhere",
@@ -46,8 +49,12 @@ def fsync_path(path: Path) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """What `path` is called by this process until it is whole."""
-    return path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    """What `path` is called until it is whole: a name that no other process gives.
+
+    Process numbers repeat in containers that share a folder, hence the random part.
+    """
+    marker = f"gpt-tf-{os.getpid()}-{secrets.token_hex(3)}"
+    return path.with_name(f"{path.name}.{marker}{TEMPORARY_SUFFIX}")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -231,7 +238,7 @@ def _swept(entry: Path) -> bool:
     """
     original, kind, _ = entry.name.rsplit(".", 2)
     try:
-        if kind == "old" and not entry.with_name(original).exists():
+        if kind == RETIRED and not entry.with_name(original).exists():
             entry.rename(entry.with_name(original))
         elif entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -129,7 +129,7 @@ def _put(new: Path, path: Path, own: Collection[str]) -> None:
 
 def _put_by_renames(new: Path, path: Path, own: Collection[str]) -> None:
     """The same in two renames, if the system cannot exchange directories."""
-    retired = path.with_name(f"{path.name}.old{atomic.TEMPORARY_SUFFIX}")
+    retired = path.with_name(f"{path.name}.{atomic.RETIRED}{atomic.TEMPORARY_SUFFIX}")
     shutil.rmtree(retired, ignore_errors=True)
     path.rename(retired)
     try:

@@ -20,7 +20,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.lock import locked
-from gpt_tf.storage.run_contents import KEPT, PREVIOUS, is_own, own_entries
+from gpt_tf.storage.run_contents import KEPT, PREVIOUS, SET_ASIDE, is_own, is_set_aside, own_entries
 
 CHECKPOINTS = "checkpoints"
 
@@ -29,6 +29,7 @@ def retire(run: Path) -> None:
     """Move a run to `previous-run/`."""
     (run / CHECKPOINTS).mkdir(exist_ok=True)  # without it the run would not be put back
     (run / PREVIOUS).mkdir()
+    (run / PREVIOUS / SET_ASIDE).touch()
     for name in sorted((entry.name for entry in run.iterdir()), key=_checkpoints_last):
         if _is_part(name):
             (run / name).rename(run / PREVIOUS / name)
@@ -44,7 +45,7 @@ def clear(run: Path) -> None:
 def settle(run: Path) -> None:
     """Keep one of two runs in a directory: the new one if it has a checkpoint, else the old."""
     previous = run / PREVIOUS
-    if not _is_folder(previous):
+    if not is_set_aside(run):
         return
     if (previous / CHECKPOINTS).is_dir():
         if CheckpointStore(run / CHECKPOINTS).names():
@@ -53,13 +54,14 @@ def settle(run: Path) -> None:
         clear(run)
         if _is_folder(run / CHECKPOINTS):  # files of the user are in it
             _merge(run / CHECKPOINTS, previous / CHECKPOINTS, f"{CHECKPOINTS}/")
+            (run / CHECKPOINTS).rmdir()
         (previous / CHECKPOINTS).rename(run / CHECKPOINTS)
-    _merge(previous, run)
+    _put_back(previous, run)
 
 
 def settle_if_unused(run: Path) -> None:
     """The same, if a killed process left two runs there and nobody is at work."""
-    if _is_folder(run / PREVIOUS):
+    if is_set_aside(run):
         try:
             with locked(run):
                 settle(run)
@@ -70,9 +72,16 @@ def settle_if_unused(run: Path) -> None:
 def drop_previous(run: Path) -> None:
     """Remove the run before, if there is one; files of the user are moved to the new run."""
     previous = run / PREVIOUS
-    if _is_folder(previous):
+    if is_set_aside(run):
         clear(previous)
-        _merge(previous, run)
+        _put_back(previous, run)
+
+
+def _put_back(previous: Path, run: Path) -> None:
+    """Move all that is left of the run before to the directory; its mark goes last."""
+    _merge(previous, run)
+    (previous / SET_ASIDE).unlink(missing_ok=True)
+    previous.rmdir()
 
 
 def _is_part(name: str) -> bool:
@@ -103,11 +112,13 @@ def _merge(source: Path, target: Path, prefix: str = "") -> None:
     """Move what is in a folder of a run to another; a file of the user is never replaced."""
     for entry in sorted(source.iterdir()):
         name, place = f"{prefix}{entry.name}", target / entry.name
+        if name == SET_ASIDE:
+            continue
         if _is_folder(entry) and _is_folder(place):
             _merge(entry, place, f"{name}/")
+            entry.rmdir()
             continue
         may_replace = is_own(name) and not _is_folder(entry)
         while os.path.lexists(place) and (_is_folder(place) or not may_replace):
             place = place.with_name(f"{place.name}~")
         entry.replace(place)
-    source.rmdir()

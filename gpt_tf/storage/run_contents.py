@@ -17,6 +17,7 @@ from gpt_tf.storage.atomic import TEMPORARY
 from gpt_tf.storage.lock import LOCK_FILE
 
 PREVIOUS = "previous-run"  # the run that another is about to replace
+SET_ASIDE = "set-aside-by-gpt-tf"  # an empty file in it: the folder is not the user's own
 KEPT = (LOCK_FILE, PREVIOUS)  # neither is part of a run
 
 _OWN = re.compile(
@@ -29,9 +30,8 @@ _OWN = re.compile(
     | tokenizer (/ (tokenizer\.json | tokenizer_config\.json | special_tokens_map\.json
                     | added_tokens\.json | chat_template\.(json|jinja) | vocab\.(json|txt)
                     | merges\.txt | manifest\.json) )?
-    | engines (/ (int8 | float32)-step-\d{8,} (/ [^/]+ )? )?
-    | plugins (/ profile (/ [^/]+ (/ [^/]+ )? )? )?
-    | previous-run
+    | engines (/ (int8 | float32)-step-\d{8,} (/ (model\.tflite | manifest\.json) )? )?
+    | plugins (/ profile (/ [^/]+ (/ [^/]+\.(pb | json\.gz) )? )? )?
     """,
     re.VERBOSE,
 )
@@ -73,6 +73,14 @@ def refuse_links_of_sweep(sweep: Path) -> None:
     _refuse_links(sweep, _SWEEP)
 
 
+def is_set_aside(run: Path) -> bool:
+    """Whether `previous-run/` is there, and gpt-tf made it."""
+    previous = run / PREVIOUS
+    if previous.is_symlink() or not previous.is_dir():
+        return False
+    return (previous / SET_ASIDE).is_file() or not any(previous.iterdir())
+
+
 def _refuse_links(directory: Path, names: re.Pattern[str]) -> None:
     for name, mode, own in _entries(directory, names):
         if own and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -95,7 +103,9 @@ def _entries(
         name = prefix + entry.name
         inner = name.removeprefix(f"{PREVIOUS}/")
         temporary = any(TEMPORARY.fullmatch(part) for part in name.split("/"))
-        own = temporary or names.fullmatch(inner) is not None
+        is_previous = name == PREVIOUS and is_set_aside(directory)
+        own = temporary or is_previous or names.fullmatch(inner) is not None
+        own |= name == f"{PREVIOUS}/{SET_ASIDE}"
         try:
             mode = entry.stat(follow_symlinks=False).st_mode
         except FileNotFoundError:  # a trainer removed it meanwhile

@@ -11,13 +11,14 @@ from pathlib import Path
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import CheckpointStore
-from gpt_tf.storage.lock import holder
+from gpt_tf.storage.lock import LOCK_FILES, holder
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.metrics_file import read_rows
-from gpt_tf.storage.replacing import settle_if_unused
+from gpt_tf.storage.replacing import CHECKPOINTS, settle_if_unused
 from gpt_tf.storage.run_contents import PREVIOUS, foreign_files, refuse_links
 
 RUNS = "runs"
+NEWEST = "newest"  # what --resume stands for without a name
 SOURCE_FILE = "source.json"
 DATA_FILES_FILE = "data_files.json"
 
@@ -84,6 +85,17 @@ class RunDirectory:
         return bool(self.checkpoints.names() or read_rows(self.metrics_file))
 
     @property
+    def is_ours(self) -> bool:
+        """Whether gpt-tf began this run: names alone do not tell, other programs use them too."""
+        others = _whole_names(self.path) - {*LOCK_FILES}
+        if not _whole_names(self.checkpoints.directory):
+            others.discard(CHECKPOINTS)
+        try:
+            return not others or bool(self.source())
+        except RunError:
+            return False
+
+    @property
     def is_unfinished(self) -> bool:
         """Whether a process ended here before it logged a step, and nobody is at work."""
         return (
@@ -91,6 +103,7 @@ class RunDirectory:
             and not self.holds_work
             and not (self.path / PREVIOUS).exists()
             and not foreign_files(self.path)
+            and self.is_ours
             and holder(self.path) is None
         )
 
@@ -146,6 +159,14 @@ class RunDirectory:
             except RunError:
                 continue
         return 0
+
+
+def _whole_names(directory: Path) -> set[str]:
+    """What is in a directory, apart from what somebody is writing or left half written."""
+    if not directory.is_dir():
+        return set()
+    names = {entry.name for entry in directory.iterdir()}
+    return {name for name in names if not atomic.TEMPORARY.fullmatch(name)}
 
 
 def all_runs(workspace: Path) -> list[RunDirectory]:
@@ -209,8 +230,8 @@ def new_run(workspace: Path, preset: str, name: str | None) -> RunDirectory:
     The number of a run that ended before it logged a step is free.
     """
     parent = workspace / RUNS
-    if name is not None and (not re.fullmatch(r"[\w.-]+", name) or name.startswith(".")):
-        raise UsageError(f"bad run name in --name: {name!r}. Use letters, digits, '-', '_', '.'.")
+    if name is not None:
+        check_name(name, "run")
     if name is None:
         taken = [
             int(match.group(1))
@@ -220,3 +241,14 @@ def new_run(workspace: Path, preset: str, name: str | None) -> RunDirectory:
         ]
         name = f"{preset}-{max(taken, default=0) + 1:03d}"
     return RunDirectory(parent / name)
+
+
+def check_name(name: str, kind: str) -> None:
+    """Raise UsageError for a name of a run or sweep that could not be typed or found again."""
+    if not re.fullmatch(r"[\w.-]+", name) or name.startswith((".", "-")):
+        raise UsageError(
+            f"bad {kind} name in --name: {name!r}. Use letters, digits, '-', '_', '.'; begin with "
+            "a letter or digit."
+        )
+    if name == NEWEST or atomic.TEMPORARY.fullmatch(name):
+        raise UsageError(f"reserved {kind} name in --name: {name!r}. Choose another --name.")

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.storage.atomic import TEMPORARY_SUFFIX
+from gpt_tf.storage.atomic import TEMPORARY
 from gpt_tf.storage.manifest import MANIFEST
 from gpt_tf.streaming.files import is_folder
 
@@ -21,7 +20,6 @@ RECORD_BYTES = 1 << 24  # a longer file is no record of ours
 SWEEP_BEGINS = b"sequence:"
 TOKEN_STORES = "token_stores"
 STORE = {"ids.bin", "offsets.npy", "files.npy"}
-TEMPORARY = re.compile(r".+\.\d+" + re.escape(TEMPORARY_SUFFIX))
 
 
 def is_own_folder(folder: Path, names: Collection[str]) -> bool:

@@ -158,7 +158,9 @@ def test_a_reader_of_a_read_only_workspace_needs_no_right_to_write(
     name: str, workspace: Path, run: Run, tmp_path: Path
 ) -> None:
     shutil.rmtree(workspace / "data")  # the token stores, which are made again
-    (workspace / "runs" / "tiny" / "config.yaml.12345.tmp").touch()  # what a killed trainer left
+    (
+        workspace / "runs" / "tiny" / "config.yaml.gpt-tf-12345-abcdef.tmp"
+    ).touch()  # what a killed trainer left
     make_read_only(workspace)
     before = tree(workspace)
     (tmp_path / "elsewhere").mkdir()

@@ -1,0 +1,102 @@
+"""Files of other programs that have the names of ours: nothing of them is removed or moved."""
+
+from pathlib import Path
+
+import pytest
+from commands import TINY_RUN, in_process, tree
+
+TRAIN = ["train", "--data", "reviews", "--max-steps", "10", *TINY_RUN]
+TINY = Path("runs", "tiny")
+
+
+def theirs(folder: Path) -> None:
+    """A run of another program, which writes to runs/ too."""
+    for name in (
+        "checkpoints/step-00001000/model.safetensors", "config.yaml", "run.log", "loss.png",
+        "events.out.tfevents.1700000000.host.42.0",
+    ):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("mine")
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_a_run_of_another_program_is_refused_by_name(workspace: Path, overwrite, capsys) -> None:
+    theirs(workspace / "runs" / "exp1")
+    before = tree(workspace / "runs")
+    assert in_process(*TRAIN, "--name", "exp1", *overwrite, cwd=workspace, check=False) == 2
+    assert "not a run of gpt-tf" in capsys.readouterr().err
+    assert tree(workspace / "runs") == before
+
+
+def test_the_number_of_another_programs_run_is_not_free(workspace: Path) -> None:
+    theirs(workspace / "runs" / "demo-001")
+    before = tree(workspace / "runs" / "demo-001")
+    in_process(*TRAIN, cwd=workspace)
+    assert (workspace / "runs" / "demo-002" / "checkpoints").is_dir()
+    assert tree(workspace / "runs" / "demo-001") == before
+
+
+def test_an_import_does_not_take_the_place_of_another_programs_run(workspace: Path) -> None:
+    in_process("export", "tiny", "--to", "hf", cwd=workspace)
+    theirs(workspace / "runs" / "exp2")
+    before = tree(workspace / "runs")
+    assert in_process("import", "hf", "--name", "exp2", cwd=workspace, check=False) == 2
+    assert tree(workspace / "runs") == before
+
+
+@pytest.mark.parametrize("name", ["out.2024.tmp", "out.old.tmp", "out.9.tmp"])
+def test_temporary_names_of_others_stay(workspace: Path, name: str) -> None:
+    (workspace / name).mkdir()
+    (workspace / name / "thesis.txt").write_text("mine")
+    (workspace / "plot.png.7.tmp").write_text("mine")
+    before = {name: tree(workspace / name), "plot": "mine"}
+    in_process("export", "tiny", "--to", "out", cwd=workspace)
+    in_process("plot", "tiny", cwd=workspace)
+    assert before == {
+        name: tree(workspace / name), "plot": (workspace / "plot.png.7.tmp").read_text(),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "names", [["thesis.md"], ["config.yaml", "metrics.jsonl"], ["checkpoints/thesis.md"]]
+)
+def test_a_previous_run_of_the_users_own_stays(workspace: Path, names: list[str]) -> None:
+    for name in names:
+        path = workspace / TINY / "previous-run" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    before = tree(workspace / "runs")
+    in_process("plot", "tiny", cwd=workspace)
+    in_process("generate", "--max-new-tokens", "1", cwd=workspace)
+    assert in_process(
+        *TRAIN, "--name", "tiny", "--overwrite", cwd=workspace, check=False
+    ) == 2  # fmt: skip
+    assert tree(workspace / "runs") == before
+
+
+@pytest.mark.parametrize("folder", ["engines/int8-step-00000020", "plugins/profile/x"])
+def test_a_users_file_among_engines_or_profiles_is_named(
+    workspace: Path, folder: str, capsys
+) -> None:
+    (workspace / TINY / folder).mkdir(parents=True)
+    (workspace / TINY / folder / "thesis.docx").write_text("mine")
+    before = tree(workspace / "runs")
+    code = in_process(*TRAIN, "--name", "tiny", "--overwrite", cwd=workspace, check=False)
+    assert code == 2
+    assert f"{folder}/thesis.docx" in capsys.readouterr().err
+    assert tree(workspace / "runs") == before
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--print-config"])
+def test_what_only_looks_does_not_go_on_with_a_run(workspace: Path, option: str) -> None:
+    before = tree(workspace)
+    assert in_process("train", "--resume", "tiny", option, cwd=workspace, check=False) == 2
+    assert tree(workspace) == before
+
+
+@pytest.mark.parametrize("name", ["newest", "-x", "a.gpt-tf-1-abcdef.tmp"])
+def test_names_that_could_not_be_found_again_are_refused(workspace: Path, name: str) -> None:
+    assert in_process(*TRAIN, f"--name={name}", cwd=workspace, check=False) == 2
+    grid = ["sweep", "--data", "reviews", "--grid", "model.num_layers=1,2", f"--name={name}"]
+    assert in_process(*grid, cwd=workspace, check=False) == 2
+    assert not (workspace / "sweeps").exists()
