@@ -79,10 +79,31 @@ def test_data_without_a_token_to_predict_are_refused_before_the_first_step(
     validation = tmp_path / "one.txt"
     choice = choose_data(tmp_path, tmp_path / "texts.txt", config.data, validation)
     one_token = ByteTokenizer(end=False)
-    with pytest.raises(UsageError, match=f"no token to predict in the {split} data: 1 batches"):
+    with pytest.raises(
+        UsageError, match=f"no token to predict in the {split} data: batches 1 to 1 of"
+    ):
         Streams(config, choice, one_token, "bytes")  # type: ignore[arg-type]
     with_end = ByteTokenizer()  # then there is the end token to predict
     assert Streams(config, choice, with_end, "another").evaluated_batches == 1  # type: ignore[arg-type]
+
+
+def test_more_batches_are_measured_if_the_first_have_no_token_to_predict(tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("a word\n" * 9)
+    validation = tmp_path / "others.txt"
+    validation.write_text("x\n" * 9 + "a word\n")
+
+    def streams(eval_batches: int | None) -> Streams:
+        config = Config(
+            model=ModelConfig(context_length=8),
+            training=TrainingConfig(batch_size=1, eval_batches=eval_batches),
+            data=DataConfig(windows="padded", document="line", drop_duplicates=False),
+        )
+        choice = choose_data(tmp_path, tmp_path / "texts.txt", config.data, validation)
+        return Streams(config, choice, ByteTokenizer(end=False), "bytes")  # type: ignore[arg-type]
+
+    with pytest.raises(UsageError, match=r"1 to 1 of 10 are .* --set training\.eval_batches=null"):
+        streams(1)
+    assert streams(None).evaluated_batches == 10
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_the_first_step(command) -> None:  # C6

@@ -56,10 +56,11 @@ class Streams:
             assert stream is not None, "nothing was set aside for validation"
             count = min(len(stream), self.evaluated_batches)
             if not any(stream.batch_at(number).weights.any() for number in range(count)):
+                more = ", or measure all of them with --set training.eval_batches=null"
                 raise UsageError(
-                    f"no token to predict in the {split} data: {count:,} batches are measured. "
-                    "Give documents of two tokens or more, or measure more batches with "
-                    "--set training.eval_batches=null."
+                    f"no token to predict in the {split} data: batches 1 to {count:,} of "
+                    f"{len(stream):,} are measured. Give documents of two tokens or more"
+                    f"{more * (split == 'validation' and count < len(stream))}."
                 )
 
     def _open(self, split: str, **options: Any) -> TokenStream:
