@@ -195,7 +195,7 @@ def test_bytes_that_are_no_text(  # D3
     head = {".txt": b"one\n", ".jsonl": b'{"text": "one"}\n', ".csv": b"text\n"}[kind]
     data = head + b" " * BLOCK + b"\n\xe9"
     path = write(tmp_path / f"a{kind}", data)
-    assert f"byte offset {len(data) - 1}. Set data.encoding" in refusal(path)
+    assert f"byte offset {len(data) - 1}. Write --set data.encoding" in refusal(path)
     assert f"byte offset {len(data) - 1}" in refusal(write(tmp_path / f"b{kind}.gz", data))
     assert read(path, on_bad_file="skip") == []
     assert "skipped a file that is not utf-8" in caplog.text

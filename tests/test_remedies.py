@@ -236,7 +236,7 @@ def test_other_text_is_read_as_the_message_says(
     assert "--set data.column=NAME" in said
     in_process("evaluate", "tiny", "notes.csv", "--set", "data.column=body", cwd=workspace)
     said = failed(capsys, "evaluate", "tiny", "latin.txt", cwd=workspace)
-    assert "Set data.encoding" in said
+    assert "Write --set data.encoding" in said
     in_process("evaluate", "tiny", "latin.txt", "--set", "data.encoding=latin-1", cwd=workspace)
     said = failed(
         capsys, "evaluate", "tiny", "latin.txt", "--set", "model.num_layers=3", cwd=workspace

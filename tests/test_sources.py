@@ -248,7 +248,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path, data: bytes, offset:
         list(DocumentReader().text(path))
     assert str(refused.value) == (
         f"text is not utf-8 in {str(path)!r}: byte offset {offset}. "
-        "Set data.encoding, or data.on_bad_file=skip."
+        "Write --set data.encoding=NAME, or --set data.on_bad_file=skip."
     )
     assert "".join(DocumentReader(on_bad_file="skip").text(path)) == ""
 
@@ -257,7 +257,7 @@ def test_another_encoding_may_be_set(tmp_path: Path) -> None:
     for encoding in ("latin-1", "utf-16", "cp1252"):
         (tmp_path / "a.txt").write_bytes("café".encode(encoding))
         assert [*DocumentReader(encoding=encoding).text(tmp_path / "a.txt")] == ["café"]
-    with pytest.raises(UsageError, match=r"unknown encoding in data\.encoding: 'klingon'"):
+    with pytest.raises(UsageError, match=r"unknown encoding in data\.encoding: 'klingon'\. Write"):
         list(DocumentReader(encoding="klingon").text(tmp_path / "a.txt"))
 
 
@@ -301,5 +301,5 @@ def test_the_locale_changes_nothing(tmp_path: Path) -> None:
         command = [sys.executable, "-c", IN_ANY_LOCALE, tmp_path]
         outputs.add(subprocess.check_output(command, env=environment, text=True))
     (output,) = outputs
-    assert "byte offset 1. Set data.encoding" in output
+    assert "byte offset 1. Write --set data.encoding" in output
     assert r"'n\xe9 \xe0 Paris'" in output

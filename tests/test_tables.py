@@ -238,7 +238,9 @@ def test_a_lone_surrogate_is_a_decoding_error_with_its_place(tmp_path: Path, nam
     bad = b"+2D0-"  # in UTF-7 the first half of a pair
     path = write(tmp_path / name, head + bad)
     said = refusal(path, encoding="utf-7")
-    assert f"text is not utf-7 in '{name}': byte offset {len(head) + 4}. Set data.enc" in said
+    assert (
+        f"text is not utf-7 in '{name}': byte offset {len(head) + 4}. Write --set data.enc" in said
+    )
     assert read(path, encoding="utf-7", on_bad_file="skip") == []
     pair = write(tmp_path / "pair.txt", b"+2D3eAA-")
     assert read(pair, encoding="utf-7") == ["\U0001f600"]
@@ -253,7 +255,10 @@ def test_the_commands_end_with_the_encoding_s_name(
                                                        "--train-tokenizer")):  # fmt: skip
             options = ("--set", f"data.encoding={encoding}")
             assert in_process(*command, *options, cwd=tmp_path, check=False) == 2
-            assert f"data.encoding: '{encoding}'. Set the one" in capsys.readouterr().err
+            assert (
+                f"data.encoding: '{encoding}'. Write --set data.encoding=NAME"
+                in capsys.readouterr().err
+            )
     options = ("--set", "data.encoding=utf-8", "--kind", "char")
     in_process("train-tokenizer", "a.txt", *options, cwd=tmp_path)
 

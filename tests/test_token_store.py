@@ -23,6 +23,7 @@ from gpt_tf.streaming.records import PIECE, pieces
 from gpt_tf.streaming.sources import DocumentReader
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.streaming.token_store import TokenStore, open_or_build
+from gpt_tf.tokenizer.char import CharTokenizer
 
 STORED = ("ids.bin", "offsets.npy", "files.npy")
 TEXTS = [f"{i} " * (i % 7) for i in range(300)]  # of two calls of the tokenizer; some empty
@@ -215,6 +216,15 @@ def test_other_ids_get_another_store(tmp_path: Path) -> None:
     documents[0].write_text("another film")
     assert stores() == 6
     assert stores() == 6
+
+
+def test_padded_windows_need_a_store_if_the_tokenizer_may_refuse_a_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("abc")
+    known = CharTokenizer.train(["abc"], unknown="replace")
+    TokenStream.from_documents([path], known, context_length=2, batch_size=1).close()
+    with pytest.raises(UsageError, match=r"padded windows of a tokenizer without an entry \[UNK\]"):
+        TokenStream.from_documents([path], CharTokenizer.train(["abc"]), batch_size=1)
 
 
 def test_packed_windows_need_a_store_and_its_name(tmp_path: Path) -> None:

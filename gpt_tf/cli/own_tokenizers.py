@@ -103,8 +103,8 @@ def naming_remedy(train_tokenizer: bool) -> Iterator[None]:
     except UnseenError as error:
         again = "" if train_tokenizer else "--train-tokenizer --set tokenizer.kind=char "
         raise UsageError(
-            f"{error.what}. Add `{again}{WITH_ENTRY}`: they get an entry [UNK], as does every "
-            "other one that the training text lacks."
+            f"{error.what}. Add `{again}{WITH_ENTRY}`. These, and all other characters "
+            "missing from the training text, are then read as [UNK]."
         ) from error
 
 

@@ -60,8 +60,8 @@ def refuse_missing(whose: str, command: str, data: Path | None, validation: Path
     if gone := {option: path for option, path in options.items() if path and not _is_there(path)}:
         places = " and ".join(map(str, gone.values()))
         raise UsageError(
-            f"the data of {whose} are not there: {places}. If they are in another place now, give "
-            f"it: `{command} {' '.join(f'{option} PLACE' for option in gone)}`."
+            f"the data of {whose} are not there: {places}. If they have moved, say where: "
+            f"`{command} {' '.join(f'{option} PLACE' for option in gone)}`."
         )
 
 

@@ -56,12 +56,12 @@ RULES = (
     Rule(("training.patience", "training.eval_", "data.drop_duplicates"),
          lambda config, choice: not choice.validation,
          "there are no validation data. Give some with --validation-data, or set aside a share "
-         "with --set data.validation_share=0.1 (saving has training.checkpoint_interval)"),
+         "with --set data.validation_share=0.1 (training.checkpoint_interval says when to save)"),
     Rule(("data.validation_share",),
          lambda config, choice: choice.source is None
          or (choice.validation_given and config.data.validation_share > 0),
          "the validation data are chosen already"),
-    Rule(("data.column",), _has_none_of(".jsonl", ".csv"), "no file is .jsonl or .csv"),
+    Rule(("data.column",), _has_none_of(".jsonl", ".csv"), "No data file is .jsonl or .csv"),
     Rule(("data.document",), _has_none_of(".txt"),
          "no file is .txt; in .jsonl and .csv a record is a document"),
     Rule(("training.max_epochs",), lambda config, choice: config.training.max_steps is not None,
@@ -104,7 +104,7 @@ def given_settings(
 def idle_settings(config: Config, choice: DataChoice) -> dict[str, tuple[Any, Rule]]:
     """The settings without effect, with their values and rules.
 
-    One at its default value is not meant, whoever wrote it.
+    A setting at its default value is ignored, even if the user typed it.
     """
     return {
         key: (value, rule)

@@ -2,8 +2,8 @@
 
 The pieces joined are the `continuation` of the prompt, cut before the first stop string: the one
 that is complete first, and of several that end at the same character the longest. Only the
-continuation counts: a stop string that begins in the prompt is none. Held back are the bytes of an
-incomplete character, and an end of the text that a stop string begins with.
+continuation counts: a stop string that begins in the prompt is none. Incomplete characters
+are held back, and so is an ending that may begin a stop string.
 `tokenizers.decoders.DecodeStream` loses text if bytes are no UTF-8, and holds back U+FFFD.
 """
 

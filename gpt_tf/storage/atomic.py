@@ -166,7 +166,7 @@ def explaining_failure(directory: Path, needed: int | None = None) -> Iterator[N
     try:
         yield
     except Exception as raised:
-        # of a file in a directory that is made as a whole: told of the whole
+        # An error inside `new_directory` is reported for the whole directory.
         error = raised.__cause__ if isinstance(raised, DiskError) else raised
         # safetensors and tokenizers give the system's number in their text alone
         code = re.search(r"\(os error (\d+)\)", str(error))

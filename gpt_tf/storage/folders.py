@@ -106,7 +106,7 @@ def _beside(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _parents(path: Path) -> Iterator[None]:
-    """The folders above `path`; those that were made go again if the block fails."""
+    """The folders above `path`; folders created here are removed at the end if they are empty."""
     made: list[Path] = []
     try:
         atomic.make_directory(path.parent, made)

@@ -21,7 +21,7 @@ from gpt_tf.storage import atomic, flock
 
 LOCK_FILE = "lock"
 LOCK_FILES = (LOCK_FILE, "lock-owner.json")  # the second one was written by version 0.1.0
-PATIENCE = 1.0  # seconds: who only looks whether it is held, holds it for an instant
+PATIENCE = 1.0  # seconds: a process that only tests the lock holds it for an instant
 IN_THE_WAY = dict.fromkeys((errno.ENOTDIR, errno.EEXIST, errno.ELOOP), "Move away what is there")
 REFUSED = {**atomic.NOT_ALLOWED, **IN_THE_WAY}
 TRIES = 1000  # of a directory that others make and remove at the same time
@@ -145,7 +145,10 @@ def _take(directory: Path, made: list[Path] | None) -> HeldLock:
         else:
             if lock is not None:
                 return lock
-    raise InUseError(f"run directory in use: {directory}: it is made and removed all the time.")
+    raise InUseError(
+        f"run directory in use: {directory}: other processes keep "
+        "creating and removing it. Try again."
+    )
 
 
 def _lock_in(directory: Path, folder: int) -> HeldLock | None:

@@ -1,4 +1,4 @@
-"""A run directory that is begun again: the run before waits until the new one has saved.
+"""A run begun again: the old run is kept aside until the new one has a checkpoint.
 
 Its files are moved to `previous-run/`, the checkpoints last, and come back if the new run ends
 before it has saved anything. A killed process leaves one of these states:

@@ -34,7 +34,8 @@ def check_folder(
     Args:
       path: the folder to be written.
       option: that named it; a folder inside a run is refused then, too.
-      overwrite: False refuses a folder that gpt-tf wrote, too; an empty one never.
+      overwrite: if False, a folder that gpt-tf wrote is refused as well; an empty one is always
+        accepted.
       own: names of files that are ours even if the manifest is missing or damaged.
     """
     place = f" in {option}" if option else ""
@@ -106,7 +107,7 @@ def write_file(path: Path, option: str, data: bytes, *, overwrite: bool) -> None
     """Write the file that an option names, atomically: links stay, and the mode is kept.
 
     Raises:
-      UsageError: as `check_file`, which is to be asked before the work, too.
+      UsageError: as `check_file`; call that before the work as well.
       RunError: if the disk is full or fails; what was there is intact.
     """
     atomic.write_bytes(check_file(path, option, overwrite=overwrite), data)

@@ -1,4 +1,4 @@
-"""Documents that are in the training part, too, and so are no validation.
+"""Finds validation documents that are also trained on.
 
 As in prepared corpora, training keeps its documents: no batch of it depends on what is found here.
 Only digests of the validation documents are held in memory.

@@ -1,7 +1,7 @@
 """From a file's bytes to its text: decoding, lines, pieces.
 
 Everything is an iterator over an iterator, so that a file of any size takes little memory. Only a
-line feed ends a line, U+2028 is text; and so is a lone CR, unless a file has no line feed at all.
+line feed ends a line. A lone CR ends one only in a file without line feeds. U+2028 is text.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
 def _not_text(path: Path, encoding: str, place: int) -> DecodingError:
     return DecodingError(
         f"text is not {encoding} in {str(path)!r}: byte offset {place}. "
-        "Set data.encoding, or data.on_bad_file=skip."
+        "Write --set data.encoding=NAME, or --set data.on_bad_file=skip."
     )
 
 
@@ -86,14 +86,17 @@ def _decoder(encoding: str) -> codecs.IncrementalDecoder:
         name = codecs.lookup(encoding).name.replace("-", "_")
         if name in NOT_OF_FILES:
             raise UsageError(
-                f"not an encoding of text files in data.encoding: {encoding!r}. Set the one of "
-                "your files, as utf-8, utf-16 or latin-1."
+                f"not an encoding of text files in data.encoding: {encoding!r}. Write "
+                "--set data.encoding=NAME with that of your files, such as utf-16 or latin-1."
             )
         return codecs.getincrementaldecoder(encoding)()
     except UsageError:
         raise
     except (LookupError, ValueError) as error:
-        raise UsageError(f"unknown encoding in data.encoding: {encoding!r}.") from error
+        raise UsageError(
+            f"unknown encoding in data.encoding: {encoding!r}. Write --set data.encoding=NAME with "
+            "that of your files, such as utf-16 or latin-1."
+        ) from error
 
 
 def line_end_of(blocks: Iterable[str]) -> str:

@@ -50,7 +50,8 @@ def open_rows(
     Args:
       windows: "padded", "packed" or "random".
       order: context_length, shuffle and seed.
-      store: for all but padded windows of files that are a document each.
+      store: for all but padded windows of files that are a document each, read by a tokenizer
+        that takes any text.
 
     Raises:
       UsageError: if a store is needed and its place or name is not given, or random windows are
@@ -60,9 +61,11 @@ def open_rows(
     if windows == "padded" and documents.are_files(files) and tokenizer.takes_any_text:
         return PaddedWindows(files, documents.text, tokenizer, **order)
     if store.directory is None or not store.tokenizer_sha256:
+        refuses = windows == "padded" and not tokenizer.takes_any_text
+        why = " of a tokenizer without an entry [UNK]" if refuses else ""
         raise UsageError(
-            f"{windows} windows need store_directory, where ids are kept, and tokenizer_sha256, "
-            "which names them."
+            f"no place for token ids: {windows} windows{why} need store_directory, where ids are "
+            "kept, and tokenizer_sha256, which names them."
         )
     key = store_key(documents.fingerprint, store.tokenizer_sha256, documents.rules(files))
     place = store.directory / key

@@ -45,8 +45,8 @@ class DocumentReader:
       column: where the text of a .jsonl or .csv record stands.
       min_bytes: documents of fewer UTF-8 bytes are left out, and those without text always.
       part: from which share of a file's documents to which; of the characters of a single one.
-      strict: refuse records that can be understood in two ways, find the delimiter of a CSV, and
-        the lines of a file in which a lone CR ends them; False as version 0.1.0 did.
+      strict: refuse ambiguous records, detect a CSV's delimiter and CR line ends. False: as in
+        version 0.1.0.
     """
 
     encoding: str = "utf-8"

@@ -124,8 +124,9 @@ class TokenStream:
         Args:
           documents: the paths of the files.
           windows: "padded", "packed" or "random". Padded ones are tokenized on the fly where each
-            file is a document; all others go through a token store, made below
-            `store_directory` where it is not there yet, named after `tokenizer_sha256`.
+            file is a document and the tokenizer takes any text; all others, and those of a
+            vocabulary of characters or words without [UNK], go through a token store. It is made
+            below `store_directory` if it is missing, and named after `tokenizer_sha256`.
           skipped: numbers of documents that are left out, by file; not of files that are one.
           scratch_directory: for a token store that is missing in a `store_directory` that cannot
             be written.

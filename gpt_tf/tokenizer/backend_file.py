@@ -48,5 +48,5 @@ def refuse_holes(backend: tokenizers.Tokenizer, path: Path) -> None:
     if max(ids, default=-1) != len(ids) - 1:
         raise UsageError(
             f"ids with holes in the tokenizer of {path}: {len(ids)} ids up to {max(ids)}. "
-            "Give each id from 0 on an entry."
+            "Renumber the entries 0, 1, 2, … without gaps."
         )

@@ -1,4 +1,4 @@
-"""What a ready tokenizer does to text before it cuts it, and one that does more of it."""
+"""How a ready tokenizer normalizes text, and how to add steps to it."""
 
 from __future__ import annotations
 

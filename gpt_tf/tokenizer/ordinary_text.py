@@ -82,7 +82,7 @@ class UnseenError(UsageError):
             "Train one on text that has them, or with an entry for what it has not seen: "
             f"`gpt-tf train-tokenizer DATA --kind char {WITH_ENTRY}`."
             if characters
-            else "Give text in the words of its vocabulary, which cannot be trained again."
+            else "Use only words in its vocabulary; a word list cannot be retrained."
         )
         super().__init__(f"{self.what}. {remedy}")
 

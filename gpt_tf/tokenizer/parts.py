@@ -1,7 +1,8 @@
 """What a tokenizer.json may ask for: a list of parts, none of which makes a text much longer.
 
 A file of 100 kB can describe steps that turn a blank into a gigabyte, or a regular expression that
-takes for ever on some texts. Only what is listed here is admitted, from whomever the file comes.
+takes for ever on some texts. Only the parts listed here are accepted, whatever the source of the
+file.
 """
 
 from __future__ import annotations
