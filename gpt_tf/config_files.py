@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
+import shlex
 import typing
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -71,8 +73,20 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             level = level.setdefault(key, {})
             if not isinstance(level, dict):
                 raise UsageError(f"no section in --set: {key}, in {assignment}. It has a value.")
-        level[keys[-1]] = parse_yaml(value, f"--set {name}")
+        level[keys[-1]] = _value_of(name, value)
     return result
+
+
+def _value_of(name: str, value: str) -> Any:
+    """The value of an assignment, read as YAML, of which YAML would drop nothing silently."""
+    is_plain = not value.lstrip().startswith(("'", '"', "[", "{"))
+    if is_plain and (" #" in value or "\n" in value.strip()):
+        quoted = shlex.quote(f"{name.strip()}={json.dumps(value, ensure_ascii=False)}")
+        raise UsageError(
+            f"a comment or a line feed in --set {name}: {value!r}. If it belongs to the text, "
+            f"quote it: --set {quoted}"
+        )
+    return parse_yaml(value, f"--set {name}")
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Settings: precedence, what is refused and how it is said."""
 
+import shlex
+
 import pytest
 
 from gpt_tf.config import Config, ModelConfig, TrainingConfig
@@ -111,3 +113,12 @@ def test_missing_file(tmp_path) -> None:
 
 def test_default_config_is_valid() -> None:
     assert Config().model.head_width == 32
+
+
+@pytest.mark.parametrize("text", ["Chapter #1", "a\nb", "a: #b"])
+def test_text_that_yaml_would_drop_is_refused_with_its_quoted_form(text: str) -> None:
+    with pytest.raises(UsageError, match="If it belongs to the text, quote it") as error:
+        parse_assignments([f"sampling.prompt={text}"])
+    command, typed = shlex.split(str(error.value).split("quote it: ")[1])
+    assert command == "--set"
+    assert parse_assignments([typed]) == {"sampling": {"prompt": text}}

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from commands import in_process
 
 from gpt_tf.cli.prepare import prepare
 from gpt_tf.errors import RunError, UsageError
@@ -561,3 +562,9 @@ def test_the_real_reviews(imdb_workspace: Path) -> None:
     assert hashlib.sha256(names).hexdigest() == (
         "a9b3de93ee57a3ff6059afd0f0ce316f8916bac611734d3690c9ed94be2d55b7"
     )
+
+
+def test_quiet_is_an_option_of_every_corpus(tmp_path: Path, capsys) -> None:
+    for corpus in ("imdb", "tinyshakespeare", "sample-reviews"):
+        assert in_process("prepare", corpus, "--quiet", "--help", cwd=tmp_path) == 0
+        assert "--debug" in capsys.readouterr().out

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
-from commands import TINY_RUN, gpt_tf
+from commands import TINY_RUN, gpt_tf, in_process
 from tiny_models import small_gpt, token_ids
 
 from gpt_tf.errors import UsageError
@@ -125,3 +125,13 @@ def test_curves_of_runs_in_one_picture(characters: Path, tmp_path: Path) -> None
     result = gpt_tf("plot", "--metric", "eval/los", cwd=characters, check=False)
     assert result.returncode == 2
     assert "Did you mean eval/loss?" in result.stderr
+
+
+def test_changed_data_are_said_to_be_others(workspace: Path, capsys) -> None:
+    in_process("evaluate", "tiny", cwd=workspace)
+    assert "the data changed" not in capsys.readouterr().err
+    (workspace / "reviews" / "new.txt").write_text("A new and quite different review of a film.")
+    in_process("evaluate", "tiny", cwd=workspace)
+    said = capsys.readouterr().err
+    assert "the data changed since step-00000020" in said
+    assert "new.txt" in said and "is not what the run was trained" in said

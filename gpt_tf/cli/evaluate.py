@@ -117,6 +117,7 @@ def _of_own_data(
     split: str,
 ) -> DataChoice:
     """The documents of a split of the run's data; those of "test" stand as "validation"."""
+    from gpt_tf.cli.console import note
     from gpt_tf.cli.resuming import data_changes
     from gpt_tf.cli.run_data import Moved, data_of_run
     from gpt_tf.errors import UsageError
@@ -124,7 +125,10 @@ def _of_own_data(
 
     command = f"gpt-tf evaluate {run.called(workspace)}"
     choice = data_of_run(workspace, run, config.data, moved, command)
-    if moved != Moved() and (changed := data_changes(run, checkpoint, choice)):
+    changed = data_changes(run, checkpoint, choice, keep_digests=False)
+    if changed and moved == Moved():
+        note(f"{changed}\nWhat is measured is not what the run was trained and validated on.")
+    elif changed:
         raise UsageError(
             f"{changed}\nGive the place of the same files, or measure on others: `{command} DATA`."
         )

@@ -73,7 +73,8 @@ class LazyGroup(click.Group):
             return None
         module = COMMANDS[cmd_name][0]
         command: click.Command = getattr(importlib.import_module(f"gpt_tf.cli.{module}"), module)
-        command.params += [flag for flag in COMMON if flag not in command.params]
+        for each in (command, *getattr(command, "commands", {}).values()):
+            each.params += [flag for flag in COMMON if flag not in each.params]
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
