@@ -35,12 +35,14 @@ class Rule(NamedTuple):
     reason: str
     needs: str = ""  # the setting with which they have one
 
-    def remedy(self, given: Given) -> str:
+    def remedy(self, key: str, given: Given) -> str:
         """What to type instead; an option that decides the same setting comes after `--set`."""
         option = given.get(self.needs.partition("=")[0], "--set")
         leave_out = option.startswith("--") and option != "--set"
         add = f"Leave {option} out and add" if leave_out else "Add"
-        return f". {add} --set {self.needs}" if self.needs else ""
+        if self.needs:
+            return f". {add} --set {self.needs}, or leave {key} out."
+        return f", or leave {key} out." if ". " in self.reason else f". Leave {key} out."
 
 
 def _has_none_of(*kinds: str) -> Callable[[Config, DataChoice], bool]:
@@ -61,7 +63,7 @@ RULES = (
          lambda config, choice: choice.source is None
          or (choice.validation_given and config.data.validation_share > 0),
          "the validation data are chosen already"),
-    Rule(("data.column",), _has_none_of(".jsonl", ".csv"), "No data file is .jsonl or .csv"),
+    Rule(("data.column",), _has_none_of(".jsonl", ".csv"), "no data file is .jsonl or .csv"),
     Rule(("data.document",), _has_none_of(".txt"),
          "no file is .txt; in .jsonl and .csv a record is a document"),
     Rule(("training.max_epochs",), lambda config, choice: config.training.max_steps is not None,
@@ -128,8 +130,7 @@ def refuse_idle(configs: Sequence[Config], choice: DataChoice, given: Given) -> 
     typed = {key for key, where in given.items() if where.startswith("--")}
     wrong = {key for key in given if key in typed or not key.startswith(DERIVED)}
     problems = [
-        f"no effect in {given[key]}: {key}={text_of(value)}: {rule.reason}{rule.remedy(given)}, "
-        f"or leave {key} out."
+        f"no effect in {given[key]}: {key}={text_of(value)}: {rule.reason}{rule.remedy(key, given)}"
         for key, (value, rule) in idle.items()
         if key in wrong
     ]
