@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,12 @@ from filelock import FileLock
 
 from gpt_tf.streaming.corpora import prepare_imdb
 from gpt_tf.streaming.sample_reviews import write_sample_reviews
+
+# A shell's background jobs ignore SIGINT, and nohup SIGHUP; the commands that are tested must not.
+for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        is_interrupt = number is signal.SIGINT
+        signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from pathlib import Path
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.lock import HeldLock, InUseError, locked
+from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.replacing import clear, drop_previous, retire, settle
 from gpt_tf.storage.run_contents import refuse_foreign, refuse_links
 from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory, new_run
@@ -81,7 +82,7 @@ class Claim:
         """Leave the directory as it was, unless the new run has a checkpoint or logged steps."""
         if self._is_new and self.has_begun and self._lock.is_here():
             settle(self.run.path)
-            if not self.run.holds_work:
+            if not self.run.checkpoints.names() and not read_rows(self.run.metrics_file):
                 clear(self.run.path)
 
 

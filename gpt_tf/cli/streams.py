@@ -68,6 +68,12 @@ class Streams:
             self._config, self._choice, split, self._tokenizer, self._tokenizer_sha256, **options
         )
 
+    def close(self) -> None:
+        """Stop the threads of all of them."""
+        for stream in (self.train, self.validation, self._train_once):
+            if stream is not None:
+                stream.close()
+
     def evaluation(self, split: str) -> TokenStream:
         """The stream of a split, back at its start: the same batches each time."""
         stream = self.validation if split == "validation" else self._train_once

@@ -81,8 +81,15 @@ class RunDirectory:
 
     @property
     def holds_work(self) -> bool:
-        """Whether there is something to lose: a checkpoint, or the log of one that was deleted."""
-        return bool(self.checkpoints.names() or read_rows(self.metrics_file))
+        """Whether there is something to lose: a checkpoint, or the log of one that was deleted.
+
+        A run that was killed before its first checkpoint has its folder, and no evaluation.
+        """
+        if self.checkpoints.names():
+            return True
+        rows = read_rows(self.metrics_file)
+        has_folder = self.checkpoints.directory.is_dir()
+        return any("eval/loss" in row for row in rows) or (bool(rows) and not has_folder)
 
     @property
     def is_ours(self) -> bool:
