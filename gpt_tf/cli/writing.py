@@ -156,13 +156,13 @@ class Writer:
 
     def _texts(self, prompts: Sequence[str], **more: Any) -> Iterator[tuple[str, list[Text]]]:
         """Each prompt with its texts, decoded in batches."""
-        with progress_bar("generating", "prompts") as advance:
-            for begin in range(0, len(prompts), BATCH):
-                batch = prompts[begin : begin + BATCH]
-                options = {**self._options, **more}
+        options = {**self._options, **more}
+        for begin in range(0, len(prompts), BATCH):
+            batch = prompts[begin : begin + BATCH]
+            with progress_bar("generating", "prompts") as advance:  # gone before a text is shown
                 found = self._generator.texts(batch, self._sampler, **options)
                 advance(begin + len(batch), len(prompts))
-                yield from zip(batch, found, strict=True)
+            yield from zip(batch, found, strict=True)
 
     def _begin(self, prompt: str) -> None:
         if not self._is_conversing:  # the person has typed it
