@@ -138,7 +138,6 @@ def _staging(claim: Claim) -> Iterator[Claim]:
     staged = claim.staged.path
     try:
         with atomic.explaining_failure(claim.run.path):
-            shutil.rmtree(staged, ignore_errors=True)  # an elder of the same process number
             staged.mkdir()
         yield claim
     except BaseException:

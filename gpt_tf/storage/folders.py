@@ -96,7 +96,6 @@ def _beside(path: Path) -> Iterator[Path]:
     temporary = atomic.temporary_name(path)
     with _parents(path), writing_in(path.parent):
         try:
-            shutil.rmtree(temporary, ignore_errors=True)  # an elder of the same process number
             with measuring(path.parent):
                 temporary.mkdir()
                 yield temporary
