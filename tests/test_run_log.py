@@ -4,9 +4,12 @@ import logging
 from pathlib import Path
 
 import pytest
+from commands import TINY_RUN
 
+import gpt_tf
 from gpt_tf.cli.claiming import claimed
 from gpt_tf.cli.run_log import logging_to
+from gpt_tf.config_files import parse_assignments, resolve
 
 log = logging.getLogger("gpt_tf.test")
 
@@ -39,3 +42,21 @@ def test_what_is_said_before_a_run_begins_is_in_its_log(tmp_path: Path) -> None:
         assert [line.split()[-1] for line in claim.run.log_file.read_text().splitlines()] == [
             "before", "after",
         ]  # fmt: skip
+
+
+def test_a_run_has_its_log_before_its_first_step(
+    trained_workspace: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gpt_tf")
+    log_file = tmp_path / "runs" / "new" / "run.log"
+    said: list[str] = []
+
+    def no_writers(config: object) -> list[object]:
+        said.append(log_file.read_text())
+        return []
+
+    settings = parse_assignments([*TINY_RUN[1::2], "training.max_steps=6"])
+    gpt_tf.train(resolve(settings), workspace=tmp_path, data=trained_workspace / "reviews",
+                 tokenizer=trained_workspace / "tokenizers" / "reviews", name="new",
+                 writers=no_writers)  # fmt: skip
+    assert "tokens" in said[0] and "parameters" in said[0]

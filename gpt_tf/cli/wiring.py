@@ -88,9 +88,6 @@ def run_training(
     freeze(model, training.freeze)
     optimizer = make_optimizer(model, training)
     shape = (training.batch_size, config.model.context_length)
-    log.info("%s: %s parameters, %s of them trained, %s tokens a step", run.path,
-             f"{model.count_params():,}", f"{trained_parameters(model):,}",
-             f"{math.prod(shape) * training.grad_accum_steps:,}")  # fmt: skip
     writer = Writers(check=claim.check)
     step = TrainStep(
         model,
@@ -117,9 +114,14 @@ def run_training(
     )
     if checkpoint is not None:
         trainer.restore(checkpoint)
-        log.info("resumed from %s", checkpoint.name)
     claim.begin()
     try:
+        # From the first step on the run has its log, whatever ends it.
+        log.info("%s: %s parameters, %s of them trained, %s tokens a step", run.path,
+                 f"{model.count_params():,}", f"{trained_parameters(model):,}",
+                 f"{math.prod(shape) * training.grad_accum_steps:,}")  # fmt: skip
+        if checkpoint is not None:
+            log.info("resumed from %s", checkpoint.name)
         for each in own_writers(run, checkpoint):  # opened one by one: `writer` closes them
             writer.add([each])
         writer.add(more_writers(config))

@@ -69,8 +69,7 @@ def comparable(found: Tree) -> Tree:
             digest if name.endswith(SAME) or len(digest) < 64 else "file"
         )
         for name, digest in found.items()
-        # killed after its last checkpoint and before its log was opened, a run is not begun again
-        if not name.endswith(("lock-owner.json", "run.log"))
+        if not name.endswith("lock-owner.json")
     }
 
 
@@ -103,6 +102,13 @@ class Interruptions:
         if self.command.instead:
             options["instead"] = self.command.instead
         return self.server.run(self.workspace, arguments, output=self.folder, **options)
+
+    def kill_at(self, number: int) -> None:
+        """Leave the workspace as a process leaves it that is killed at an operation."""
+        self._begin()
+        fault = [str(self.workspace), number, "kill", str(self.folder / "unread")]
+        code, said = self._run(self.command.arguments, fault=fault)
+        assert code == KILLED, said
 
     def at(self, number: int, kind: str) -> None:
         """A fault at an operation, and the next call; raises AssertionError for what is wrong."""
