@@ -59,7 +59,8 @@ def test_what_gpt_tf_wrote_is_never_data(
 
 
 def test_a_user_s_folder_with_our_folders_names_or_files_is_data(tmp_path: Path) -> None:
-    names = ["data/a.txt", "runs/checkpoints/b.txt", "tokenizers/manifest/c.txt", "sweeps/d.csv"]
+    names = ["data/a.txt", "runs/checkpoints/b.txt", "tokenizers/manifest/c.txt", "sweeps/d.csv",
+             "mine/e.txt"]  # fmt: skip
     make(tmp_path, *names)
     strangers = {
         "data/corpus.json": '{"utterances": 3}',
@@ -67,6 +68,7 @@ def test_a_user_s_folder_with_our_folders_names_or_files_is_data(tmp_path: Path)
         "runs/config.yaml": "lr: 1",
         "sweeps/sweep.yaml": "program: train.py\nsequence: 1",
         "tokenizers/manifest.json": '{"files": {"manifest": 1}}',
+        "mine/manifest.json": '{"files": {"e.txt": {"sha256": "00", "bytes": 4}}, "version": 2}',
     }
     for name, text in strangers.items():
         (tmp_path / name).write_text(text)

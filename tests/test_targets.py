@@ -1,5 +1,6 @@
 """Which folders and files may be replaced: new ones, empty ones, and those that gpt-tf wrote."""
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -71,6 +72,14 @@ def manifest_of_somebody_else(target: Path) -> None:
     (target / MANIFEST).write_text('{"name": "an app", "icons": []}')
 
 
+def manifest_alike_of_somebody_else(target: Path) -> None:
+    files = {"train.txt": {"sha256": "0" * 64, "bytes": 4}}
+    (target / MANIFEST).write_text(json.dumps({"files": files, "version": 1, "format": "text"}))
+    (target / "variables" / "index").rename(target / "train.txt")
+    (target / "variables").rmdir()
+    (target / "a.txt").unlink()
+
+
 def manifest_lost(target: Path) -> None:
     (target / MANIFEST).unlink()
 
@@ -101,7 +110,8 @@ def below_a_file(target: Path) -> None:
 
 
 OTHERS = [file_beside, file_in_a_folder_of_ours, folder_beside, link_of_a_listed_name,
-          fifo_of_a_listed_name, manifest_of_somebody_else, manifest_lost, linked,
+          fifo_of_a_listed_name, manifest_of_somebody_else, manifest_alike_of_somebody_else,
+          manifest_lost, linked,
           linked_to_nothing, a_file, a_fifo, below_a_file]  # fmt: skip
 
 
@@ -147,6 +157,12 @@ def test_a_folder_inside_a_run_is_no_target_of_an_option(tmp_path: Path) -> None
     check_folder(target)
     with pytest.raises(UsageError, match="part of a run in --to"):
         check_folder(target, "--to")
+    for missing_or_empty in (run / "events", run / "checkpoints" / "deep" / "new"):
+        with pytest.raises(UsageError, match="part of a run in --to"):
+            check_folder(missing_or_empty, "--to", overwrite=False)
+    (run / "events").mkdir()
+    with pytest.raises(UsageError, match="part of a run in --to"):
+        check_folder(run / "events", "--to")
     check_folder(tmp_path / "new", "--to")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,12 @@ from gpt_tf.errors import RunError
 from gpt_tf.storage import atomic
 
 MANIFEST = "manifest.json"
-VERSION = 2  # 1 had no SHA-256 of its own
+VERSION = 2  # 1 had no SHA-256 of its own, nor this number
+# Facts by which those without are told from another program's: of a checkpoint, a tokenizer, a
+# token store, an engine, an export.
+FIRST_FACTS = ({"format", "step"}, {"vocab_size"}, {"dtype", "left_out"}, {"weights_sha256"},
+               {"format", "gpt_tf"})  # fmt: skip
+MAX_BYTES = 1 << 24  # a longer file is no manifest of ours
 
 
 def sha256_file(path: Path) -> str:
@@ -58,14 +64,31 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"no readable manifest in {path}: {error!r}.") from error
     # Without both it is of an older version; no single change makes it look like one.
-    if (recorded or "manifest" in manifest) and recorded != _own_sha256(manifest):
+    is_first = not recorded and "manifest" not in manifest
+    if not is_first and recorded != _own_sha256(manifest):
         raise RunError(f"damaged manifest in {path}: it is not what was written.")
     if not well_formed:
         raise RunError(f"damaged manifest in {path}: its list of files is malformed.")
     for name in files:
         if not _leads_down(name):
             raise RunError(f"damaged manifest in {path}: {name!r} is not a name below the folder.")
+    if is_first and not any(manifest.keys() >= facts for facts in FIRST_FACTS):
+        raise RunError(f"no manifest of gpt-tf in {path}: another program's. Move it away.")
     return dict(manifest)
+
+
+def own_files(directory: Path) -> set[str]:
+    """Names of the files in a folder that gpt-tf wrote: its manifest, and what that lists.
+
+    Nothing if the manifest is missing, damaged or another program's: nobody says what is ours.
+    """
+    try:
+        status = (directory / MANIFEST).lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
+            return set()
+        return {MANIFEST, *read_manifest(directory)["files"]}
+    except (OSError, RunError):
+        return set()
 
 
 def _leads_down(name: str) -> bool:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from pathlib import Path
 
-from gpt_tf.errors import RunError, UsageError
+from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
-from gpt_tf.storage.manifest import MANIFEST, read_manifest
+from gpt_tf.storage.manifest import own_files
 from gpt_tf.storage.names import is_unicode
 
 MAX_LINKS = 40  # followed in a row, as Linux does
@@ -40,16 +39,12 @@ def check_folder(
     """
     place = f" in {option}" if option else ""
     _check_place(path, place)
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISDIR(mode):
+    mode = _mode(path)
+    if mode and not stat.S_ISDIR(mode):
         what = "a link" if stat.S_ISLNK(mode) else "not a folder"
         raise UsageError(f"{what}{place}: {path}. Choose a new folder.")
-    if not any(path.iterdir()):
-        return
-    foreign = first_foreign(path, own)
+    is_empty = not mode or not any(path.iterdir())
+    foreign = None if is_empty else first_foreign(path, own)
     if foreign is not None:
         raise UsageError(
             f"folder with other files{place}: {path} holds {foreign}, which gpt-tf did not write "
@@ -57,7 +52,7 @@ def check_folder(
         )
     if option and (run := _run_around(path)):
         raise UsageError(f"part of a run{place}: {path} belongs to {run}. Choose a new folder.")
-    if not overwrite:
+    if not (overwrite or is_empty):
         remedy = "--overwrite" if option else "overwrite=True"
         raise UsageError(
             f"folder in use{place}: {path}. Choose a new folder, or replace it with {remedy}."
@@ -68,10 +63,7 @@ def first_foreign(directory: Path, own: Collection[str] = ()) -> str | None:
     """The first entry of a folder that gpt-tf did not write, by its relative name; None if all
     are plain files that the folder's manifest or `own` names, or folders of such files.
     """
-    listed = {*own}
-    if stat.S_ISREG(_mode(directory / MANIFEST)):
-        with suppress(RunError):  # it is not ours, or damaged: nobody says what belongs to it
-            listed |= {MANIFEST, *read_manifest(directory)["files"]}
+    listed = {*own, *own_files(directory)}
     folders = {str(parent) for name in listed for parent in Path(name).parents}
     for name, mode in _entries(directory):
         if not (name in folders if stat.S_ISDIR(mode) else name in listed and stat.S_ISREG(mode)):
@@ -98,7 +90,7 @@ def check_file(path: Path, option: str, *, overwrite: bool) -> Path:
         )
     if not target.parent.is_dir():
         raise UsageError(f"no such folder in {option}: {target.parent}. Make it first.")
-    if not os.access(target if mode else target.parent, os.W_OK):
+    if not atomic.can_write(target.parent) or (mode and not os.access(target, os.W_OK)):
         raise UsageError(f"no permission to write in {option}: {path}. Choose another name.")
     return target
 

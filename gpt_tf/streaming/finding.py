@@ -13,8 +13,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
+from gpt_tf.storage.manifest import own_files
 from gpt_tf.streaming.files import KINDS_IN_WORDS, DocumentError, is_folder, kind_of
-from gpt_tf.streaming.own_work import is_own_folder, is_users_own, own_files
+from gpt_tf.streaming.own_work import is_own_folder, is_users_own
 
 WILDCARDS = "*?["
 NAMED = 6  # kinds of what was left out
@@ -190,7 +191,7 @@ def _entries(folder: Path, others: dict[Path, str]) -> Iterator[os.DirEntry[str]
     if is_own_folder(folder, names):
         others[folder] = OWN
         return
-    ours = own_files(folder, names)
+    ours = own_files(folder)
     for entry in entries:
         if entry.name in ours:
             others[Path(entry)] = OWN

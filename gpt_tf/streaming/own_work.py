@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gpt_tf.storage.atomic import TEMPORARY
-from gpt_tf.storage.manifest import MANIFEST
+from gpt_tf.storage.manifest import MANIFEST, own_files
 from gpt_tf.streaming.files import is_folder
 
 RECORD_BYTES = 1 << 24  # a longer file is no record of ours
@@ -40,22 +40,6 @@ def is_own_folder(folder: Path, names: Collection[str]) -> bool:
     )
 
 
-def own_files(folder: Path, names: Collection[str]) -> set[str]:
-    """The names in a folder that a manifest of ours lists: of a tokenizer, an export, …"""
-    if MANIFEST not in names:
-        return set()
-    record = _read(folder / MANIFEST)
-    files = record.get("files")
-    if not isinstance(files, dict):
-        return set()
-    listed = [
-        name
-        for name, entry in files.items()
-        if isinstance(entry, dict) and {"sha256", "bytes"} <= entry.keys()
-    ]
-    return {MANIFEST, *listed} if listed and len(listed) == len(files) else set()
-
-
 def is_users_own(folder: Path) -> bool:
     """True for a folder that holds something, hidden files apart, and nothing that we wrote."""
     entries = _entries(folder)
@@ -80,7 +64,7 @@ def _holds_own(folder: Path) -> bool:
 
 
 def _is_or_lists_own(folder: Path, names: Collection[str]) -> bool:
-    return is_own_folder(folder, names) or bool(own_files(folder, names))
+    return is_own_folder(folder, names) or bool(own_files(folder))
 
 
 def _entries(folder: Path) -> dict[str, os.DirEntry[str]]:

@@ -115,6 +115,18 @@ def test_a_command_refused_by_a_read_only_workspace_says_so_in_a_line(
     assert tree(workspace) == before
 
 
+def test_an_output_in_a_folder_that_may_not_be_written_is_refused_before_the_work(
+    workspace: Path, run: Run
+) -> None:
+    output = workspace / "out" / "curves.png"
+    output.parent.mkdir()
+    output.write_text("old")  # it may be written itself, but a whole new one cannot take its place
+    output.parent.chmod(READ_ONLY_FOLDER)
+    code, said = run("plot", "tiny", "--output", str(output), "--overwrite", cwd=workspace)
+    assert code == 2
+    assert "no permission to write in --output" in the_error(said)
+
+
 @pytest.mark.parametrize("owner", ["mine", "another's"])
 def test_a_lock_file_that_may_not_be_written_is_named(
     owner: str, workspace: Path, run: Run
