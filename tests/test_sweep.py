@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +202,33 @@ def test_a_moved_sweep_goes_on_and_takes_moved_data(
     next((tmp_path / "elsewhere").rglob("*.txt")).write_text("Another text.")
     assert in_process(*command, cwd=workspace, check=False) == 2
     assert "the data changed since the sweep grid was begun" in capsys.readouterr().err
+
+
+def test_data_that_change_between_two_cells_end_the_sweep(
+    fresh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = tmp_path / "workspace"
+    shutil.copytree(fresh, workspace)
+    text = next((workspace / "reviews").rglob("*.txt"))
+    last = workspace / "runs" / "s-01" / "checkpoints" / "step-00000004" / "manifest.json"
+
+    def change() -> None:
+        while not last.exists():
+            time.sleep(0.01)
+        text.write_text("Another text.")
+
+    changing = threading.Thread(target=change, daemon=True)
+    changing.start()
+    command = ["sweep", "--data", "reviews", "--name", "s", "--grid", "training.seed=1,2",
+               *TINY_RUN, "--set", "training.warmup_steps=1", "--max-steps", "4"]  # fmt: skip
+    assert in_process(*command, cwd=workspace, check=False) == 2
+    changing.join()
+    said = capsys.readouterr().err
+    assert "the data changed since the sweep s was begun" in said
+    assert "Restore the files and go on with `gpt-tf sweep --resume s`" in said
+    assert said.count("\ndata: ") == said.count("\ntokenizer: ") == said.count("\ntrain: ") == 1
+    assert [path.name for path in (workspace / "runs").iterdir()] == ["s-01"]
+    assert [row["run"] for row in table(workspace, "s")] == ["s-01"]
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ from gpt_tf.cli.without_effect import (
     refuse_for_ready_tokenizer,
     refuse_idle,
 )
-from gpt_tf.cli.workspace import choose_data
+from gpt_tf.cli.workspace import DataChoice, choose_data
 from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import UsageError
@@ -77,6 +77,7 @@ def train(
     profile: list[Operation] | None = None,
     pretrained: Pretrained | None = None,
     given: Given = NOTHING_GIVEN,
+    check_data: Callable[[DataChoice], None] = lambda choice: None,
 ) -> Run:
     """Train a new run in `workspace` (default: the present folder).
 
@@ -95,6 +96,7 @@ def train(
       pretrained: the run whose weights and tokenizer this one begins with; `config.model` is its
         architecture.
       given: the settings that the user typed; they are refused if they have no effect.
+      check_data: raises an error if the data found may not be trained on.
 
     Raises:
       UsageError: for a mistake in data, settings or names.
@@ -132,7 +134,9 @@ def train(
         sha256 = tokenizer_sha256(claim.staged.tokenizer)
         with logging_to(claim), naming_sizes(config):
             with naming_remedy(train_tokenizer) if tokenizer is None else nullcontext():
+                check_data(choice)
                 streams = Streams(config, choice, loaded, sha256)
+                check_data(choice)  # as they were read
             config = resolve_config(config, len(streams.train))
             check_profile(config, stop_at_step, profile)
             write_source(claim.staged, workspace, data, validation, choice.name)
@@ -160,6 +164,7 @@ def resume(
     moved: Moved | None = None,
     accept_data_change: bool = False,
     given: Given = NOTHING_GIVEN,
+    check_data: Callable[[DataChoice], None] = lambda choice: None,
     stop_at_step: int | None = None,
     writers: Callable[[Config], list[Any]] = lambda config: [],
 ) -> Run:
@@ -169,6 +174,7 @@ def resume(
       moved: where the same data are now, if no longer in their old place.
       accept_data_change: go on at the same batch of files that have changed.
       given: the settings that the user typed; they are refused if they have no effect.
+      check_data: raises an error if the data found may not be trained on.
     """
     with reopened(run) as claim:
         checkpoint = run.checkpoints.last()
@@ -187,6 +193,7 @@ def resume(
         moved = moved or Moved()
         command = f"gpt-tf train --resume {run.called(workspace)}"
         choice = data_of_run(workspace, run, config.data, moved, command)
+        check_data(choice)
         check_same_data(run, checkpoint, choice, moved, command, accept_data_change)
         refuse_idle([config], choice, given)
         with logging_to(claim), naming_sizes(config):

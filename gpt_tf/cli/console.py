@@ -17,6 +17,7 @@ from gpt_tf.storage.names import printable
 
 _quiet = False
 _debug = False
+_said: set[str] | None = None  # by `note_once`
 
 
 def set_quiet(quiet: bool) -> None:
@@ -59,6 +60,26 @@ def note(text: str) -> None:
             if isinstance(problem, BrokenPipeError):  # as in `gpt-tf train 2>&1 | head -1`
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
                 set_quiet(True)
+
+
+@contextmanager
+def each_note_once() -> Iterator[None]:
+    """Inside the block `note_once` repeats nothing, as for the cells of a sweep."""
+    global _said
+    _said = set()
+    try:
+        yield
+    finally:
+        _said = None
+
+
+def note_once(text: str) -> None:
+    """A note on what all trainings of one command have in common, such as the data."""
+    if _said is not None and text in _said:
+        return
+    if _said is not None:
+        _said.add(text)
+    note(text)
 
 
 def error(text: str) -> None:

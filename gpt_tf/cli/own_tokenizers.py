@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.cli.console import note
+from gpt_tf.cli.console import note, note_once
 from gpt_tf.cli.train_tokenizer import make_tokenizer
 from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config, TokenizerConfig
@@ -112,14 +112,14 @@ def ready_tokenizer(workspace: Path, name: str, source: Path | None) -> Path | N
     """The tokenizer trained on these data, or one of their name that does not say on which."""
     directory, plain = tokenizer_directory(workspace, name, source), workspace / TOKENIZERS / name
     if has_tokenizer(directory):
-        note(f"tokenizer: {directory}")
+        note_once(f"tokenizer: {directory}")
         return directory
     if not has_tokenizer(plain):
         return None
     if not record_of(plain):
-        note(f"tokenizer: {plain}, which does not say what it was trained on")
+        note_once(f"tokenizer: {plain}, which does not say what it was trained on")
         return plain
-    note(f"{plain} belongs to other data: {record_of(plain).get('place')}")
+    note_once(f"{plain} belongs to other data: {record_of(plain).get('place')}")
     return None
 
 
@@ -155,5 +155,5 @@ def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) ->
         )
     if not has_tokenizer(directory):
         raise UsageError(f"no tokenizer in {directory}. {_remedy(choice, given)}")
-    note(f"tokenizer: {directory}")
+    note_once(f"tokenizer: {directory}")
     return directory

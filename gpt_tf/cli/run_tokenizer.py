@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from gpt_tf.cli.console import note
+from gpt_tf.cli.console import note_once
 from gpt_tf.config import Config
 from gpt_tf.tokenizer.base import Tokenizer, copy_tokenizer
 from gpt_tf.tokenizer.cleaned import cleaned, settings_of
@@ -34,7 +34,7 @@ def write_tokenizer(config: Config, source: Path, directory: Path) -> Tokenizer:
     if any(lacking.values()):
         named = " and ".join(f"tokenizer.{key}" for key in CLEANING if lacking[key])
         verb = "ask" if all(lacking.values()) else "asks"
-        note(f"the run's copy of the tokenizer cleans text first, as {named} {verb} for")
+        note_once(f"the run's copy of the tokenizer cleans text first, as {named} {verb} for")
         loaded = cleaned(loaded, **lacking)
         loaded.save(directory, overwrite=True)
     return loaded
@@ -46,6 +46,6 @@ def as_followed(config: Config, tokenizer: Tokenizer) -> Config:
     for key, value in settings_of(tokenizer).items():
         if asked[key] != value:
             shown = str(value).lower() if isinstance(value, bool) else value
-            note(f"tokenizer.{key} is {shown} in this run: the tokenizer was made so")
+            note_once(f"tokenizer.{key} is {shown} in this run: the tokenizer was made so")
             asked[key] = value
     return dataclasses.replace(config, tokenizer=dataclasses.replace(config.tokenizer, **asked))

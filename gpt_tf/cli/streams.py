@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.cli.console import note, progress_bar
+from gpt_tf.cli.console import note_once, progress_bar
 from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
@@ -39,9 +39,9 @@ class Streams:
         once |= {"epochs": 1, "allow_partial": True}
         self.validation = self._open("validation", **once) if choice.validation else None
         self._train_once = self._open("train", **once)
-        note(f"train: {self.train.contents().describe()}")
+        note_once(f"train: {self.train.contents().describe()}")
         if self.validation:
-            note(f"validation: {self.validation.contents().describe()}")
+            note_once(f"validation: {self.validation.contents().describe()}")
             self._check_targets()
 
     @property
@@ -142,5 +142,5 @@ def validation_documents(config: Config, choice: DataChoice) -> tuple[list[Path]
             f"no validation data: all {count:,} documents for it are trained on, too. Give other "
             "text with --validation-data, or keep them with --set data.drop_duplicates=false."
         )
-    note(f"left out of the validation: {count:,} documents that are trained on, too")
+    note_once(f"left out of the validation: {count:,} documents that are trained on, too")
     return kept, found

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpt_tf.cli.console import each_note_once
 from gpt_tf.cli.options import refuse_with, run_options
-from gpt_tf.cli.sweep_cells import data_of_plan, train_cells
+from gpt_tf.cli.sweep_cells import train_cells
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.cli.run_data import Moved
     from gpt_tf.cli.without_effect import Given
-    from gpt_tf.cli.workspace import DataChoice
-    from gpt_tf.config import Config
-    from gpt_tf.reports.sweep import Plan, SweepDirectory
+    from gpt_tf.reports.sweep import Plan
 
 from gpt_tf.storage.run_directory import NEWEST
 
@@ -30,6 +29,7 @@ from gpt_tf.storage.run_directory import NEWEST
 @click.option("--name", help="Name of the sweep's directory below sweeps/.")
 @click.option("--resume", is_flag=False, flag_value=NEWEST, metavar="[SWEEP]",
               help="Go on with SWEEP, or with the newest sweep.")  # fmt: skip
+@each_note_once()
 def sweep(
     axes: tuple[str, ...],
     preset: str | None,
@@ -106,6 +106,7 @@ def _begin(
 ) -> int:
     """Check every cell, store the plan and train."""
     from gpt_tf.cli.own_tokenizers import choose_tokenizer, record_of
+    from gpt_tf.cli.sweep_data import data_of_plan, fingerprint_of
     from gpt_tf.cli.without_effect import refuse_for_ready_tokenizer, refuse_idle
     from gpt_tf.cli.workspace import choose_data
     from gpt_tf.reports import sweep as sweeps
@@ -138,7 +139,8 @@ def _begin(
     )
     configs = sweeps.resolve_cells(plan)
     _check_no_run_in_use(workspace, plan)
-    choice = choose_data(workspace, data, configs[0].data, validation)
+    places = data_of_plan(plan, workspace)  # as its cells name them
+    choice = choose_data(workspace, places[0], configs[0].data, places[1])
     if not choice.validation:
         raise UsageError(
             "no validation data: cells are compared by their validation loss. Give some with "
@@ -152,7 +154,7 @@ def _begin(
         plan,
         corpus=choice.name,
         tokenizer=recorded(folder, workspace),
-        fingerprint=_fingerprint(choice),
+        fingerprint=fingerprint_of(choice),
         tokenizer_sha256=tokenizer_sha256(folder),
     )
     with locked(directory.path, make=True) as lock:
@@ -172,6 +174,7 @@ def _check_no_run_in_use(workspace: Path, plan: Plan) -> None:
 
 def _resume(workspace: Path, name: str, moved: Moved) -> int:
     """Train what is left of a sweep."""
+    from gpt_tf.cli.sweep_data import with_present_data
     from gpt_tf.reports.sweep import find_sweep, newest_sweep, resolve_cells
     from gpt_tf.storage import atomic
     from gpt_tf.storage.lock import locked
@@ -180,57 +183,8 @@ def _resume(workspace: Path, name: str, moved: Moved) -> int:
     plan = directory.read_plan()
     configs = resolve_cells(plan)
     with locked(directory.path) as lock:
-        moved_plan = _with_data(workspace, directory, plan, moved, configs[0])
+        moved_plan = with_present_data(plan, directory, workspace, moved, configs[0].data)
         atomic.sweep(directory.path)
         if moved_plan != plan:
             directory.write_plan(moved_plan)
         return train_cells(workspace, directory, moved_plan, configs, lock)
-
-
-def _with_data(
-    workspace: Path, directory: SweepDirectory, plan: Plan, moved: Moved, config: Config
-) -> Plan:
-    """The plan with the present place of its data, which are the same files.
-
-    Raises:
-      UsageError: if they are gone or have changed.
-    """
-    from gpt_tf.cli.run_data import refuse_missing
-    from gpt_tf.cli.workspace import choose_data
-    from gpt_tf.storage.places import found, recorded
-    from gpt_tf.storage.run_directory import RUNS
-    from gpt_tf.tokenizer.base import tokenizer_sha256
-
-    folder = found(plan.tokenizer, workspace)
-    if plan.tokenizer_sha256 not in (None, tokenizer_sha256(folder)):
-        raise UsageError(
-            f"another tokenizer in {folder} than the sweep {directory.name} was begun with. "
-            f"Restore it from {workspace / RUNS / plan.cells[0].run / 'tokenizer'}, or begin "
-            "another sweep."
-        )
-    data, validation = data_of_plan(plan, workspace)
-    data, validation = moved.data or data, moved.validation or validation
-    command = f"gpt-tf sweep --resume {directory.called}"
-    refuse_missing(f"the sweep {directory.name}", command, data, validation)
-    choice = choose_data(workspace, data, config.data, validation)
-    if data is None and choice.name != plan.corpus:
-        raise UsageError(
-            f"another corpus in {workspace}: {choice.name}, the sweep was begun on {plan.corpus}. "
-            f"Prepare that one again: `gpt-tf prepare {plan.corpus}`."
-        )
-    if plan.fingerprint is not None and _fingerprint(choice) != plan.fingerprint:
-        raise UsageError(
-            f"the data changed since the sweep {directory.name} was begun. Restore the files, or "
-            "begin another sweep."
-        )
-    return dataclasses.replace(
-        plan,
-        data=recorded(data, workspace) if data else None,
-        validation=recorded(validation, workspace) if validation else None,
-    )
-
-
-def _fingerprint(choice: DataChoice) -> str:
-    from gpt_tf.streaming.listing import fingerprint
-
-    return fingerprint([*choice.entries("train"), *choice.entries("validation")])

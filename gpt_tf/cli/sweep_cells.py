@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,21 +12,12 @@ from gpt_tf.errors import GptTfError
 
 if TYPE_CHECKING:
     from gpt_tf.cli.wiring import Run
+    from gpt_tf.cli.workspace import DataChoice
     from gpt_tf.config import Config
     from gpt_tf.reports.grid import Cell
     from gpt_tf.reports.sweep import Plan, SweepDirectory
     from gpt_tf.reports.sweep_results import Results, Stopwatch
     from gpt_tf.storage.lock import HeldLock
-
-
-def data_of_plan(plan: Plan, workspace: Path) -> tuple[Path | None, Path | None]:
-    """Where the data of a sweep are: those to train on and those to validate on, if given."""
-    from gpt_tf.storage.places import found
-
-    return (
-        found(plan.data, workspace) if plan.data else None,
-        found(plan.validation, workspace) if plan.validation else None,
-    )
 
 
 def train_cells(
@@ -34,11 +26,13 @@ def train_cells(
     """Train every cell that is not done; the exit code."""
     from gpt_tf.cli import console
     from gpt_tf.cli.console import note, result
+    from gpt_tf.cli.sweep_data import checking
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.reports.sweep_results import Results, aligned
     from gpt_tf.storage.run_directory import RUNS, RunDirectory
     from gpt_tf.training.signals import SIGNALS
 
+    check = checking(plan, directory, workspace)
     note(f"{directory.path}: {len(plan.cells):,} cells")
     results = Results(directory, plan, lock.check)
     try:
@@ -53,7 +47,7 @@ def train_cells(
                     note(f"{label}, done before")
                     continue
                 note(label)
-                _train_cell(workspace, run, plan, cell, config, results)
+                _train_cell(workspace, run, plan, cell, config, results, check)
                 results.publish()
     except Stopped as stopped:
         result(f"stopped; go on with: gpt-tf sweep --resume {directory.called}", err=True)
@@ -71,17 +65,25 @@ def train_cells(
 
 
 def _train_cell(
-    workspace: Path, run: Any, plan: Plan, cell: Cell, config: Config, results: Results
+    workspace: Path,
+    run: Any,
+    plan: Plan,
+    cell: Cell,
+    config: Config,
+    results: Results,
+    check: Callable[[DataChoice], None],
 ) -> None:
     """Train a cell to its end and store what came of it.
 
     Raises:
       Stopped: where a signal ended it; it is saved.
+      ChangedError: data or tokenizer are not those of the plan; the cell was not begun.
     """
     import keras
     import tensorflow as tf
 
     from gpt_tf.cli import console
+    from gpt_tf.cli.sweep_data import ChangedError
     from gpt_tf.reports.sweep_results import Stopwatch, read_result
 
     def tell(seconds: float) -> None:
@@ -92,7 +94,11 @@ def _train_cell(
     stopwatch = Stopwatch(before.seconds if before and resumed else 0.0, tell)
     state, error, number = "done", "", None
     try:
-        number = _train_or_resume(workspace, run, plan, cell, config, resumed, stopwatch).signal
+        number = _train_or_resume(
+            workspace, run, plan, cell, config, resumed, stopwatch, check
+        ).signal
+    except ChangedError:
+        raise
     except (GptTfError, MemoryError, tf.errors.ResourceExhaustedError) as problem:
         state, error = "failed", str(problem) or type(problem).__name__
         console.error(f"{cell.run}: {error}")
@@ -113,11 +119,13 @@ def _train_or_resume(
     config: Config,
     resumed: bool,
     stopwatch: Stopwatch,
+    check: Callable[[DataChoice], None],
 ) -> Run:
     from gpt_tf.cli import assemble
     from gpt_tf.cli.progress import training_output
     from gpt_tf.cli.resuming import stored_config
     from gpt_tf.cli.run_data import Moved
+    from gpt_tf.cli.sweep_data import data_of_plan
     from gpt_tf.reports.sweep_results import write_hparams
     from gpt_tf.storage.places import found
 
@@ -131,7 +139,9 @@ def _train_or_resume(
         if resumed:
             config = stored_config(run, {})
             moved = Moved(data, validation)  # as the plan says, whatever the run does
-            return assemble.resume(run, config, workspace=workspace, moved=moved, writers=writers)
+            return assemble.resume(
+                run, config, workspace=workspace, moved=moved, check_data=check, writers=writers
+            )
         return assemble.train(
             config,
             workspace=workspace,
@@ -141,5 +151,6 @@ def _train_or_resume(
             preset=plan.preset,
             name=cell.run,
             overwrite=True,
+            check_data=check,
             writers=writers,
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpt_tf.cli.console import note
+from gpt_tf.cli.console import note_once
 from gpt_tf.cli.resuming import flatten
 from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config
@@ -142,7 +142,7 @@ def refuse_idle(configs: Sequence[Config], choice: DataChoice, given: Given) -> 
         if rule is RULES[0] and not key.startswith(DERIVED)
     ]
     if needing:
-        note(f"no validation data, so these have no effect: {', '.join(needing)}")
+        note_once(f"no validation data, so these have no effect: {', '.join(needing)}")
 
 
 def refuse_for_ready_tokenizer(

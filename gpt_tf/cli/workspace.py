@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 
-from gpt_tf.cli.console import note, progress_bar
+from gpt_tf.cli.console import note_once, progress_bar
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import in_unicode
@@ -125,7 +125,9 @@ def choose_data(
     else:
         corpus = newest_corpus(workspace)
         if corpus is None:
-            note("no prepared corpus here: writing sample reviews (made by a grammar of gpt-tf)")
+            note_once(
+                "no prepared corpus here: writing sample reviews (made by a grammar of gpt-tf)"
+            )
             corpus = prepare_sample_reviews(workspace, progress=progress_bar).corpus
         choice = prepared(corpus)
     return with_validation(choice, validation)
@@ -146,7 +148,7 @@ def with_validation(choice: DataChoice, validation: Path | None) -> DataChoice:
     aside = f"{len(choice.validation):,}"
     if choice.validation_part != WHOLE:
         aside = f"its end from {100 * choice.validation_part[0]:g} % on"
-    note(
+    note_once(
         f"data: {choice.source or choice.directory} (training files: {len(choice.train):,}, "
         f"for validation: {aside})"
     )
@@ -157,7 +159,7 @@ def choose_preset(workspace: Path, source: Path | None) -> str:
     """The newest prepared corpus's preset; `demo` without any, and for data of one's own."""
     corpus = newest_corpus(workspace) if source is None else None
     preset = corpus.preset if corpus else "demo"
-    note(f"preset: {preset}")
+    note_once(f"preset: {preset}")
     return preset
 
 
@@ -187,7 +189,7 @@ def _place_of(workspace: Path, name: str) -> Path:
     place = workspace / "data" / name
     if is_users_own(workspace / "data") or has_users_files(place):
         place = workspace / OWN_DATA / name
-        note(f"token stores are kept in {place}: {workspace / 'data'} is a folder of your own")
+        note_once(f"token stores are kept in {place}: {workspace / 'data'} is a folder of your own")
     return place
 
 
@@ -208,7 +210,9 @@ def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
             "--validation-data."
         )
     if len(train) < len(choice.train):
-        note(f"not trained on: {len(choice.train) - len(train):,} files that are for validation")
+        note_once(
+            f"not trained on: {len(choice.train) - len(train):,} files that are for validation"
+        )
     return dataclasses.replace(
         choice, train=train, validation=validation, validation_given=True, distinct=False
     )
@@ -217,10 +221,10 @@ def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
 def _files_with_text(source: Path) -> list[Path]:
     found = find(source)
     if found.left_out:
-        note(f"{source}: {found.describe_left_out()}")
+        note_once(f"{source}: {found.describe_left_out()}")
     files, blank = drop_blank(found.files)
     if blank:
-        note(f"skipped {len(blank)} files without text, the first {str(blank[0])!r}")
+        note_once(f"skipped {len(blank)} files without text, the first {str(blank[0])!r}")
     return files
 
 

@@ -1,0 +1,92 @@
+"""The data and the tokenizer of a sweep: all of its cells are trained on the same."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from gpt_tf.cli.run_data import Moved, refuse_missing
+from gpt_tf.cli.workspace import DataChoice, choose_data
+from gpt_tf.config import DataConfig
+from gpt_tf.errors import UsageError
+from gpt_tf.reports.sweep import Plan, SweepDirectory
+from gpt_tf.storage.places import found, recorded
+from gpt_tf.storage.run_directory import RUNS, RunDirectory
+from gpt_tf.streaming.listing import fingerprint
+from gpt_tf.tokenizer.base import TOKENIZER_FILE, tokenizer_sha256
+
+
+class ChangedError(UsageError):
+    """Data or tokenizer are no longer those that a sweep was begun with."""
+
+
+def data_of_plan(plan: Plan, workspace: Path) -> tuple[Path | None, Path | None]:
+    """Where the data of a sweep are: those to train on and those to validate on, if given."""
+    return (
+        found(plan.data, workspace) if plan.data else None,
+        found(plan.validation, workspace) if plan.validation else None,
+    )
+
+
+def fingerprint_of(choice: DataChoice) -> str:
+    """What names the files of both splits and their contents."""
+    return fingerprint([*choice.entries("train"), *choice.entries("validation")])
+
+
+def checking(
+    plan: Plan, directory: SweepDirectory, workspace: Path
+) -> Callable[[DataChoice], None]:
+    """What raises ChangedError if chosen data, or the tokenizer, are not those of the plan."""
+
+    def check(choice: DataChoice) -> None:
+        _check_tokenizer(plan, directory, workspace)
+        if choice.source is None and choice.name != plan.corpus:
+            raise ChangedError(
+                f"another corpus in {workspace}: {choice.name}, the sweep was begun on "
+                f"{plan.corpus}. Prepare that one again: `gpt-tf prepare {plan.corpus}`."
+            )
+        if plan.fingerprint not in (None, fingerprint_of(choice)):
+            raise ChangedError(
+                f"the data changed since the sweep {directory.name} was begun: "
+                f"{choice.source or choice.directory}. Restore the files and go on with "
+                f"`gpt-tf sweep --resume {directory.called}`, or begin another sweep."
+            )
+
+    return check
+
+
+def _check_tokenizer(plan: Plan, directory: SweepDirectory, workspace: Path) -> None:
+    folder = found(plan.tokenizer, workspace)
+    if plan.tokenizer_sha256 in (None, tokenizer_sha256(folder)):
+        return
+    runs = (RunDirectory(workspace / RUNS / cell.run) for cell in plan.cells)
+    copies = (run.tokenizer for run in runs if (run.tokenizer / TOKENIZER_FILE).is_file())
+    copy = next((c for c in copies if tokenizer_sha256(c) == plan.tokenizer_sha256), None)
+    raise ChangedError(
+        f"another tokenizer in {folder} than the sweep {directory.name} was begun with. "
+        f"Restore it{f' from {copy}' if copy else ''} and go on with "
+        f"`gpt-tf sweep --resume {directory.called}`, or begin another sweep."
+    )
+
+
+def with_present_data(
+    plan: Plan, directory: SweepDirectory, workspace: Path, moved: Moved, config: DataConfig
+) -> Plan:
+    """The plan with the present place of its data, which are the same files.
+
+    Raises:
+      UsageError: if they are gone or have changed.
+    """
+    _check_tokenizer(plan, directory, workspace)
+    data, validation = data_of_plan(plan, workspace)
+    data, validation = moved.data or data, moved.validation or validation
+    command = f"gpt-tf sweep --resume {directory.called}"
+    refuse_missing(f"the sweep {directory.name}", command, data, validation)
+    choice = choose_data(workspace, data, config, validation)
+    checking(plan, directory, workspace)(choice)
+    return dataclasses.replace(
+        plan,
+        data=recorded(data, workspace) if data else None,
+        validation=recorded(validation, workspace) if validation else None,
+    )
