@@ -147,7 +147,7 @@ def test_ids_with_holes_are_refused_wherever_a_tokenizer_is_read(tmp_path: Path)
     model = {"vocab": {"a": 0, "b": 300}, "merges": []}
     folder = write(tmp_path, model=model, added_tokens=[])
     for read in (Tokenizer.load, read_foreign):
-        with pytest.raises(UsageError, match=r"2 ids up to 300\. Give each id"):
+        with pytest.raises(UsageError, match=r"2 ids up to 300\. Renumber"):
             read(folder)
 
 
