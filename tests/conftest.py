@@ -3,12 +3,14 @@
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import TINY_RUN, gpt_tf, in_process
 from data import data_file, unpacked
 from filelock import FileLock
+from prefetch_threads import prefetching, wait_until
 
 from gpt_tf.streaming.corpora import prepare_imdb
 from gpt_tf.streaming.sample_reviews import write_sample_reviews
@@ -18,6 +20,13 @@ for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
     if signal.getsignal(number) is signal.SIG_IGN:
         is_interrupt = number is signal.SIGINT
         signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """A stream left open fails its own test, not a later one that counts threads."""
+    yield
+    wait_until(lambda: not prefetching())
 
 
 @pytest.fixture(scope="session")

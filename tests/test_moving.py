@@ -160,6 +160,7 @@ def test_touched_files_are_the_same_data_and_need_no_new_store(
     (tmp_path / "texts" / "3.txt").write_text("text number X " * 9)  # of the same size
     with pytest.raises(UsageError, match="data changed since the checkpoint: fingerprint"):
         streams_of(tmp_path / "texts", tmp_path, windows).train.load_state_dict(state)
+    first.close()
 
 
 def test_large_data_are_read_for_their_contents_once(tmp_path: Path) -> None:

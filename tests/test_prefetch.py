@@ -5,7 +5,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 from prefetch_threads import SOON, prefetching, wait_until
@@ -19,12 +18,6 @@ THREADS = (1, 2, 8)
 matrix = pytest.mark.parametrize(
     ("capacity", "num_threads"), list(itertools.product(CAPACITIES, THREADS))
 )
-
-
-@pytest.fixture(autouse=True)
-def no_thread_is_left() -> Iterator[None]:
-    yield
-    wait_until(lambda: not prefetching())
 
 
 class Producer:

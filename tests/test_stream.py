@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fakes import ByteTokenizer, CountedRows
-from prefetch_threads import forget_earlier, prefetching, wait_until
+from prefetch_threads import prefetching, wait_until
 
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.files import DocumentError
@@ -19,11 +19,6 @@ from gpt_tf.streaming.stream import Batch, TokenStream
 
 WINDOWS = ("padded", "packed", "random", "lines")
 THREADS = (1, 2, 8)
-
-
-@pytest.fixture(autouse=True)
-def only_threads_of_this_test() -> None:
-    forget_earlier()
 
 
 @pytest.fixture
