@@ -21,7 +21,7 @@ from gpt_tf.cli.streams import open_stream
 from gpt_tf.config import Config
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.storage.run_directory import find_run
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
 
 PRESETS = ("kerasnlp-mini", "kerasnlp-prenorm")

@@ -15,7 +15,7 @@ def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> Sy
     from gpt_tf.config_files import resolve
     from gpt_tf.model.architectures import make_model
     from gpt_tf.model.variables import assign_values, weight_variables
-    from gpt_tf.streaming.stream import Batch
+    from gpt_tf.streaming.batches import Batch
     from gpt_tf.training.batch_loss import batch_scores
     from gpt_tf.training.optimizer import make_optimizer
     from gpt_tf.training.precision import resolve_precision

@@ -10,7 +10,7 @@ from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.generate import generate
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.bigram import Bigram
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.evaluator import evaluate, make_scores_of
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.train_step import TrainStep

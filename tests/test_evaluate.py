@@ -12,7 +12,7 @@ from tiny_models import small_gpt, token_ids
 
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.loading import load
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.evaluator import evaluate, make_scores_of
 
 TEXT = "".join(f"{i} times {j} is {i * j}.\n" for i in range(40) for j in range(9))

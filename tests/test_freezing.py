@@ -10,7 +10,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, weight_variables
 from gpt_tf.storage.yaml_file import parse_yaml
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.freezing import freeze, trained_parameters
 from gpt_tf.training.optimizer import make_optimizer, optimizer_slots
 from gpt_tf.training.train_step import TrainStep

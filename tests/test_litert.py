@@ -17,7 +17,7 @@ from gpt_tf.inference.scoring import make_scores_of
 from gpt_tf.inference.session import Session
 from gpt_tf.model.architectures import make_model
 from gpt_tf.storage.manifest import read_manifest
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training import evaluator
 
 pytest.importorskip("ai_edge_litert")

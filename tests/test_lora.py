@@ -12,7 +12,7 @@ from gpt_tf.model.dense import Adapter
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.lora import is_adapter, merged
 from gpt_tf.model.variables import assign_values, read_values, weight_variables
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.optimizer import make_optimizer, optimizer_slots
 from gpt_tf.training.train_step import TrainStep
 

@@ -11,7 +11,7 @@ from tiny_models import small_gpt
 from gpt_tf.config import TrainingConfig
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, weight_variables
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.muon import Muon, is_hidden_matrix, orthogonal_updates, orthogonalized
 from gpt_tf.training.optimizer import is_decayed, make_optimizer, optimizer_slots
 from gpt_tf.training.train_step import TrainStep

@@ -9,7 +9,7 @@ from tiny_models import small_gpt
 from gpt_tf.config import ModelConfig, TrainingConfig
 from gpt_tf.model.bigram import Bigram
 from gpt_tf.model.variables import assign_values, read_values, weight_variables
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.optimizer import make_optimizer, optimizer_slots
 from gpt_tf.training.train_step import TrainStep
 

@@ -12,7 +12,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.interop.families import parameter_shapes
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.variables import weight_variables
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.train_step import TrainStep
 

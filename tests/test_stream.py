@@ -13,9 +13,10 @@ from fakes import ByteTokenizer, CountedRows
 from prefetch_threads import prefetching, wait_until
 
 from gpt_tf.errors import UsageError
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.streaming.files import DocumentError
 from gpt_tf.streaming.sources import DocumentReader
-from gpt_tf.streaming.stream import Batch, TokenStream
+from gpt_tf.streaming.stream import TokenStream
 
 WINDOWS = ("padded", "packed", "random", "lines")
 THREADS = (1, 2, 8)

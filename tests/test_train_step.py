@@ -9,7 +9,7 @@ from reference import adam_step
 from gpt_tf.config import DropoutConfig, ModelConfig, TrainingConfig
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, seed_variables, weight_variables
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training import losses
 from gpt_tf.training.evaluator import make_scores_of
 from gpt_tf.training.optimizer import make_optimizer, optimizer_slots

@@ -13,7 +13,7 @@ from gpt_tf.config import DropoutConfig, ModelConfig, TrainingConfig
 from gpt_tf.config_files import parse_assignments, resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.model.gpt import GPT
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.freezing import freeze
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.train_step import TrainStep

@@ -12,8 +12,9 @@ from fakes import ByteTokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.streaming.stored_windows import PackedWindows, RandomWindows, StoredPaddedWindows
-from gpt_tf.streaming.stream import Batch, TokenStream
+from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.streaming.token_store import TokenStore, open_or_build
 from gpt_tf.streaming.windows import SAMPLE, Contents, PaddedWindows
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from gpt_tf.inference.loading import EngineName
     from gpt_tf.storage.checkpoint import Checkpoint
     from gpt_tf.storage.run_directory import RunDirectory
-    from gpt_tf.streaming.stream import Batch, TokenStream
+    from gpt_tf.streaming.batches import Batch
+from gpt_tf.streaming.stream import TokenStream
 
 
 @click.command()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from gpt_tf.inference.engine import Engine
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 
 
 def make_scores_of(engine: Engine) -> Callable[[Batch], tuple[float, float]]:

@@ -7,7 +7,7 @@
 4. `order`: a new permutation each epoch, computed and never stored
 5. `windows`: token ids of one row; `stored_windows` gives those of a `token_store`;
    `rows` chooses
-6. `prefetch`: threads that work ahead, in order
+6. `batches`: batch i, a pure function; `prefetch`: threads that work ahead, in order
 7. `stream`: `TokenStream`, the iterator of batches with its state; `dataset` for TensorFlow
 
 `corpora` prepares ready corpora; `sample_reviews` writes one of our own.

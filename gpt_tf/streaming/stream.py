@@ -11,12 +11,10 @@ import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from gpt_tf.errors import GptTfError, RunError, UsageError
+from gpt_tf.errors import UsageError
+from gpt_tf.streaming.batches import Batch, Batches
 from gpt_tf.streaming.dataset import make_dataset
 from gpt_tf.streaming.listing import DIGESTS_FILE, dated_fingerprint, fingerprint, listing
 from gpt_tf.streaming.prefetch import Prefetcher
@@ -33,14 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DOCUMENTS_REMEDY = "Give a list of files, such as sorted(Path(folder).rglob('*.txt'))."
-
-
-class Batch(NamedTuple):
-    """One batch; every one of an epoch has the full shape [batch, context]."""
-
-    inputs: NDArray[np.int32]
-    targets: NDArray[np.int32]
-    weights: NDArray[np.float32]  # 0 where no loss counts
 
 
 class TokenStream:
@@ -85,9 +75,7 @@ class TokenStream:
                 "Give more text or reduce training.batch_size."
             )
         self._windows = windows
-        self._batch_size = batch_size
-        self._context = context_length
-        self._pad = 0 if pad_id is None else pad_id
+        self._batches = Batches(windows, (batch_size, context_length), pad_id)
         self._fingerprint = data_fingerprint
         self._dated_fingerprint = dated_fingerprint
         self._order = order
@@ -170,57 +158,25 @@ class TokenStream:
 
     def __len__(self) -> int:
         """Batches an epoch; the last one may be filled with rows of weight 0."""
-        return -(-len(self._windows) // self._batch_size)
+        return len(self._batches)
 
     @property
     def epoch(self) -> int:
         """Whole passes over the data that were consumed."""
         return self._position // len(self)
 
-    def _index(self, position: int) -> tuple[int, range]:
-        """Epoch and rows of the batch at `position`."""
-        epoch, batch = divmod(position, len(self))
-        first = batch * self._batch_size
-        return epoch, range(first, min(first + self._batch_size, len(self._windows)))
-
     def batch_at(self, position: int) -> Batch:
         """The batch at `position`, counted from the start of the first epoch."""
-        shape = (self._batch_size, self._context)
-        batch = Batch(
-            np.full(shape, self._pad, np.int32),
-            np.full(shape, self._pad, np.int32),
-            np.zeros(shape, np.float32),
-        )
-        for i, row in enumerate(self._windows.rows(*self._index(position))):
-            count = max(0, len(row) - 1)  # a document with no text gives no target
-            batch.inputs[i, :count] = row[:-1]
-            batch.targets[i, :count] = row[1:]
-            batch.weights[i, :count] = 1.0
-        return batch
-
-    def _produce(self, position: int) -> Batch:
-        """`batch_at` for a thread: whatever goes wrong is told with the files."""
-        try:
-            return self.batch_at(position)
-        except (GptTfError, MemoryError):
-            raise
-        except Exception as error:
-            raise RunError(
-                f"cannot make {self._describe(position)}: {error!r}. Look at these files."
-            ) from error
+        return self._batches.at(position)
 
     def documents(self, position: int) -> list[Path]:
         """The files of the batch at `position`."""
-        return self._windows.documents(*self._index(position))
+        return self._batches.documents(position)
 
     def contents(self) -> Contents:
         """What an epoch is made of, to tell the user."""
         _encode_alone()
         return self._windows.contents()
-
-    def _describe(self, position: int) -> str:
-        named = ", ".join(repr(str(path)) for path in self.documents(position)[:3])
-        return f"batch {position} of {named}"
 
     @property
     def _is_consumed(self) -> bool:
@@ -242,12 +198,12 @@ class TokenStream:
         if self._prefetcher is None:
             _encode_alone()
             self._prefetcher = Prefetcher(
-                self._produce,
+                self._batches.make,
                 start=self._position,
                 stop=self._stop,
                 num_threads=self._num_threads,
                 capacity=self._buffer_size,
-                describe=self._describe,
+                describe=self._batches.describe,
                 should_stop=lambda: self.should_stop(),
             )
         batch = next(self._prefetcher)
@@ -259,8 +215,8 @@ class TokenStream:
         """Where the consumer stands, and what the order depends on."""
         return {
             "position": self._position,
-            "batch_size": self._batch_size,
-            "context_length": self._context,
+            "batch_size": self._batches.shape[0],
+            "context_length": self._batches.shape[1],
             "order": self._order,
             "batches_per_epoch": len(self),
             "fingerprint": self._fingerprint,
@@ -333,7 +289,7 @@ class TokenStream:
             start=start,
             count=count,
             goes_on=self._stop is None,
-            shape=(self._batch_size, self._context),
+            shape=self._batches.shape,
         )
 
 

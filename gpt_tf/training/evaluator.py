@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from gpt_tf.errors import UsageError
 from gpt_tf.model.language_model import LanguageModel
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.batch_loss import batch_scores
 from gpt_tf.training.metrics import perplexity
 

@@ -18,8 +18,9 @@ import psutil
 from gpt_tf.config import TrainingConfig
 from gpt_tf.errors import RunError
 from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.streaming.prefetch import WaitCancelledError
-from gpt_tf.streaming.stream import Batch, TokenStream
+from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.training.checkpoint import CheckpointManager
 from gpt_tf.training.clock import Clock
 from gpt_tf.training.early_stopping import EarlyStopping

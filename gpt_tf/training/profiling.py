@@ -13,7 +13,7 @@ from typing import NamedTuple
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.loop import Step
 from gpt_tf.training.precision import MAX_STEPS_PER_EXECUTION
 from gpt_tf.training.train_step import StepResult

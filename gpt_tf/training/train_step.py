@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.model.language_model import LanguageModel
-from gpt_tf.streaming.stream import Batch
+from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.batch_loss import batch_nats
 from gpt_tf.training.optimizer import dense_gradients
 from gpt_tf.training.update_bound import UpdateBound, largest

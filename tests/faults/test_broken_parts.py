@@ -20,8 +20,9 @@ from gpt_tf.errors import RunError
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, weight_variables
 from gpt_tf.storage.checkpoint import CheckpointStore
+from gpt_tf.streaming.batches import Batch, Batches
 from gpt_tf.streaming.sources import DocumentReader
-from gpt_tf.streaming.stream import Batch, TokenStream
+from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.bpe import BPETokenizer
 from gpt_tf.training import train_step
 from gpt_tf.training.batch_loss import batch_nats
@@ -226,15 +227,15 @@ def check_refused(parts: Parts, trainer: Trainer, folder: Path, words: list[str]
 
 def test_nan_in_a_batch(parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """C23: the fifth step is refused, the fourth is what stays."""
-    whole = TokenStream.batch_at
+    whole = Batches.at
 
-    def poisoned(self: TokenStream, position: int) -> Batch:
+    def poisoned(self: Batches, position: int) -> Batch:
         batch = whole(self, position)
         if position == 4 and len(self) == 5:  # the training stream
             batch.weights[1, 0] = np.nan
         return batch
 
-    monkeypatch.setattr(TokenStream, "batch_at", poisoned)
+    monkeypatch.setattr(Batches, "at", poisoned)
     trainer, stream = make_trainer(parts, tmp_path, eval_interval=STEPS)
     named = [repr(str(path)) for path in stream.documents(4)[:3]]
     check_refused(parts, trainer, tmp_path, ["at step 5", "learning rate", *named])
