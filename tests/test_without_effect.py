@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, in_process
+from commands import TINY_RUN, in_process, tree
 
+from gpt_tf.cli.claiming import claimed
 from gpt_tf.cli.own_tokenizers import record_of
 from gpt_tf.cli.without_effect import (
     DEFAULTS,
     RULES,
+    check_end,
     given_settings,
     idle_settings,
     refuse_for_ready_tokenizer,
@@ -150,6 +152,59 @@ def test_a_grid_over_what_has_no_effect_is_refused(
     words = ["train-tokenizer", "reviews", "--set", "training.seed=3"]
     assert in_process(*words, cwd=workspace, check=False) == 2
     assert "no effect in --set: training.seed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "--overwrite"], "--overwrite has no effect without --name"),
+        (["train", "--accept-data-change"], "without --resume. Give --resume, or leave"),
+        (["train-tokenizer", "reviews", "--overwrite"], "no effect without --output"),
+        (["generate", "--overwrite"], "--overwrite has no effect without --output"),
+        (["generate", "--output", "-", "--overwrite"], "--output - is standard output"),
+        (["generate", "--output", "x.jsonl", "--raw"], "no effect in --raw: all characters are"),
+        (["generate", "--logit-bias", "3=1", "--logit-bias", "3=2"], "repeated id in --logit-bias"),
+        (["plot", "--output", "-", "--overwrite"], "no effect in --overwrite: --output - is"),
+        (["evaluate", "tiny", "reviews", "--split", "validation"], "--split is for the run's own"),
+        (["train", "--resume", "stopped", "--stop-at-step", "10"], "stop-at-step: 10: the run is"),
+        (["train", "--resume", "stopped", "--stop-at-step", "20"], "20: the run is at step 10"),
+        (["train", "--data", "reviews", "--stop-at-step", "20", "--max-steps", "20", *TINY_RUN],
+         "20: the run is at step 0, and its last step is 20. Give a step between, or leave it"),
+    ],
+)  # fmt: skip
+def test_an_option_without_effect_is_refused_and_changes_nothing(
+    words: list[str], said: str, stopped_workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = tree(stopped_workspace)
+    assert in_process(*words, cwd=stopped_workspace, check=False) == 2
+    assert said in capsys.readouterr().err
+    after = tree(stopped_workspace)
+    assert after.keys() - before.keys() <= {name for name in after if "token_stores" in name}
+    assert {name: after[name] for name in before} == before
+
+
+def test_patience_that_no_evaluation_can_use_up_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    def said(patience: int, **origin: str) -> str:
+        training = {"patience": patience, "max_steps": 20, "eval_interval": 5, "warmup_steps": 5}
+        check_end(resolve({"training": training, "origin": origin}), None)
+        return capsys.readouterr().err
+
+    assert said(2) == ""  # steps 5, 10 and 15
+    assert (
+        "training.patience 3 has no effect: the first evaluation is the best so far, and 2 more"
+        in (said(3))
+    )
+    assert said(3, run="runs/a") == ""  # measured before the first step, too
+    assert said(4, run="runs/a")
+
+
+def test_overwriting_without_a_name_is_refused_in_python(tmp_path: Path) -> None:
+    with (
+        pytest.raises(UsageError, match="overwrite without a name"),
+        claimed(tmp_path, "demo", None, overwrite=True),
+    ):
+        pass
+    assert not tree(tmp_path)
 
 
 def test_rules_name_settings_that_exist_and_presets_break_none(texts: Path) -> None:

@@ -38,6 +38,8 @@ from gpt_tf.cli.wiring import Run, run_training
 from gpt_tf.cli.without_effect import (
     NOTHING_GIVEN,
     Given,
+    check_end,
+    check_profile,
     refuse_for_ready_tokenizer,
     refuse_idle,
 )
@@ -139,6 +141,7 @@ def train(
                 check_data(choice)  # as they were read
             config = resolve_config(config, len(streams.train))
             check_profile(config, stop_at_step, profile)
+            check_end(config, stop_at_step)
             write_source(claim.staged, workspace, data, validation, choice.name)
             write_data_files(claim.staged, choice)
             atomic.write_text(claim.staged.config_file, as_yaml(config))
@@ -196,6 +199,7 @@ def resume(
         check_data(choice)
         check_same_data(run, checkpoint, choice, moved, command, accept_data_change)
         refuse_idle([config], choice, given)
+        check_end(config, stop_at_step, step)
         with logging_to(claim), naming_sizes(config):
             sha256 = tokenizer_sha256(run.tokenizer)
             streams = Streams(config, choice, loaded, sha256)
@@ -218,17 +222,6 @@ def resume(
                 stop_at_step=stop_at_step,
                 more_writers=writers,
             )
-
-
-def check_profile(
-    config: Config, stop_at_step: int | None, profile: list[Operation] | None
-) -> None:
-    """Raise UsageError if a run is too short to be profiled."""
-    from gpt_tf.training.profiling import ENOUGH_STEPS, STEPS, STEPS_BEFORE
-
-    steps = min(config.training.max_steps or 0, stop_at_step or ENOUGH_STEPS)
-    if profile is not None and steps < STEPS_BEFORE + STEPS:
-        raise UsageError(f"too few steps for --profile: {steps}. Use --max-steps {ENOUGH_STEPS}.")
 
 
 def resolve_config(config: Config, batches_per_epoch: int) -> Config:

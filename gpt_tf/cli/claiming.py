@@ -101,6 +101,11 @@ def claimed(
       InUseError: another process works there, or there is a run.
       UsageError: the name is none, or the directory holds links or files of somebody else.
     """
+    if overwrite and name is None:
+        raise UsageError(
+            "overwrite without a name: a new run has a number that is free. Give the name of the "
+            "run to replace, or leave overwrite out."
+        )
     for _ in range(TRIES):
         run = new_run(workspace, stem, name)
         entered = False

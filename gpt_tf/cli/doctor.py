@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpt_tf.cli.values import NAME
+
 if TYPE_CHECKING:
     from gpt_tf.reports.doctor import Finding
     from gpt_tf.storage.checkpoint import Checkpoint
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run_name", metavar="[RUN]", required=False)
+@click.argument("run_name", metavar="[RUN]", required=False, type=NAME)
 def doctor(run_name: str | None) -> int:
     """Check the installation and the machine, and every file of RUN, by default the newest run.
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpt_tf.cli.options import engine_option
+from gpt_tf.cli.values import DATA, NAME, PLACE, TEXT
 
 if TYPE_CHECKING:
     from gpt_tf.cli.run_data import Moved
@@ -26,22 +27,22 @@ from gpt_tf.streaming.stream import TokenStream
 
 
 @click.command()
-@click.argument("run_name", metavar="[RUN]", required=False)
-@click.argument("data", required=False, type=click.Path(path_type=Path, readable=False))
-@click.option("--split", type=click.Choice(["validation", "test", "train"]), default="validation",
-              show_default=True, help="The part of the run's own data.")  # fmt: skip
-@click.option("--data", "data_now", type=click.Path(path_type=Path), metavar="PLACE",
+@click.argument("run_name", metavar="[RUN]", required=False, type=NAME)
+@click.argument("data", required=False, type=DATA)
+@click.option("--split", type=click.Choice(["validation", "test", "train"]),
+              help="The part of the run's own data; validation where not given.")  # fmt: skip
+@click.option("--data", "data_now", type=PLACE, metavar="PLACE",
               help="Where the run's own data are now, if they moved.")  # fmt: skip
-@click.option("--validation-data", "validation_now", type=click.Path(path_type=Path),
+@click.option("--validation-data", "validation_now", type=PLACE,
               metavar="PLACE", help="The same for data given with --validation-data.")  # fmt: skip
-@click.option("--set", "assignments", multiple=True, metavar="data.KEY=VALUE",
+@click.option("--set", "assignments", multiple=True, type=TEXT, metavar="data.KEY=VALUE",
               help="How DATA is read, if not as the run's own data.")  # fmt: skip
 @engine_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     run_name: str | None,
     data: Path | None,
-    split: str,
+    split: str | None,
     data_now: Path | None,
     validation_now: Path | None,
     assignments: tuple[str, ...],
@@ -65,6 +66,9 @@ def evaluate(
         raise click.UsageError("--set is for DATA; the run's own data are read as in training.")
     if data is not None and moved != Moved():
         raise click.UsageError("--data and --validation-data are for the run's own data, not DATA.")
+    if data is not None and split is not None:
+        raise click.UsageError("--split is for the run's own data; of DATA all is measured.")
+    split = split or "validation"
 
     workspace = Path.cwd()
     run = find_run(workspace, run_name) if run_name else newest_run(workspace)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from gpt_tf.cli.options import overwrite_option
+from gpt_tf.cli.values import NAME, PLACE
 
 if TYPE_CHECKING:
     from gpt_tf.interop.stored_run import StoredRun
@@ -35,10 +36,10 @@ FORMATS = {
 
 
 @click.command()
-@click.argument("run_name", metavar="[RUN]", required=False)
+@click.argument("run_name", metavar="[RUN]", required=False, type=NAME)
 @click.option("--format", "format_name", type=click.Choice(list(FORMATS)), default="hf",
               show_default=True, help="For transformers, TensorFlow or Keras.")  # fmt: skip
-@click.option("--to", "directory", required=True, type=click.Path(path_type=Path),
+@click.option("--to", "directory", required=True, type=PLACE,
               help="The folder to write; it must be new or empty.")  # fmt: skip
 @overwrite_option("an export that is in --to")
 def export(run_name: str | None, format_name: str, directory: Path, overwrite: bool) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt_tf.cli.options import engine_option, overwrite_option
+from gpt_tf.cli.options import engine_option, overwrite_option, refuse_without
+from gpt_tf.cli.values import NAME, PLACE, TEXT
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,15 +38,19 @@ SHARE = FiniteRange(min=0, max=1, min_open=True)
 @click.command()
 @click.option("--prompt", help="Text to continue, - for standard input; the run's own sample "
               "prompt where not given.")  # fmt: skip
-@click.option("--prompts-file", help="A prompt a line, - for standard input.")
-@click.option("--run", "run_name", help="Run or its directory; the newest run where not given.")
+@click.option("--prompts-file", type=NAME, help="A prompt a line, - for standard input.")
+@click.option(
+    "--run", "run_name", type=NAME, help="Run or its directory; the newest run where not given."
+)
 @click.option("--sampler", type=click.Choice(SAMPLERS), default="greedy", show_default=True,
               help="How the next token is chosen.")  # fmt: skip
 @click.option("--max-new-tokens", type=click.IntRange(min=1, max=100_000),
               help="Tokens to generate.")  # fmt: skip
 @click.option("--num-samples", type=click.IntRange(min=1, max=1000), default=1,
               help="Texts for each prompt: draws of random, the best of beam.")  # fmt: skip
-@click.option("--stop", multiple=True, help="End a text before this string; may be given again.")
+@click.option(
+    "--stop", multiple=True, type=TEXT, help="End a text before this string; may be given again."
+)
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Random: names the draw.")
 @click.option("--temperature", type=FiniteRange(min=0, min_open=True),
               help="Random: below 1 sharper, above 1 flatter.")  # fmt: skip
@@ -68,9 +73,9 @@ SHARE = FiniteRange(min=0, max=1, min_open=True)
               help="Above 1: tokens already in the text are less likely.")  # fmt: skip
 @click.option("--no-repeat-ngram", type=POSITIVE,
               help="No sequence of so many tokens occurs twice.")  # fmt: skip
-@click.option("--ban", "banned_words", multiple=True, metavar="WORD",
+@click.option("--ban", "banned_words", multiple=True, type=TEXT, metavar="WORD",
               help="Never write this word; may be given again.")  # fmt: skip
-@click.option("--logit-bias", "biases", multiple=True, metavar="ID=BIAS",
+@click.option("--logit-bias", "biases", multiple=True, type=TEXT, metavar="ID=BIAS",
               help="Add to a token's logit; may be given again.")  # fmt: skip
 @click.option("--past-context", type=click.Choice(["slide", "half"]), default="slide",
               show_default=True, help="Beyond the context: encode the last tokens anew for every "
@@ -78,7 +83,7 @@ SHARE = FiniteRange(min=0, max=1, min_open=True)
 @click.option("--truncate", type=click.Choice(["left"]),
               help="Shorten a prompt longer than the context instead of refusing it.")  # fmt: skip
 @engine_option
-@click.option("--output", type=click.Path(path_type=Path), help="Write text, ids and "
+@click.option("--output", type=PLACE, help="Write text, ids and "
               "log-probabilities to this .jsonl file, - for standard output.")  # fmt: skip
 @overwrite_option("a file that is in --output")
 @click.option("--show-probabilities", is_flag=True,
@@ -105,7 +110,7 @@ def generate(
       gpt-tf generate --sampler beam --num-beams 3 --no-repeat-ngram 3
     """
     from gpt_tf.cli.console import note
-    from gpt_tf.cli.output import check_output
+    from gpt_tf.cli.output import STDOUT, check_output
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.config_files import resolve_stored
     from gpt_tf.storage.run_directory import find_run, newest_run
@@ -113,19 +118,24 @@ def generate(
     _refuse_together(prompt=prompt, prompts_file=prompts_file, interactive=interactive or None)
     _refuse_together(output=output, show_probabilities=show_probabilities or None,
                      interactive=interactive or None)  # fmt: skip
+    refuse_without("output", output, overwrite=overwrite)
     if output is not None:
+        if raw and output != STDOUT:
+            raise UsageError(
+                f"no effect in --raw: all characters are as they are in {output}. Leave it out."
+            )
         check_output(output, overwrite=overwrite)
     run = find_run(Path.cwd(), run_name) if run_name else newest_run(Path.cwd())
     checkpoint = run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow
     sampling = resolve_stored(checkpoint.manifest["config"]).sampling
     prompts = _prompts(prompt, prompts_file, sampling.prompt)
+    given = {name: value for name, value in options.items() if value is not None}
+    given["logit_bias"] = _logit_bias(given.pop("biases"))
     seconds = import_tensorflow()
     from gpt_tf.cli import writing
     from gpt_tf.cli.engines import load_quietly
     from gpt_tf.inference.options import check_options
 
-    given = {name: value for name, value in options.items() if value is not None}
-    given["logit_bias"] = _logit_bias(given.pop("biases"))
     own = {name: given[name] for name in given if name not in writing.NOT_OF_SAMPLERS}
     check_options(sampler, own)
     if sampler in ("beam", "diverse-beam"):
@@ -164,15 +174,18 @@ def _prompts(prompt: str | None, prompts_file: str | None, own: str) -> list[str
 
 
 def _logit_bias(biases: tuple[str, ...]) -> dict[int, float] | None:
-    found = {}
+    found: dict[int, float] = {}
     for text in biases:
         token_id, _, bias = text.partition("=")
         try:
-            found[int(token_id)] = float(bias)
+            number, value = int(token_id), float(bias)
         except ValueError:
             raise UsageError(
                 f"not understood in --logit-bias: {text}. Give ID=BIAS, as in 17=-2.5."
             ) from None
+        if number in found:
+            raise UsageError(f"repeated id in --logit-bias: {number}. Give one bias for it.")
+        found[number] = value
     return found or None
 
 

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import click
 
+from gpt_tf.cli.values import NAME, PLACE
+from gpt_tf.errors import UsageError
+
 
 @click.command("import")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--name", help="Name of the run's directory below runs/; the folder's and a number "
-              "where not given.")  # fmt: skip
+@click.argument("directory", metavar="DIR", type=PLACE)
+@click.option("--name", type=NAME, help="Name of the run below runs/, or of the tokenizer below "
+              "tokenizers/; where not given the folder's, and for a run a number.")  # fmt: skip
 def import_model(directory: Path, name: str | None) -> None:
     """Make a run of DIR, a folder of a GPT-2 or OPT as transformers writes it.
 
@@ -32,16 +35,25 @@ def import_model(directory: Path, name: str | None) -> None:
         return
     from gpt_tf.cli.console import result
     from gpt_tf.cli.own_tokenizers import TOKENIZERS
-    from gpt_tf.storage.targets import check_folder
     from gpt_tf.streaming.finding import refuse_users_data
     from gpt_tf.tokenizer.foreign import read_foreign
 
     refuse_users_data(Path.cwd() / TOKENIZERS)
     destination = Path.cwd() / TOKENIZERS / stem
-    check_folder(destination, "--name", overwrite=False)
+    _refuse_used(destination, "--name" if name else None)
     tokenizer = read_foreign(directory)
     tokenizer.save(destination, trained_on={"place": f"imported {directory.resolve().name}"})
     result(f"{destination}: {tokenizer.vocab_size:,} entries")
+
+
+def _refuse_used(destination: Path, option: str | None) -> None:
+    """Raise UsageError if a tokenizer cannot be put there: what is there is never replaced."""
+    from gpt_tf.storage.targets import check_folder
+
+    if destination.is_dir() and any(destination.iterdir()):
+        place = f" in {option}" if option else ""
+        raise UsageError(f"folder in use{place}: {destination}. Choose another --name.")
+    check_folder(destination, option)
 
 
 def _import_run(directory: Path, stem: str, name: str | None) -> None:

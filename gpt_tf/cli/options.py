@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from gpt_tf.cli.values import DATA, NAME, PLACE, TEXT
 from gpt_tf.config_files import preset_names
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -15,20 +15,20 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 def preset_option(help: str) -> Callable[[Function], Function]:
     """`--preset`, whose help lists the choices."""
-    return click.option("--preset", help=f"{help}: {', '.join(preset_names())}.")
+    return click.option("--preset", type=NAME, help=f"{help}: {', '.join(preset_names())}.")
 
 
 _RUN_OPTIONS = (
     preset_option("A ready-made run, where not given the corpus's own"),
-    click.option("--config", "config_file", type=click.Path(path_type=Path),
+    click.option("--config", "config_file", type=PLACE,
                  help="A YAML file of settings."),
-    click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
+    click.option("--set", "assignments", multiple=True, type=TEXT, metavar="SECTION.KEY=VALUE",
                  help="Change one setting; may be given again."),
-    click.option("--data", type=click.Path(path_type=Path, readable=False),
+    click.option("--data", type=DATA,
                  help="Your own text: a file, a folder or a quoted pattern."),
-    click.option("--validation-data", type=click.Path(path_type=Path, readable=False),
+    click.option("--validation-data", type=DATA,
                  help="The same, to validate on; else a share of --data is set aside."),
-    click.option("--tokenizer", type=click.Path(path_type=Path),
+    click.option("--tokenizer", type=PLACE,
                  help="A ready tokenizer's folder."),
     click.option("--max-steps", type=int, help="Updates in all: the schedule's horizon."),
 )  # fmt: skip
@@ -63,3 +63,18 @@ def refuse_with(given: str, **options: Any) -> None:
         if value not in (None, False, ()):
             option = option.replace("_", "-")
             raise click.UsageError(f"--{option} cannot be given with --{given}.")
+
+
+def refuse_without(needed: str, given: object, **options: Any) -> None:
+    """Raise if an option is given whose effect needs another one, and that is not given.
+
+    Raises:
+      click.UsageError: naming the first one.
+    """
+    for option, value in options.items():
+        if not given and value not in (None, False, ()):
+            option = option.replace("_", "-")
+            raise click.UsageError(
+                f"--{option} has no effect without --{needed}. Give --{needed}, or leave "
+                f"--{option} out."
+            )

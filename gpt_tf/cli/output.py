@@ -23,6 +23,10 @@ def check_output(path: Path, *, overwrite: bool, binary: bool = False) -> None:
     """
     if path != STDOUT:
         check_file(path, OPTION, overwrite=overwrite)
+    elif overwrite:
+        raise UsageError(
+            f"no effect in --overwrite: {OPTION} {path} is standard output. Leave it out."
+        )
     elif binary and sys.stdout.isatty():
         raise UsageError(f"a terminal in {OPTION}: {path}. Send it to a file or to a program.")
 

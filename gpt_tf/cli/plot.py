@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from gpt_tf.cli.options import overwrite_option
+from gpt_tf.cli.values import NAME, PLACE, TEXT
 
 
 @click.command()
-@click.argument("names", metavar="[RUN]...", nargs=-1)
-@click.option("--metric", default="eval/loss", show_default=True,
+@click.argument("names", metavar="[RUN]...", nargs=-1, type=NAME)
+@click.option("--metric", type=TEXT, default="eval/loss", show_default=True,
               help="A name in metrics.jsonl, such as train/loss or eval/accuracy.")  # fmt: skip
-@click.option("--output", type=click.Path(path_type=Path), default=Path("plot.png"),
+@click.option("--output", type=PLACE, default=Path("plot.png"),
               show_default=True, help="The PNG to write, - for standard output.")  # fmt: skip
 @overwrite_option("a file that is in --output")
 def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpt_tf.cli.console import note, print_table, progress_bar
+from gpt_tf.cli.values import PLACE, TEXT
 
 if TYPE_CHECKING:
     from gpt_tf.streaming.corpora import PrepareReport
@@ -27,11 +28,12 @@ def prepare() -> None:
     "archives",
     metavar="FILE",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="Unpack this archive instead of downloading; may be given several times.",
 )
 @click.option(
     "--train-on",
+    type=TEXT,
     default="train",
     show_default=True,
     metavar="PARTS",
@@ -58,7 +60,7 @@ def imdb(archives: tuple[Path, ...], train_on: str, seed: int) -> None:
 @click.option(
     "--archive",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     help="Take this text, plain or gzipped, instead of downloading.",
 )
 def tinyshakespeare(archive: Path | None) -> None:

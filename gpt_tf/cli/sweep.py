@@ -12,6 +12,7 @@ import click
 from gpt_tf.cli.console import each_note_once
 from gpt_tf.cli.options import refuse_with, run_options
 from gpt_tf.cli.sweep_cells import train_cells
+from gpt_tf.cli.values import NAME, TEXT
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,11 +24,11 @@ from gpt_tf.storage.run_directory import NEWEST
 
 
 @click.command()
-@click.option("--grid", "axes", multiple=True, metavar="SECTION.KEY=VALUE,VALUE",
+@click.option("--grid", "axes", multiple=True, type=TEXT, metavar="SECTION.KEY=VALUE,VALUE",
               help="Values of one setting; given again, every combination is a cell.")  # fmt: skip
 @run_options
-@click.option("--name", help="Name of the sweep's directory below sweeps/.")
-@click.option("--resume", is_flag=False, flag_value=NEWEST, metavar="[SWEEP]",
+@click.option("--name", type=NAME, help="Name of the sweep's directory below sweeps/.")
+@click.option("--resume", type=NAME, is_flag=False, flag_value=NEWEST, metavar="[SWEEP]",
               help="Go on with SWEEP, or with the newest sweep.")  # fmt: skip
 @each_note_once()
 def sweep(

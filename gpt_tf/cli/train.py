@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt_tf.cli.options import refuse_with, run_options
+from gpt_tf.cli.options import refuse_with, refuse_without, run_options
+from gpt_tf.cli.values import NAME
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,23 +18,23 @@ if TYPE_CHECKING:
     from gpt_tf.config import Config
     from gpt_tf.training.profiling import Operation
 
-from gpt_tf.storage.run_directory import NEWEST
+from gpt_tf.storage.run_directory import NEWEST, check_name
 
 MOST_OPERATIONS = 20
 
 
 @click.command()
 @run_options
-@click.option("--from", "from_run", metavar="RUN",
+@click.option("--from", "from_run", type=NAME, metavar="RUN",
               help="Fine-tune: begin with the weights and the tokenizer of RUN.")  # fmt: skip
 @click.option("--train-tokenizer", is_flag=True,
               help="Train the tokenizer first, unless one has these settings.")  # fmt: skip
-@click.option("--name", help="Name of the run's directory below runs/.")
+@click.option("--name", type=NAME, help="Name of the run's directory below runs/.")
 @click.option("--batch-size", type=int, help="Rows of a batch.")
 @click.option("--learning-rate", type=float, help="The peak learning rate.")
 @click.option("--stop-at-step", type=click.IntRange(min=1),
               help="End earlier and keep the horizon.")  # fmt: skip
-@click.option("--resume", is_flag=False, flag_value=NEWEST, metavar="[RUN]",
+@click.option("--resume", type=NAME, is_flag=False, flag_value=NEWEST, metavar="[RUN]",
               help="Go on with RUN, or with the newest run.")  # fmt: skip
 @click.option("--accept-data-change", is_flag=True,
               help="With --resume: go on though the data files are others.")  # fmt: skip
@@ -98,8 +99,10 @@ def train(
         return _resume(resume, overrides, moved, given, accept_data_change, stop_at_step)
     if train_tokenizer:
         refuse_with("train-tokenizer", tokenizer=tokenizer)
-    if accept_data_change:
-        raise click.UsageError("--accept-data-change belongs to --resume.")
+    refuse_without("resume", resume, accept_data_change=accept_data_change)
+    refuse_without("name", name, overwrite=overwrite)
+    if name is not None:
+        check_name(name, "run")
     workspace = Path.cwd()
     pretrained = None
     if from_run is not None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt_tf.cli.options import overwrite_option, preset_option
+from gpt_tf.cli.options import overwrite_option, preset_option, refuse_without
+from gpt_tf.cli.values import DATA, PLACE, TEXT
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command("train-tokenizer")
-@click.argument("data", required=False, type=click.Path(path_type=Path, readable=False))
+@click.argument("data", required=False, type=DATA)
 @preset_option("Take the size and the cleaning of a preset")
 @click.option("--kind", type=click.Choice(["bpe", "wordpiece", "char"]),
               help="Byte-level BPE, WordPiece, or one entry a character.")  # fmt: skip
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 @click.option("--lower-case/--keep-case", default=None, help="Turn text to lower case.")
 @click.option("--remove-punctuation/--keep-punctuation", default=None,
               help="Turn ASCII punctuation into blanks.")  # fmt: skip
-@click.option("--set", "assignments", multiple=True, metavar="SECTION.KEY=VALUE",
+@click.option("--set", "assignments", multiple=True, type=TEXT, metavar="SECTION.KEY=VALUE",
               help="Change a setting of the preset.")  # fmt: skip
-@click.option("--output", type=click.Path(path_type=Path),
+@click.option("--output", type=PLACE,
               help="The folder to write; the default is tokenizers/<corpus>/, where the corpus's "
               "own tokenizer is replaced.")  # fmt: skip
 @overwrite_option("a tokenizer that is in --output")
@@ -56,6 +57,7 @@ def train_tokenizer(
     from gpt_tf.storage.targets import check_folder
     from gpt_tf.streaming.finding import refuse_users_data
 
+    refuse_without("output", output, overwrite=overwrite)
     flags: dict[str, Any] = {
         "kind": kind,
         "vocab_size": vocab_size,

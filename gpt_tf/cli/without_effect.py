@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpt_tf.cli.console import note_once
 from gpt_tf.cli.resuming import flatten
@@ -15,6 +15,9 @@ from gpt_tf.config_files import parse_assignments, read_config_file
 from gpt_tf.errors import UsageError
 from gpt_tf.reports.grid import text_of
 from gpt_tf.streaming.files import kind_of
+
+if TYPE_CHECKING:
+    from gpt_tf.training.profiling import Operation
 
 Given = Mapping[str, str]  # dotted key: the option or the file that gave it
 NOTHING_GIVEN: Given = {}
@@ -143,6 +146,43 @@ def refuse_idle(configs: Sequence[Config], choice: DataChoice, given: Given) -> 
     ]
     if needing:
         note_once(f"no validation data, so these have no effect: {', '.join(needing)}")
+
+
+def check_end(config: Config, stop_at_step: int | None, step: int = 0) -> None:
+    """Refuse a stop that ends nothing earlier; note patience that no evaluation can use up.
+
+    Args:
+      config: the resolved settings of a run.
+      step: at which the run is now.
+
+    Raises:
+      UsageError: naming the steps between which a run can be stopped.
+    """
+    training = config.training
+    last, interval = training.max_steps, training.eval_interval
+    assert last and interval, "they are resolved when the data are known"
+    if stop_at_step is not None and not step < stop_at_step < last:
+        raise UsageError(
+            f"no effect in --stop-at-step: {stop_at_step}: the run is at step {step:,}, and its "
+            f"last step is {last:,}. Give a step between, or leave it out."
+        )
+    before_the_end = (last - 1) // interval + (config.origin.run is not None)
+    if training.patience is not None and training.patience >= before_the_end:
+        note_once(
+            f"training.patience {training.patience} has no effect: the first evaluation is the "
+            f"best so far, and {max(0, before_the_end - 1)} more come before the last step"
+        )
+
+
+def check_profile(
+    config: Config, stop_at_step: int | None, profile: list[Operation] | None
+) -> None:
+    """Raise UsageError if a run is too short to be profiled."""
+    from gpt_tf.training.profiling import ENOUGH_STEPS, STEPS, STEPS_BEFORE
+
+    steps = min(config.training.max_steps or 0, stop_at_step or ENOUGH_STEPS)
+    if profile is not None and steps < STEPS_BEFORE + STEPS:
+        raise UsageError(f"too few steps for --profile: {steps}. Use --max-steps {ENOUGH_STEPS}.")
 
 
 def refuse_for_ready_tokenizer(

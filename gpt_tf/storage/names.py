@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
+
+from gpt_tf.errors import UsageError
+
+LONGEST = 255  # bytes of a name, in the usual file systems
+LONGEST_WRITTEN = 200  # its temporary name is longer
 
 
 def printable(text: str) -> str:
@@ -40,3 +47,18 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def refuse_long(path: str | Path, place: str, most: int = LONGEST_WRITTEN) -> None:
+    """Raise UsageError if no file or folder can have such a name.
+
+    Args:
+      place: " in " and what names it, or nothing.
+      most: bytes of a name.
+    """
+    for part in Path(path).parts:
+        size = len(os.fsencode(part))
+        if size > most:
+            raise UsageError(
+                f"name too long{place}: {part[:20]}… has {size} bytes. Use at most {most} of them."
+            )

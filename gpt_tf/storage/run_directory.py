@@ -14,6 +14,7 @@ from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.lock import LOCK_FILES, holder
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.names import refuse_long
 from gpt_tf.storage.replacing import CHECKPOINTS, settle_if_unused
 from gpt_tf.storage.run_contents import PREVIOUS, foreign_files, refuse_links
 
@@ -257,5 +258,6 @@ def check_name(name: str, kind: str) -> None:
             f"bad {kind} name in --name: {name!r}. Use letters, digits, '-', '_', '.'; begin with "
             "a letter or digit."
         )
+    refuse_long(name, " in --name")
     if name == NEWEST or atomic.TEMPORARY.fullmatch(name):
         raise UsageError(f"reserved {kind} name in --name: {name!r}. Choose another --name.")

@@ -15,7 +15,7 @@ from pathlib import Path
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.manifest import own_files
-from gpt_tf.storage.names import is_unicode
+from gpt_tf.storage.names import is_unicode, refuse_long
 
 MAX_LINKS = 40  # followed in a row, as Linux does
 PROCESSES = Path("/proc")
@@ -80,6 +80,7 @@ def check_file(path: Path, option: str, *, overwrite: bool) -> Path:
     Raises:
       UsageError: if something else is there, or there is no folder to write it in.
     """
+    refuse_long(path.name, f" in {option}")
     target = _followed(path, option)
     mode = _mode(target)
     if mode and not stat.S_ISREG(mode):
@@ -143,6 +144,7 @@ def _check_place(path: Path, place: str) -> None:
             f"name that is not UTF-8{place}: {path}. Choose another: TensorFlow and tokenizers "
             "cannot write there."
         )
+    refuse_long(path.name, place)
     here = Path.cwd().resolve()
     if Path(os.path.realpath(path)) in (here, *here.parents):
         raise UsageError(f"the current folder, or one above it{place}: {path}. Choose a new one.")

@@ -41,6 +41,8 @@ def path_of(value: str | os.PathLike[str] | None, name: str) -> Path | None:
         return None
     if not isinstance(value, (str, os.PathLike)):
         raise UsageError(f"no path in {name}: {value!r:.60}. Give one path, or a pattern.")
+    if value == "":  # it would be the current folder
+        raise UsageError(f"empty path in {name}. Give one, or None.")
     return Path(value)
 
 
