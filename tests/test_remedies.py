@@ -270,7 +270,10 @@ def test_a_damaged_token_store_is_made_again_once_it_is_deleted(home: Path) -> N
 
     def ids() -> bytes:
         streams = Streams(config, choice, ByteTokenizer(), "bytes")  # type: ignore[arg-type]
-        return next(streams.train).inputs.tobytes()
+        try:
+            return next(streams.train).inputs.tobytes()
+        finally:
+            streams.close()
 
     before = ids()
     for path in choice.store_directory.glob("*/ids.bin"):
