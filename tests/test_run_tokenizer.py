@@ -187,6 +187,24 @@ def test_a_corpus_tokenizer_made_with_other_settings_is_described_in_the_run(
     assert (kept["kind"], kept["lower_case"], kept["remove_punctuation"]) == ("char", True, False)
 
 
+def test_text_that_a_vocabulary_does_not_cover_is_told_with_its_share(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], not_trained: None
+) -> None:
+    (tmp_path / "known.txt").write_text("the cat sees the dog\n" * 40)
+    (tmp_path / "other.txt").write_text("ελα cat\n" * 400)
+    for kind in ("wordpiece", "bpe"):
+        in_process("train-tokenizer", "known.txt", "--kind", kind, "--vocab-size", "300",
+                   "--output", kind, cwd=tmp_path)  # fmt: skip
+    for kind, data, warnings in (("bpe", "other", 0), ("wordpiece", "known", 0),
+                                 ("wordpiece", "other", 1)):  # fmt: skip
+        capsys.readouterr()
+        in_process("train", "--data", f"{data}.txt", "--tokenizer", kind,
+                   "--set", "training.batch_size=2", cwd=tmp_path)  # fmt: skip
+        said = capsys.readouterr().err
+        assert said.count("% of the tokens are [UNK]") == warnings
+    assert "Train one with `gpt-tf train-tokenizer other.txt`, and leave --tokenizer out." in said
+
+
 def test_what_a_tokenizer_does_is_told_from_what_it_gives() -> None:
     from tokenizers import normalizers
 

@@ -20,6 +20,7 @@ from gpt_tf.cli.own_tokenizers import (
     TOKENIZERS,
     choose_tokenizer,
     naming_remedy,
+    other_tokenizer,
     record_of,
     train_own,
 )
@@ -33,7 +34,7 @@ from gpt_tf.cli.resuming import (
 from gpt_tf.cli.run_data import Moved, data_of_run
 from gpt_tf.cli.run_log import logging_to
 from gpt_tf.cli.run_tokenizer import as_followed, write_tokenizer
-from gpt_tf.cli.streams import Streams
+from gpt_tf.cli.streams import Streams, unknown_words
 from gpt_tf.cli.wiring import Run, run_training
 from gpt_tf.cli.without_effect import (
     NOTHING_GIVEN,
@@ -139,6 +140,10 @@ def train(
                 check_data(choice)
                 streams = Streams(config, choice, loaded, sha256)
                 check_data(choice)  # as they were read
+            if unknown := unknown_words(streams.train, loaded):
+                from_run = "Leave --from out, and add --train-tokenizer."
+                remedy = from_run if pretrained else other_tokenizer(choice, tokenizer)
+                log.warning("%s. %s", unknown, remedy)
             config = resolve_config(config, len(streams.train))
             check_profile(config, stop_at_step, profile)
             check_end(config, stop_at_step)

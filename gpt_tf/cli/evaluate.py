@@ -162,9 +162,9 @@ def _measure(
     Args:
       scratch: a folder for what cannot be kept where it belongs.
     """
-    from gpt_tf.cli.console import progress_bar
+    from gpt_tf.cli.console import note, progress_bar
     from gpt_tf.cli.engines import load_quietly
-    from gpt_tf.cli.streams import open_stream
+    from gpt_tf.cli.streams import open_stream, unknown_words
     from gpt_tf.inference import scoring
     from gpt_tf.tokenizer.base import tokenizer_sha256
     from gpt_tf.training.evaluator import evaluate, make_scores_of
@@ -182,6 +182,8 @@ def _measure(
         allow_partial=True,
         scratch_directory=scratch,
     )
+    if unknown := unknown_words(stream, generator.tokenizer):
+        note(f"warning: {unknown}. The figures measure little else.")
     shape = (config.training.batch_size, config.model.context_length)
     if engine != "tensorflow":
         scores_of = scoring.make_scores_of(generator.engine)

@@ -123,8 +123,8 @@ def ready_tokenizer(workspace: Path, name: str, source: Path | None) -> Path | N
     return None
 
 
-def _remedy(choice: DataChoice, given: Path | None) -> str:
-    """What to do if there is no tokenizer; `given` is suggested as an output only if it may be."""
+def other_tokenizer(choice: DataChoice, given: Path | None) -> str:
+    """How to get a tokenizer of the data; `given` is suggested as an output only if it may be."""
     command = ["gpt-tf", "train-tokenizer"]
     if choice.source is not None:
         command.append(str(choice.source))
@@ -154,6 +154,6 @@ def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) ->
             "give what that prints with --tokenizer; of a run, its folder tokenizer."
         )
     if not has_tokenizer(directory):
-        raise UsageError(f"no tokenizer in {directory}. {_remedy(choice, given)}")
+        raise UsageError(f"no tokenizer in {directory}. {other_tokenizer(choice, given)}")
     note_once(f"tokenizer: {directory}")
     return directory

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from gpt_tf.cli.console import note_once, progress_bar
 from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config
@@ -12,6 +14,9 @@ from gpt_tf.errors import UsageError
 from gpt_tf.streaming.duplicates import Numbers, Part, find_duplicates
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.base import Tokenizer
+
+LOOKED_AT = 4  # batches
+MUCH_UNKNOWN = 0.05
 
 
 class Streams:
@@ -80,6 +85,22 @@ class Streams:
         assert stream is not None, "nothing was set aside for validation"
         stream.rewind()
         return stream
+
+
+def unknown_words(stream: TokenStream, tokenizer: Tokenizer) -> str | None:
+    """A sentence on the share of [UNK] in the first batches; None if it is small."""
+    if tokenizer.unk_id is None or tokenizer.unk_id not in tokenizer.control_ids:
+        return None  # another role's token stands for it, which no text has
+    batches = [stream.batch_at(number) for number in range(min(LOOKED_AT, len(stream)))]
+    targets = np.concatenate([batch.targets[batch.weights > 0] for batch in batches])
+    share = float((targets == tokenizer.unk_id).sum() / max(1, len(targets)))
+    if share < MUCH_UNKNOWN:
+        return None
+    (entry,) = tokenizer.tokens([tokenizer.unk_id])
+    return (
+        f"{100 * share:.0f} % of the tokens are {entry}, which stands for text that the tokenizer "
+        "has no entries for"
+    )
 
 
 def open_stream(
