@@ -13,9 +13,11 @@ from gpt_tf.cli.own_tokenizers import (
     asked_for,
     choose_tokenizer,
     record_of,
+    refuse_replaced,
     tokenizer_directory,
     train_own,
 )
+from gpt_tf.cli.train_tokenizer import make_tokenizer
 from gpt_tf.cli.workspace import choose_data
 from gpt_tf.config import Config, DataConfig, TokenizerConfig
 from gpt_tf.errors import UsageError
@@ -127,6 +129,22 @@ def test_train_tokenizer_trains_again_for_other_settings_or_data(
     said = capsys.readouterr().err
     assert "is trained again: " in said
     assert all(f"{key} was " in said for key in change if isinstance(change, dict))
+
+
+def test_what_another_process_trained_meanwhile_is_not_taken_for_ones_own(home: Path) -> None:
+    """Two trainings with other settings at once have one folder for their tokenizers."""
+    ours, theirs = (Config(tokenizer=TokenizerConfig(vocab_size=size)) for size in (265, 270))
+    choice = choose_data(home, home / "a/texts", ours.data)
+    trained = train_own(home, choice, ours)
+    folder = chosen(home, "a/texts")
+    refuse_replaced(folder, trained)
+    train_own(home, choice, theirs)
+    with pytest.raises(UsageError, match=r"another tokenizer in .* Try again"):
+        refuse_replaced(folder, trained)
+    kept = (folder / "tokenizer.json").read_bytes()
+    with pytest.raises(UsageError, match="--overwrite"):  # made after we looked for it
+        make_tokenizer(choice, ours, folder, overwrite=False)
+    assert (folder / "tokenizer.json").read_bytes() == kept
 
 
 def test_a_tokenizer_without_a_record_is_taken_aloud_and_never_replaced(

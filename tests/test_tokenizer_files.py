@@ -183,6 +183,16 @@ def test_only_a_tokenizers_own_files_are_copied(saved, tmp_path):  # N18
         assert (tmp_path / "copy" / name).read_bytes() == (saved / name).read_bytes()
 
 
+def test_files_of_two_tokenizers_are_never_copied_together(saved, tmp_path):
+    """As if another were put in its place between the copies of the files and the look at them."""
+    other = tmp_path / "other"
+    BPETokenizer.train(["other text"], vocab_size=260).save(other)
+    (other / MANIFEST).replace(saved / MANIFEST)
+    with pytest.raises(UsageError, match=r"tokenizer replaced while it was read: .* Try again\."):
+        copy_tokenizer(saved, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
 @pytest.mark.parametrize("with_manifest", [True, False])
 def test_a_tokenizer_beside_weights_is_copied_and_described_alone(saved, tmp_path, with_manifest):
     """N18: as an export of gpt-tf, or a folder of the Hub, whose files are links."""

@@ -22,6 +22,7 @@ from gpt_tf.cli.own_tokenizers import (
     naming_remedy,
     other_tokenizer,
     record_of,
+    refuse_replaced,
     train_own,
 )
 from gpt_tf.cli.resuming import (
@@ -120,8 +121,9 @@ def train(
             )
         choice = choose_data(workspace, data, config.data, validation)
         refuse_idle([config], choice, given)
+        trained = None
         if train_tokenizer and tokenizer is None:
-            train_own(workspace, choice, config)  # it stays, also if the run is refused
+            trained = train_own(workspace, choice, config)  # it stays if the run is refused, too
         tokenizer_directory = choose_tokenizer(workspace, choice, tokenizer)
         if not train_tokenizer:
             another = ""
@@ -130,6 +132,8 @@ def train(
                 another = f", or {instead} --train-tokenizer to train another"
             refuse_for_ready_tokenizer(config, given, record_of(tokenizer_directory), another)
         loaded = write_tokenizer(config, tokenizer_directory, claim.staged.tokenizer)
+        if trained is not None:
+            refuse_replaced(tokenizer_directory, trained)
         config = as_followed(config, loaded)
         if pretrained is None:  # a pretrained model may have more entries than its tokenizer
             model = dataclasses.replace(config.model, vocab_size=loaded.vocab_size)

@@ -76,12 +76,16 @@ def asked_for(workspace: Path, choice: DataChoice, config: Config) -> Record:
     }
 
 
-def train_own(workspace: Path, choice: DataChoice, config: Config) -> None:
-    """Train the tokenizer of these data, unless there is one trained with the same settings."""
+def train_own(workspace: Path, choice: DataChoice, config: Config) -> Record:
+    """Train the tokenizer of these data, unless there is one trained with the same settings.
+
+    Returns:
+      The record that it has.
+    """
     directory = tokenizer_directory(workspace, choice.name, choice.source)
     asked, trained = asked_for(workspace, choice, config), record_of(directory)
     if has_tokenizer(directory) and trained == asked:
-        return
+        return asked
     if has_tokenizer(directory):
         changed = [key for key in asked if asked[key] != trained.get(key)]
         named = ", ".join(
@@ -90,6 +94,16 @@ def train_own(workspace: Path, choice: DataChoice, config: Config) -> None:
         )  # fmt: skip
         note(f"{directory} is trained again: {named}")
     note(make_tokenizer(choice, config, directory, asked))
+    return asked
+
+
+def refuse_replaced(directory: Path, expected: Record) -> None:
+    """Raise UsageError if a tokenizer is no longer the one that `train_own` left there."""
+    if record_of(directory) != expected:
+        raise UsageError(
+            f"another tokenizer in {directory} meanwhile: a process that asks for other settings "
+            "has trained it. Try again when that has begun its run."
+        )
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def _begin(
     )
     configs = sweeps.resolve_cells(plan)
     _check_no_run_in_use(workspace, plan)
-    places = data_of_plan(plan, workspace)  # as its cells name them
+    places = data_of_plan(plan)  # as its cells name them
     choice = choose_data(workspace, places[0], configs[0].data, places[1])
     if not choice.validation:
         raise UsageError(

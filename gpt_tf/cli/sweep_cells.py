@@ -129,7 +129,7 @@ def _train_or_resume(
     from gpt_tf.reports.sweep_results import write_hparams
     from gpt_tf.storage.places import found
 
-    data, validation = data_of_plan(plan, workspace)
+    data, validation = data_of_plan(plan)
     with training_output() as progress:
 
         def writers(config: Config) -> list[Any]:

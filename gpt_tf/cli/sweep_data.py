@@ -21,12 +21,13 @@ class ChangedError(UsageError):
     """Data or tokenizer are no longer those that a sweep was begun with."""
 
 
-def data_of_plan(plan: Plan, workspace: Path) -> tuple[Path | None, Path | None]:
-    """Where the data of a sweep are: those to train on and those to validate on, if given."""
-    return (
-        found(plan.data, workspace) if plan.data else None,
-        found(plan.validation, workspace) if plan.validation else None,
-    )
+def data_of_plan(plan: Plan) -> tuple[Path | None, Path | None]:
+    """Where the data of a sweep are: those to train on and those to validate on, if given.
+
+    Places in the workspace, which is the present folder, are relative, as they are typed.
+    """
+    data, validation = (path and Path(path) for path in (plan.data, plan.validation))
+    return data or None, validation or None
 
 
 def fingerprint_of(choice: DataChoice) -> str:
@@ -79,7 +80,7 @@ def with_present_data(
       UsageError: if they are gone or have changed.
     """
     _check_tokenizer(plan, directory, workspace)
-    data, validation = data_of_plan(plan, workspace)
+    data, validation = data_of_plan(plan)
     data, validation = moved.data or data, moved.validation or validation
     command = f"gpt-tf sweep --resume {directory.called}"
     refuse_missing(f"the sweep {directory.name}", command, data, validation)

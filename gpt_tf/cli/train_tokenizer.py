@@ -85,22 +85,31 @@ def train_tokenizer(
         )
     refuse_idle([config], choice, typed)
     directory = output or tokenizer_directory(workspace, choice.name, choice.source)
-    check_folder(directory, "--output", overwrite=overwrite or output is None)
+    may_replace = overwrite or output is None
+    check_folder(directory, "--output", overwrite=may_replace)
     record = asked_for(workspace, choice, config)
-    result(make_tokenizer(choice, config, directory, record))
+    result(make_tokenizer(choice, config, directory, record, overwrite=may_replace))
 
 
 def make_tokenizer(
-    choice: DataChoice, config: Config, directory: Path, trained_on: dict[str, Any] | None = None
+    choice: DataChoice,
+    config: Config,
+    directory: Path,
+    trained_on: dict[str, Any] | None = None,
+    *,
+    overwrite: bool = True,
 ) -> str:
     """Train a tokenizer on the training documents, save it, and say in a line what came out.
 
-    One that is in `directory` already is replaced.
-
     Args:
       trained_on: the record of it that is saved beside it.
+      overwrite: one that is in `directory` by then is replaced.
+
+    Raises:
+      UsageError: if another process has made one there meanwhile that may not be replaced.
     """
     from gpt_tf.cli.console import note, progress_bar
+    from gpt_tf.storage.targets import check_folder
     from gpt_tf.tokenizer.kinds import train
 
     settings = config.tokenizer
@@ -122,7 +131,8 @@ def make_tokenizer(
             unknown_characters=settings.unknown_characters,
         )
     elapsed = time.perf_counter() - start
-    tokenizer.save(directory, overwrite=True, trained_on=trained_on)
+    check_folder(directory, "--output", overwrite=overwrite)
+    tokenizer.save(directory, overwrite=overwrite, trained_on=trained_on)
     if settings.kind != "char" and tokenizer.vocab_size < settings.vocab_size:
         note(f"the text has no more pairs to merge: asked for {settings.vocab_size:,} entries")
     sample_texts = list(choice.sample_texts(config.data))

@@ -331,9 +331,18 @@ def put_before_texts(backend: tokenizers.Tokenizer, token: str) -> None:
 
 
 def copy_tokenizer(source: Path, destination: Path) -> None:
-    """Copy a tokenizer's own files into a run, atomically, and nothing that is beside them."""
+    """Copy a tokenizer's own files into a run, atomically, and nothing that is beside them.
+
+    Raises:
+      UsageError: if another tokenizer was put in its place meanwhile.
+    """
     with new_directory(destination) as temporary:
         names = [name for name in OWN_FILES if (source / name).is_file()]
         for name in names:
             shutil.copyfile(source / name, temporary / name)
+        if (source / MANIFEST).exists():
+            listed = read_manifest(source)["files"]
+            if any(sha256_file(temporary / name) != listed[name]["sha256"]
+                   for name in names if name in listed):  # fmt: skip
+                raise UsageError(f"tokenizer replaced while it was read: {source}. Try again.")
         write_manifest(temporary, names, {"vocab_size": Tokenizer.load(temporary).vocab_size})
