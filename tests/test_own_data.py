@@ -157,7 +157,7 @@ def test_what_random_windows_train_on_is_measured_whole(tmp_path: Path) -> None:
         for batch in streams.evaluation(split):
             ids += batch.targets[batch.weights == 1].tolist()
         assert ids == [*part.encode()[1:], 258]  # the last, partial window too
-    streams.train.close()
+    streams.close()
 
 
 def test_what_was_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
