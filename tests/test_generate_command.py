@@ -53,6 +53,9 @@ def test_prompts_that_are_no_utf_8_are_refused(generate, tmp_path):
     path.write_bytes("le café".encode("latin-1"))
     refused = generate("--prompts-file", str(path))
     assert refused.code == 2 and "no Unicode" in refused.stderr and "UTF-8" in refused.stderr
+    path.write_bytes("le café\n".encode("utf-16-le"))
+    refused = generate("--prompts-file", str(path))
+    assert refused.code == 2 and "iconv -f utf-16-le -t utf-8" in refused.stderr
 
 
 def test_the_command_ends_texts_alike_on_the_screen_typed_and_in_a_file(generate, tmp_path):

@@ -1,5 +1,6 @@
 """Documents on disk: finding and reading them, and what is wrong with some."""
 
+import gzip
 import os
 import random
 import shutil
@@ -22,7 +23,6 @@ BAD_BYTES = {
     "after a letter cut by a block": (b"a" * (BLOCK - 1) + "é".encode() + b"\xff", BLOCK + 1),
     "Latin-1": ("caf\xe9 noir".encode("latin-1"), 3),
     "two bytes": (b"\xe9\xff", 0),
-    "UTF-16": ("Good".encode("utf-16"), 0),
     "PNG": (PNG, 0),
     "late": (b"a" * 100_000 + b"\xff", 100_000),
     "cut in a letter": ("né".encode()[:2], 1),
@@ -251,6 +251,24 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path, data: bytes, offset:
         "Write --set data.encoding=NAME, or --set data.on_bad_file=skip."
     )
     assert "".join(DocumentReader(on_bad_file="skip").text(path)) == ""
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv.gz"])
+@pytest.mark.parametrize("given", ["utf-8", "latin-1", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32"])
+def test_text_in_two_or_four_bytes_a_character_is_refused_with_its_encoding(
+    tmp_path: Path, encoding: str, given: str, name: str
+) -> None:
+    line = {"a.txt": "Добрый день,\n", "a.jsonl": '{"text": "Good day"}\n', "a.csv.gz": "text\n"}
+    data = (line[name] * 5).encode(encoding)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    with pytest.raises(DocumentError) as refused:
+        list(DocumentReader(encoding=given).documents(path))
+    remedy = f"{str(path)!r}: it looks like {encoding}. Write --set data.encoding={encoding}, or "
+    assert remedy in str(refused.value)
+    assert [*DocumentReader(encoding=given, on_bad_file="skip").documents(path)] == []
+    assert list(DocumentReader(encoding=encoding).documents(path))
 
 
 def test_another_encoding_may_be_set(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.cleaning import MARK
+from gpt_tf.streaming.records import wide_encoding
 
 STDIN = "-"
 
@@ -35,12 +36,20 @@ def read_prompts(source: str) -> list[str]:
     """The prompts in a file, or in standard input for `-`: one a line, also an empty one.
 
     Raises:
-      UsageError: if there are none.
+      UsageError: if there are none, or they are in another encoding.
     """
+    # what is no UTF-8 is named with its place later, as that of standard input
     if source == STDIN:
         text = standard_input().read()
-    else:  # what is no UTF-8 is named with its place later, as that of standard input
-        text = Path(source).read_bytes().decode("utf-8", errors="surrogateescape")
+        data = text.encode("utf-8", errors="surrogateescape")
+    else:
+        data = Path(source).read_bytes()
+        text = data.decode("utf-8", errors="surrogateescape")
+    if found := wide_encoding(data):
+        raise UsageError(
+            f"text is not utf-8 in --prompts-file: {source} looks like {found}. Save it as UTF-8: "
+            f"`iconv -f {found} -t utf-8`."
+        )
     prompts = without_mark_and_crlf(text).split("\n")
     if not prompts[-1]:
         prompts.pop()

@@ -17,6 +17,12 @@ from gpt_tf.streaming.files import BLOCK, DocumentError, open_bytes
 SOLID = re.compile(r"[^ \t\n\r\v\f]")  # what is no ASCII white space
 SINGLE_BLANK = re.compile(r"(?<=\S) (?=\S)")
 PIECE = 1 << 20  # characters
+HEAD = 4096  # bytes, from which the encoding shows
+# UTF-16's is the beginning of UTF-32's.
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
 LF, CR = "\n", "\r"
 NOT_OF_FILES = ("idna", "punycode", "unicode_escape", "raw_unicode_escape")  # as Python names them
 
@@ -43,15 +49,19 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
     with open_bytes(path) as file:
         while True:
             block = file.read(BLOCK)
+            if offset == 0 and (found := wide_encoding(block)) and not _reads(encoding, found):
+                raise _not_text(path, encoding, f"it looks like {found}", found)
             state = decoder.getstate()
             start = offset - len(state[0])  # bytes of a letter begun before
             try:
                 text = decoder.decode(block, final=not block)
             except UnicodeError as error:  # UTF-16 without its mark names no offset
-                raise _not_text(path, encoding, start + getattr(error, "start", 0)) from error
+                place = start + getattr(error, "start", 0)
+                raise _not_text(path, encoding, f"byte offset {place}") from error
             if not _is_unicode(text):
                 decoder.setstate(state)
-                raise _not_text(path, encoding, offset + _surrogate_at(decoder, block))
+                place = offset + _surrogate_at(decoder, block)
+                raise _not_text(path, encoding, f"byte offset {place}")
             if text:
                 yield text
             if not block:
@@ -59,10 +69,45 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
             offset += len(block)
 
 
-def _not_text(path: Path, encoding: str, place: int) -> DecodingError:
+def wide_encoding(data: bytes) -> str | None:
+    r"""The encoding of two or four bytes a character that the first bytes of a text show, if any.
+
+    Without a byte-order mark it shows by its zero bytes. In UTF-8 or Latin-1 these are characters,
+    so that nothing else would tell that the text is read wrongly.
+
+    >>> wide_encoding("A text".encode("utf-16")), wide_encoding("A text".encode("utf-16-be"))
+    ('utf-16', 'utf-16-be')
+    >>> wide_encoding(b"A text") is wide_encoding(b"one\0two\0three\0four\0") is None
+    True
+    """
+    for mark, name in MARKS.items():
+        if data.startswith(mark):
+            return name
+    head = data[:HEAD]
+    zeros = [head[place::4].count(0) for place in range(4)]
+    all_of_one = len(head) // 4
+    if all_of_one and zeros[2] == zeros[3] == all_of_one and not zeros[0]:
+        return "utf-32-le"
+    if all_of_one and zeros[0] == zeros[1] == all_of_one and not zeros[3]:
+        return "utf-32-be"
+    first, second = zeros[0] + zeros[2], zeros[1] + zeros[3]
+    many = max(first, second)
+    enough = max(len(head) / 20, 4 if 4 * many >= len(head) else 8)
+    if many < enough or 8 * min(first, second) > many:  # a few letters have the other byte zero
+        return None
+    return "utf-16-le" if second > first else "utf-16-be"
+
+
+def _reads(encoding: str, found: str) -> bool:
+    """Whether text of an encoding that was found is read with the one that is set."""
+    name = codecs.lookup(encoding).name
+    return name == found or (found in MARKS.values() and name.startswith(found))
+
+
+def _not_text(path: Path, encoding: str, why: str, name: str = "NAME") -> DecodingError:
     return DecodingError(
-        f"text is not {encoding} in {str(path)!r}: byte offset {place}. "
-        "Write --set data.encoding=NAME, or --set data.on_bad_file=skip."
+        f"text is not {encoding} in {str(path)!r}: {why}. "
+        f"Write --set data.encoding={name}, or --set data.on_bad_file=skip."
     )
 
 
