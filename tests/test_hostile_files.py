@@ -204,7 +204,6 @@ def test_a_hostile_file_is_refused(
     (workspace.parent / "outside").mkdir()
     (workspace.parent / "outside" / "secret").write_text("what nobody may see")
     monkeypatch.chdir(workspace)
-    monkeypatch.setenv("COLUMNS", "300")
     command = HOSTILE[what]()
     capsys.readouterr()
     before = scan(workspace.parent, but=workspace)

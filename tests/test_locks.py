@@ -87,7 +87,6 @@ def being_written(directory: Path) -> Iterator[Path]:
 @pytest.fixture
 def doctor(workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Callable[[], str]:
     """The table of `gpt-tf doctor tiny` in a copy of the trained workspace."""
-    monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.chdir(workspace)
 
     def table() -> str:

@@ -208,7 +208,6 @@ def test_a_run_that_was_replaced_when_it_was_killed_comes_back(workspace: Path) 
 def test_doctor_names_what_was_begun_and_never_saved(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:  # N17
-    monkeypatch.setenv("COLUMNS", "300")
     killed(workspace / "runs" / "demo-001")
     (workspace / "sweeps" / "sweep-001").mkdir(parents=True)
     in_process("doctor", cwd=workspace)

@@ -486,10 +486,10 @@ def test_ranking_and_what_is_stored(tmp_path: Path) -> None:
     assert [result.run for _, result in reread.ranked()] == ["s-05", "s-03", "s-02", "s-01"]
     assert [result.run for _, result in reread.failed()] == ["s-01"]
     columns, rows = reread.table()
-    assert columns[1] == "num_layers"
+    assert columns[1:3] == ["run", "num_layers"]
     assert [row[0] for row in rows] == ["*", "", "", ""]
-    assert rows[3][4] == "failed"
-    assert len({len(line) for line in aligned(columns, rows).splitlines()}) == 1
+    assert rows[3][5] == "failed"
+    assert len({len(line) for line in aligned(columns, rows, 1000).splitlines()}) == 1
     assert len(directory.table_file.read_text().splitlines()) == 5
 
 

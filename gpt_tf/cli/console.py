@@ -6,14 +6,20 @@ rich is imported where it is needed, so that `gpt-tf --help` stays fast. It hono
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from gpt_tf.storage.names import printable
+
+# What folding never breaks: a word, a command between backticks, or one after a colon.
+UNIT = re.compile(r"\s*(?:\S*`[^`]*`\S*|(?<=: )gpt-tf .*|\S+)")
+UNBOUNDED = 10_000  # columns, where there is no terminal
 
 _quiet = False
 _debug = False
@@ -45,17 +51,17 @@ def is_debug() -> bool:
 def result(text: str, *, err: bool = False) -> None:
     """Lines of a result on stdout, or on stderr also with --quiet."""
     if not err:
-        click.echo(printable(text))
+        click.echo(_shown(text, sys.stdout))
         return
     with suppress(OSError):  # the exit code tells it to those who cannot read it
-        click.echo(printable(text), err=True)
+        click.echo(_shown(text, sys.stderr), err=True)
 
 
 def note(text: str) -> None:
     """A line on stderr, unless --quiet or nobody reads it any more."""
     if not _quiet:
         try:
-            print(printable(text), file=sys.stderr, flush=True)
+            print(_shown(text, sys.stderr), file=sys.stderr, flush=True)
         except OSError as problem:  # work goes on, also where stderr is a file on a full disk
             if isinstance(problem, BrokenPipeError):  # as in `gpt-tf train 2>&1 | head -1`
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
@@ -87,13 +93,54 @@ def error(text: str) -> None:
     result(f"error: {text}", err=True)
 
 
+def columns(stream: TextIO | None = None) -> int:
+    """The width of the terminal that `stream`, by default stdout, is; very wide if it is none."""
+    is_terminal = (stream or sys.stdout).isatty()
+    return shutil.get_terminal_size().columns if is_terminal else UNBOUNDED
+
+
+def _shown(text: str, stream: TextIO) -> str:
+    """What is written of a message: on a terminal it has line ends that break no word."""
+    text = printable(text)
+    return folded(text, columns(stream)) if stream.isatty() else text
+
+
+def folded(text: str, width: int) -> str:
+    """The text with line ends between words, so that lines fit if they can.
+
+    A path, or a command to be typed, stays in one line, however long, so that it can be copied.
+
+    >>> print(folded("No run in a/folder. Begin one with `gpt-tf train`.", 24))
+    No run in a/folder.
+    Begin one with
+    `gpt-tf train`.
+    """
+    lines = []
+    for paragraph in text.split("\n"):
+        line = ""
+        for unit in UNIT.findall(paragraph):
+            if line and len(line) + len(unit) > width >= len(unit):
+                lines.append(line)
+                line = unit.lstrip()
+            else:
+                line += unit
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def above_bar() -> Any:
+    """A console for a bar on stderr, above which messages stay as they are."""
+    from rich.console import Console
+
+    return Console(stderr=True, soft_wrap=True)
+
+
 @contextmanager
 def progress_bar(description: str, unit: str = "") -> Iterator[Callable[[int, int | None], None]]:
     """A bar on a terminal, nothing elsewhere; call what it yields with (done, total)."""
     if _quiet or not sys.stderr.isatty():
         yield lambda done, total: None
         return
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
@@ -102,7 +149,7 @@ def progress_bar(description: str, unit: str = "") -> Iterator[Callable[[int, in
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
         TimeElapsedColumn(),
     )
-    progress = Progress(*columns, console=Console(stderr=True))
+    progress = Progress(*columns, console=above_bar())
     task = progress.add_task(printable(description), total=1)
 
     def advance(done: int, total: int | None) -> None:
@@ -115,17 +162,30 @@ def progress_bar(description: str, unit: str = "") -> Iterator[Callable[[int, in
         progress.stop()
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on stdout; numbers are set right with thousands separators."""
+def print_table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """A table on stdout; numbers are set right with thousands separators.
+
+    On a terminal the cells are folded to its width, elsewhere they stay whole.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=Text(printable(title)) if title else None, title_justify="left")
-    for index, column in enumerate(columns):
+    for index, name in enumerate(names):
         numeric = any(isinstance(row[index], (int, float)) for row in rows)
-        table.add_column(Text(printable(column)), justify="right" if numeric else "left")
+        table.add_column(Text(printable(name)), justify="right" if numeric else "left")
     for row in rows:
         cells = [f"{cell:,}" if isinstance(cell, int) else printable(str(cell)) for cell in row]
         table.add_row(*(Text(cell) for cell in cells))
-    Console().print(table)
+    Console(width=columns()).print(table)
+
+
+def print_list(rows: Sequence[Sequence[str]]) -> None:
+    """Rows on stdout whose last column has messages, with remedies that can be copied."""
+    *widths, _ = (max(map(len, cells)) for cells in zip(*rows, strict=True))
+    for *cells, message in rows:
+        begin = "".join(f"{cell:{size}}  " for cell, size in zip(cells, widths, strict=True))
+        indent = len(begin)
+        text = folded(printable(message), columns() - indent)
+        click.echo(begin + text.replace("\n", "\n" + " " * indent))

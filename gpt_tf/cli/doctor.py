@@ -35,7 +35,7 @@ def doctor(run_name: str | None) -> int:
         (each.level, each.what, "\n".join(filter(None, (each.found, each.remedy))))
         for each in findings
     ]
-    console.print_table("", ("", "what", "found, and what to do"), rows)
+    console.print_list(rows)
     broken = sum(each.level == "broken" for each in findings)
     if broken:
         console.error(f"broken in {workspace}: {broken} things. The table says what to do.")

@@ -12,19 +12,25 @@ from typing import Any
 
 from gpt_tf.cli import console
 from gpt_tf.config import Config
-from gpt_tf.storage.names import printable
 
 Scalars = Mapping[str, float]
 REPORTS = 50  # that the time left is estimated from
 
 
 @contextmanager
-def training_output() -> Iterator[Callable[[Config], list[Any]]]:
-    """Route the library's log to notes; yields what makes the progress writer of a run."""
+def training_output(
+    stop_at_step: int | None = None,
+) -> Iterator[Callable[[Config], list[Any]]]:
+    """Route the library's log to notes; yields what makes the progress writer of a run.
+
+    Args:
+      stop_at_step: where this call ends, if before the run's own last step.
+    """
     opened: list[LineProgress | BarProgress] = []
 
     def writers(config: Config) -> list[Any]:
-        total = config.training.max_steps or 0
+        last = config.training.max_steps or 0
+        total = min(last, stop_at_step or last)
         kind = BarProgress if sys.stderr.isatty() and not console.is_quiet() else LineProgress
         opened.append(kind(total))
         return list(opened)
@@ -120,36 +126,48 @@ class LineProgress:
 
 
 class BarProgress:
-    """A bar with the newest figures; evaluations and samples stay above it."""
+    """A bar with the newest figures; evaluations and samples stay above it.
+
+    It counts the steps of the run, from where this call begins to where it ends.
+    """
 
     def __init__(self, total: int) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
         self._eta = Eta(total)
         self._progress = Progress(
             MofNCompleteColumn(), BarColumn(bar_width=24), TextColumn("{task.description}"),
-            console=Console(stderr=True), refresh_per_second=4,
+            console=console.above_bar(), refresh_per_second=4,
         )  # fmt: skip
         self._task = self._progress.add_task("compiling the first step", total=total)
+        self._total = total
+        self._figures = ""
+        self._is_compiling = True
+
+    def advance(self, step: int, loss: float | None) -> None:
+        """Move the bar; until there are figures of a log interval it shows the loss."""
+        self._progress.update(self._task, completed=step)
         self._progress.start()
+        if loss is not None and (not self._figures or step >= self._total):
+            self._show(self._figures or f"loss {loss:.4f}")
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
-        """Move the bar, or print an evaluation above it."""
+        """Show the figures, those of an evaluation above the bar."""
         if "eval/loss" in scalars:
-            self._print(eval_text(step, scalars))
+            console.note(eval_text(step, scalars))
         else:
-            text = f"{train_text(scalars)}  left {self._eta.text(step)}"
-            self._progress.update(self._task, description=text)
-        self._progress.update(self._task, completed=step)
+            self._figures = train_text(scalars)
+            self._show(f"{self._figures}  left {self._eta.text(step)}")
+
+    def _show(self, text: str) -> None:
+        self._is_compiling = False
+        self._progress.update(self._task, description=text)
 
     def write_text(self, step: int, text: str) -> None:
         """Print the sample text above the bar."""
-        self._print(f"  {text}")
-
-    def _print(self, text: str) -> None:
-        self._progress.console.print(printable(text), markup=False, highlight=False)
+        console.note(f"  {text}")
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Leave the last figures, or no bar if there were no steps."""
+        self._progress.update(self._task, visible=not self._is_compiling)
         self._progress.stop()

@@ -53,7 +53,7 @@ def train_cells(
         result(f"stopped; go on with: gpt-tf sweep --resume {directory.called}", err=True)
         return 128 + stopped.number
     results.publish()
-    result(aligned(*results.table()))
+    result(aligned(*results.table(), console.columns()))
     for cell, one in results.failed():
         result(f"{one.run} ({plan.describe(cell)}) failed: {one.error}")
     result(f"{directory.path}: {directory.table_file.name}, {directory.picture.name}")

@@ -126,7 +126,7 @@ def train(
     from gpt_tf.cli.progress import training_output
 
     operations: list[Operation] | None = [] if profile else None
-    with training_output() as writers:
+    with training_output(stop_at_step) as writers:
         run = train_run(
             config,
             workspace=workspace,
@@ -214,7 +214,7 @@ def _resume(
     from gpt_tf.config_files import merge
 
     config = stored_config(run, merge(*overrides))
-    with training_output() as writers:
+    with training_output(stop_at_step) as writers:
         ended = resume(
             run,
             config,

@@ -7,7 +7,7 @@ import dataclasses
 import io
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from gpt_tf.storage.run_directory import RunDirectory
 
 STATES = ("begun", "done", "failed")
 FIGURES = ("parameters", "steps", "loss", "perplexity", "accuracy", "seconds", "run")
+KEYS = 2  # columns of the table that name a cell: the star and the run
 # Sorted before the run's own event files: TensorBoard reads them in order of their names.
 HPARAMS_FILE = "events.out.tfevents.0000000000.hparams"
 
@@ -154,6 +155,7 @@ class Results:
         rows = [
             [
                 "*" if index == 0 and result.state == "done" else "",
+                result.run,
                 *map(text_of, cell.settings.values()),
                 _text(result.parameters, ","),
                 _text(result.steps, ","),
@@ -161,11 +163,11 @@ class Results:
                 _text(result.perplexity, ",.2f"),
                 _text(result.accuracy, ".1%"),
                 _text(result.seconds, ",.0f"),
-                result.run,
             ]
             for index, (cell, result) in enumerate(self.ranked())
         ]
-        return ["", *short_names(self._plan.grid).values(), *FIGURES], rows
+        names = short_names(self._plan.grid).values()
+        return ["", "run", *names, *(name for name in FIGURES if name != "run")], rows
 
     def publish(self) -> None:
         """Write the table and draw the picture anew."""
@@ -195,18 +197,32 @@ class Results:
         )
 
 
-def aligned(columns: list[str], rows: list[list[str]]) -> str:
-    """Columns set right, as wide as they need be: nothing is cut where there is no terminal.
+def aligned(columns: list[str], rows: list[list[str]], width: int) -> str:
+    """Columns set right; those that do not fit in `width` follow below, with the keys again.
 
-    >>> print(aligned(["", "loss"], [["*", "2.5"], ["", "12.5"]]))
-       loss
-    *   2.5
-       12.5
+    >>> print(aligned(["", "run", "steps", "loss"], [["*", "a", "10", "2.5"]], 14))
+       run  steps
+    *    a     10
+    <BLANKLINE>
+       run  loss
+    *    a   2.5
     """
-    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    cells = list(zip(columns, *rows, strict=True))
+    blocks = [cells[:KEYS]]
+    for column in cells[KEYS:]:
+        line = sum(2 + max(map(len, one)) for one in (*blocks[-1], column)) - 2
+        if line > width and len(blocks[-1]) > KEYS:
+            blocks.append(cells[:KEYS])
+        blocks[-1] = [*blocks[-1], column]
+    return "\n\n".join(map(_block, blocks))
+
+
+def _block(columns: Sequence[tuple[str, ...]]) -> str:
+    """Columns beside each other, set right."""
+    widths = [max(map(len, column)) for column in columns]
     return "\n".join(
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in [columns, *rows]
+        for line in zip(*columns, strict=True)
     )
 
 

@@ -29,7 +29,7 @@ from gpt_tf.training.metrics import perplexity
 from gpt_tf.training.schedule import WarmupSchedule
 from gpt_tf.training.signals import StopRequest
 from gpt_tf.training.train_step import StepResult
-from gpt_tf.training.writers import Writer
+from gpt_tf.training.writers import Writers
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class Trainer:
         schedule: WarmupSchedule,
         evaluate: Evaluate | None,
         checkpoints: CheckpointManager,
-        writer: Writer,
+        writer: Writers,
         sample_text: Callable[[], str] | None = None,
         sequence: Callable[[], int] = lambda: 0,
         evaluate_first: bool = False,
@@ -118,6 +118,7 @@ class Trainer:
             self._stream.should_stop = lambda: request.received is not None
             try:
                 reason = None
+                self._writer.advance(self.state.step, None)
                 while reason is None:
                     if self._due(self._config.eval_interval) or self._begins_measured():
                         self._run_evaluation(request)
@@ -126,8 +127,8 @@ class Trainer:
                     reason = self._reason_to_stop(request, stop_at_step)
                     if reason is None:
                         updated = self._update(self._steps_together(stop_at_step))
-                        if updated and self.state.step % self._config.log_interval == 0:
-                            self._log_window()
+                        if updated:
+                            self._report()
                 self._save()
                 return Outcome(self.state.step, reason, request.received)
             finally:
@@ -204,10 +205,16 @@ class Trainer:
             "`gpt-tf train --from RUN` takes the weights of the best checkpoint."
         )
 
-    def _log_window(self) -> None:
-        """Write the means since the last log line."""
+    def _report(self) -> None:
+        """Tell the step, and at each log interval the means since the last one."""
         state = self.state
         loss = state.window_nats / state.window_tokens if state.window_tokens else 0.0
+        self._writer.advance(state.step, loss)
+        if state.step % self._config.log_interval == 0:
+            self._log_window(loss)
+
+    def _log_window(self, loss: float) -> None:
+        state = self.state
         self._writer.write_scalars(
             state.step,
             {

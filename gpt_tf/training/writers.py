@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class Writer(Protocol):
-    """Receives what the loop tells."""
+    """Receives what the loop tells; one with a method `advance`, as a bar, each step too."""
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         """Numbers by grouped name, such as `train/loss`."""
@@ -154,6 +154,10 @@ class Writers:
         """To each."""
         self._check()
         self._each(lambda writer: writer.write_text(step, text))
+
+    def advance(self, step: int, loss: float | None) -> None:
+        """Tell those that ask for it the step and the mean loss since the last report, if any."""
+        self._each(lambda writer: getattr(writer, "advance", lambda *_: None)(step, loss))
 
     def close(self) -> None:
         """Close each."""
