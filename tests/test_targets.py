@@ -2,13 +2,14 @@
 
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
 import pytest
 
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.storage import atomic
+from gpt_tf.storage import atomic, folders
 from gpt_tf.storage.folders import new_directory, remove_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
 from gpt_tf.storage.targets import check_folder, first_foreign
@@ -138,6 +139,36 @@ def test_what_came_meanwhile_is_put_back(tmp_path: Path, monkeypatch, change, ex
     for name in [name for name in before if ".tmp" in name]:  # what was not finished is gone
         del before[name]
     assert state(tmp_path) == before
+
+
+@pytest.mark.parametrize("what", ["removed", "replaced"])
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_what_cannot_be_put_back_is_kept_and_named(
+    tmp_path: Path, monkeypatch, exchanges: bool, what: str
+) -> None:
+    """Somebody puts a file into the target, and then changes what has taken its place."""
+    target = written(tmp_path / "model", "a.txt")
+    is_ours, exchange = folders._is_ours, atomic.exchange
+
+    def meanwhile(path: Path, own: object) -> bool:
+        if target.exists():
+            shutil.rmtree(target)
+        if what == "replaced":
+            written(target, "b.txt")
+        return is_ours(path, own)
+
+    monkeypatch.setattr(folders, "_is_ours", meanwhile)
+    swaps = iter([exchanges])
+    monkeypatch.setattr(
+        atomic, "exchange", lambda first, second: next(swaps, False) and exchange(first, second)
+    )
+    place = tmp_path / ("model" if what == "removed" else "model~")
+    with pytest.raises(UsageError, match="meanwhile") as error, new_directory(target):
+        file_beside(target)
+    assert (place / "will.txt").read_text() == "mine"
+    assert (str(place) in str(error.value)) and ("model~" in str(error.value)) == (
+        what == "replaced"
+    )
 
 
 @pytest.mark.parametrize("path", [".", "..", "model/..", "/", "below/.."])

@@ -82,7 +82,6 @@ def remove_directory(path: Path, own: Collection[str]) -> None:
     if first_foreign(path, own) is None:
         # Unname it first: a half-removed directory must not look like a whole one.
         doomed = atomic.temporary_name(path)
-        shutil.rmtree(doomed, ignore_errors=True)
         path.rename(doomed)
         shutil.rmtree(doomed)
         return
@@ -120,8 +119,7 @@ def _put(new: Path, path: Path, own: Collection[str]) -> None:
         new.rename(path)
     elif atomic.exchange(new, path):
         if not _is_ours(new, own):
-            atomic.exchange(new, path)
-            raise _changed(path)
+            raise _changed(path, path if atomic.exchange(new, path) else _put_back(new, path))
     else:
         _put_by_renames(new, path, own)
 
@@ -132,13 +130,23 @@ def _put_by_renames(new: Path, path: Path, own: Collection[str]) -> None:
     shutil.rmtree(retired, ignore_errors=True)
     path.rename(retired)
     try:
-        if not _is_ours(retired, own):
-            raise _changed(path)
-        new.rename(path)
+        is_ours = _is_ours(retired, own)
+        if is_ours:
+            new.rename(path)
     except BaseException:
-        retired.rename(path)
+        _put_back(retired, path)
         raise
+    if not is_ours:
+        raise _changed(path, _put_back(retired, path))
     shutil.rmtree(retired, ignore_errors=True)
+
+
+def _put_back(old: Path, path: Path) -> Path:
+    """Give back its name to what was at `path`, or a similar one if that is taken meanwhile."""
+    place = path
+    while os.path.lexists(place):
+        place = place.with_name(f"{place.name}~")
+    return old.rename(place)
 
 
 def _check_plain_folder(path: Path) -> None:
@@ -150,5 +158,6 @@ def _is_ours(path: Path, own: Collection[str]) -> bool:
     return path.is_dir() and not path.is_symlink() and first_foreign(path, own) is None
 
 
-def _changed(path: Path) -> UsageError:
-    return UsageError(f"something was put into {path} meanwhile. Choose a new folder.")
+def _changed(path: Path, place: Path) -> UsageError:
+    moved = "" if place == path else f"; it is in {place} now"
+    return UsageError(f"something was put into {path} meanwhile{moved}. Choose a new folder.")
