@@ -1,5 +1,6 @@
 """Fixtures that more than one test file uses."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -9,10 +10,9 @@ from pathlib import Path
 import pytest
 from commands import TINY_RUN, gpt_tf, in_process
 from data import data_file, unpacked
-from filelock import FileLock
 from prefetch_threads import prefetching, wait_until
 
-from gpt_tf.streaming.corpora import prepare_imdb
+from gpt_tf.streaming.review_corpora import prepare_imdb
 from gpt_tf.streaming.sample_reviews import write_sample_reviews
 
 # A shell's background jobs ignore SIGINT, and nohup SIGHUP; the commands that are tested must not.
@@ -38,7 +38,8 @@ def imdb_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         base = base.parent  # the workers' common folder
     workspace = base / "imdb_workspace"
     workspace.mkdir(exist_ok=True)
-    with FileLock(base / "imdb_workspace.lock"):
+    with (base / "imdb_workspace.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not (workspace / "data" / "imdb" / "corpus.json").exists():
             prepare_imdb(workspace, archives=[archive])
     return workspace

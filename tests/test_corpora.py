@@ -21,16 +21,10 @@ from commands import in_process
 
 from gpt_tf.cli.prepare import prepare
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.streaming.corpora import (
-    SPLITS,
-    Corpus,
-    PrepareReport,
-    load_corpus,
-    newest_corpus,
-    prepare_imdb,
-    prepare_sample_reviews,
-)
+from gpt_tf.streaming.corpora import SPLITS, Corpus, load_corpus, newest_corpus
 from gpt_tf.streaming.download import RemoteFile
+from gpt_tf.streaming.preparing import PrepareReport
+from gpt_tf.streaming.review_corpora import prepare_imdb, prepare_sample_reviews
 
 PER_FOLDER = 8  # reviews in each folder of the small tree
 PER_CLASS = 3  # of these, for validation
@@ -266,7 +260,7 @@ def test_missing_reviews_are_unpacked_and_nothing_else_is_touched(
 
 
 @pytest.mark.parametrize("name", ["train.txt", "test.txt", "corpus.json"])
-@pytest.mark.parametrize("kind", ["text", "link", "fifo"])
+@pytest.mark.parametrize("kind", ["text", "alike", "link", "fifo"])
 def test_a_file_of_the_users_in_a_corpus_folder_is_not_replaced(
     workspace: Path, labelled: Path, name: str, kind: str
 ) -> None:  # N1
@@ -275,6 +269,8 @@ def test_a_file_of_the_users_in_a_corpus_folder_is_not_replaced(
     (workspace / "mine.txt").write_text("years of work")
     if kind == "text":
         path.write_text('["years of work"]')
+    elif kind == "alike":
+        path.write_text('{"preset": "mine", "sequence": 7}')
     elif kind == "link":
         path.symlink_to(workspace / "mine.txt")
     else:
@@ -291,7 +287,7 @@ KILLED = """
 import os, signal, sys
 from contextlib import contextmanager
 from pathlib import Path
-from gpt_tf.streaming.corpora import prepare_imdb
+from gpt_tf.streaming.review_corpora import prepare_imdb
 
 @contextmanager
 def progress(description, unit):
@@ -354,7 +350,7 @@ def test_the_corpus_prepared_last_is_the_newest(workspace: Path, labelled: Path)
     small_imdb(workspace, labelled)
     other = workspace / "data" / "other"
     other.mkdir()
-    (other / "corpus.json").write_text('{"preset": "demo", "sequence": 2}')
+    (other / "corpus.json").write_text('{"preset": "demo", "sequence": 2, "documents": {}}')
     assert newest_corpus(workspace) == Corpus("other", other, "demo", 2)
     os.utime(other / "corpus.json", (0, 0))  # the counter decides, not the clock
     assert newest_corpus(workspace) == load_corpus(other)
@@ -533,7 +529,7 @@ def test_the_command_prints_a_table(
 
 def test_preparing_needs_no_tensorflow() -> None:
     script = (
-        "import sys, gpt_tf.cli.prepare, gpt_tf.streaming.corpora\n"
+        "import sys, gpt_tf.cli.prepare, gpt_tf.streaming.review_corpora\n"
         "assert not {'tensorflow', 'keras', 'gpt_tf.config'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

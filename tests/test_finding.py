@@ -35,7 +35,7 @@ def write_what_gpt_tf_writes(folder: Path) -> None:
     make(folder, "b/results.csv", "b/sweep.yaml")
     (folder / "b" / "sweep.yaml").write_text("sequence: 1\npreset: demo\n")
     make(folder, "c/train.txt", "c/reviews/1_1.txt")
-    (folder / "c" / "corpus.json").write_text('{"preset": "demo", "sequence": 1}')
+    (folder / "c" / "corpus.json").write_text('{"preset": "demo", "sequence": 1, "documents": {}}')
     make(folder, "d/vocab.txt", "d/tokenizer.json")
     write_manifest(folder / "d", ["vocab.txt", "tokenizer.json"], {})
     make(folder, "e.gpt-tf-4711-abcdef.tmp/half.txt")
@@ -63,7 +63,7 @@ def test_a_user_s_folder_with_our_folders_names_or_files_is_data(tmp_path: Path)
              "mine/e.txt"]  # fmt: skip
     make(tmp_path, *names)
     strangers = {
-        "data/corpus.json": '{"utterances": 3}',
+        "data/corpus.json": '{"preset": "demo", "sequence": 3}',
         "runs/source.json": "[1, 2]",
         "runs/config.yaml": "lr: 1",
         "sweeps/sweep.yaml": "program: train.py\nsequence: 1",

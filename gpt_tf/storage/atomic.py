@@ -30,10 +30,12 @@ TEMPORARY_SUFFIX = ".tmp"
 RETIRED = "gpt-tf-old"
 # No other name is ever swept; nobody else gives such a one.
 TEMPORARY = re.compile(r".+\.(gpt-tf-\d+-[0-9a-f]{6}|gpt-tf-old)\.tmp")
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 NOT_ALLOWED = {
     errno.EACCES: "Get the right to write there (`ls -ld` shows who has it), or work elsewhere",
     errno.EPERM: "Get the right to change what is there, or work elsewhere",
     errno.EROFS: "Mount the disk for writing, or work elsewhere",
+    **dict.fromkeys(NO_LOCKS, "Work on a file system that has locks"),
 }
 AT_FDCWD = -100  # linux/fcntl.h
 RENAME_EXCHANGE = 2  # linux/fs.h

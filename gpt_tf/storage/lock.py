@@ -138,6 +138,8 @@ def _take(directory: Path, made: list[Path] | None) -> HeldLock:
         except OSError as error:
             if error.errno not in REFUSED:
                 raise
+            if made and error.errno in atomic.NO_LOCKS:  # its file does no good there
+                (directory / LOCK_FILE).unlink(missing_ok=True)
             there = f" ({directory / LOCK_FILE})" if error.filename == LOCK_FILE else ""
             raise UsageError(
                 f"cannot write in {directory}: {error.strerror}{there}. {REFUSED[error.errno]}."

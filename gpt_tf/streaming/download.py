@@ -9,11 +9,12 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.archive import Progress
-from gpt_tf.storage.atomic import TEMPORARY_SUFFIX, fsync_path
+from gpt_tf.storage.atomic import fsync_path, temporary_name
+from gpt_tf.storage.flock import writing_in
+from gpt_tf.storage.manifest import sha256_file
 
 CHUNK = 256 * 1024  # bytes read at a time
 TIMEOUT = 60.0  # seconds without a byte from the server
@@ -50,25 +51,24 @@ def download(remote: RemoteFile, folder: Path, progress: Progress, remedy: str) 
     if os.path.lexists(destination):
         raise UsageError(f"another file in {destination}: it is not {remote.url}. Move it away.")
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{remote.name}.{os.getpid()}{TEMPORARY_SUFFIX}"
-    try:
-        size, sha256 = _fetch(remote, temporary, progress, remedy)
-        found = f"{size:,} bytes" if size <= remote.size else "more"
-        _check(remote, "size", f"{remote.size:,} bytes", found, remedy)
-        _check(remote, "SHA-256", remote.sha256, sha256, remedy)
-        temporary.replace(destination)
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = temporary_name(destination)
+    with writing_in(folder):
+        try:
+            size, sha256 = _fetch(remote, temporary, progress, remedy)
+            found = f"{size:,} bytes" if size <= remote.size else "more"
+            _check(remote, "size", f"{remote.size:,} bytes", found, remedy)
+            _check(remote, "SHA-256", remote.sha256, sha256, remedy)
+            temporary.replace(destination)
+        finally:
+            temporary.unlink(missing_ok=True)
     fsync_path(folder)
     return destination
 
 
 def is_the_file(remote: RemoteFile, path: Path) -> bool:
     """Whether `path` is the published file, by size and SHA-256."""
-    if not path.is_file() or path.stat().st_size != remote.size:
-        return False
-    with path.open("rb") as file:
-        return _sha256(file) == remote.sha256
+    is_alike = path.is_file() and path.stat().st_size == remote.size
+    return is_alike and sha256_file(path) == remote.sha256
 
 
 def _fetch(remote: RemoteFile, path: Path, progress: Progress, remedy: str) -> tuple[int, str]:
@@ -97,13 +97,6 @@ def _fetch(remote: RemoteFile, path: Path, progress: Progress, remedy: str) -> t
         file.flush()
         os.fsync(file.fileno())
     return size, sha256.hexdigest()
-
-
-def _sha256(file: IO[bytes]) -> str:
-    sha256 = hashlib.sha256()
-    while data := file.read(CHUNK):
-        sha256.update(data)
-    return sha256.hexdigest()
 
 
 def _failure(remote: RemoteFile, error: Exception, remedy: str) -> RunError:

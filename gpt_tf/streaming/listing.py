@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 from gpt_tf.errors import RunError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.streaming.files import DocumentError, status_of
 
 DIGESTS_FILE = "digests.json"
 KEPT_FROM = 1 << 24  # bytes read in one go from which on the result is written to a file
 FRESH = 2 * 10**9  # nanoseconds; file systems count time in steps of up to two seconds
-BLOCK = 1 << 20
 
 Stamp = tuple[int, int, int, int]  # size, time of change, of change to the inode, its number
 Remembered = dict[str, tuple[Stamp, str]]  # path: stamp, SHA-256
@@ -149,16 +149,13 @@ def _key(path: Path) -> str:
 
 
 def _sha256(path: Path, stamp: Stamp) -> str:
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                digest.update(block)
+        sha256 = sha256_file(path)
     except OSError as error:
         raise DocumentError(f"cannot read {str(path)!r}: {error.strerror}.") from error
     if _stamp(path)[:2] != stamp[:2]:
         raise DocumentError(f"changed while in use: {str(path)!r}. Start again when it is whole.")
-    return digest.hexdigest()
+    return sha256
 
 
 def _place(path: Path, cache: Path | None) -> str:

@@ -6,17 +6,21 @@ A user's own folder may be called `runs`, `data` or `tokenizers`, and may hold a
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.atomic import TEMPORARY
-from gpt_tf.storage.manifest import MANIFEST, own_files
+from gpt_tf.storage.json_file import read_json
+from gpt_tf.storage.manifest import own_files
 from gpt_tf.streaming.files import is_folder
 
 RECORD_BYTES = 1 << 24  # a longer file is no record of ours
+CORPUS_FILE = "corpus.json"
+CORPUS_KEYS = ("preset", "sequence", "documents")  # in it since version 0.1.0
+PREPARE_LOCK = ".prepare.lock"  # in data/ from the first `gpt-tf prepare` on
 SWEEP_BEGINS = b"sequence:"
 TOKEN_STORES = "token_stores"
 STORE = {"ids.bin", "offsets.npy", "files.npy"}
@@ -30,11 +34,11 @@ def is_own_folder(folder: Path, names: Collection[str]) -> bool:
     """
     if TEMPORARY.fullmatch(folder.name) or STORE.issubset(names):
         return True
-    if "corpus.json" in names and _has_keys(folder / "corpus.json", "preset", "sequence"):
+    if CORPUS_FILE in names and _has_keys(folder / CORPUS_FILE, *CORPUS_KEYS):
         return True
     if "sweep.yaml" in names and _begins_with(folder / "sweep.yaml", SWEEP_BEGINS):
         return True
-    return any((folder / "checkpoints").glob(f"step-*/{MANIFEST}")) or (
+    return any(map(own_files, (folder / "checkpoints").glob("step-*"))) or (
         ("config.yaml" in names or "checkpoints" in names)  # the latter may have been deleted
         and _has_keys(folder / "source.json", "data", "validation", "corpus")
     )
@@ -43,7 +47,7 @@ def is_own_folder(folder: Path, names: Collection[str]) -> bool:
 def is_users_own(folder: Path) -> bool:
     """True for a folder that holds something, hidden files apart, and nothing that we wrote."""
     entries = _entries(folder)
-    if ".prepare.lock" in entries or _is_or_lists_own(folder, entries):
+    if PREPARE_LOCK in entries or _is_or_lists_own(folder, entries):
         return False
     return any(not name.startswith(".") for name in entries) and not any(
         is_folder(entry) and (name == TOKEN_STORES or _holds_own(Path(entry)))
@@ -83,12 +87,9 @@ def _has_keys(path: Path, *keys: str) -> bool:
 def _read(path: Path) -> dict[str, Any]:
     """The JSON object in a file; nothing for any other file."""
     try:
-        if not path.is_file() or path.stat().st_size > RECORD_BYTES:
-            return {}
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return read_json(path, RECORD_BYTES)
+    except (OSError, UsageError, RunError):
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _begins_with(path: Path, begin: bytes) -> bool:

@@ -11,6 +11,7 @@
      short    half of a write, and it says so; another operation is not touched
      ENOSPC   the disk is full from here on: this and all that needs space fails
      EIO      this operation fails
+     ENOLCK   no file can be locked, whatever its path
      signal N, twice N
               signal number N before this operation, or before this and the next
 
@@ -30,6 +31,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -107,6 +109,16 @@ static int meet(const char *operation, const char *path, int needs_space)
         return GOES_ON;
     hits++;
     return HALF;
+}
+
+/* With the kind ENOLCK no file system has locks. */
+int flock(int descriptor, int operation)
+{
+    if (!strcmp(kind, "ENOLCK")) {
+        errno = ENOLCK;
+        return -1;
+    }
+    return NEXT(flock)(descriptor, operation);
 }
 
 static const char *absolute(int directory, const char *path, char *buffer)

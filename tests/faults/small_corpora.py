@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 from gpt_tf.errors import GptTfError
-from gpt_tf.streaming.corpora import prepare_imdb
+from gpt_tf.streaming.review_corpora import prepare_imdb
 from gpt_tf.streaming.reviews import LABELLED
 
 PER_FOLDER = 3  # reviews

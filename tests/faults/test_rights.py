@@ -145,6 +145,25 @@ def test_a_lock_file_that_may_not_be_written_is_named(
     assert f"{lock}" in error and "Permission denied" in error and "`ls -ld`" in error
 
 
+def test_a_file_system_without_locks_is_named(preloaded: dict[str, str], tmp_path: Path) -> None:
+    script = (
+        "from pathlib import Path\nfrom gpt_tf.cli.main import main\n"
+        "from gpt_tf.errors import UsageError\nfrom gpt_tf.storage.lock import locked\n"
+        "try:\n    with locked(Path('runs', 'demo'), make=True): pass\n"
+        "except UsageError as error: print(error)\n"
+        "main(['prepare', 'sample-reviews'])"
+    )
+    without_locks = {"FAULTS_PREFIX": "/", "FAULTS_KIND": "ENOLCK"}
+    result = subprocess.run(
+        [sys.executable, "-c", script], env={**preloaded, **without_locks}, cwd=tmp_path,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    said = [result.stdout.strip(), the_error(result.stderr)]
+    assert all("No locks available. Work on a file system that has locks." in each for each in said)
+    assert result.returncode == 1
+    assert not (tmp_path / "data").exists() and not (tmp_path / "runs").exists()
+
+
 # --- who only reads needs no right to write
 
 
