@@ -36,6 +36,7 @@ class Command:
       arguments: of `gpt-tf`, or of the function `instead`.
       then: the next call where it differs, once the file `begun` is there.
       replaces: paths in the workspace that the command writes in place of what was there.
+      eagerly: compile nothing; the files are the same.
     """
 
     arguments: list[str]
@@ -43,6 +44,7 @@ class Command:
     begun: str = ""
     instead: str = ""
     replaces: tuple[str, ...] = ()
+    eagerly: bool = False
 
 
 Tree = dict[str, str]  # path -> SHA-256, or what kind of thing it is
@@ -101,7 +103,8 @@ class Interruptions:
     def _run(self, arguments: list[str], **options: Any) -> tuple[int, str]:
         if self.command.instead:
             options["instead"] = self.command.instead
-        return self.server.run(self.workspace, arguments, output=self.folder, **options)
+        return self.server.run(self.workspace, arguments, output=self.folder,
+                               eagerly=self.command.eagerly, **options)  # fmt: skip
 
     def kill_at(self, number: int) -> None:
         """Leave the workspace as a process leaves it that is killed at an operation."""

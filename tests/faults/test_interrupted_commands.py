@@ -48,10 +48,10 @@ COMMANDS = {
     ),
     "sweep": Command(
         arguments=[*SWEEP, "training.seed=1", *SMALL_SWEEP],
-        then=RESUME_SWEEP, begun="sweeps/grid/sweep.yaml",
+        then=RESUME_SWEEP, begun="sweeps/grid/sweep.yaml", eagerly=True,
     ),
 }  # fmt: skip
-SECOND_CELL = Command(arguments=RESUME_SWEEP, replaces=("sweeps/grid/",))
+SECOND_CELL = Command(arguments=RESUME_SWEEP, replaces=("sweeps/grid/",), eagerly=True)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_a_killed_command_is_done_by_the_next_call(
 def test_a_sweep_is_killed_in_its_second_cell(
     server: TrainerServer, template: Path, tmp_path: Path
 ) -> None:
-    whole = Command(arguments=[*SWEEP, "training.seed=1,2", *SMALL_SWEEP])
+    whole = Command(arguments=[*SWEEP, "training.seed=1,2", *SMALL_SWEEP], eagerly=True)
     (tmp_path / "first").mkdir()
     first_cell = Interruptions(server, template, tmp_path / "first", whole)
     operations = first_cell.operations

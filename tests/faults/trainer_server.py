@@ -6,8 +6,9 @@ this process only imports; that a forked trainer computes the same is tested, no
 A line of standard input is a request, a JSON object of "arguments", "cwd",
 "output" (a folder for the files `stdout` and `stderr`), "fault" (prefix, number, kind and log of
 the shim), "file_size" (the limit, as `ulimit -f`), "bound_by_modes" (root, too, is refused what
-the modes of files do not allow) and "instead" (`module:function`, called with the arguments in
-place of the command line). The answers are the child's process number and, when it has ended, its
+the modes of files do not allow), "eagerly" (TensorFlow compiles nothing, which takes longer than
+a step or two) and "instead" (`module:function`, called with the arguments in place of the command
+line). The answers are the child's process number and, when it has ended, its
 status.
 """
 
@@ -73,6 +74,10 @@ def run(request: dict[str, Any]) -> None:
     if "fault" in request:
         prefix, at, kind, log = request["fault"]
         shim.arm(Path(prefix), at, kind, Path(log))
+    if request.get("eagerly"):
+        import tensorflow as tf
+
+        tf.config.run_functions_eagerly(True)
     if "instead" in request:
         module, _, function = request["instead"].partition(":")
         getattr(importlib.import_module(module), function)(*request["arguments"])
