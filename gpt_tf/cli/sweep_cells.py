@@ -30,7 +30,7 @@ def train_cells(
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.reports.sweep_results import Results, aligned
     from gpt_tf.storage.run_directory import RUNS, RunDirectory
-    from gpt_tf.training.signals import SIGNALS
+    from gpt_tf.storage.waiting_signals import SIGNALS
 
     check = checking(plan, directory, workspace)
     note(f"{directory.path}: {len(plan.cells):,} cells")

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic, flock
+from gpt_tf.storage.waiting_signals import signals_waiting
 
 LOCK_FILE = "lock"
 LOCK_FILES = (LOCK_FILE, "lock-owner.json")  # the second one was written by version 0.1.0
@@ -111,17 +112,14 @@ def locked(directory: Path, *, make: bool = False) -> Iterator[HeldLock]:
       UsageError: the directory cannot be written.
     """
     made: list[Path] = []
-    try:
-        with atomic.explaining_failure(directory):
+    with ExitStack() as stack:
+        stack.callback(atomic.remove_empty, made)
+        with atomic.explaining_failure(directory), signals_waiting():
             lock = _take(directory, made if make else None)
-        try:
-            yield lock
-        finally:
+            stack.callback(lock.release)
             if made:
-                lock.remove_if_empty()
-            lock.release()
-    finally:
-        atomic.remove_empty(made)
+                stack.callback(lock.remove_if_empty)
+        yield lock
 
 
 def _take(directory: Path, made: list[Path] | None) -> HeldLock:

@@ -8,7 +8,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from gpt_tf.storage.waiting_signals import SIGNALS
 
 
 class StopRequest:

@@ -122,7 +122,10 @@ class Interruptions:
         code, said = self._run(self.command.arguments, fault=fault)
         met = len(shim.operations(log)) >= number if log.exists() else False
         try:
-            self._check_end(code, said, kind, met)
+            if kind.startswith("signal "):
+                self._check_stopped(code, said, int(kind.split()[1]))
+            else:
+                self._check_end(code, said, kind, met)
             self._check_users_things("after the fault")
             self._call_again()
             self._check_users_things("after the next call")
@@ -139,6 +142,15 @@ class Interruptions:
         assert code in (0, 1), f"ended with {code}"
         assert code == 0 or len(re.findall(r"^error: ", said, re.MULTILINE)) == 1, "said nothing"
         self.ends["refused" if code else "absorbed"] += 1
+
+    def _check_stopped(self, code: int, said: str, number: int) -> None:
+        """A signal ends a command with a line, and without a next call nothing half-made stays."""
+        assert "Traceback" not in said and "Exception ignored" not in said
+        assert code in (0, 128 + number), f"ended with {code}"
+        assert code == 0 or "stopped" in said.splitlines()[-1], "said nothing"
+        litter = comparable(tree(self.workspace)).keys() - self.whole.keys()
+        assert not litter, f"litter after the signal: {sorted(litter)}"
+        self.ends["stopped" if code else "done"] += 1
 
     def _check_users_things(self, when: str) -> None:
         now = tree(self.workspace)

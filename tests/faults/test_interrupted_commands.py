@@ -1,6 +1,7 @@
 """Commands that are killed, or whose disk fails, at a file operation, and are called again."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,17 @@ def test_a_sweep_is_killed_in_its_second_cell(
     print(check(command, numbers, "kill"))
 
 
-KINDS = [(name, kind) for name in COMMANDS for kind in ("kill", "torn", "ENOSPC", "EIO")
+def test_a_command_stopped_while_it_claims_a_run_leaves_no_trace(
+    server: TrainerServer, template: Path, tmp_path: Path
+) -> None:  # N42
+    command = interruptions("import", server, template, tmp_path)
+    claiming = [number for number, (_, path) in enumerate(command.operations, 1)
+                if path.endswith(("/runs/brought", "/runs/brought/lock"))][:4]  # fmt: skip
+    print(check(command, claiming, f"signal {int(signal.SIGTERM)}"))
+
+
+STOP = f"signal {int(signal.SIGINT)}"
+KINDS = [(name, kind) for name in COMMANDS for kind in ("kill", "torn", "ENOSPC", "EIO", STOP)
          if name != "sweep" or kind == "kill"]  # fmt: skip
 
 
