@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from gpt_tf.cli import prompts
-from gpt_tf.cli.prompts import read_prompts, standard_input
+from gpt_tf.cli.prompts import (
+    prompt_of_standard_input,
+    read_prompts,
+    standard_input,
+    typed_lines,
+)
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.streaming.corpora import Corpus
 
@@ -33,6 +38,10 @@ def test_a_prompts_file_of_four_lines_has_four_prompts(tmp_path: Path) -> None:
 def test_prompts_of_standard_input_have_the_same_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     give_stdin(monkeypatch, TEXT)
     assert read_prompts("-") == LINES
+    give_stdin(monkeypatch, TEXT)
+    assert list(typed_lines()) == LINES
+    give_stdin(monkeypatch, "one\ntwo\n\n")
+    assert prompt_of_standard_input() == "one\ntwo\n"  # without the end that `echo` adds
     give_stdin(monkeypatch, "a\rb\nc")
     assert [standard_input().readline(), standard_input().read()] == ["a\rb\n", "c"]
 

@@ -1,7 +1,11 @@
 """What a person sees on a terminal of 80 columns: nothing is cut, nothing broken within a word."""
 
 import io
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,3 +96,40 @@ def test_a_call_without_a_step_leaves_no_bar(monkeypatch) -> None:
     bar.advance(11, None)
     bar.close()
     assert not terminal.lines()[-1]
+
+
+TYPING = """
+import fcntl, json, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from gpt_tf.cli.prompts import typed_lines
+from gpt_tf.cli.stopping import signals_raised
+with signals_raised():
+    for line in typed_lines():
+        print("typed:", json.dumps(line), flush=True)
+"""
+
+
+def test_a_typed_line_can_be_edited_dropped_and_called_back() -> None:
+    """In a real terminal: Ctrl-C drops a line, the arrow keys work, Ctrl-D ends."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", TYPING]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        shown = until_prompt(ours)
+        for keys in ("one\n", "dropped\x03", "\x1b[A two\x1b[D\x1b[DX\n", "   \n"):
+            os.write(ours, keys.encode())
+            shown += until_prompt(ours)
+        os.write(ours, b"\x04")
+        assert process.wait(timeout=30) == 0
+    os.close(ours)
+    typed = [json.loads(line) for line in re.findall(r"typed: (.*?)\r", shown)]
+    assert typed == ["one", "one tXwo", "   "]
+
+
+def until_prompt(terminal: int) -> str:
+    """What is shown until the next line is asked for."""
+    shown = ""
+    while not re.search(r"(^|\n|\x1b\[\?2004h)> $", shown):
+        shown += os.read(terminal, 1000).decode()
+    return shown

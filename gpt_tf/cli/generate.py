@@ -36,9 +36,11 @@ SHARE = FiniteRange(min=0, max=1, min_open=True)
 
 
 @click.command()
-@click.option("--prompt", help="Text to continue, - for standard input; the run's own sample "
-              "prompt where not given.")  # fmt: skip
-@click.option("--prompts-file", type=NAME, help="A prompt a line, - for standard input.")
+@click.option("--prompt", help="Text to continue, - for standard input (without its last "
+              "line end); the run's own sample prompt where not given.")  # fmt: skip
+@click.option(
+    "--prompts-file", type=NAME, help="A prompt a line, empty lines too; - for standard input."
+)
 @click.option(
     "--run", "run_name", type=NAME, help="Run or its directory; the newest run where not given."
 )
@@ -164,12 +166,12 @@ def generate(
 
 def _prompts(prompt: str | None, prompts_file: str | None, own: str) -> list[str]:
     """The prompts asked for; at least one."""
-    from gpt_tf.cli.prompts import STDIN, read_prompts, standard_input, without_mark_and_crlf
+    from gpt_tf.cli.prompts import STDIN, prompt_of_standard_input, read_prompts
 
     if prompts_file is not None:
         return read_prompts(prompts_file)
     if prompt == STDIN:
-        return [without_mark_and_crlf(standard_input().read())]
+        return [prompt_of_standard_input()]
     return [own if prompt is None else prompt]
 
 

@@ -1,13 +1,16 @@
-"""Prompts from files and standard input, in which only a line feed ends a line."""
+"""Prompts from files, standard input and a person; only a line feed ends a line in them."""
 
 from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from gpt_tf.cli.console import note
+from gpt_tf.cli.stopping import handled
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.cleaning import MARK
 from gpt_tf.streaming.records import wide_encoding
@@ -32,8 +35,39 @@ def without_mark_and_crlf(text: str) -> str:
     return text.removeprefix(MARK).replace("\r\n", "\n")
 
 
+def prompt_of_standard_input() -> str:
+    """All of it as one prompt, without its last line feed, which `echo` adds."""
+    return without_mark_and_crlf(standard_input().read()).removesuffix("\n")
+
+
+def typed_lines() -> Iterator[str]:
+    """The lines of standard input, without their ends.
+
+    On a terminal a line can be edited, earlier ones come back with the arrow keys, Ctrl-C drops the
+    line that is being typed, and Ctrl-D ends.
+    """
+    source = standard_input()
+    if not (source.isatty() and sys.stdout.isatty()):
+        while line := source.readline():
+            yield without_mark_and_crlf(line).removesuffix("\n")
+        return
+    with suppress(ImportError):  # not every Python has it
+        import readline  # noqa: F401  (`input` uses it from here on)
+    while True:
+        try:
+            line = input("> ")
+        except EOFError:
+            note("")
+            return
+        except KeyboardInterrupt:
+            handled()
+            note("")
+            continue
+        yield line
+
+
 def read_prompts(source: str) -> list[str]:
-    """The prompts in a file, or in standard input for `-`: one a line, also an empty one.
+    """The prompts in a file, or in standard input for `-`: one a line; an empty line is one.
 
     Raises:
       UsageError: if there are none, or they are in another encoding.

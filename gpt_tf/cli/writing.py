@@ -16,7 +16,7 @@ import psutil
 
 from gpt_tf.cli.console import note, print_table, progress_bar
 from gpt_tf.cli.output import STDOUT, write_output
-from gpt_tf.cli.prompts import standard_input, without_mark_and_crlf
+from gpt_tf.cli.prompts import typed_lines
 from gpt_tf.cli.stopping import handled
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
@@ -114,21 +114,27 @@ class Writer:
         """Continue what is typed, with the text so far before each line, until the input ends."""
         self._is_conversing = True
         self._options = {**self._options, "truncate": "left"}  # a conversation outgrows the context
-        note("Type a text to continue it; an empty line goes on. /reset forgets, Ctrl-D ends.")
+        note(
+            "Type a text to continue it; an empty line goes on. Ctrl-C stops a text, /reset "
+            "forgets all of it, Ctrl-D ends."
+        )
         said = ""
-        while typed := _typed():
-            line = without_mark_and_crlf(typed).removesuffix("\n")
+        for typed in typed_lines():
+            line = typed if typed.strip() else ""
             if line == "/reset":
                 said = ""
                 continue
             said = f"{said}\n{line}" if said and line else said + line
+            before = said
             try:
                 for token in self._streamed(said):
                     said += token.text
             except KeyboardInterrupt:
                 handled()
                 note("\nstopped")
-        note("")
+            else:
+                if said == before:
+                    note("The text ends here: type more, or /reset.")
 
     def _streamed(self, prompt: str, **more: Any) -> Iterator[TokenText]:
         """The tokens of one text, printed after the prompt; then a note on the time it took."""
@@ -179,14 +185,6 @@ class Writer:
 def since_start() -> float:
     """Seconds since the process began."""
     return time.time() - psutil.Process().create_time()
-
-
-def _typed() -> str:
-    """A line of standard input with its end, "" where the input ends; a terminal is asked."""
-    source = standard_input()
-    if source.isatty():
-        print("> ", end="", file=sys.stderr, flush=True)
-    return source.readline()
 
 
 def _colour(token: TokenText) -> str:
