@@ -22,7 +22,8 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.storage.run_directory import find_run
 from gpt_tf.streaming.batches import Batch
-from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
+from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.files import tokenizer_sha256
 
 PRESETS = ("kerasnlp-mini", "kerasnlp-prenorm")
 MODELS = {  # of the study, each here with 2 layers of 4 heads

@@ -12,7 +12,8 @@ from gpt_tf.cli.streams import open_stream
 from gpt_tf.cli.train_tokenizer import make_tokenizer
 from gpt_tf.cli.workspace import choose_data
 from gpt_tf.config_files import resolve
-from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
+from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.files import tokenizer_sha256
 
 workspace, megabytes = Path(sys.argv[1]), int(sys.argv[2])
 with (workspace / "giant.txt").open("wb") as file:

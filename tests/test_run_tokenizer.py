@@ -12,9 +12,10 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.interop.gpt2 import GPT2
 from gpt_tf.interop.importing import read_folder
-from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
+from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.char import CharTokenizer
 from gpt_tf.tokenizer.cleaned import cleaned, settings_of
+from gpt_tf.tokenizer.files import tokenizer_sha256
 from gpt_tf.tokenizer.kinds import train
 
 TEXT = "The CAT sees, and The Dog doesn't! Ünï 42 <Name>"

@@ -11,14 +11,9 @@ from tokenizers import models
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, write_manifest
-from gpt_tf.tokenizer.base import (
-    CONFIG_FILE,
-    TOKENIZER_FILE,
-    Tokenizer,
-    copy_tokenizer,
-    tokenizer_sha256,
-)
+from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.bpe import BPETokenizer
+from gpt_tf.tokenizer.files import CONFIG_FILE, TOKENIZER_FILE, copy_tokenizer, tokenizer_sha256
 from gpt_tf.tokenizer.kinds import train
 from gpt_tf.tokenizer.wordpiece import WordPieceTokenizer
 
@@ -181,6 +176,12 @@ def test_only_a_tokenizers_own_files_are_copied(saved, tmp_path):  # N18
     assert {path.name for path in (tmp_path / "copy").iterdir()} == names
     for name in names:  # the manifest, too, is what was written at first
         assert (tmp_path / "copy" / name).read_bytes() == (saved / name).read_bytes()
+
+
+def test_a_kind_of_tokenizer_loads_no_other(saved):
+    BPETokenizer.load(saved)
+    with pytest.raises(UsageError, match=r"no WordPieceTokenizer in .*: its model is BPE\. Load"):
+        WordPieceTokenizer.load(saved)
 
 
 def test_files_of_two_tokenizers_are_never_copied_together(saved, tmp_path):

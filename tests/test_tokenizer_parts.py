@@ -12,8 +12,9 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.manifest import write_manifest
-from gpt_tf.tokenizer.base import CONFIG_FILE, TOKENIZER_FILE, Tokenizer
+from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.bpe import BPETokenizer
+from gpt_tf.tokenizer.files import CONFIG_FILE, TOKENIZER_FILE
 from gpt_tf.tokenizer.foreign import read_foreign
 from gpt_tf.tokenizer.parts import (
     GPT2_PATTERN,

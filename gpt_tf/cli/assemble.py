@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpt_tf.arguments import path_of
 from gpt_tf.cli.claiming import claimed, reopened
 from gpt_tf.cli.finetuning import Pretrained, first_weights
 from gpt_tf.cli.out_of_memory import naming_sizes
@@ -52,12 +53,8 @@ from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
 from gpt_tf.streaming.finding import refuse_users_data
-from gpt_tf.tokenizer.base import (
-    Tokenizer,
-    check_same_tokenizer,
-    tokenizer_sha256,
-)
-from gpt_tf.tokenizer.texts import path_of
+from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.files import check_same_tokenizer, tokenizer_sha256
 
 if TYPE_CHECKING:
     from gpt_tf.training.profiling import Operation

@@ -166,7 +166,7 @@ def _measure(
     from gpt_tf.cli.engines import load_quietly
     from gpt_tf.cli.streams import open_stream, unknown_words
     from gpt_tf.inference import scoring
-    from gpt_tf.tokenizer.base import tokenizer_sha256
+    from gpt_tf.tokenizer.files import tokenizer_sha256
     from gpt_tf.training.evaluator import evaluate, make_scores_of
 
     generator = load_quietly(run, engine, checkpoint)

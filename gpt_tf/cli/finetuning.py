@@ -17,7 +17,7 @@ from gpt_tf.storage.checkpoint import Arrays
 from gpt_tf.storage.manifest import MANIFEST, sha256_file
 from gpt_tf.storage.places import recorded
 from gpt_tf.storage.run_directory import RunDirectory, find_run
-from gpt_tf.tokenizer.base import check_same_tokenizer
+from gpt_tf.tokenizer.files import check_same_tokenizer
 
 PRESET = "finetune"
 # Of the model's settings, those that do not decide what the given weights compute.

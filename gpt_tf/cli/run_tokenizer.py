@@ -7,8 +7,9 @@ from pathlib import Path
 
 from gpt_tf.cli.console import note_once
 from gpt_tf.config import Config
-from gpt_tf.tokenizer.base import Tokenizer, copy_tokenizer
+from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.cleaned import cleaned, settings_of
+from gpt_tf.tokenizer.files import copy_tokenizer
 
 CLEANING = ("lower_case", "remove_punctuation")
 

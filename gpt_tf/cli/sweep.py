@@ -117,7 +117,7 @@ def _begin(
     from gpt_tf.storage.places import recorded
     from gpt_tf.storage.run_directory import RUNS
     from gpt_tf.streaming.finding import refuse_users_data
-    from gpt_tf.tokenizer.base import tokenizer_sha256
+    from gpt_tf.tokenizer.files import tokenizer_sha256
 
     for target in (sweeps.SWEEPS, RUNS):
         refuse_users_data(workspace / target)

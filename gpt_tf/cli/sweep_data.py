@@ -14,7 +14,7 @@ from gpt_tf.reports.sweep import Plan, SweepDirectory
 from gpt_tf.storage.places import found, recorded
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
 from gpt_tf.streaming.listing import fingerprint
-from gpt_tf.tokenizer.base import TOKENIZER_FILE, tokenizer_sha256
+from gpt_tf.tokenizer.files import TOKENIZER_FILE, tokenizer_sha256
 
 
 class ChangedError(UsageError):

@@ -15,7 +15,8 @@ from gpt_tf.model.lora import merged
 from gpt_tf.model.variables import assign_values, weight_variables
 from gpt_tf.storage.checkpoint import MODEL_FILE, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory, find_run
-from gpt_tf.tokenizer.base import Tokenizer, check_same_tokenizer
+from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.files import check_same_tokenizer
 
 EngineName = Literal["tensorflow", "litert", "litert-float32"]
 LITERT_WEIGHTS = {"litert": "int8", "litert-float32": "float32"}

@@ -15,11 +15,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt_tf.arguments import several
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.filters import Filter, Logits
 from gpt_tf.inference.kv_cache import Floats, Slots
-from gpt_tf.tokenizer.texts import several
 
 PastContext = Literal["slide", "half"]
 Truncate = Literal["left"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
+from gpt_tf.arguments import several
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.beam_search import Stops, never
 from gpt_tf.inference.decoder import Decoder
@@ -16,7 +17,6 @@ from gpt_tf.inference.text_stream import TextStream, stop_strings
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.cleaning import clean
 from gpt_tf.tokenizer.base import Tokenizer
-from gpt_tf.tokenizer.texts import several
 
 PROMPTS_REMEDY = "Give a list of texts; of a file, [Path(file).read_text()]."
 

@@ -15,7 +15,8 @@ from gpt_tf.interop.model_config import choose_family, their_config
 from gpt_tf.interop.stored_run import StoredRun
 from gpt_tf.storage import atomic
 from gpt_tf.storage.tensors import Shape, Streamed
-from gpt_tf.tokenizer.base import CONFIG_FILE, TOKENIZER_FILE, Tokenizer, put_before_texts
+from gpt_tf.tokenizer.base import Tokenizer, put_before_texts
+from gpt_tf.tokenizer.files import CONFIG_FILE, TOKENIZER_FILE
 
 FIGURES = {
     "eval/loss": "validation loss, nats a token",

@@ -19,8 +19,9 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.json_file import read_json
 from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory
 from gpt_tf.storage.tensors import Streamed
-from gpt_tf.tokenizer.base import Tokenizer, tokenizer_sha256
+from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.cleaned import settings_of
+from gpt_tf.tokenizer.files import tokenizer_sha256
 from gpt_tf.tokenizer.foreign import read_foreign
 from gpt_tf.version import __version__
 

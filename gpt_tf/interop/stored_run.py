@@ -12,7 +12,7 @@ from gpt_tf.model.lora import merged
 from gpt_tf.storage.checkpoint import Arrays, checkpoint_step
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
-from gpt_tf.tokenizer.base import check_same_tokenizer
+from gpt_tf.tokenizer.files import check_same_tokenizer
 
 if TYPE_CHECKING:  # exports to transformers need no TensorFlow
     from gpt_tf.model.language_model import LanguageModel

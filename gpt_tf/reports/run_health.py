@@ -16,7 +16,8 @@ from gpt_tf.storage.lock import holder
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_contents import PREVIOUS, refuse_links
 from gpt_tf.storage.run_directory import RunDirectory
-from gpt_tf.tokenizer.base import Tokenizer, check_same_tokenizer
+from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.files import check_same_tokenizer
 
 
 def check_run(

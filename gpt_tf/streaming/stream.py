@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpt_tf.arguments import several
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.batches import Batch, Batches
 from gpt_tf.streaming.dataset import make_dataset
@@ -23,7 +24,6 @@ from gpt_tf.streaming.sources import DocumentReader, UnchangedDocuments
 from gpt_tf.streaming.token_store import Progress
 from gpt_tf.streaming.windows import Contents, Windows
 from gpt_tf.tokenizer.base import Tokenizer
-from gpt_tf.tokenizer.texts import several
 
 if TYPE_CHECKING:
     import tensorflow as tf

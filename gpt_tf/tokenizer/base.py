@@ -7,33 +7,22 @@ does not keep, so it is set here whenever a tokenizer is made.
 
 from __future__ import annotations
 
-import json
-import os
-import shlex
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 from tokenizers import decoders, models, pre_tokenizers, processors
 
-from gpt_tf.errors import RunError, UsageError
-from gpt_tf.storage import atomic
-from gpt_tf.storage.folders import new_directory
-from gpt_tf.storage.manifest import MANIFEST, read_manifest, sha256_file, verify, write_manifest
-from gpt_tf.storage.targets import check_folder
-from gpt_tf.tokenizer.backend_file import is_panic, raise_others, read_backend
+from gpt_tf.arguments import several
+from gpt_tf.errors import UsageError
+from gpt_tf.tokenizer.backend_file import is_panic, raise_others
+from gpt_tf.tokenizer.files import read_files, size_of, write_files
 from gpt_tf.tokenizer.ordinary_text import UnseenError, instead_of_control
-from gpt_tf.tokenizer.texts import several
 
-TOKENIZER_FILE = "tokenizer.json"
-CONFIG_FILE = "tokenizer_config.json"
-SPECIAL_TOKENS_FILE = "special_tokens_map.json"
-OWN_FILES = (TOKENIZER_FILE, CONFIG_FILE, SPECIAL_TOKENS_FILE)
 END_OF_TEXT = "<|endoftext|>"
 PAD, UNK, BOS = "[PAD]", "[UNK]", "[BOS]"
 BYTE_ALPHABET = frozenset(pre_tokenizers.ByteLevel.alphabet())
@@ -57,6 +46,8 @@ class Tokenizer:
     Raises:
       UsageError: where a special token is not in the vocabulary.
     """
+
+    model_class: ClassVar[type[models.Model] | None] = None  # that a kind of tokenizer has
 
     def __init__(self, backend: tokenizers.Tokenizer, special_tokens: dict[str, str]) -> None:
         backend.encode_special_tokens = True
@@ -85,7 +76,7 @@ class Tokenizer:
     @property
     def vocab_size(self) -> int:
         """Entries of the vocabulary, special tokens included."""
-        return int(self.backend.get_vocab_size(with_added_tokens=True))
+        return size_of(self.backend)
 
     @property
     def control_ids(self) -> frozenset[int]:
@@ -228,98 +219,34 @@ class Tokenizer:
           UsageError: if the folder may not be replaced.
           RunError: if the disk is full or fails; what was there is intact.
         """
-        check_folder(Path(directory), overwrite=overwrite)
-        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # of PyTorch's absence
-        from transformers import PreTrainedTokenizerFast
-
-        wrapped = PreTrainedTokenizerFast(
-            tokenizer_object=self.backend,
-            clean_up_tokenization_spaces=False,
-            **{f"{role}_token": token for role, token in self.special_tokens.items()},
+        write_files(
+            Path(directory),
+            self.backend,
+            self.special_tokens,
+            overwrite=overwrite,
+            trained_on=trained_on,
         )
-        with new_directory(Path(directory), overwrite=overwrite) as temporary:
-            wrapped.save_pretrained(temporary)
-            config_path = temporary / CONFIG_FILE
-            config = json.loads(config_path.read_text("utf-8"))
-            # transformers 5 writes a class name that transformers 4 does not know
-            config["tokenizer_class"] = "PreTrainedTokenizerFast"
-            atomic.write_json(config_path, config)
-            names = [path.name for path in temporary.iterdir()]
-            origin = {"trained_on": dict(trained_on)} if trained_on else {}
-            write_manifest(temporary, names, {"vocab_size": self.vocab_size, **origin})
 
     @classmethod
     def load(cls: type[T], directory: Path) -> T:
         """Read a saved tokenizer, or any folder with a `tokenizer.json`.
 
         Raises:
-          UsageError: where there is no tokenizer.
+          UsageError: where there is no tokenizer, or one of another kind.
           RunError: where a file is damaged.
         """
-        directory = Path(directory)
-        path = tokenizer_file(directory)
-        if (directory / MANIFEST).exists():
-            manifest = read_manifest(directory)  # of an export, it lists a model's weights, too
-            verify(directory, manifest, [name for name in OWN_FILES if name in manifest["files"]])
-        backend = read_backend(path)
-        return cls(backend, read_special_tokens(directory))
+        backend, special_tokens = read_files(Path(directory))
+        if cls.model_class is not None and not isinstance(backend.model, cls.model_class):
+            raise UsageError(
+                f"no {cls.__name__} in {directory}: its model is {type(backend.model).__name__}. "
+                "Load it with Tokenizer.load()."
+            )
+        return cls(backend, special_tokens)
 
 
 def _byte_level_size(entry: str) -> int:
     """A character of an entry is a byte, but of one that was added as text."""
     return len(entry) if BYTE_ALPHABET.issuperset(entry) else len(entry.encode())
-
-
-def read_special_tokens(directory: Path) -> dict[str, str]:
-    """Roles and tokens named in `tokenizer_config.json`, as transformers writes them."""
-    path = directory / CONFIG_FILE
-    if not path.exists():
-        return {}
-    try:
-        config: dict[str, Any] = dict(atomic.read_json(path))
-    except (ValueError, TypeError) as error:
-        raise RunError(f"damaged tokenizer in {path}: {error}.") from error
-    special = {}
-    for role in ("eos", "pad", "bos", "unk"):
-        token = config.get(f"{role}_token")
-        if isinstance(token, dict):
-            token = token.get("content")
-        if isinstance(token, str):
-            special[role] = token
-    return special
-
-
-def tokenizer_file(directory: Path) -> Path:
-    """The vocabulary file of a tokenizer's folder. Raises UsageError where it is missing."""
-    path = directory / TOKENIZER_FILE
-    if not path.is_file():
-        remedy = (
-            "Restore it, or train one with "
-            f"`gpt-tf train-tokenizer --output {shlex.quote(str(directory))}`."
-        )
-        if (directory.parent / "checkpoints").is_dir():  # another would not fit the weights
-            remedy = "Restore the run's tokenizer from a copy."
-        raise UsageError(f"no tokenizer in {directory}: {TOKENIZER_FILE} is missing. {remedy}")
-    return path
-
-
-def tokenizer_sha256(directory: Path) -> str:
-    """The SHA-256 of the vocabulary file: what ties a model to its tokenizer."""
-    return sha256_file(tokenizer_file(directory))
-
-
-def check_same_tokenizer(directory: Path, expected_sha256: str | None) -> None:
-    """Raise UsageError where the tokenizer is not the one that a model was trained with.
-
-    Call it before loading: a file that is whole but another one is a mistake, not damage.
-    """
-    found = tokenizer_sha256(directory)
-    if found != expected_sha256:
-        read_backend(tokenizer_file(directory))
-        raise UsageError(
-            f"another tokenizer in {directory}: its SHA-256 is {found}, the model was trained "
-            f"with {expected_sha256}. Restore the run's own tokenizer."
-        )
 
 
 def put_before_texts(backend: tokenizers.Tokenizer, token: str) -> None:
@@ -328,21 +255,3 @@ def put_before_texts(backend: tokenizers.Tokenizer, token: str) -> None:
         single=[token, "$A"], pair=[token, "$A", token, "$B"],
         special_tokens=[(token, backend.token_to_id(token))],
     )  # fmt: skip
-
-
-def copy_tokenizer(source: Path, destination: Path) -> None:
-    """Copy a tokenizer's own files into a run, atomically, and nothing that is beside them.
-
-    Raises:
-      UsageError: if another tokenizer was put in its place meanwhile.
-    """
-    with new_directory(destination) as temporary:
-        names = [name for name in OWN_FILES if (source / name).is_file()]
-        for name in names:
-            shutil.copyfile(source / name, temporary / name)
-        if (source / MANIFEST).exists():
-            listed = read_manifest(source)["files"]
-            if any(sha256_file(temporary / name) != listed[name]["sha256"]
-                   for name in names if name in listed):  # fmt: skip
-                raise UsageError(f"tokenizer replaced while it was read: {source}. Try again.")
-        write_manifest(temporary, names, {"vocab_size": Tokenizer.load(temporary).vocab_size})

@@ -29,6 +29,8 @@ MINIMUM_VOCAB_SIZE = len(BYTE_ALPHABET) + len(SPECIAL_TOKENS)
 class BPETokenizer(Tokenizer):
     """A byte-level BPE tokenizer: every text has ids, and they decode to the same text."""
 
+    model_class = models.BPE
+
     @classmethod
     def train(
         cls,
@@ -37,7 +39,6 @@ class BPETokenizer(Tokenizer):
         vocab_size: int,
         lower_case: bool = False,
         remove_punctuation: bool = False,
-        num_texts: int | None = None,
         show_progress: bool = False,
     ) -> BPETokenizer:
         """Learn merges from `texts` until the vocabulary has `vocab_size` entries.
@@ -48,7 +49,6 @@ class BPETokenizer(Tokenizer):
           texts: documents, read once, one after the other; texts, not the paths of files.
           vocab_size: entries asked for, special tokens and the 256 bytes included.
           lower_case, remove_punctuation: normalizing, saved with the tokenizer.
-          num_texts: how many there are, for the progress bars.
           show_progress: draw bars on stderr.
 
         Raises:
@@ -70,7 +70,7 @@ class BPETokenizer(Tokenizer):
             show_progress=show_progress,
         )
         os.environ["TOKENIZERS_PARALLELISM"] = "true"  # all cores count pairs
-        backend.train_from_iterator(cut_long_runs(texts), trainer, length=num_texts)
+        backend.train_from_iterator(cut_long_runs(texts), trainer)
         return cls(backend, SPECIAL_TOKENS)
 
 

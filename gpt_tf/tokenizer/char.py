@@ -18,6 +18,8 @@ from gpt_tf.tokenizer.texts import texts_to_learn
 class CharTokenizer(Tokenizer):
     """A tokenizer of characters; one that it has not seen is refused, or `[UNK]` where asked."""
 
+    model_class = models.WordLevel
+
     @classmethod
     def train(
         cls,

@@ -24,13 +24,8 @@ from tokenizers import Tokenizer as Backend
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.tokenizer.backend_file import raise_others, refuse_holes
-from gpt_tf.tokenizer.base import (
-    CONFIG_FILE,
-    END_OF_TEXT,
-    TOKENIZER_FILE,
-    Tokenizer,
-    put_before_texts,
-)
+from gpt_tf.tokenizer.base import END_OF_TEXT, Tokenizer, put_before_texts
+from gpt_tf.tokenizer.files import CONFIG_FILE, TOKENIZER_FILE
 from gpt_tf.tokenizer.foreign_files import (
     AS_IT_IS,
     BPE_FILES,

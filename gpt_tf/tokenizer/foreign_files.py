@@ -17,7 +17,7 @@ from tokenizers import models, pre_tokenizers
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.json_file import MAX_BYTES, plain_file, read_json
 from gpt_tf.tokenizer.backend_file import read_backend
-from gpt_tf.tokenizer.base import CONFIG_FILE, SPECIAL_TOKENS_FILE, TOKENIZER_FILE
+from gpt_tf.tokenizer.files import CONFIG_FILE, SPECIAL_TOKENS_FILE, TOKENIZER_FILE
 
 BPE_FILES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 WORDS_FILE = "vocab.txt"

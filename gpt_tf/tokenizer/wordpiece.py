@@ -32,6 +32,8 @@ REPEATS = 1000  # of a word in one text of the trainer
 class WordPieceTokenizer(Tokenizer):
     """A WordPiece tokenizer; a word with a character that it has not seen is `[UNK]`."""
 
+    model_class = models.WordPiece
+
     @classmethod
     def train(
         cls,

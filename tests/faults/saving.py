@@ -25,8 +25,9 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.lock import locked
 from gpt_tf.streaming.token_store import open_or_build
-from gpt_tf.tokenizer.base import Tokenizer, copy_tokenizer
+from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.bpe import MINIMUM_VOCAB_SIZE, BPETokenizer
+from gpt_tf.tokenizer.files import copy_tokenizer
 
 SAVED, ABSORBED, REFUSED, BROKEN = range(4)  # how a saving ended; killed is None
 TEXT = "so good, so bad"

@@ -18,7 +18,8 @@ from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.listing import fingerprint
-from gpt_tf.tokenizer.base import Tokenizer, check_same_tokenizer
+from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.files import check_same_tokenizer
 
 
 @pytest.fixture(autouse=True)
