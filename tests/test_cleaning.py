@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gpt_tf.streaming import cleaning
 from gpt_tf.streaming.cleaning import clean, clean_blocks
-from gpt_tf.streaming.finding import find_documents
+from gpt_tf.streaming.finding import find
 from gpt_tf.streaming.sources import DocumentReader
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.bpe import BPETokenizer
@@ -78,7 +78,7 @@ def test_control_strings_are_ordinary_text(
     for i, text in enumerate(texts):
         (tmp_path / f"{i}.txt").write_text(text)
     stream = TokenStream.from_documents(
-        find_documents(tmp_path), tokenizer, windows=windows, context_length=100, batch_size=3,
+        find(tmp_path).files, tokenizer, windows=windows, context_length=100, batch_size=3,
         shuffle=False, allow_partial=True, store_directory=tmp_path, tokenizer_sha256="its own",
     )  # fmt: skip
     batch = stream.batch_at(0)

@@ -12,7 +12,7 @@ from gpt_tf.cli.workspace import choose_data
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.manifest import write_manifest
-from gpt_tf.streaming.finding import find, find_documents, refuse_users_data
+from gpt_tf.streaming.finding import find, refuse_users_data
 from gpt_tf.streaming.sources import DocumentReader
 
 
@@ -24,7 +24,7 @@ def make(folder: Path, *names: str) -> None:
 
 
 def found(source: Path, root: Path) -> list[str]:
-    return [path.relative_to(root).as_posix() for path in find_documents(source)]
+    return [path.relative_to(root).as_posix() for path in find(source).files]
 
 
 def write_what_gpt_tf_writes(folder: Path) -> None:
@@ -52,9 +52,9 @@ def test_what_gpt_tf_wrote_is_never_data(
     write_what_gpt_tf_writes(workspace / "inner")
     make(workspace, "inner/own.txt", "inner/d/added.txt")
     monkeypatch.chdir(workspace)
-    for path in find_documents(Path(source)):
+    for path in find(Path(source)).files:
         assert path.name in ("own.txt", "added.txt")  # a file that no manifest lists is the user's
-    assert len(find_documents(Path(source))) == 2
+    assert len(find(Path(source)).files) == 2
     assert find(Path(source)).left_out["written by gpt-tf"] >= 4
 
 
@@ -79,7 +79,7 @@ def test_a_folder_of_ours_alone_is_refused_with_what_it_is(tmp_path: Path) -> No
     write_what_gpt_tf_writes(tmp_path)
     for name in ("a", "c"):
         with pytest.raises(UsageError, match=r"left out: 1 written by gpt-tf\. Name the file or"):
-            find_documents(tmp_path / name)
+            find(tmp_path / name)
     assert found(tmp_path / "c" / "reviews", tmp_path) == ["c/reviews/1_1.txt"]  # named itself
 
 
@@ -159,7 +159,7 @@ def test_the_letter_case_of_a_suffix_does_not_matter(tmp_path: Path) -> None:
     make(tmp_path, "A.TXT", "C.Txt")
     (tmp_path / "B.CSV").write_text("id,text\n1,b\n")
     (tmp_path / "d.JSONL.GZ").write_bytes(gzip.compress(b'{"text": "d"}\n'))
-    paths = find_documents(tmp_path)
+    paths = find(tmp_path).files
     assert [path.name for path in paths] == ["A.TXT", "B.CSV", "C.Txt", "d.JSONL.GZ"]
     texts = [["".join(text) for text in DocumentReader().documents(path)] for path in paths]
     assert texts == [["The text of A.TXT.\n"], ["b"], ["The text of C.Txt.\n"], ["d"]]
@@ -176,7 +176,7 @@ def test_other_kinds_are_counted_and_named(
     told = capsys.readouterr().err
     assert all(part in told for part in said.split(", "))
     with pytest.raises(UsageError, match=r"no \*\.txt files in pattern: .*; left out: 3 \.md\."):
-        find_documents(tmp_path / "*.md")
+        find(tmp_path / "*.md")
     assert find(tmp_path / "*.txt").describe_left_out() == ""
 
 

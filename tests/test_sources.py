@@ -14,7 +14,7 @@ import pytest
 
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.files import BLOCK, DocumentError, drop_blank
-from gpt_tf.streaming.finding import find_documents
+from gpt_tf.streaming.finding import find
 from gpt_tf.streaming.listing import fingerprint, listing
 from gpt_tf.streaming.sources import DocumentReader
 
@@ -57,7 +57,7 @@ def test_documents_are_sorted_by_bytes(tmp_path: Path, seed: int) -> None:
     created = [*expected, "a.md", "txt", "a/b.gz"]
     random.Random(seed).shuffle(created)
     make(tmp_path, *created)
-    found = [os.fsencode(path.relative_to(tmp_path)) for path in find_documents(tmp_path)]
+    found = [os.fsencode(path.relative_to(tmp_path)) for path in find(tmp_path).files]
     assert found == [os.fsencode(name) for name in expected]
 
 
@@ -65,7 +65,7 @@ def test_no_directory_or_no_documents(tmp_path: Path) -> None:
     make(tmp_path, "a.md")
     for folder, message in ((tmp_path / "gone", "no such directory"), (tmp_path, r"no \*\.txt")):
         with pytest.raises(UsageError, match=message) as refused:
-            find_documents(folder)
+            find(folder)
         assert str(folder) in str(refused.value)
         assert "*.txt" in str(refused.value)
 
@@ -85,7 +85,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path, kind: str) -> None:
         case "link to itself":
             odd.symlink_to("odd.txt")
     with pytest.raises(DocumentError, match=r"no regular file: .*odd\.txt'"):
-        find_documents(tmp_path)
+        find(tmp_path)
 
 
 def test_links_are_kept_inside_the_directory(tmp_path: Path) -> None:
@@ -95,13 +95,13 @@ def test_links_are_kept_inside_the_directory(tmp_path: Path) -> None:
     (data / "b" / "loop").symlink_to("..")
     (data / "more").symlink_to("../../data")
     (data / "z.txt").symlink_to("b/c.txt")
-    names = [path.relative_to(data).as_posix() for path in find_documents(data)]
+    names = [path.relative_to(data).as_posix() for path in find(data).files]
     assert names == ["a.txt", "b/c.txt", "z.txt"]
     (tmp_path / "also data").symlink_to("data")  # the directory itself may be a link
-    assert len(find_documents(tmp_path / "also data")) == 3
+    assert len(find(tmp_path / "also data").files) == 3
     (data / "b" / "d.txt").symlink_to("../../outside.txt")
     with pytest.raises(DocumentError, match=rf"link out of {data}: .*d\.txt'"):
-        find_documents(data)
+        find(data)
 
 
 @pytest.mark.parametrize(
@@ -122,15 +122,15 @@ def test_a_pattern_finds_what_matches(
     make(tmp_path, "a.txt", "b/c.jsonl", "b/d/e.csv.gz", "b/d/f.txt", "b/d/g.md")
     (tmp_path / "b" / "loop").symlink_to("..")
     root = tmp_path / "b" if pattern.startswith("b/") else tmp_path
-    assert find_documents(tmp_path / pattern) == [root / name for name in names]
+    assert find(tmp_path / pattern).files == [root / name for name in names]
     monkeypatch.chdir(tmp_path)
-    assert len(find_documents(Path(pattern))) == len(names)
+    assert len(find(Path(pattern)).files) == len(names)
 
 
 def test_a_file_whose_name_is_a_pattern_is_that_file(tmp_path: Path) -> None:
     make(tmp_path, "[ab].txt", "a.txt")
-    assert find_documents(tmp_path / "[ab].txt") == [tmp_path / "[ab].txt"]
-    assert find_documents(tmp_path / "[a].txt") == [tmp_path / "a.txt"]
+    assert find(tmp_path / "[ab].txt").files == [tmp_path / "[ab].txt"]
+    assert find(tmp_path / "[a].txt").files == [tmp_path / "a.txt"]
 
 
 def test_sources_that_name_nothing(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_sources_that_name_nothing(tmp_path: Path) -> None:
     }
     for source, message in refusals.items():
         with pytest.raises(UsageError, match=message):
-            find_documents(tmp_path / source)
+            find(tmp_path / source)
 
 
 @pytest.mark.usefixtures("quick")
@@ -152,7 +152,7 @@ def test_a_fifo_is_refused_however_it_is_named(tmp_path: Path, source: str) -> N
     make(tmp_path, "a.txt")
     os.mkfifo(tmp_path / "odd.csv.gz")
     with pytest.raises(DocumentError, match=r"no regular file: .*odd\.csv\.gz'"):
-        find_documents(tmp_path / source)
+        find(tmp_path / source)
     with pytest.raises(DocumentError, match=r"no regular file: .*odd\.csv\.gz'"):
         list(DocumentReader().documents(tmp_path / "odd.csv.gz"))
 
@@ -160,27 +160,27 @@ def test_a_fifo_is_refused_however_it_is_named(tmp_path: Path, source: str) -> N
 def test_a_link_out_of_a_pattern_s_folder_is_refused(tmp_path: Path) -> None:
     make(tmp_path, "outside.txt", "data/b/c.txt")
     (tmp_path / "data" / "b" / "d.txt").symlink_to("../../outside.txt")
-    assert len(find_documents(tmp_path / "data" / "*" / "c.txt")) == 1
+    assert len(find(tmp_path / "data" / "*" / "c.txt").files) == 1
     with pytest.raises(DocumentError, match=r"link out of .*data: .*d\.txt'"):
-        find_documents(tmp_path / "data" / "*" / "*.txt")
+        find(tmp_path / "data" / "*" / "*.txt")
 
 
 UNREADABLE = """
 import os, sys
 from pathlib import Path
 from gpt_tf.streaming.files import DocumentError, drop_blank
-from gpt_tf.streaming.finding import find_documents
+from gpt_tf.streaming.finding import find
 from gpt_tf.streaming.sources import DocumentReader
 
 os.chdir(sys.argv[1])
 if os.getuid() == 0:
     os.setuid(65534)  # root may read everything
-documents = find_documents(Path("files"))
+documents = find(Path("files")).files
 for call in (
     lambda: drop_blank(documents),
     lambda: list(DocumentReader().text(documents[0])),
-    lambda: find_documents(Path("folders")),
-    lambda: find_documents(Path("folders/*/b.txt")),
+    lambda: find(Path("folders")).files,
+    lambda: find(Path("folders/*/b.txt")).files,
 ):
     try:
         print(call())
@@ -221,19 +221,19 @@ def mark_of(files: list[Path]) -> str:
 
 def test_the_fingerprint_is_that_of_names_and_contents(tmp_path: Path) -> None:
     make(tmp_path / "a", "1.txt", "2.txt", "b/3.txt")
-    documents = find_documents(tmp_path / "a")
+    documents = find(tmp_path / "a").files
     mark = mark_of(documents)
     shutil.copytree(tmp_path / "a", tmp_path / "moved")
-    for path in find_documents(tmp_path / "moved"):
+    for path in find(tmp_path / "moved").files:
         path.touch()
-    assert mark_of(find_documents(tmp_path / "moved")) == mark
+    assert mark_of(find(tmp_path / "moved").files) == mark
     marks = {mark, mark_of(documents[:2]), mark_of(documents[::-1])}
     documents[1].rename(documents[1].with_name("4.txt"))
-    marks.add(mark_of(find_documents(tmp_path / "a")))
+    marks.add(mark_of(find(tmp_path / "a").files))
     documents[0].write_text("texts")
-    marks.add(mark_of(find_documents(tmp_path / "a")))
+    marks.add(mark_of(find(tmp_path / "a").files))
     documents[0].write_text("texta")  # of the same size
-    marks.add(mark_of(find_documents(tmp_path / "a")))
+    marks.add(mark_of(find(tmp_path / "a").files))
     assert len(marks) == 6
 
 
@@ -295,10 +295,10 @@ def test_a_file_below_a_file_is_named(tmp_path: Path) -> None:
 IN_ANY_LOCALE = """
 import os, sys
 from pathlib import Path
-from gpt_tf.streaming.finding import find_documents
+from gpt_tf.streaming.finding import find
 from gpt_tf.streaming.listing import fingerprint, listing
 from gpt_tf.streaming.sources import DocumentReader
-documents = find_documents(Path(sys.argv[1]))
+documents = find(Path(sys.argv[1])).files
 print([os.fsencode(path) for path in documents], fingerprint(listing(documents)))
 print(sys.flags.utf8_mode)
 for path in documents:

@@ -203,6 +203,16 @@ def test_folders_made_for_a_failed_one_go_again(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["gone.txt", "folder"])
+def test_what_cannot_be_read_is_not_called_unwritable(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    source, target = tmp_path / name, tmp_path / "model"
+    with pytest.raises(RunError, match=f"^cannot read {source}: "), new_directory(target) as folder:
+        shutil.copyfile(source, folder / "copy.txt")
+    with pytest.raises(RunError, match=r"^cannot write in "), new_directory(target) as folder:
+        shutil.copyfile(__file__, folder / "no folder" / "copy.txt")
+
+
 def test_removing_a_folder_of_ours_keeps_other_files(tmp_path: Path) -> None:
     target = written(tmp_path / "model", "a.txt")
     (target / "note.md").write_text("mine")

@@ -13,15 +13,15 @@ import codecs
 import copy
 from collections.abc import Sequence
 
-from tokenizers import decoders, pre_tokenizers
+from tokenizers import decoders
 
 from gpt_tf.errors import UsageError
-from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.base import BYTE_ALPHABET, Tokenizer
 
 Ids = Sequence[int]
 REPLACEMENT = "\ufffd"
 # GPT-2's alphabet: a printable Latin-1 character is its own byte, the others follow in order
-ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
+ALPHABET = sorted(BYTE_ALPHABET)
 BYTES = dict(zip(ALPHABET, sorted(range(256), key=lambda b: chr(b) not in ALPHABET), strict=True))
 
 

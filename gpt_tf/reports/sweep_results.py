@@ -263,18 +263,14 @@ def write_hparams(run: RunDirectory, settings: Mapping[str, Any]) -> None:
     path = run.path / HPARAMS_FILE
     if path.exists():
         return
-    import tensorflow as tf
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.plugins.hparams import api as hp
 
+    from gpt_tf.training.event_files import write_records
+
     values = {key: "null" if value is None else value for key, value in settings.items()}
-    now = time.time()
-    # not called events: TensorBoard must not read it
-    temporary = atomic.temporary_name(run.path / "hparams")
-    with tf.io.TFRecordWriter(str(temporary)) as file:
-        file.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
-        summary = hp.hparams_pb(values, trial_id=run.name)
-        file.write(Event(wall_time=now, summary=summary).SerializeToString())
-    atomic.fsync_path(temporary)
-    temporary.replace(path)
-    atomic.fsync_path(run.path)
+    now, summary = time.time(), hp.hparams_pb(values, trial_id=run.name)
+    events = (
+        Event(wall_time=now, file_version="brain.Event:2"), Event(wall_time=now, summary=summary),
+    )  # fmt: skip
+    write_records(path, [event.SerializeToString() for event in events])

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.disk import measuring
 from gpt_tf.storage.flock import writing_in
@@ -43,7 +43,8 @@ def new_directory(
         check_folder(path, overwrite=overwrite, own=own)
         with _beside(path) as temporary:
             atomic.keep_mode(path, temporary)
-            yield temporary
+            with _reads_told(temporary):
+                yield temporary
             for entry in sorted(temporary.rglob("*")):
                 atomic.fsync_path(entry)
             atomic.fsync_path(temporary)
@@ -66,7 +67,8 @@ def completed_directory(path: Path) -> Iterator[Path]:
         return
     _check_plain_folder(path)
     with atomic.explaining_failure(path.parent), _beside(path) as temporary:
-        yield temporary
+        with _reads_told(temporary):
+            yield temporary
         for source in sorted(temporary.rglob("*")):
             target = path / source.relative_to(temporary)
             if source.is_dir():
@@ -100,6 +102,21 @@ def _beside(path: Path) -> Iterator[Path]:
                 yield temporary
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _reads_told(temporary: Path) -> Iterator[None]:
+    """Tell an error about a file elsewhere, which was read, from one about what is written."""
+    try:
+        yield
+    except OSError as error:
+        names = [name for name in (error.filename, error.filename2) if isinstance(name, str)]
+        files, folder = [Path(os.path.realpath(name)) for name in names], temporary.resolve()
+        if not files or any(file.is_relative_to(folder) for file in files):
+            raise
+        raise RunError(
+            f"cannot read {names[0]}: {error.strerror}. See that it is there and may be read."
+        ) from error
 
 
 @contextmanager

@@ -17,9 +17,9 @@ from gpt_tf.errors import RunError
 from gpt_tf.storage import atomic
 from gpt_tf.streaming.files import facts
 from gpt_tf.streaming.listing import DIGESTS_FILE, KEPT_FROM, fingerprint, listing
+from gpt_tf.streaming.records import WHITE
 from gpt_tf.streaming.sources import DocumentReader
 
-WHITE = " \t\n\r\v\f"
 Numbers = Mapping[Path, Collection[int]]  # of documents in a file
 Progress = Callable[[int, int | None], None]
 

@@ -48,11 +48,6 @@ class Found:
         return f"left out: {', '.join(named)}" if named else ""
 
 
-def find_documents(source: Path) -> list[Path]:
-    """The data files that `find` finds."""
-    return find(source).files
-
-
 def find(source: Path) -> Found:
     """The data files that `source` names: itself, all below it, or all that match its pattern.
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.files import BLOCK, DocumentError, open_bytes
 
-SOLID = re.compile(r"[^ \t\n\r\v\f]")  # what is no ASCII white space
+WHITE = " \t\n\r\v\f"  # of ASCII
+SOLID = re.compile(f"[^{WHITE}]")
 SINGLE_BLANK = re.compile(r"(?<=\S) (?=\S)")
 PIECE = 1 << 20  # characters
 HEAD = 4096  # bytes, from which the encoding shows

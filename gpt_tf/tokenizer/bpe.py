@@ -15,11 +15,10 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from gpt_tf.errors import UsageError
-from gpt_tf.tokenizer.base import END_OF_TEXT, PAD, Tokenizer
+from gpt_tf.tokenizer.base import BYTE_ALPHABET, END_OF_TEXT, PAD, Tokenizer
 from gpt_tf.tokenizer.normalizing import normalizer
 from gpt_tf.tokenizer.texts import texts_to_learn
 
-BYTE_ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 SPECIAL_TOKENS = {"eos": END_OF_TEXT, "pad": PAD}
 # The trainer takes quadratic time over a word: one of a megabyte would take it most of an hour.
 LONG_RUN = re.compile(r"\w{256}|[\W_]{256}")
@@ -66,7 +65,7 @@ class BPETokenizer(Tokenizer):
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             special_tokens=list(SPECIAL_TOKENS.values()),
-            initial_alphabet=BYTE_ALPHABET,
+            initial_alphabet=sorted(BYTE_ALPHABET),
             show_progress=show_progress,
         )
         os.environ["TOKENIZERS_PARALLELISM"] = "true"  # all cores count pairs

@@ -21,7 +21,7 @@ def cut_events(directory: Path, step: int) -> None:
     for path in sorted(directory.glob(PATTERN)):
         kept, is_whole = _events_until(path, step)
         if not is_whole:
-            _rewrite(path, kept)
+            write_records(path, kept)
 
 
 def _events_until(path: Path, step: int) -> tuple[list[bytes], bool]:
@@ -38,8 +38,9 @@ def _events_until(path: Path, step: int) -> tuple[list[bytes], bool]:
     return kept, is_whole
 
 
-def _rewrite(path: Path, records: list[bytes]) -> None:
-    temporary = atomic.temporary_name(path.with_name("cut"))  # not an event file until it is whole
+def write_records(path: Path, records: list[bytes]) -> None:
+    """Write an event file; TensorBoard reads the old one or the whole new one."""
+    temporary = atomic.temporary_name(path.with_name("events"))  # TensorBoard must not read it
     try:
         with tf.io.TFRecordWriter(str(temporary)) as file:
             for record in records:
