@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import TINY_RUN, gpt_tf
+from commands import TINY_RUN, called
 
 from gpt_tf.storage.checkpoint import CheckpointStore
 
@@ -18,7 +18,7 @@ TRAIN = ("train", "--data", "reviews", *TINY_RUN)
 
 def refused(*arguments: str, cwd: Path, code: int = 2) -> str:
     """Run a command that must fail with `code` and one error message; gives the message."""
-    result = gpt_tf(*arguments, cwd=cwd, check=False)
+    result = called(*arguments, cwd=cwd, check=False)
     assert result.returncode == code, result.stderr
     assert result.stderr.count("error: ") == 1
     assert "Traceback" not in result.stderr
@@ -65,7 +65,7 @@ def test_swapped_tokenizer(workspace: Path) -> None:  # D17
     vocabulary[a], vocabulary[b] = vocabulary[b], vocabulary[a]
     path.write_text(json.dumps(value))
     for command in (["generate"], ["train", "--resume", "tiny", "--set", "training.patience=3"]):
-        result = gpt_tf(*command, cwd=workspace, check=False)
+        result = called(*command, cwd=workspace, check=False)
         assert result.returncode == 2, result.stderr
         assert "another tokenizer" in result.stderr
 
@@ -80,11 +80,11 @@ def test_characters_take_no_vocabulary_size(workspace: Path) -> None:
     message = refused(*words, "--vocab-size", "400", cwd=workspace)
     assert "--vocab-size 400 cannot be given with the kind char" in message
     assert "--kind bpe" in message
-    gpt_tf(*words, "--output", "characters", cwd=workspace)
+    called(*words, "--output", "characters", cwd=workspace)
 
 
 def test_unreachable_vocabulary_size(workspace: Path) -> None:  # D19
-    result = gpt_tf("train-tokenizer", "reviews", "--vocab-size", "10000000", cwd=workspace)
+    result = called("train-tokenizer", "reviews", "--vocab-size", "10000000", cwd=workspace)
     size = int(result.stdout.split(": ")[1].split(" entries")[0].replace(",", ""))
     assert 258 < size < 10_000
     assert "no more pairs to merge" in result.stderr
@@ -98,7 +98,7 @@ def test_fresh_run_in_a_used_directory(workspace: Path) -> None:  # C11
 
 
 def test_overwrite_begins_anew(workspace: Path) -> None:  # C11
-    gpt_tf(*TRAIN, "--name", "tiny", "--max-steps", "6", "--overwrite", cwd=workspace)
+    called(*TRAIN, "--name", "tiny", "--max-steps", "6", "--overwrite", cwd=workspace)
     names = CheckpointStore(workspace / "runs" / "tiny" / "checkpoints").names()
     assert names == ["step-00000005", "step-00000006"]
     steps = [
@@ -134,7 +134,7 @@ def test_prompt_longer_than_the_context(workspace: Path) -> None:  # G2
     message = refused("generate", "--prompt", prompt, cwd=workspace)
     assert "the context has 32" in message
     assert "--truncate left" in message
-    result = gpt_tf(
+    result = called(
         "generate", "--prompt", prompt, "--truncate", "left", "--max-new-tokens", "2", cwd=workspace
     )
     assert result.stdout.startswith(prompt)
@@ -142,7 +142,7 @@ def test_prompt_longer_than_the_context(workspace: Path) -> None:  # G2
 
 @pytest.mark.parametrize("prompt", ["", "   "])
 def test_empty_prompt_starts_from_the_end_token(workspace: Path, prompt: str) -> None:  # G2
-    result = gpt_tf("generate", "--prompt", prompt, "--max-new-tokens", "5", cwd=workspace)
+    result = called("generate", "--prompt", prompt, "--max-new-tokens", "5", cwd=workspace)
     assert result.stdout.startswith(prompt)
 
 

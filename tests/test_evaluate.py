@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import reference
-from commands import TINY_RUN, gpt_tf, in_process
+from commands import TINY_RUN, called, in_process
 from tiny_models import small_gpt, token_ids
 
 from gpt_tf.errors import UsageError
@@ -60,14 +60,14 @@ def characters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a text of its own and a run `chars` on its characters."""
     workspace = tmp_path_factory.mktemp("characters")
     (workspace / "tables.txt").write_text(TEXT)
-    gpt_tf("train", "--preset", "shakespeare-baseline", "--data", "tables.txt", "--name", "chars",
+    called("train", "--preset", "shakespeare-baseline", "--data", "tables.txt", "--name", "chars",
            "--train-tokenizer", "--max-steps", "6", *TINY_RUN,
            "--set", "training.eval_batches=null", cwd=workspace)  # fmt: skip
     return workspace
 
 
 def evaluated(workspace: Path, *arguments: str) -> dict:
-    return json.loads(gpt_tf("evaluate", *arguments, "--json", cwd=workspace).stdout)
+    return json.loads(called("evaluate", *arguments, "--json", cwd=workspace).stdout)
 
 
 def test_every_token_of_the_split_is_scored_once(
@@ -105,24 +105,24 @@ def test_the_training_part_and_other_text(characters: Path) -> None:
 
 def test_a_character_that_the_vocabulary_lacks_is_named(characters: Path) -> None:
     (characters / "strange.txt").write_text("7 times 7 ≠ 50.")
-    result = gpt_tf("evaluate", "chars", "strange.txt", cwd=characters, check=False)
+    result = called("evaluate", "chars", "strange.txt", cwd=characters, check=False)
     assert result.returncode == 2
     assert "≠" in result.stderr
     assert "unknown_characters=replace" in result.stderr
 
 
 def test_there_is_no_test_part_of_own_text(characters: Path) -> None:
-    result = gpt_tf("evaluate", "chars", "--split", "test", cwd=characters, check=False)
+    result = called("evaluate", "chars", "--split", "test", cwd=characters, check=False)
     assert result.returncode == 2
     assert "no test part" in result.stderr
 
 
 def test_curves_of_runs_in_one_picture(characters: Path, tmp_path: Path) -> None:
     picture = tmp_path / "curves.png"
-    result = gpt_tf("plot", "chars", "--output", str(picture), cwd=characters)
+    result = called("plot", "chars", "--output", str(picture), cwd=characters)
     assert result.stdout.strip() == str(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
-    result = gpt_tf("plot", "--metric", "eval/los", cwd=characters, check=False)
+    result = called("plot", "--metric", "eval/los", cwd=characters, check=False)
     assert result.returncode == 2
     assert "Did you mean eval/loss?" in result.stderr
 

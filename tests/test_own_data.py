@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import gpt_tf
+from commands import called
 from data import data_file
 from fakes import ByteTokenizer
 
@@ -272,7 +272,7 @@ def test_a_stranger_s_folder(tmp_path: Path) -> None:
     table = "\ufeffid,text\r\n" + "".join(f'{i},"A note,\r\n""{i}""."\r\n' for i in range(300))
     (tmp_path / "books" / "notes.csv").write_bytes(table.encode())
     options = ("--set", "data.document=line", "--set", "data.min_bytes=20")
-    result = gpt_tf("train-tokenizer", "books", "--vocab-size", "400", *options, cwd=tmp_path)
+    result = called("train-tokenizer", "books", "--vocab-size", "400", *options, cwd=tmp_path)
     assert "books: 400 entries" in result.stdout
     settings = config(document="line", min_bytes=20, windows="padded")
     choice = choose_data(tmp_path, tmp_path / "books", settings.data)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import TINY_RUN, gpt_tf, in_process
+from commands import TINY_RUN, called, gpt_tf, in_process
 
 from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.manifest import sha256_file
@@ -64,9 +64,9 @@ def test_grouping_of_steps_changes_nothing(workspace: Path) -> None:
     """Three steps a call, in groups that evaluations at 5 and a stop at 11 cut short."""
     run = ["train", "--data", "reviews", "--max-steps", "20", *TINY_RUN,
            "--set", "training.steps_per_execution=3"]  # fmt: skip
-    gpt_tf(*run, "--name", "stopped", "--stop-at-step", "11", cwd=workspace)
-    gpt_tf("train", "--resume", "stopped", cwd=workspace)
-    gpt_tf(*run, "--name", "whole", "--set", "training.log_interval=1", cwd=workspace)
+    called(*run, "--name", "stopped", "--stop-at-step", "11", cwd=workspace)
+    called("train", "--resume", "stopped", cwd=workspace)
+    called(*run, "--name", "whole", "--set", "training.log_interval=1", cwd=workspace)
     stopped, whole = digests(workspace, "stopped"), digests(workspace, "whole")
     for name in ("model.safetensors", "training.safetensors"):  # the state has the log's window
         assert stopped[name] == whole[name]
@@ -98,12 +98,12 @@ def test_forgetting_a_part_of_the_state_changes_the_result(stopped: Path, forget
     step = facts.pop("step")
     facts.pop("format")
     store.save(step, checkpoint.model, checkpoint.training, checkpoint.state, facts)
-    gpt_tf("train", "--resume", "stopped", cwd=stopped)
+    called("train", "--resume", "stopped", cwd=stopped)
     assert digests(stopped, "stopped") != digests(stopped, "tiny")
 
 
 def test_finished_run_says_so(workspace: Path) -> None:
-    result = gpt_tf("train", "--resume", cwd=workspace)
+    result = called("train", "--resume", cwd=workspace)
     assert "runs/tiny: step 20, all steps done" in result.stdout
 
 
@@ -112,18 +112,18 @@ def test_changed_data_are_refused_by_name_or_accepted(stopped: Path) -> None:
     first.write_text("Another text.")
     for path in others:
         path.rename(path.with_name(f"renamed-{path.name}"))
-    result = gpt_tf("train", "--resume", "stopped", cwd=stopped, check=False)
+    result = called("train", "--resume", "stopped", cwd=stopped, check=False)
     assert result.returncode == 2
     assert f"changed: {str(first.relative_to(stopped / 'reviews'))!r}" in result.stderr
     assert "removed:" in result.stderr and "and 8 more" in result.stderr
-    gpt_tf("train", "--resume", "stopped", "--accept-data-change", "--stop-at-step", "12",
+    called("train", "--resume", "stopped", "--accept-data-change", "--stop-at-step", "12",
            cwd=stopped)  # fmt: skip
-    result = gpt_tf("train", "--resume", "stopped", cwd=stopped)
+    result = called("train", "--resume", "stopped", cwd=stopped)
     assert "step 20, all steps done" in result.stdout
 
 
 def test_changed_settings_are_refused_with_a_table(stopped: Path) -> None:
-    result = gpt_tf(
+    result = called(
         "train", "--resume", "stopped", "--batch-size", "8", "--set", "model.num_layers=2",
         cwd=stopped, check=False,
     )  # fmt: skip
@@ -133,6 +133,6 @@ def test_changed_settings_are_refused_with_a_table(stopped: Path) -> None:
 
 
 def test_changed_horizon_is_refused(stopped: Path) -> None:
-    result = gpt_tf("train", "--resume", "stopped", "--max-steps", "40", cwd=stopped, check=False)
+    result = called("train", "--resume", "stopped", "--max-steps", "40", cwd=stopped, check=False)
     assert result.returncode == 2
     assert "training.max_steps: 20 in the checkpoint, 40 now" in result.stderr

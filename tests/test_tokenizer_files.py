@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import gpt_tf
+from commands import called
 from tokenizers import models
 
 from gpt_tf.errors import RunError, UsageError
@@ -143,7 +143,7 @@ def test_the_command_trains_the_kind_that_is_asked_for(tmp_path, arguments, mode
     (tmp_path / "texts").mkdir()
     for number in range(20):
         (tmp_path / "texts" / f"{number}.txt").write_text(CORPUS[number % 2])
-    result = gpt_tf("train-tokenizer", "texts", "--output", "new", *arguments, cwd=tmp_path)
+    result = called("train-tokenizer", "texts", "--output", "new", *arguments, cwd=tmp_path)
     backend = json.loads((tmp_path / "new" / TOKENIZER_FILE).read_text())
     assert backend["model"].get("type") == model
     assert f"{Tokenizer.load(tmp_path / 'new').vocab_size} entries" in result.stdout
