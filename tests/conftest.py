@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, gpt_tf, in_process
+from commands import TINY_RUN, called, gpt_tf, in_process
 from data import data_file, unpacked
 from prefetch_threads import prefetching, wait_until
 
@@ -51,7 +51,7 @@ def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = tmp_path_factory.mktemp("trained_workspace")
     write_sample_reviews(workspace / "corpus", train_per_class=100, test_per_class=0)
     (workspace / "corpus" / "train").rename(workspace / "reviews")
-    gpt_tf("train-tokenizer", "reviews", "--vocab-size", "400", cwd=workspace)
+    called("train-tokenizer", "reviews", "--vocab-size", "400", cwd=workspace)
     gpt_tf("train", "--data", "reviews", "--name", "tiny", "--max-steps", "20", *TINY_RUN,
            cwd=workspace)  # fmt: skip
     return workspace

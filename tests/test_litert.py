@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import gpt_tf
+from commands import called, gpt_tf
 from tiny_models import small_config, small_gpt, token_ids
 
 from gpt_tf.errors import RunError, UsageError
@@ -131,12 +131,12 @@ def test_scores_are_the_evaluators(model, engine):
 
 
 def test_the_commands_take_it(workspace):
-    exact = gpt_tf("generate", "--max-new-tokens", "5", cwd=workspace).stdout
+    exact = called("generate", "--max-new-tokens", "5", cwd=workspace).stdout
     first = gpt_tf("generate", "--engine", "litert", "--max-new-tokens", "5", cwd=workspace)
     assert "converting" in first.stderr and "XNNPACK" not in first.stderr
     assert first.stdout[:14] == exact[:14]
     figures = {
-        engine: json.loads(gpt_tf("evaluate", "--engine", engine, "--json", cwd=workspace).stdout)
+        engine: json.loads(called("evaluate", "--engine", engine, "--json", cwd=workspace).stdout)
         for engine in ("tensorflow", "litert")
     }
     assert figures["litert"]["engine"] == "litert"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import tensorflow as tf
-from commands import gpt_tf
+from commands import called
 
 from gpt_tf.training.memory import peak_bytes
 
@@ -69,7 +69,7 @@ def test_a_dry_run_says_what_training_would_take(tmp_path: Path) -> None:
 
 def foretold(workspace: Path, rows: str) -> float:
     """Megabytes."""
-    told = gpt_tf("train", "--dry-run", "--preset", "kerasnlp-mini", "--batch-size", rows,
+    told = called("train", "--dry-run", "--preset", "kerasnlp-mini", "--batch-size", rows,
                   cwd=workspace).stdout  # fmt: skip
     (row,) = (line for line in told.splitlines() if "memory at most" in line)
     return float(row.replace("│", " ").replace(",", "").split()[-2])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import TINY_RUN, gpt_tf, in_process
+from commands import TINY_RUN, called, in_process
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from matplotlib.image import imread
@@ -49,7 +49,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = tmp_path_factory.mktemp("fresh") / "workspace"
     write_sample_reviews(workspace / "corpus", train_per_class=50, test_per_class=0)
     (workspace / "corpus" / "train").rename(workspace / "reviews")
-    gpt_tf("train-tokenizer", "reviews", "--vocab-size", "400", cwd=workspace)
+    called("train-tokenizer", "reviews", "--vocab-size", "400", cwd=workspace)
     return workspace
 
 
@@ -58,7 +58,7 @@ def swept(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same with a sweep `grid` that nothing stopped; do not write."""
     workspace = tmp_path_factory.mktemp("swept") / "workspace"
     shutil.copytree(fresh, workspace)
-    result = gpt_tf(*SWEEP, cwd=workspace)
+    result = called(*SWEEP, cwd=workspace)
     (workspace / "stdout").write_text(result.stdout)
     (workspace / "stderr").write_text(result.stderr)
     return workspace
@@ -165,7 +165,7 @@ def test_stopped_and_killed_sweep_equals_one_that_was_not(
     (begun / "checkpoints" / "step-00000004.gpt-tf-99-abcdef.tmp").mkdir(parents=True)
     (begun / "config.yaml").write_text("model:")
 
-    result = gpt_tf("sweep", "--resume", cwd=workspace)
+    result = called("sweep", "--resume", cwd=workspace)
     assert "cell 1 of 4: head_dim=8 peak_learning_rate=0.01, done before" in result.stderr
     assert result.stderr.count("resumed from step-00000004") == 1
     assert table(workspace) == table(swept)
@@ -247,7 +247,7 @@ def resumed(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         if "grid-04" in path.parts or path.parent.name == "step-00000010":
             os.truncate(path, 5)
     (workspace / "runs" / "grid-03" / "config.yaml").unlink()
-    result = gpt_tf("sweep", "--resume", "grid", cwd=workspace, check=False)
+    result = called("sweep", "--resume", "grid", cwd=workspace, check=False)
     assert result.returncode == 1, result.stderr
     (workspace / "stdout").write_text(result.stdout)
     (workspace / "stderr").write_text(result.stderr)
@@ -326,7 +326,7 @@ def test_damaged_results_are_made_again_from_the_runs(
 def test_cell_that_fails_is_noted_and_the_sweep_goes_on(fresh: Path, tmp_path: Path) -> None:
     workspace = tmp_path / "workspace"
     shutil.copytree(fresh, workspace)
-    result = gpt_tf(
+    result = called(
         "sweep", "--data", "reviews", "--grid", "training.peak_learning_rate=1e30,1e-3", *CELL,
         cwd=workspace, check=False,
     )  # fmt: skip
@@ -339,12 +339,12 @@ def test_cell_that_fails_is_noted_and_the_sweep_goes_on(fresh: Path, tmp_path: P
 
 
 def test_a_sweep_in_use_is_left_alone(swept: Path) -> None:
-    result = gpt_tf(*SWEEP, cwd=swept, check=False)
+    result = called(*SWEEP, cwd=swept, check=False)
     assert result.returncode == 2
     assert "sweep directory in use" in result.stderr
     assert "--resume grid" in result.stderr
     with locked(swept / "sweeps" / "grid"):
-        result = gpt_tf("sweep", "--resume", "grid", cwd=swept, check=False)
+        result = called("sweep", "--resume", "grid", cwd=swept, check=False)
     assert result.returncode == 2
     assert f"process {os.getpid()}" in result.stderr
 
@@ -366,7 +366,7 @@ def test_mistakes_end_it_before_anything_is_trained(
     fresh: Path, arguments: list[str], message: str
 ) -> None:
     given = ["--max-steps", "5", "--data", "reviews", "--set", "training.warmup_steps=1"]
-    result = gpt_tf("sweep", *(given if "--resume" not in arguments else given[:2]), *arguments,
+    result = called("sweep", *(given if "--resume" not in arguments else given[:2]), *arguments,
                     cwd=fresh, check=False)  # fmt: skip
     assert result.returncode == 2
     assert message in result.stderr
