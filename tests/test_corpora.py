@@ -346,6 +346,8 @@ def test_two_at_once_are_refused(workspace: Path, labelled: Path) -> None:
 
 
 def test_the_corpus_prepared_last_is_the_newest(workspace: Path, labelled: Path) -> None:
+    (workspace / "data" / "talks").mkdir(parents=True)  # of another program, which has such files
+    (workspace / "data" / "talks" / "corpus.json").write_text('{"version": 1, "sequence": 9}')
     assert newest_corpus(workspace) is None
     small_imdb(workspace, labelled)
     other = workspace / "data" / "other"
@@ -359,7 +361,14 @@ def test_the_corpus_prepared_last_is_the_newest(workspace: Path, labelled: Path)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"preset": 1, "sequence": 1}', '{"preset": "x", "sequence": true}']
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"preset": 1, "sequence": 1, "documents": {}}',
+        '{"preset": "x", "sequence": true, "documents": {}}',
+    ],
 )
 def test_a_damaged_record_is_named_and_can_be_made_anew(
     workspace: Path, labelled: Path, text: str
