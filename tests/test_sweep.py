@@ -139,7 +139,7 @@ def test_every_combination_is_trained_and_the_best_comes_first(swept: Path) -> N
     assert "4 cells" in said
     assert "cell 3 of 4: head_dim=16 peak_learning_rate=0.01" in said
     lines = (swept / "stdout").read_text().splitlines()
-    assert [line.split()[-1] for line in lines[1:5]] == [row["run"] for row in rows]
+    assert [line.lstrip("* ").split()[0] for line in lines[1:5]] == [row["run"] for row in rows]
     assert [line.startswith("*") for line in lines[:5]] == [False, True, False, False, False]
     assert not is_blank(swept / "sweeps" / "grid" / "heatmap.png")
 
