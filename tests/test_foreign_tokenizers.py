@@ -19,6 +19,8 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 import gpt_tf
+from gpt_tf.cli.run_tokenizer import write_tokenizer
+from gpt_tf.config import Config
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.interop.gpt2 import GPT2 as GPT2_FAMILY
 from gpt_tf.interop.gpt2 import OPENAI_GPT
@@ -319,6 +321,26 @@ def test_added_tokens_with_wrong_ids_or_flags_of_nonsense_are_refused_by_name(
     write_json(tmp_path / "added_tokens.json", {"<name>": size, "<other>": size + 7})
     with pytest.raises(UsageError, match="'<other>' has the id"):
         read_foreign(tmp_path)
+
+
+def test_a_tokenizer_that_does_not_give_text_back_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    letters = {c: i for i, c in enumerate("abcdefghijklmnopqrstuvwxyz ")}
+    few = json.loads(Backend(models.BPE(letters, [])).to_str())  # it drops all others
+    without_f = {"type": "Replace", "pattern": {"String": "f"}, "content": ""}
+    for file, lost in (
+        (byte_level(), None),
+        ({**few, "decoder": {"type": "Fuse"}}, "'café' is 'caf' then"),
+        ({**byte_level(), "decoder": None}, "'the cat' is 't he Ġcat' then"),
+        ({**byte_level(), "normalizer": without_f}, "'café' is 'caé' then"),
+    ):
+        write_json(tmp_path / "tokenizer.json", file)
+        caplog.clear()
+        read_foreign(tmp_path)
+        assert len(caplog.messages) == bool(lost) and (lost or "") in caplog.text
+        write_tokenizer(Config(), tmp_path, tmp_path / "copy")
+        assert (lost or "") in capsys.readouterr().err
 
 
 # The file found and the class that the files name

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from gpt_tf.cli.console import note_once
 from gpt_tf.config import Config
+from gpt_tf.storage.manifest import MANIFEST
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.cleaned import cleaned, settings_of
 from gpt_tf.tokenizer.files import copy_tokenizer
+from gpt_tf.tokenizer.round_trip import what_is_lost
 
 CLEANING = ("lower_case", "remove_punctuation")
 
@@ -30,6 +32,9 @@ def write_tokenizer(config: Config, source: Path, directory: Path) -> Tokenizer:
     Tokenizer.load(source)  # an error names this folder, not the copy
     copy_tokenizer(source, directory)
     loaded = Tokenizer.load(directory)
+    is_own = (source / MANIFEST).exists()
+    if not is_own and (lost := what_is_lost(loaded)):
+        note_once(f"warning: the tokenizer in {source}: {lost}")
     asked, does = dataclasses.asdict(config.tokenizer), settings_of(loaded)
     lacking = {key: asked[key] and not does[key] for key in CLEANING}
     if any(lacking.values()):

@@ -38,6 +38,7 @@ from gpt_tf.tokenizer.foreign_files import (
 )
 from gpt_tf.tokenizer.ordinary_text import unknown_id_of
 from gpt_tf.tokenizer.parts import check_parts
+from gpt_tf.tokenizer.round_trip import what_is_lost
 
 ROLES = ("eos", "pad", "bos", "unk")
 # Roles for which a class has a token of its own that is left out if the vocabulary lacks it.
@@ -71,7 +72,10 @@ def read_foreign(directory: Path, ids: Mapping[str, Any] | None = None) -> Token
     _make_special(backend, {*special.values(), *named_special})
     if settings.get("add_bos_token") is True and "bos" in special:
         put_before_texts(backend, special["bos"])
-    return Tokenizer(backend, special)
+    tokenizer = Tokenizer(backend, special)
+    if lost := what_is_lost(tokenizer):
+        log.warning("the tokenizer in %s: %s", directory, lost)
+    return tokenizer
 
 
 def _put_together(directory: Path, found: Found) -> tuple[Backend, list[str]]:
