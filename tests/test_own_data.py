@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import called
+from commands import called, in_process
 from data import data_file
 from fakes import ByteTokenizer
 
@@ -22,6 +22,7 @@ from gpt_tf.cli.workspace import DataChoice, choose_data
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.streaming.records import PIECE
+from gpt_tf.tokenizer.bpe import BPETokenizer
 
 EVERY_WINDOWS = ("padded", "packed", "random")
 
@@ -306,3 +307,29 @@ def test_two_gigabytes_without_a_line_end_take_less_than_one(tmp_path: Path) -> 
     figures = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     assert figures["peak_bytes"] < 1_000_000_000
     assert 5 * (figures["train"] + figures["validation"]) > 2_000_000_000  # "abcde" is an entry
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nowhere",), ("empty",), ("table.csv", "--set", "data.column=review"), ("latin.txt",),
+        ("table.csv", "--validation-data", "latin.txt"),
+        ("good.txt", "--set", "data.column=review"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_dry_run_refuses_data_as_training_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    write_lines(tmp_path / "table.csv", 100)
+    write_lines(tmp_path / "good.txt", 20)
+    (tmp_path / "latin.txt").write_bytes("caf\xe9 noir\n".encode("latin-1") * 20)
+    BPETokenizer.train(["text"], vocab_size=258).save(tmp_path / "bpe")
+    said = []
+    for dry in (["--dry-run"], []):
+        command = ("train", "--tokenizer", "bpe", "--data", *arguments, *dry)
+        code = in_process(*command, cwd=tmp_path, check=False)
+        said.append((code, capsys.readouterr().err.splitlines()[-1]))
+    assert said[0] == said[1] and said[0][0] in (1, 2) and said[0][1].startswith("error: ")
+    assert not (tmp_path / "runs").exists()

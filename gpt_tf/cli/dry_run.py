@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import chain
 from pathlib import Path
 
 from gpt_tf.cli.console import note, print_table
 from gpt_tf.cli.own_tokenizers import ready_tokenizer
-from gpt_tf.cli.workspace import name_of
+from gpt_tf.cli.without_effect import Given, refuse_idle
+from gpt_tf.cli.workspace import choose_data, document_reader, name_of
 from gpt_tf.config import Config
 from gpt_tf.streaming.corpora import READY_MADE, newest_corpus
 from gpt_tf.tokenizer.base import Tokenizer
+
+
+def look_at_data(
+    config: Config, workspace: Path, data: Path | None, validation: Path | None, given: Given
+) -> None:
+    """Open the data as far as their first documents; of a workspace without any, nothing is made.
+
+    Raises:
+      UsageError: if training would refuse them at its start, with the same words.
+      DocumentError: if the first document of a split cannot be read.
+    """
+    if data is None and newest_corpus(workspace) is None:
+        return
+    choice = choose_data(workspace, data, config.data, validation)
+    refuse_idle([config], choice, given)
+    reader = document_reader(config.data)  # of whole files, so that none is read to its end
+    for files in (choice.train, choice.validation):
+        documents = chain.from_iterable(reader.documents(path) for path in files)
+        next(chain.from_iterable(documents), None)
 
 
 def with_real_vocabulary(

@@ -46,7 +46,7 @@ MOST_OPERATIONS = 20
 @click.option("--profile", is_flag=True,
               help="Show where a step's time goes; the trace is for TensorBoard.")  # fmt: skip
 @click.option("--print-config", is_flag=True, help="Show the resolved settings and stop.")
-@click.option("--dry-run", is_flag=True, help="Build the model, show its size and stop.")
+@click.option("--dry-run", is_flag=True, help="Look at the data, show the model's size and stop.")
 def train(
     preset: str | None,
     config_file: Path | None,
@@ -114,6 +114,11 @@ def train(
 
         click.echo(as_yaml(config), nl=False)
         return 0
+    given = given_settings(assignments, config_file, max_steps=max_steps)
+    if dry_run:
+        from gpt_tf.cli.dry_run import look_at_data
+
+        look_at_data(config, workspace, data, validation_data, given)
     import_tensorflow()
     if dry_run:
         from gpt_tf.cli.dry_run import describe, with_real_vocabulary
@@ -141,7 +146,7 @@ def train(
             writers=writers,
             profile=operations,
             pretrained=pretrained,
-            given=given_settings(assignments, config_file, max_steps=max_steps),
+            given=given,
         )
     if operations is not None:
         _show_profile(operations)
