@@ -25,6 +25,7 @@ from gpt_tf.errors import GptTfError, RunError
 from gpt_tf.storage.disk import existing, measuring, what_is_short
 from gpt_tf.storage.flock import alone_in, writing_in
 from gpt_tf.storage.names import is_unicode
+from gpt_tf.storage.waiting_signals import signals_waiting
 
 TEMPORARY_SUFFIX = ".tmp"
 RETIRED = "gpt-tf-old"
@@ -141,7 +142,9 @@ def make_directory(path: Path, made: list[Path]) -> None:
         the same ones at the same time.
     """
     for folder in reversed((path, *path.parents)):
-        if not folder.is_dir():
+        if folder.is_dir():
+            continue
+        with signals_waiting():  # none comes between the folder and its record
             try:
                 folder.mkdir()
             except FileExistsError:

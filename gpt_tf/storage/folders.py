@@ -14,6 +14,7 @@ from gpt_tf.storage.disk import measuring
 from gpt_tf.storage.flock import writing_in
 from gpt_tf.storage.manifest import MANIFEST
 from gpt_tf.storage.targets import check_folder, first_foreign
+from gpt_tf.storage.waiting_signals import signals_waiting
 
 
 @contextmanager
@@ -48,7 +49,8 @@ def new_directory(
             for entry in sorted(temporary.rglob("*")):
                 atomic.fsync_path(entry)
             atomic.fsync_path(temporary)
-            _put(temporary, path, own)
+            with signals_waiting():  # what was there is in `temporary` for a moment
+                _put(temporary, path, own)
             atomic.fsync_path(path.parent)
 
 

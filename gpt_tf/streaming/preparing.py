@@ -7,12 +7,13 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic, flock
+from gpt_tf.storage.waiting_signals import signals_waiting
 from gpt_tf.streaming.corpora import SPLITS, Corpus, load_corpus
 from gpt_tf.streaming.finding import refuse_users_data
 from gpt_tf.streaming.own_work import CORPUS_FILE, PREPARE_LOCK
@@ -65,26 +66,28 @@ def locked_corpus(workspace: Path, name: str, folder: str) -> Iterator[Path]:
 def _locked(data: Path) -> Iterator[None]:
     """Hold the lock of all corpora. Its file stays, unless nothing was made beside it."""
     made: list[Path] = []
-    atomic.make_directory(data, made)
     path = data / PREPARE_LOCK
-    is_first = not path.exists()
-    try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
+    with ExitStack() as stack:
+        stack.callback(atomic.remove_empty, made)
+        with signals_waiting():
+            atomic.make_directory(data, made)
+            is_first = not path.exists()
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+            stack.callback(os.close, file)
             with atomic.explaining_failure(data):
                 is_held = flock.acquire(file, fcntl.LOCK_EX)
             if not is_held or not os.fstat(file).st_nlink:  # its holder has just removed it
-                is_first = False
                 raise UsageError(
                     f"another `gpt-tf prepare` is at work in {str(data)!r}. Wait for its end."
                 )
-            yield
-        finally:
-            if is_first and [entry.name for entry in data.iterdir()] == [PREPARE_LOCK]:
-                path.unlink()
-            os.close(file)
-    finally:
-        atomic.remove_empty(made)
+            if is_first:
+                stack.callback(_remove_if_alone, path)
+        yield
+
+
+def _remove_if_alone(file: Path) -> None:
+    if [entry.name for entry in file.parent.iterdir()] == [file.name]:
+        file.unlink()
 
 
 def _check_ours(directory: Path, folder: str) -> None:

@@ -95,8 +95,21 @@ def prepare_imdb(
         return _split_and_publish(directory, layout, train_on, seed, reused, progress)
 
 
-def prepare_sample_reviews(workspace: Path, progress: ProgressBar = no_progress) -> PrepareReport:
+def prepare_sample_reviews(
+    workspace: Path,
+    progress: ProgressBar = no_progress,
+    *,
+    train_per_folder: int = 4_000,
+    test_per_folder: int = 500,
+    validation_per_class: int = 250,
+) -> PrepareReport:
     """Write reviews of our own making to ``data/sample-reviews/reviews/`` and split them.
+
+    Args:
+        workspace: the folder that holds ``data/``.
+        progress: makes a progress bar.
+        train_per_folder, test_per_folder: reviews in each of the folders pos and neg.
+        validation_per_class: reviews of each of test/pos and test/neg set aside.
 
     Raises:
         UsageError: another `prepare` is at work.
@@ -107,9 +120,9 @@ def prepare_sample_reviews(workspace: Path, progress: ProgressBar = no_progress)
         name="sample-reviews",
         preset="demo",
         tree="reviews",
-        train_per_folder=4_000,
-        test_per_folder=500,
-        validation_per_class=250,
+        train_per_folder=train_per_folder,
+        test_per_folder=test_per_folder,
+        validation_per_class=validation_per_class,
     )
     with locked_corpus(workspace, layout.name, layout.tree) as directory:
         tree = directory / layout.tree

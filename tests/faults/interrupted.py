@@ -185,7 +185,8 @@ def check(interruptions: Interruptions, numbers: Iterable[int], kind: str) -> st
     assert not wrong, f"{len(wrong)} of {len(numbers)}:\n" + "\n".join(wrong[:10])
     ends = interruptions.ends
     assert ends["not met"] <= len(numbers) // 10, ends
-    what = " ".join(interruptions.command.arguments[:4])
+    command = interruptions.command
+    what = " ".join(command.arguments[:4]) or command.instead
     return (
         f"{what}, {kind}: {len(numbers)} of {len(interruptions.operations)} operations, "
         f"{json.dumps(dict(ends))}, 0 lost, 0 unloadable, 0 litter after the next call"

@@ -3,10 +3,13 @@
 import io
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
+from gpt_tf.cli.stopping import Stopped, signals_raised
 from gpt_tf.errors import GptTfError
-from gpt_tf.streaming.review_corpora import prepare_imdb
+from gpt_tf.storage.waiting_signals import SIGNALS
+from gpt_tf.streaming.review_corpora import prepare_imdb, prepare_sample_reviews
 from gpt_tf.streaming.reviews import LABELLED
 
 PER_FOLDER = 3  # reviews
@@ -25,13 +28,36 @@ def write_small_archive(path: Path) -> None:
 
 def prepare_small_imdb(archive: str) -> None:
     """`gpt-tf prepare imdb --archive ARCHIVE` of so few reviews."""
-    try:
-        prepare_imdb(
+    as_command(
+        lambda: prepare_imdb(
             Path.cwd(),
             archives=[Path(archive)],
             reviews_per_folder=PER_FOLDER,
             validation_per_class=1,
         )
-    except (GptTfError, OSError) as error:  # as the command line says it
+    )
+
+
+def prepare_few_sample_reviews() -> None:
+    """`gpt-tf prepare sample-reviews` of so few reviews."""
+    as_command(
+        lambda: prepare_sample_reviews(
+            Path.cwd(),
+            train_per_folder=PER_FOLDER,
+            test_per_folder=PER_FOLDER,
+            validation_per_class=1,
+        )
+    )
+
+
+def as_command(prepare: Callable[[], object]) -> None:
+    """Say what the command line says of errors and signals, and end as it does."""
+    try:
+        with signals_raised(SIGNALS):
+            prepare()
+    except Stopped as stopped:
+        print(f"stopped by {stopped}", file=sys.stderr)
+        sys.exit(128 + stopped.number)
+    except (GptTfError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

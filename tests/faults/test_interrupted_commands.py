@@ -44,6 +44,9 @@ COMMANDS = {
     "prepare imdb": Command(
         arguments=["aclImdb.tar.gz"], instead="faults.small_corpora:prepare_small_imdb"
     ),
+    "prepare sample-reviews": Command(
+        arguments=[], instead="faults.small_corpora:prepare_few_sample_reviews"
+    ),
     "prepare tinyshakespeare": Command(
         arguments=["prepare", "tinyshakespeare", "--archive", "tinyshakespeare.txt.gz"]
     ),
@@ -106,13 +109,17 @@ def test_a_sweep_is_killed_in_its_second_cell(
     print(check(command, numbers, "kill"))
 
 
-def test_a_command_stopped_while_it_claims_a_run_leaves_no_trace(
-    server: TrainerServer, template: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [("import", ("/runs/brought", "/lock")), ("prepare sample-reviews", ("/data/sample-reviews",))],
+)
+def test_a_command_stopped_while_it_takes_a_folder_leaves_no_trace(
+    name: str, places: tuple[str, ...], server: TrainerServer, template: Path, tmp_path: Path
 ) -> None:  # N42
-    command = interruptions("import", server, template, tmp_path)
-    claiming = [number for number, (_, path) in enumerate(command.operations, 1)
-                if path.endswith(("/runs/brought", "/runs/brought/lock"))][:4]  # fmt: skip
-    print(check(command, claiming, f"signal {int(signal.SIGTERM)}"))
+    command = interruptions(name, server, template, tmp_path)
+    taking = [number for number, (_, path) in enumerate(command.operations, 1)
+              if path.endswith(places)][:4]  # fmt: skip
+    print(check(command, taking, f"signal {int(signal.SIGTERM)}"))
 
 
 STOP = f"signal {int(signal.SIGINT)}"
