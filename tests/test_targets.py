@@ -141,6 +141,16 @@ def test_what_came_meanwhile_is_put_back(tmp_path: Path, monkeypatch, change, ex
     assert state(tmp_path) == before
 
 
+def test_a_folder_like_it_that_came_meanwhile_is_not_replaced_unasked(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    with pytest.raises(UsageError, match="folder in use"), new_directory(target, overwrite=False):
+        written(target, "a.txt")
+    assert (target / "a.txt").read_text() == "old"
+    with new_directory(target, overwrite=True):
+        written(target, "a.txt", text="newer")
+    assert not (target / "a.txt").exists()
+
+
 @pytest.mark.parametrize("what", ["removed", "replaced"])
 @pytest.mark.parametrize("exchanges", [True, False])
 def test_what_cannot_be_put_back_is_kept_and_named(

@@ -131,8 +131,11 @@ def make_tokenizer(
             unknown_characters=settings.unknown_characters,
         )
     elapsed = time.perf_counter() - start
-    check_folder(directory, "--output", overwrite=overwrite)
-    tokenizer.save(directory, overwrite=overwrite, trained_on=trained_on)
+    try:
+        tokenizer.save(directory, overwrite=overwrite, trained_on=trained_on)
+    except UsageError:
+        check_folder(directory, "--output", overwrite=overwrite)  # refuses it with our options
+        raise
     if settings.kind != "char" and tokenizer.vocab_size < settings.vocab_size:
         note(f"the text has no more pairs to merge: asked for {settings.vocab_size:,} entries")
     sample_texts = list(choice.sample_texts(config.data))

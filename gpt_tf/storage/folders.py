@@ -49,6 +49,8 @@ def new_directory(
             for entry in sorted(temporary.rglob("*")):
                 atomic.fsync_path(entry)
             atomic.fsync_path(temporary)
+            if not overwrite:  # another process may have made one like it
+                check_folder(path, overwrite=overwrite, own=own)
             with signals_waiting():  # what was there is in `temporary` for a moment
                 _put(temporary, path, own)
             atomic.fsync_path(path.parent)
