@@ -34,13 +34,19 @@ _PUBLIC = {
     "load": "gpt_tf.inference.loading",
     "generate": "gpt_tf.inference.generate",
 }
+_WITHOUT_TENSORFLOW = ("gpt_tf.tokenizer", "gpt_tf.streaming", "gpt_tf.config")
 __all__ = [*sorted(_PUBLIC), "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'gpt_tf' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    module = _PUBLIC[name]
+    if not module.startswith(_WITHOUT_TENSORFLOW):
+        from gpt_tf.cli.tensorflow_quietly import import_for_python
+
+        import_for_python()
+    return getattr(importlib.import_module(module), name)
 
 
 def __dir__() -> list[str]:

@@ -23,10 +23,12 @@ def several(values: Iterable[T], name: str, remedy: str) -> Iterable[T]:
       remedy: a sentence that says what to give.
 
     Raises:
-      UsageError: if `values` are one string, bytes or path.
+      UsageError: if `values` are one string, bytes or path, or nothing to go through.
     """
     if isinstance(values, (str, bytes, bytearray, os.PathLike)):
         raise UsageError(f"one {type(values).__name__} in {name}: {str(values)[:60]!r}. {remedy}")
+    if not isinstance(values, Iterable) and not hasattr(values, "__getitem__"):
+        raise UsageError(f"no collection in {name}: {values!r:.60}. {remedy}")
     return values
 
 

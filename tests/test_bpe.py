@@ -213,8 +213,6 @@ def test_a_vocabulary_below_the_bytes_is_refused(vocab_size):
     [
         (["good good"], MINIMUM_VOCAB_SIZE, 258),
         (["abc abc"], 10_000_000, 262),  # ab, abc, Ġa + b or c
-        ([], 1000, 258),
-        ([""], 1000, 258),
     ],
 )
 def test_a_vocabulary_ends_where_there_is_nothing_to_merge(texts, vocab_size, expected):

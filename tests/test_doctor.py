@@ -138,13 +138,20 @@ def test_damage_is_named_and_ends_with_1(doctor, path: Path, damage, words: str)
             lambda path: path.write_bytes(b'{"step": 1}\n\xff\n'),
             "1 of 2 rows",
         ),
-        (Path("reviews"), lambda path: path.rename("others"), "Restore them"),
+        (Path("reviews"), lambda path: path.rename("others"), "--data PLACE"),
         (Path("reviews", "pos", "new.txt"), lambda path: path.write_text("A new one."), "changed"),
         (RUN / "source.json", Path.unlink, "source.json"),
     ],
 )
 def test_what_does_no_harm_is_a_warning(doctor, path: Path, damage, words: str) -> None:
     assert_found(doctor, path, damage, words, level="warning", code=0)
+
+
+def test_of_data_that_moved_one_thing_is_said(doctor) -> None:
+    Path("reviews").rename("others")
+    _, table = doctor("tiny")
+    assert table.count("--data PLACE`") == 1
+    assert "Restore them" not in table
 
 
 def test_who_holds_the_lock_is_named(doctor) -> None:

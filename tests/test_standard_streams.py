@@ -127,3 +127,12 @@ def test_a_crash_after_a_ctrl_c_that_was_handled_is_not_called_stopped(
     monkeypatch.setattr(main.cli, "main", lambda *_, **__: writer.converse())
     with pytest.raises(KeyError, match="a crash"):
         main._run([])
+
+
+def test_tensorflow_starts_quietly_in_python_too() -> None:
+    program = "import gpt_tf; gpt_tf.masked_loss; import tensorflow as tf; tf.constant(0)"
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")

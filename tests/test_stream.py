@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -104,6 +105,22 @@ def test_the_seed_chooses_the_order(documents: list[Path]) -> None:
     assert first == again != second
     unshuffled = open_stream(documents, shuffle=False)
     assert unshuffled.documents(0) == unshuffled.documents(len(unshuffled)) == documents[:3]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"windows": "pakced"}, "no such kind in windows: 'pakced'. Choose padded, packed"),
+        *(({name: 0}, f"no whole number from 1 in {name}: 0") for name in
+          ("batch_size", "context_length", "num_threads", "buffer_size", "epochs")),
+        ({"batch_size": "4"}, "no whole number from 1 in batch_size: '4'"),
+    ],
+)  # fmt: skip
+def test_an_argument_of_no_use_is_refused(
+    documents: list[Path], wrong: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
+        TokenStream.from_documents(documents, ByteTokenizer(), **wrong)
 
 
 def test_random_windows_have_no_order(documents: list[Path]) -> None:

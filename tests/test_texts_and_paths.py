@@ -65,6 +65,13 @@ def test_paths_among_texts_are_refused(learn, folder: Path) -> None:
     assert learn([str(paths[0]), "a text"]).encode("a text")
 
 
+@trainers
+@pytest.mark.parametrize("nothing", [[], ["", ""], None])
+def test_no_tokenizer_is_trained_on_nothing(learn, nothing: object) -> None:
+    with pytest.raises(UsageError, match="Give "):
+        learn(nothing)
+
+
 @pytest.mark.parametrize("length", [255, 256, 1000, 4096, 5000])
 def test_a_text_longer_than_a_file_name_is_a_text(length: int) -> None:
     assert CharTokenizer.train(["ab" * length]).encode("abba")

@@ -82,6 +82,13 @@ def train(
 ) -> Run:
     """Train a new run in `workspace` (default: the present folder).
 
+        from gpt_tf.config_files import read_preset, resolve
+
+        config = resolve(read_preset("demo"), {"training": {"max_steps": 500}})
+        run = gpt_tf.train(config, data="my_folder", train_tokenizer=True, name="mine")
+        print(run.step, run.reason)
+        text = gpt_tf.load(run.directory.path).generate("Once upon a time")
+
     Args:
       config: the settings; what is derived from data and tokenizer is filled in and stored.
       data: a file, a folder or a pattern; else the newest prepared corpus, else sample reviews.

@@ -38,7 +38,8 @@ def doctor(run_name: str | None) -> int:
     console.print_list(rows)
     broken = sum(each.level == "broken" for each in findings)
     if broken:
-        console.error(f"broken in {workspace}: {broken} things. The table says what to do.")
+        things = f"{broken} thing{'s' * (broken > 1)}"
+        console.error(f"broken in {workspace}: {things}. The table says what to do.")
     return int(broken > 0)
 
 

@@ -22,7 +22,8 @@ def quiet_libraries() -> Iterator[None]:
     `TF_CPP_MIN_LOG_LEVEL` alone does not silence what the libraries print while they load; it does
     silence what comes later.
     """
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as noise:
         os.dup2(noise.fileno(), 2)
@@ -68,3 +69,20 @@ def import_tensorflow() -> float:
 
         tf.constant(0)  # the device is set up, and talks, at first use
     return time.perf_counter() - begun
+
+
+def import_for_python() -> None:
+    """Import TensorFlow for a program that uses `gpt_tf`, without its start-up lines.
+
+    Nothing is done if TensorFlow is imported already, or the program, or its user, has set
+    `TF_CPP_MIN_LOG_LEVEL`.
+    """
+    if "tensorflow" in sys.modules or "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # a machine without a GPU logs that as an error
+    try:
+        os.fstat(2)
+    except OSError:  # standard error is closed
+        return
+    with quiet_libraries():
+        import tensorflow  # noqa: F401

@@ -24,7 +24,26 @@ from gpt_tf.model.layers import DecoderBlock, FeedForward, TokenAndPositionEmbed
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
 class GPT(LanguageModel):
-    """A decoder-only transformer; arguments as of `LanguageModel`."""
+    """A decoder-only transformer: token ids [batch, time] to logits [batch, time, vocab].
+
+    A `keras.Model`, built at once. `time` is at most `config.context_length`; logits are float32.
+
+        from gpt_tf import GPT, Config, masked_loss
+        from gpt_tf.config import ModelConfig
+
+        model = GPT(ModelConfig(vocab_size=1200, context_length=64, num_layers=2, num_heads=2,
+                                embed_dim=64, ffn_dim=256), seed=1)
+        logits = model(batch.inputs)  # a batch of `TokenStream`; training=True turns dropout on
+        loss = masked_loss(logits, batch.targets, batch.weights)
+
+    `gpt_tf.train(Config(model=...), data=...)` trains one with checkpoints; `model.compile` and
+    `model.fit(stream.as_dataset(), shuffle=False)` work as for any Keras model.
+
+    Args:
+      config: the architecture, a `gpt_tf.config.ModelConfig`; `help` of it lists the settings.
+      precision: "float32", or "bfloat16" for the matrix products alone.
+      seed: of the initial weights and dropout.
+    """
 
     def __init__(
         self, config: ModelConfig, precision: str = "float32", seed: int = 0, **kwargs: Any

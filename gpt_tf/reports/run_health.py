@@ -101,7 +101,7 @@ def _metrics(run: RunDirectory) -> Finding:
     if rows < lines:
         remedy = "They are left out; the curves have gaps there."
         return Finding("warning", "metrics", f"{lines - rows} of {lines} rows are damaged", remedy)
-    return Finding("ok", "metrics", f"{rows:,} rows")
+    return Finding("ok", "metrics", f"{rows:,} row{'s' * (rows != 1)}")
 
 
 def _data(checkpoint: Checkpoint, data_changes: Callable[[Checkpoint], str | None]) -> Finding:
@@ -110,8 +110,8 @@ def _data(checkpoint: Checkpoint, data_changes: Callable[[Checkpoint], str | Non
     try:
         changed = data_changes(checkpoint)
     except (GptTfError, KeyError, TypeError) as error:
-        says_more = isinstance(error, UsageError)
-        remedy = "Restore them to resume the run" + (", or do as is said above." * says_more or ".")
+        says_remedy = isinstance(error, UsageError)
+        remedy = "" if says_remedy else "Restore them to resume the run."
         return Finding("warning", "data", str(error), remedy)
     if changed is None:
         return Finding("ok", "data", "as they were")

@@ -15,6 +15,14 @@ from gpt_tf.streaming.token_store import Progress, open_or_build, store_key
 from gpt_tf.streaming.windows import PaddedWindows, Windows
 from gpt_tf.tokenizer.base import Tokenizer
 
+KINDS = ("padded", "packed", "random")  # of windows
+
+
+def check_kind(windows: str) -> None:
+    """Raise UsageError for windows of no known kind."""
+    if windows not in KINDS:
+        raise UsageError(f"no such kind in windows: {windows!r}. Choose {', '.join(KINDS)}.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Store:

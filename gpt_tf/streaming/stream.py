@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from gpt_tf.streaming.batches import Batch, Batches
 from gpt_tf.streaming.dataset import make_dataset
 from gpt_tf.streaming.listing import DIGESTS_FILE, dated_fingerprint, fingerprint, listing
 from gpt_tf.streaming.prefetch import Prefetcher
-from gpt_tf.streaming.rows import Store, open_rows
+from gpt_tf.streaming.rows import Store, check_kind, open_rows
 from gpt_tf.streaming.sources import DocumentReader, UnchangedDocuments
 from gpt_tf.streaming.token_store import Progress
 from gpt_tf.streaming.windows import Contents, Windows
@@ -35,6 +36,19 @@ DOCUMENTS_REMEDY = "Give a list of files, such as sorted(Path(folder).rglob('*.t
 
 class TokenStream:
     """Batches of token ids, read and tokenized by threads ahead of the training step.
+
+    Use `from_documents`; the constructor is for rows of another kind. An iterator of
+    `Batch(inputs, targets, weights)`, each [batch_size, context_length]: int32 ids, the ids one
+    place on, and float32 weights that are 0 where no loss counts. Close it, or use `with`.
+
+        files = sorted(Path("texts").rglob("*.txt"))
+        tokenizer = BPETokenizer.train((file.read_text() for file in files), vocab_size=1000)
+        with TokenStream.from_documents(files, tokenizer, batch_size=8, epochs=1) as stream:
+            for inputs, targets, weights in stream:
+                ...
+
+    `as_dataset()` gives the same to `model.fit` (with `shuffle=False`); `state_dict()` and
+    `load_state_dict()` are for going on later.
 
     Args:
       windows: the source of rows.
@@ -69,6 +83,8 @@ class TokenStream:
         epochs: int | None = None,
         allow_partial: bool = False,
     ) -> None:
+        check_counts(batch_size=batch_size, context_length=context_length,
+                     num_threads=num_threads, buffer_size=buffer_size, epochs=epochs)  # fmt: skip
         if len(windows) < (1 if allow_partial else batch_size):
             raise UsageError(
                 f"dataset gives 0 batches: {len(windows)} samples < batch_size {batch_size}. "
@@ -111,20 +127,28 @@ class TokenStream:
 
         Args:
           documents: the paths of the files.
-          windows: "padded", "packed" or "random". Padded ones are tokenized on the fly where each
-            file is a document and the tokenizer takes any text; all others, and those of a
-            vocabulary of characters or words without [UNK], go through a token store. It is made
-            below `store_directory` if it is missing, and named after `tokenizer_sha256`.
+          tokenizer: what makes ids of text.
+          windows: "padded" (a document a row, cut or padded), "packed" (documents joined, nothing
+            thrown away) or "random" (the same at random offsets). Padded ones are tokenized on the
+            fly where each file is a document and the tokenizer takes any text; all others, and
+            those of a vocabulary of characters or words without [UNK], go through a token store. It
+            is made below `store_directory` if it is missing, and named after `tokenizer_sha256`.
+          context_length, batch_size: the shape of a batch.
+          shuffle, seed: the order of the documents; without shuffle as given.
+          reader: how documents are found in the files; each .txt is one by default.
           skipped: numbers of documents that are left out, by file; not of files that are one.
           scratch_directory: for a token store that is missing in a `store_directory` that cannot
             be written.
           progress: called with (bytes done, bytes) while the token store is made.
-          options: what the constructor takes.
+          options: what the constructor takes, such as `epochs` and `allow_partial`.
 
         Raises:
           UsageError: where a store is needed and its place or name is not given, or random
-            windows are asked for in order, or `documents` are a single path.
+            windows are asked for in order, or `documents` are a single path, or an argument has a
+            value that there is not.
         """
+        check_kind(windows)
+        check_counts(batch_size=batch_size, context_length=context_length, num_threads=num_threads)
         reader = reader or DocumentReader()
         files = [Path(path) for path in several(documents, "documents", DOCUMENTS_REMEDY)]
         cache = Path(store_directory) / DIGESTS_FILE if store_directory else None
@@ -291,6 +315,13 @@ class TokenStream:
             goes_on=self._stop is None,
             shape=self._batches.shape,
         )
+
+
+def check_counts(**counts: int | None) -> None:
+    """Raise UsageError for an argument that is given and is no whole number of 1 or more."""
+    for name, value in counts.items():
+        if value is not None and (not isinstance(value, Integral) or value < 1):
+            raise UsageError(f"no whole number from 1 in {name}: {value!r}. Give one.")
 
 
 def _encode_alone() -> None:

@@ -207,7 +207,7 @@ def _fields(head: list[str], delimiter: str) -> list[str]:
 def _said(path: Path, delimiter: str) -> str:
     if delimiter != COMMA:
         named = DELIMITERS.get(delimiter, repr(delimiter))
-        log.warning("fields are separated by %s: %r", named, str(path))
+        log.info("read as CSV with %s: %s", named, path)
     return delimiter
 
 

@@ -16,7 +16,7 @@ def texts_to_learn(texts: Iterable[str]) -> Iterator[str]:
 
     Raises:
       UsageError: for one string or path instead of several texts, for anything that is not a
-        `str` among them, and for texts that are all paths of files.
+        `str` among them, for texts that are all paths of files, and for none with a character.
     """
     remedy = (
         "Give a list of texts, such as [text]; of files, "
@@ -26,8 +26,7 @@ def texts_to_learn(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _checked(texts: Iterable[str]) -> Iterator[str]:
-    text, all_paths = "", True
-    number = -1
+    text, all_paths, any_text = "", True, False
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise UsageError(
@@ -35,8 +34,11 @@ def _checked(texts: Iterable[str]) -> Iterator[str]:
                 "Give texts; of a file, Path(file).read_text()."
             )
         all_paths = all_paths and _is_path(text)
+        any_text = any_text or bool(text)
         yield text
-    if all_paths and number >= 0:
+    if not any_text:
+        raise UsageError("no character in the texts to train a tokenizer on. Give it text.")
+    if all_paths:
         raise UsageError(
             f"paths instead of texts in texts: {text[:60]!r} and all others exist as files. "
             "Read them first: [Path(path).read_text() for path in paths]."

@@ -21,7 +21,20 @@ TINY = 1e-37  # a probability below it is taken from the logits
 
 
 def masked_loss(logits_BTV: tf.Tensor, targets_BT: tf.Tensor, weights_BT: tf.Tensor) -> tf.Tensor:
-    """Mean nats a counted token: sum of weighted nats / sum of weights; 0 where no token counts."""
+    """Mean nats per counted token: sum of weighted nats / sum of weights; 0 if no token counts.
+
+    Takes what a model and a batch of `TokenStream` give:
+
+        loss = masked_loss(model(batch.inputs), batch.targets, batch.weights)
+
+    Args:
+      logits_BTV: the model's, [batch, time, vocab].
+      targets_BT: the next token's id at each place, integers [batch, time].
+      weights_BT: float32 [batch, time]; 0 where no loss counts, as at padding.
+
+    Returns:
+      A float32 scalar, to differentiate.
+    """
     total = weighted_nats(logits_BTV, targets_BT, weights_BT)
     return tf.math.divide_no_nan(total, tf.reduce_sum(weights_BT))
 
