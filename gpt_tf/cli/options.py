@@ -30,7 +30,7 @@ _RUN_OPTIONS = (
                  help="The same, to validate on; else a share of --data is set aside."),
     click.option("--tokenizer", type=PLACE,
                  help="A ready tokenizer's folder."),
-    click.option("--max-steps", type=int, help="Updates in all: the schedule's horizon."),
+    click.option("--max-steps", type=int, help="Updates in all; the learning rate follows it."),
 )  # fmt: skip
 
 

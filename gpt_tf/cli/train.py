@@ -33,7 +33,8 @@ MOST_OPERATIONS = 20
 @click.option("--batch-size", type=int, help="Rows of a batch.")
 @click.option("--learning-rate", type=float, help="The peak learning rate.")
 @click.option("--stop-at-step", type=click.IntRange(min=1),
-              help="End earlier and keep the horizon.")  # fmt: skip
+              help="End this call at this step; the learning rate still follows "
+              "--max-steps.")  # fmt: skip
 @click.option("--resume", type=NAME, is_flag=False, flag_value=NEWEST, metavar="[RUN]",
               help="Go on with RUN, or with the newest run.")  # fmt: skip
 @click.option("--accept-data-change", is_flag=True,

@@ -52,7 +52,7 @@ def resolve_precision(config: Config) -> tuple[Config, str]:
         steps = min(max(1, fitting), MAX_STEPS_PER_EXECUTION) if pays else 1
     training = replace(training, precision=precision, xla=xla, steps_per_execution=steps)
     reason = (
-        f"precision {precision}, xla {xla}, {steps} a call "
+        f"precision {precision}, xla {xla}, {steps} step{'s' * (steps > 1)} per call "
         f"(width {width}, processor {' and '.join(flags) or 'without bfloat16 products'})"
     )
     return replace(config, training=training), reason
