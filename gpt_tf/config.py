@@ -333,7 +333,7 @@ class Config(Section):
             problems.append(
                 f"training.max_steps must exceed training.warmup_steps ({training.warmup_steps}), "
                 f"received: {training.max_steps}. Lower training.warmup_steps, or raise "
-                "training.max_steps and end a run earlier with `gpt-tf train --stop-at-step N`"
+                "training.max_steps and end a run earlier with --stop-at-step"
             )
         if problems:
             raise UsageError("\n".join(problems))
