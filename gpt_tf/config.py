@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from gpt_tf.errors import UsageError
 
-FLOAT32_MAX = 3.4028234e38
+FLOAT32_MAX, FLOAT32_MIN = 3.4028234e38, 1.1754944e-38  # beyond them it is inf or 0
 
 
 def setting(
@@ -212,7 +212,6 @@ class TrainingConfig(Section):
         1e-3,
         "Highest learning rate, reached after the warm-up.",
         minimum=0.0,
-        maximum=FLOAT32_MAX,
     )
     min_learning_rate: float = setting(0.0, "Learning rate at the horizon.", minimum=0.0)
     warmup_steps: int = setting(100, "Steps of linear warm-up.", minimum=0)
@@ -234,20 +233,17 @@ class TrainingConfig(Section):
         0.0,
         "Decay (AdamW, Muon) of the blocks' matrices and of an untied head, of nothing else.",
         minimum=0.0,
-        maximum=FLOAT32_MAX,
     )
     muon_learning_rate: float = setting(
         0.02,
         "Muon's peak rate; it follows the same schedule.",
         minimum=0.0,
-        maximum=FLOAT32_MAX,
     )
     muon_momentum: float = setting(0.95, "Muon's momentum.", minimum=0.0, maximum=0.9999)
     clip_norm: float = setting(
         1.0,
         "Largest global norm of the gradient; 0 turns clipping off.",
         minimum=0.0,
-        maximum=FLOAT32_MAX,
     )
     freeze: tuple[str, ...] = setting(
         (), "Weights that stay as they are: names of layers or weights, or patterns with `*`."
@@ -280,10 +276,13 @@ class SamplingConfig(Section):
     """The sample text written at each evaluation, and what `generate` does unless told."""
 
     prompt: str = setting("This movie is", "Text to continue.")
-    max_new_tokens: int = setting(60, "Tokens to generate.", minimum=1)
+    max_new_tokens: int = setting(60, "Tokens to generate.", minimum=1, maximum=100_000)
     num_beams: int = setting(4, "Beams of the beam sampler.", minimum=1)
     length_penalty: float = setting(
-        1.0, "A beam's score is its log-probability / length ** length_penalty."
+        1.0,
+        "A beam's score is its log-probability / length ** length_penalty.",
+        minimum=-10.0,
+        maximum=10.0,
     )
 
 
@@ -332,7 +331,8 @@ class Config(Section):
         if training.max_steps is not None and training.max_steps <= training.warmup_steps:
             problems.append(
                 f"training.max_steps must exceed training.warmup_steps ({training.warmup_steps}), "
-                f"received: {training.max_steps}. Lower training.warmup_steps, or raise "
+                f"received: {training.max_steps}. Lower training.warmup_steps, as with "
+                f"--set training.warmup_steps={training.max_steps // 10}, or raise "
                 "training.max_steps and end a run earlier with --stop-at-step"
             )
         if problems:
@@ -363,7 +363,8 @@ def check_value(value: Any, hint: Any, metadata: Any) -> str | None:
     if typing.get_origin(hint) is tuple:
         is_list = isinstance(value, tuple) and all(isinstance(entry, str) for entry in value)
         return None if is_list else f"a list of texts, {received}"
-    if hint is float and type(value) is int:
+    is_float = hint is float
+    if is_float and type(value) is int:
         hint = int
         if abs(value) > sys.float_info.max:
             return f"a number below {sys.float_info.max:.0e}, received: {len(str(value))} digits"
@@ -374,6 +375,10 @@ def check_value(value: Any, hint: Any, metadata: Any) -> str | None:
     low, high = metadata.get("minimum"), metadata.get("maximum")
     if low is not None and value < low:
         return f"at least {low:g}, {received}"
+    if high is None and is_float:
+        high = FLOAT32_MAX
     if high is not None and value > high:
         return f"at most {high:g}, {received}"
+    if is_float and 0 < abs(value) < FLOAT32_MIN:
+        return f"0 or at least {FLOAT32_MIN:g}, {received}"
     return None

@@ -7,7 +7,6 @@ valid name, and builds the checked `Config`.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import shlex
 import typing
@@ -18,6 +17,7 @@ from typing import Any
 
 from gpt_tf.config import Config, Section
 from gpt_tf.errors import UsageError
+from gpt_tf.storage.names import nearest
 from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 
 MAX_PROBLEMS = 20  # told of at once
@@ -52,8 +52,16 @@ def read_config_file(path: Path) -> dict[str, Any]:
     """The settings in a YAML file. Raises UsageError where it is missing or no mapping."""
     try:
         text = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read configuration in {path}: {error}.") from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(
+            f"cannot read configuration in {path}: {reason}. Give a file of YAML."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"cannot read configuration in {path}: it is not UTF-8 at byte {error.start}. Save it "
+            "as UTF-8."
+        ) from error
     value = parse_yaml(text, str(path))
     if not isinstance(value, dict):
         raise UsageError(f"no settings in {path}: expected a mapping of sections.")
@@ -152,12 +160,6 @@ def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) ->
         dotted = prefix if kind is not Config else ""
         problems.extend(f"{dotted}{line}" for line in str(error).splitlines())
         return None
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """A did-you-mean sentence with a blank before it, or nothing."""
-    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f" Did you mean {matches[0]}?" if matches else ""
 
 
 def as_yaml(config: Config) -> str:

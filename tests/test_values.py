@@ -1,5 +1,8 @@
 """Values of arguments and options that nobody can mean are refused by name."""
 
+import os
+import signal
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -7,7 +10,9 @@ import pytest
 from commands import in_process, tree
 
 from gpt_tf.cli.main import COMMANDS, cli
+from gpt_tf.cli.tensorflow_quietly import interrupted_afterwards
 from gpt_tf.cli.values import Text
+from gpt_tf.training.signals import StopRequest
 
 LONG = "n" * 230
 
@@ -83,3 +88,69 @@ def test_a_tokenizer_that_is_imported_twice_can_have_another_name(
     in_process(*words, "--name", "again", cwd=workspace)
     assert in_process(*words, "--name", "again", cwd=workspace, check=False) == 2
     assert "folder in use in --name: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["train", "sweep"])
+def test_settings_of_a_pipe_are_read_once(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"training: {muon_momentum: 0.9}\n")
+    os.close(writing)
+    (tmp_path / "a.txt").write_text("some words. " * 500)
+    words = [command, "--data", "a.txt", "--config", f"/dev/fd/{reading}"]
+    grid = ["--grid", "training.seed=1,2"] if command == "sweep" else []
+    try:
+        assert in_process(*words, *grid, cwd=tmp_path, check=False) == 2
+    finally:
+        os.close(reading)
+    assert f"no effect in /dev/fd/{reading}: training.muon_momentum" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "--config", "wide.yaml"], "wide.yaml: it is not UTF-8 at byte 0. Save it"),
+        (["train", "--config", "gone.yaml"], "gone.yaml: No such file or directory. Give a file"),
+        (["generate", "--prompts-file", "gone"], "cannot read --prompts-file: gone: No such file"),
+        (["generate", "--run", "one\ntwo"], r"no such run: one\ntwo. Runs in "),
+        (["train", "--data=one\ntwo"], r"no such directory: one\ntwo, nor "),
+        (["generate", "--run", "tyni"], "no such run: tyni. Did you mean tiny? Runs in "),
+        (["train", "--set", "training.learning_rate=1"],
+         "Did you mean peak_learning_rate or min_learning_rate or muon_learning_rate?"),
+        (["evaluate", "gone.txt"], "no file or folder of that name to measure a run on, either."),
+        (["evaluate", "reviews"], "measure a run on that text: `gpt-tf evaluate tiny reviews`."),
+        (["train", "--resume", "tiny", "--max-steps", "40"],
+         "--stop-at-step ends it earlier; to train its weights for longer, begin another with "),
+        (["import", "reviews"], "no model and no tokenizer in reviews: it has none of config"),
+        (["train-tokenizer", "data/sample-reviews"], "Prepare it: `gpt-tf prepare sample-reviews`"),
+        (["train", "--set", "training.epsilon=1e300"], "epsilon must be at most 3.40282e+38"),
+        (["train", "--learning-rate", "1e-40"], "rate must be 0 or at least 1.17549e-38, received"),
+        (["train", "--set", "sampling.max_new_tokens=1000000"], "must be at most 100000, received"),
+        (["generate", "--sampler", "random", "--temperature", "1e300"], "to 3.40282e+38"),
+        (["generate", "--sampler", "random", "--temperature", "1e-42"], "from 1.17549e-38"),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_meant_is_refused_with_what_can(
+    words: list[str], said: str, workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (workspace / "wide.yaml").write_text("training: {seed: 1}\n", encoding="utf-16")
+    before = tree(workspace)
+    assert in_process(*words, cwd=workspace, check=False) == 2
+    assert said in capsys.readouterr().err
+    assert tree(workspace) == before
+
+
+@pytest.mark.parametrize("is_ignored", [False, True])
+def test_an_interrupt_that_the_caller_ignores_stays_ignored(is_ignored: bool) -> None:
+    """A script begins jobs with & so; Ctrl-C is not for them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if is_ignored else signal.SIG_DFL)
+    try:
+        with StopRequest() as request:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert (request.received is None) == is_ignored
+        with interrupted_afterwards() if is_ignored else nullcontext():
+            assert (signal.getsignal(signal.SIGINT) is signal.SIG_IGN) == is_ignored
+            os.kill(os.getpid(), signal.SIGINT if is_ignored else 0)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ import click
 
 from gpt_tf.cli.options import engine_option
 from gpt_tf.cli.values import DATA, NAME, PLACE, TEXT
+from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.cli.run_data import Moved
@@ -71,7 +74,12 @@ def evaluate(
     split = split or "validation"
 
     workspace = Path.cwd()
-    run = find_run(workspace, run_name) if run_name else newest_run(workspace)
+    try:
+        run = find_run(workspace, run_name) if run_name else newest_run(workspace)
+    except UsageError as error:
+        if data is not None or not run_name or "no such run" not in str(error):
+            raise
+        raise UsageError(f"{error} {_as_data(workspace, run_name)}") from error
     # says what is missing before TensorFlow is loaded
     checkpoint = run.checkpoints.best(weights_only=True)
     config = resolve_stored(checkpoint.manifest["config"])
@@ -94,10 +102,20 @@ def evaluate(
         print_table("", ("what", "value"), [(key, _shown(value)) for key, value in figures.items()])
 
 
+def _as_data(workspace: Path, name: str) -> str:
+    """What to say if the only argument is not a run: it may be meant as DATA."""
+    from gpt_tf.storage.run_directory import all_runs
+
+    if not os.path.lexists(name):
+        return "There is no file or folder of that name to measure a run on, either."
+    runs = all_runs(workspace)
+    run = runs[-1].called(workspace) if len(runs) == 1 else "RUN"
+    return f"To measure a run on that text: `gpt-tf evaluate {run} {shlex.quote(name)}`."
+
+
 def _reading(config: Config, assignments: tuple[str, ...]) -> Config:
     """The run's settings with others of how documents are read."""
     from gpt_tf.config_files import parse_assignments, resolve
-    from gpt_tf.errors import UsageError
 
     given = parse_assignments(assignments)
     if others := given.keys() - {"data"}:
@@ -125,7 +143,6 @@ def _of_own_data(
     from gpt_tf.cli.console import note
     from gpt_tf.cli.resuming import data_changes
     from gpt_tf.cli.run_data import Moved, data_of_run
-    from gpt_tf.errors import UsageError
     from gpt_tf.streaming.corpora import load_corpus
 
     command = f"gpt-tf evaluate {run.called(workspace)}"

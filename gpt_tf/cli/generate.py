@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 
 from gpt_tf.cli.options import engine_option, overwrite_option, refuse_without
 from gpt_tf.cli.values import NAME, PLACE, TEXT
+from gpt_tf.config import FLOAT32_MAX, FLOAT32_MIN
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,13 +22,17 @@ SAMPLERS = ("greedy", "random", "beam", "diverse-beam", "contrastive")
 
 
 class FiniteRange(click.FloatRange):
-    """A range of numbers that refuses nan and infinity, which compare their way through."""
+    """A range of numbers that refuses nan, and what float32 has only as infinity or 0."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """The number, or a usage error."""
         number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
+        if not (number == 0 or FLOAT32_MIN <= abs(number) <= FLOAT32_MAX):
+            self.fail(
+                f"{value} is not a finite number: 0, or from {FLOAT32_MIN:g} to {FLOAT32_MAX:g}.",
+                param,
+                ctx,
+            )
         return number
 
 
@@ -87,7 +91,7 @@ SHARE = FiniteRange(min=0, max=1, min_open=True)
 @engine_option
 @click.option("--output", type=PLACE, help="Write text, ids and "
               "log-probabilities to this .jsonl file, - for standard output.")  # fmt: skip
-@overwrite_option("a file that is in --output")
+@overwrite_option("the file that is in --output, whoever wrote it")
 @click.option("--show-probabilities", is_flag=True,
               help="Colour each token by its probability, and list the next best.")  # fmt: skip
 @click.option("--interactive", is_flag=True, help="Continue what you type, line after line.")

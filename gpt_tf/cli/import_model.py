@@ -25,12 +25,19 @@ def import_model(directory: Path, name: str | None) -> None:
     `generate`, `evaluate` and `train --from` open the run as any other.
     """
     from gpt_tf.interop.importing import CONFIG_FILE
-    from gpt_tf.interop.weights import has_weights
+    from gpt_tf.interop.weights import FILES, has_weights
     from gpt_tf.tokenizer.foreign import has_foreign_tokenizer
 
     stem = re.sub(r"[^\w.-]", "-", name or directory.resolve().name).lstrip(".") or "imported"
+    has_tokenizer = has_foreign_tokenizer(directory)
     is_model = (directory / CONFIG_FILE).exists() or has_weights(directory)
-    if is_model or not has_foreign_tokenizer(directory):
+    if directory.is_dir() and not is_model and not has_tokenizer:
+        looked_for = ", ".join([CONFIG_FILE, *FILES, "tokenizer.json", "vocab.json", "vocab.txt"])
+        raise UsageError(
+            f"no model and no tokenizer in {directory}: it has none of {looked_for}. Give a folder "
+            "as transformers writes it."
+        )
+    if not has_tokenizer or is_model:
         _import_run(directory, stem, name)
         return
     from gpt_tf.cli.console import result

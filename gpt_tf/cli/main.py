@@ -145,12 +145,12 @@ def _run(arguments: list[str]) -> int:
     except click.UsageError as problem:
         if console.is_debug():
             raise
-        console.error(f"{problem.format_message()}{_help_hint(problem)}")
+        _refused(f"{problem.format_message()}{_help_hint(problem)}", arguments)
         return 2
     except GptTfError as problem:
         if console.is_debug():
             raise
-        console.error(str(problem))
+        _refused(str(problem), arguments)
         return problem.exit_code
     except OSError as problem:
         if console.is_debug() or isinstance(problem, BrokenPipeError):
@@ -164,6 +164,15 @@ def _run(arguments: list[str]) -> int:
             raise
         console.error(f"out of memory in {command}. Give it less at once, or free memory.")
         return 1
+
+
+def _refused(problem: str, typed: list[str]) -> None:
+    """The error, in which no value that was typed begins a line."""
+    for word in typed:
+        for value in (word, word.partition("=")[2]):
+            if "\n" in value:
+                problem = problem.replace(value, value.replace("\n", r"\n"))
+    console.error(problem)
 
 
 def _stopped(number: int) -> int:

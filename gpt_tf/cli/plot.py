@@ -16,15 +16,15 @@ from gpt_tf.cli.values import NAME, PLACE, TEXT
               help="A name in metrics.jsonl, such as train/loss or eval/accuracy.")  # fmt: skip
 @click.option("--output", type=PLACE, default=Path("plot.png"),
               show_default=True, help="The PNG to write, - for standard output.")  # fmt: skip
-@overwrite_option("a file that is in --output")
+@overwrite_option("the file that is in --output, whoever wrote it")
 def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> None:
     """Draw one metric of each RUN by step; without RUN, of all runs in the workspace."""
     from gpt_tf.cli.console import note, result
     from gpt_tf.cli.output import STDOUT, check_output, write_output
-    from gpt_tf.config_files import nearest
     from gpt_tf.errors import UsageError
     from gpt_tf.reports.plot import draw_runs
     from gpt_tf.storage.metrics_file import read_rows
+    from gpt_tf.storage.names import nearest
     from gpt_tf.storage.run_directory import all_runs, find_run
 
     check_output(output, overwrite=overwrite, binary=True)
@@ -32,7 +32,8 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
     runs = [find_run(workspace, name) for name in names] if names else all_runs(workspace)
     if not runs:
         raise UsageError(
-            f"no runs in {workspace / 'runs'}. Train one with `gpt-tf train --train-tokenizer`."
+            f"no runs in {workspace / 'runs'}. Train one with `gpt-tf train --train-tokenizer`, on "
+            "your own text with --data PLACE."
         )
     rows = {run.name: read_rows(run.metrics_file) for run in runs}
     known = {key for of_run in rows.values() for row in of_run for key in row} - {"step"}

@@ -70,14 +70,20 @@ def read_prompts(source: str) -> list[str]:
     """The prompts in a file, or in standard input for `-`: one a line; an empty line is one.
 
     Raises:
-      UsageError: if there are none, or they are in another encoding.
+      UsageError: if there are none, they are in another encoding, or the file cannot be read.
     """
     # what is no UTF-8 is named with its place later, as that of standard input
     if source == STDIN:
         text = standard_input().read()
         data = text.encode("utf-8", errors="surrogateescape")
     else:
-        data = Path(source).read_bytes()
+        try:
+            data = Path(source).read_bytes()
+        except OSError as error:
+            raise UsageError(
+                f"cannot read --prompts-file: {source}: {error.strerror}. Give a file with a "
+                "prompt a line."
+            ) from error
         text = data.decode("utf-8", errors="surrogateescape")
     if found := wide_encoding(data):
         raise UsageError(

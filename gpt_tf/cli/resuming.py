@@ -56,6 +56,11 @@ def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
     changed = changed_settings(stored, config, CHANGEABLE)
     if changed:
         table = "\n".join(changed)
+        if stored.training.max_steps != config.training.max_steps:
+            table += (
+                "\nA run keeps its horizon: --stop-at-step ends it earlier; to train its weights "
+                "for longer, begin another with `gpt-tf train --from RUN`."
+            )
         raise UsageError(
             f"settings changed since {checkpoint.name}:\n{table}\n"
             "Put them back, or start a new run."

@@ -53,6 +53,7 @@ def sweep(
     """
     from gpt_tf.cli.run_data import Moved
     from gpt_tf.cli.without_effect import given_settings
+    from gpt_tf.config_files import read_config_file
 
     workspace = Path.cwd()
     if resume is not None:
@@ -63,15 +64,16 @@ def sweep(
 
     if not axes:
         raise click.UsageError(f"--grid is missing. Say what to vary, as in `{EXAMPLE}`.")
-    layers = _layers(workspace, preset, config_file, data, assignments, max_steps, axes)
-    given = given_settings(assignments, config_file, max_steps=max_steps)
+    file_settings = read_config_file(config_file) if config_file else {}
+    layers = _layers(workspace, preset, file_settings, data, assignments, max_steps, axes)
+    given = given_settings(assignments, config_file, file_settings, max_steps=max_steps)
     return _begin(workspace, axes, *layers, given, data, validation_data, tokenizer, name)
 
 
 def _layers(
     workspace: Path,
     preset: str | None,
-    config_file: Path | None,
+    file_settings: dict[str, Any],
     data: Path | None,
     assignments: tuple[str, ...],
     max_steps: int | None,
@@ -80,7 +82,7 @@ def _layers(
     """The preset's name, and the settings that lie below the grid."""
     from gpt_tf.cli.resuming import flatten
     from gpt_tf.cli.workspace import choose_preset
-    from gpt_tf.config_files import merge, parse_assignments, read_config_file, read_preset
+    from gpt_tf.config_files import merge, parse_assignments, read_preset
 
     flags = {"training": {"max_steps": max_steps}} if max_steps is not None else {}
     own = merge(parse_assignments(assignments), flags)
@@ -90,7 +92,6 @@ def _layers(
         raise UsageError(f"set for all cells and in --grid: {', '.join(twice)}. Leave one out.")
     if preset is None:
         preset = choose_preset(workspace, data)
-    file_settings = read_config_file(config_file) if config_file else {}
     return preset, merge(read_preset(preset), file_settings, own)
 
 

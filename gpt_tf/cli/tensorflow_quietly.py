@@ -42,8 +42,11 @@ def quiet_libraries() -> Iterator[None]:
 
 
 @contextmanager
-def _interrupted_afterwards() -> Iterator[None]:
+def interrupted_afterwards() -> Iterator[None]:
     """Let a Ctrl-C wait for the end of the block: an import that is cut off may swallow it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # begun by a script with &
+        yield
+        return
     asked = threading.Event()
     try:
         before = signal.signal(signal.SIGINT, lambda number, frame: asked.set())
@@ -64,7 +67,7 @@ def import_tensorflow() -> float:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the shell may say another
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
     begun = time.perf_counter()
-    with quiet_libraries(), _interrupted_afterwards():
+    with quiet_libraries(), interrupted_afterwards():
         import tensorflow as tf
 
         tf.constant(0)  # the device is set up, and talks, at first use

@@ -42,7 +42,8 @@ MOST_OPERATIONS = 20
 @click.option(
     "--overwrite",
     is_flag=True,
-    help="Replace the run of this name when the new one has a checkpoint.",
+    help="Replace the run called --name when the new one has a checkpoint; with files of your own "
+    "in it, it is refused.",
 )
 @click.option("--profile", is_flag=True,
               help="Show where a step's time goes; the trace is for TensorBoard.")  # fmt: skip
@@ -85,7 +86,7 @@ def train(
     from gpt_tf.cli.run_data import Moved
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.cli.without_effect import given_settings
-    from gpt_tf.config_files import parse_assignments
+    from gpt_tf.config_files import parse_assignments, read_config_file
 
     flags = {"max_steps": max_steps, "batch_size": batch_size, "peak_learning_rate": learning_rate}
     training = {key: value for key, value in flags.items() if value is not None}
@@ -109,13 +110,16 @@ def train(
     if from_run is not None:
         refuse_with("from", tokenizer=tokenizer, train_tokenizer=train_tokenizer)
         pretrained = find_pretrained(workspace, from_run)
-    preset, config = _resolve_config(workspace, preset, config_file, data, overrides, pretrained)
+    file_settings = read_config_file(config_file) if config_file else {}
+    preset, config = _resolve_config(
+        workspace, preset, data, [file_settings, *overrides], pretrained
+    )
     if print_config:
         from gpt_tf.config_files import as_yaml
 
         click.echo(as_yaml(config), nl=False)
         return 0
-    given = given_settings(assignments, config_file, max_steps=max_steps)
+    given = given_settings(assignments, config_file, file_settings, max_steps=max_steps)
     if dry_run:
         from gpt_tf.cli.dry_run import look_at_data
 
@@ -175,7 +179,6 @@ def _show_profile(operations: list[Operation]) -> None:
 def _resolve_config(
     workspace: Path,
     preset: str | None,
-    config_file: Path | None,
     data: Path | None,
     overrides: list[dict[str, Any]],
     pretrained: Pretrained | None,
@@ -183,7 +186,7 @@ def _resolve_config(
     """The preset's name and the settings before data, tokenizer and machine are known."""
     from gpt_tf.cli.finetuning import PRESET
     from gpt_tf.cli.workspace import choose_preset
-    from gpt_tf.config_files import read_config_file, read_preset, resolve
+    from gpt_tf.config_files import read_preset, resolve
 
     if preset is None:
         preset = PRESET if pretrained else choose_preset(workspace, data)
@@ -192,8 +195,7 @@ def _resolve_config(
         settings = pretrained.settings(settings)
     elif preset.startswith(PRESET):
         raise UsageError(f"no run to fine-tune in --preset: {preset}. Give --from RUN.")
-    file_settings = read_config_file(config_file) if config_file else {}
-    config = resolve(settings, file_settings, *overrides)
+    config = resolve(settings, *overrides)
     if pretrained is not None:
         pretrained.check(config.model)
     return preset, config

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("--output", type=PLACE,
               help="The folder to write; the default is tokenizers/<corpus>/, where the corpus's "
               "own tokenizer is replaced.")  # fmt: skip
-@overwrite_option("a tokenizer that is in --output")
+@overwrite_option("a tokenizer that is in --output; with any other file in it, it is refused")
 def train_tokenizer(
     data: Path | None,
     preset: str | None,

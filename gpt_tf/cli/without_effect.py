@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpt_tf.cli.console import note_once
 from gpt_tf.cli.resuming import flatten
 from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config
-from gpt_tf.config_files import parse_assignments, read_config_file
+from gpt_tf.config_files import parse_assignments
 from gpt_tf.errors import UsageError
 from gpt_tf.reports.grid import text_of
 from gpt_tf.streaming.files import kind_of
@@ -92,15 +93,18 @@ RULES = (
 
 
 def given_settings(
-    assignments: Iterable[str], config_file: Path | None = None, **options: Any
+    assignments: Iterable[str],
+    config_file: Path | None = None,
+    file_settings: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
 ) -> dict[str, str]:
     """Where the user gave each setting, by its dotted key.
 
     Args:
+      file_settings: what is in the file, which may be a pipe and is read only once.
       options: values of the options in `OPTIONS`; None if not given.
     """
-    file_settings = read_config_file(config_file) if config_file else {}
-    given = dict.fromkeys(flatten(file_settings), str(config_file))
+    given = dict.fromkeys(flatten(dict(file_settings)), str(config_file))
     given |= dict.fromkeys(flatten(parse_assignments(assignments)), "--set")
     typed = [name for name, value in options.items() if value is not None]
     return given | {OPTIONS[name]: f"--{name.replace('_', '-')}" for name in typed}

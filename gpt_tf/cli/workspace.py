@@ -12,7 +12,7 @@ from gpt_tf.cli.console import note_once, progress_bar
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import in_unicode
-from gpt_tf.streaming.corpora import Corpus, newest_corpus
+from gpt_tf.streaming.corpora import READY_MADE, Corpus, how_to_prepare, newest_corpus
 from gpt_tf.streaming.files import drop_blank, facts, stem_of
 from gpt_tf.streaming.finding import find, split_pattern
 from gpt_tf.streaming.listing import DIGESTS_FILE, Entry, listing
@@ -161,6 +161,8 @@ def choose_preset(workspace: Path, source: Path | None) -> str:
 
 
 def _choose_own(workspace: Path, source: Path, share: float) -> DataChoice:
+    if source.name in READY_MADE and source.parent.name == "data" and not source.exists():
+        raise UsageError(f"no prepared corpus in {source}. {how_to_prepare(source)}")
     files = _files_with_text(source)
     root, _ = split_pattern(source)
     name = name_of(source)

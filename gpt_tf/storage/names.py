@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
@@ -62,3 +64,15 @@ def refuse_long(path: str | Path, place: str, most: int = LONGEST_WRITTEN) -> No
             raise UsageError(
                 f"name too long{place}: {part[:20]}… has {size} bytes. Use at most {most} of them."
             )
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A did-you-mean sentence with a blank before it, or nothing.
+
+    >>> nearest("rate", ["min_rate", "peak_rate", "seed"])
+    ' Did you mean min_rate or peak_rate?'
+    """
+    names = list(names)
+    with_it = [other for other in names if len(name) > 3 and name in other][:3]
+    found = with_it or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f" Did you mean {' or '.join(found)}?" if found else ""

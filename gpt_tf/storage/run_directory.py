@@ -14,7 +14,7 @@ from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.lock import LOCK_FILES, holder
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.metrics_file import read_rows
-from gpt_tf.storage.names import refuse_long
+from gpt_tf.storage.names import nearest, refuse_long
 from gpt_tf.storage.replacing import CHECKPOINTS, settle_if_unused
 from gpt_tf.storage.run_contents import PREVIOUS, foreign_files, refuse_links
 
@@ -217,14 +217,17 @@ def unopened_run(workspace: Path, name: str | None) -> RunDirectory:
         if not ranked:
             raise UsageError(
                 f"no run with a checkpoint in {workspace / RUNS}. Train one with "
-                "`gpt-tf train --train-tokenizer`."
+                "`gpt-tf train --train-tokenizer`, on your own text with --data PLACE."
             )
         return max(ranked, key=lambda entry: entry[:2])[2]
     for run in (RunDirectory(workspace / RUNS / name), RunDirectory(Path(name))):
         if run.exists:
             return run
-    names = ", ".join(run.name for run in all_runs(workspace)) or "none"
-    raise UsageError(f"no such run: {name}. Runs in {workspace / RUNS}: {names}.")
+    names = [run.name for run in all_runs(workspace)]
+    raise UsageError(
+        f"no such run: {name}.{nearest(name, names)} Runs in {workspace / RUNS}: "
+        f"{', '.join(names) or 'none'}."
+    )
 
 
 def next_sequence(workspace: Path) -> int:

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 
-from gpt_tf.config_files import nearest
 from gpt_tf.errors import UsageError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import weight_variables
+from gpt_tf.storage.names import nearest
 
 log = logging.getLogger(__name__)
 

@@ -1,4 +1,7 @@
-"""SIGINT, SIGTERM and SIGHUP ask the loop to save and leave; a second one leaves at once."""
+"""SIGINT, SIGTERM and SIGHUP ask the loop to save and leave; a second one leaves at once.
+
+A signal that the caller of gpt-tf ignores stays ignored.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,8 @@ class StopRequest:
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # Python allows no other
             for number in SIGNALS:
-                if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                    continue  # begun with nohup
+                if signal.getsignal(number) is signal.SIG_IGN:
+                    continue  # begun with nohup, or by a script with &
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
