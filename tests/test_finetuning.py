@@ -272,7 +272,7 @@ def test_another_architecture_is_refused_by_name(tuned: Path, capsys: Capture) -
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--from", "bass"), "no such run: bass. Runs in"),
+        (("--from", "bass"), "no such run: bass. Did you mean base? Runs in"),
         (("--from", "base", "--tokenizer", "x"), "--tokenizer cannot be given with --from"),
         (("--from", "base", "--train-tokenizer"), "--train-tokenizer cannot be given with --from"),
         (
