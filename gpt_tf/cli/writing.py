@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -114,9 +115,11 @@ class Writer:
         """Continue what is typed, with the text so far before each line, until the input ends."""
         self._is_conversing = True
         self._options = {**self._options, "truncate": "left"}  # a conversation outgrows the context
+        is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        stops = "" if is_ignored else "Ctrl-C stops a text, "
         note(
-            "Type a text to continue it; an empty line goes on. Ctrl-C stops a text, /reset "
-            "forgets all of it, Ctrl-D ends."
+            f"Type a text to continue it; an empty line goes on. {stops}/reset forgets all of it, "
+            "Ctrl-D ends."
         )
         said = ""
         for typed in typed_lines():
