@@ -113,6 +113,35 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested mappings.
+
+    >>> nested({"a.b": 1, "a.c": 2})
+    {'a': {'b': 1, 'c': 2}}
+    """
+    result: dict[str, Any] = {}
+    for dotted, value in settings.items():
+        for key in reversed(dotted.split(".")):
+            value = {key: value}
+        result = merge(result, value)
+    return result
+
+
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings with dotted keys.
+
+    >>> flatten({"a": {"b": 1}, "c": 2})
+    {'a.b': 1, 'c': 2}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 def resolve(*layers: Mapping[str, Any]) -> Config:
     """The checked settings of the merged layers. Raises UsageError with every problem found."""
     problems: list[str] = []
@@ -165,3 +194,14 @@ def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) ->
 def as_yaml(config: Config) -> str:
     """The settings as the YAML text that `read_config_file` reads back."""
     return dump_yaml(dataclasses.asdict(config))
+
+
+def text_of(value: Any) -> str:
+    """A value as the command line takes it.
+
+    >>> text_of(None), text_of(True), text_of(0.001)
+    ('null', 'true', '0.001')
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)

@@ -11,7 +11,7 @@ from typing import Any
 from gpt_tf.cli.run_data import Moved
 from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config, Section
-from gpt_tf.config_files import read_config_file, resolve_stored
+from gpt_tf.config_files import flatten, read_config_file, resolve_stored
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint
@@ -159,18 +159,3 @@ def changed_settings(stored: Section, given: Section, free: tuple[str, ...] = ()
         for key in sorted({*old, *new})
         if old.get(key) != new.get(key) and not key.startswith(free)
     ]
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings with dotted keys.
-
-    >>> flatten({"a": {"b": 1}, "c": 2})
-    {'a.b': 1, 'c': 2}
-    """
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

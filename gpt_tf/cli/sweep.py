@@ -80,9 +80,8 @@ def _layers(
     axes: tuple[str, ...],
 ) -> tuple[str, dict[str, Any]]:
     """The preset's name, and the settings that lie below the grid."""
-    from gpt_tf.cli.resuming import flatten
     from gpt_tf.cli.workspace import choose_preset
-    from gpt_tf.config_files import merge, parse_assignments, read_preset
+    from gpt_tf.config_files import flatten, merge, parse_assignments, read_preset
 
     flags = {"training": {"max_steps": max_steps}} if max_steps is not None else {}
     own = merge(parse_assignments(assignments), flags)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from gpt_tf.config_files import merge
+from gpt_tf.config_files import text_of
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.yaml_file import parse_yaml
 
@@ -91,20 +90,6 @@ def make_cells(sweep: str, grid: Grid) -> list[Cell]:
     ]
 
 
-def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as nested mappings.
-
-    >>> nested({"a.b": 1, "a.c": 2})
-    {'a': {'b': 1, 'c': 2}}
-    """
-    result: dict[str, Any] = {}
-    for dotted, value in settings.items():
-        for key in reversed(dotted.split(".")):
-            value = {key: value}
-        result = merge(result, value)
-    return result
-
-
 def short_names(keys: Iterable[str]) -> dict[str, str]:
     """The last word of each key, or the whole key where two share it.
 
@@ -116,14 +101,3 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
     return {
         key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)
     }
-
-
-def text_of(value: Scalar) -> str:
-    """A value as the command line takes it.
-
-    >>> text_of(None), text_of(True), text_of(0.001)
-    ('null', 'true', '0.001')
-    """
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)

@@ -12,8 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from gpt_tf.config_files import text_of
 from gpt_tf.errors import RunError
-from gpt_tf.reports.grid import Cell, short_names, text_of
+from gpt_tf.reports.grid import Cell, short_names
 from gpt_tf.reports.heatmap import draw_grid
 from gpt_tf.reports.sweep import Plan, SweepDirectory
 from gpt_tf.storage import atomic
