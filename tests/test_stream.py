@@ -111,9 +111,9 @@ def test_the_seed_chooses_the_order(documents: list[Path]) -> None:
     ("wrong", "words"),
     [
         ({"windows": "pakced"}, "no such kind in windows: 'pakced'. Choose padded, packed"),
-        *(({name: 0}, f"no whole number from 1 in {name}: 0") for name in
+        *(({name: 0}, f"{name} must be an integer of at least 1, received: 0") for name in
           ("batch_size", "context_length", "num_threads", "buffer_size", "epochs")),
-        ({"batch_size": "4"}, "no whole number from 1 in batch_size: '4'"),
+        ({"batch_size": "4"}, "batch_size must be an integer of at least 1, received: '4'"),
     ],
 )  # fmt: skip
 def test_an_argument_of_no_use_is_refused(

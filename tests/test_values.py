@@ -49,7 +49,9 @@ def test_an_empty_value_is_refused_by_name(
     assert in_process(*words, *before_it, *option, "", cwd=tmp_path, check=False) == 2
     said = capsys.readouterr().err
     called = option[0] if is_option else param.human_readable_name.strip("[].")
-    assert said.startswith(f"error: empty value in {called}. Give one") and said.count("\n") == 1
+    assert (
+        said.startswith(f"error: empty value in {called}. Give a value") and said.count("\n") == 1
+    )
     assert not tree(tmp_path)
 
 

@@ -99,7 +99,7 @@ def claimed(
 
     Raises:
       InUseError: another process works there, or there is a run.
-      UsageError: the name is none, or the directory holds links or files of somebody else.
+      UsageError: the name is not valid, or the directory holds links or files of somebody else.
     """
     if overwrite and name is None:
         raise UsageError(

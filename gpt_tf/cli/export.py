@@ -40,7 +40,7 @@ FORMATS = {
 @click.option("--format", "format_name", type=click.Choice(list(FORMATS)), default="hf",
               show_default=True, help="For transformers, TensorFlow or Keras.")  # fmt: skip
 @click.option("--to", "directory", required=True, type=PLACE,
-              help="The folder to write; it must be new or empty.")  # fmt: skip
+              help="The folder to write; new or empty without --overwrite.")  # fmt: skip
 @overwrite_option("an export that is in --to; with any other file in it, it is refused")
 def export(run_name: str | None, format_name: str, directory: Path, overwrite: bool) -> None:
     """Write the best checkpoint of RUN, by default the newest run, for other programs.

@@ -91,7 +91,7 @@ SHARE = FiniteRange(min=0, max=1, min_open=True)
 @engine_option
 @click.option("--output", type=PLACE, help="Write text, ids and "
               "log-probabilities to this .jsonl file, - for standard output.")  # fmt: skip
-@overwrite_option("the file that is in --output, whoever wrote it")
+@overwrite_option("the file that is in --output, even if gpt-tf did not write it")
 @click.option("--show-probabilities", is_flag=True,
               help="Colour each token by its probability, and list the next best.")  # fmt: skip
 @click.option("--interactive", is_flag=True, help="Continue what you type, line after line.")

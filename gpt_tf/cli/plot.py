@@ -16,7 +16,7 @@ from gpt_tf.cli.values import NAME, PLACE, TEXT
               help="A name in metrics.jsonl, such as train/loss or eval/accuracy.")  # fmt: skip
 @click.option("--output", type=PLACE, default=Path("plot.png"),
               show_default=True, help="The PNG to write, - for standard output.")  # fmt: skip
-@overwrite_option("the file that is in --output, whoever wrote it")
+@overwrite_option("the file that is in --output, even if gpt-tf did not write it")
 def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> None:
     """Draw one metric of each RUN by step; without RUN, of all runs in the workspace."""
     from gpt_tf.cli.console import note, result

@@ -47,7 +47,7 @@ DATA = Place(path_type=Path, readable=False)  # what cannot be read is named fil
 def _refuse_empty(value: Any, param: click.Parameter) -> None:
     if value == "":
         leave_out = "" if param.required else ", or leave it out"
-        raise UsageError(f"empty value in {_called(param)}. Give one{leave_out}.")
+        raise UsageError(f"empty value in {_called(param)}. Give a value{leave_out}.")
 
 
 def _called(param: click.Parameter) -> str:

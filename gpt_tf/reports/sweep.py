@@ -219,7 +219,7 @@ def new_sweep(workspace: Path, name: str | None) -> SweepDirectory:
     """A directory for a new sweep: `name`, else `sweep-NNN` with the next free number.
 
     Raises:
-      UsageError: where the name is none or in use.
+      UsageError: where the name is not valid, or in use.
     """
     if name is None:
         # Runs are looked at too: those of a sweep whose own directory was removed are still there.

@@ -144,8 +144,8 @@ class TokenStream:
 
         Raises:
           UsageError: where a store is needed and its place or name is not given, or random
-            windows are asked for in order, or `documents` are a single path, or an argument has a
-            value that there is not.
+            windows are asked for in order, or `documents` are a single path, or an argument has an
+            invalid value.
         """
         check_kind(windows)
         check_counts(batch_size=batch_size, context_length=context_length, num_threads=num_threads)
@@ -321,7 +321,7 @@ def check_counts(**counts: int | None) -> None:
     """Raise UsageError for an argument that is given and is no whole number of 1 or more."""
     for name, value in counts.items():
         if value is not None and (not isinstance(value, Integral) or value < 1):
-            raise UsageError(f"no whole number from 1 in {name}: {value!r}. Give one.")
+            raise UsageError(f"{name} must be an integer of at least 1, received: {value!r}")
 
 
 def _encode_alone() -> None:
