@@ -20,6 +20,7 @@ from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.replacing import clear, drop_previous, retire, settle
 from gpt_tf.storage.run_contents import refuse_foreign, refuse_links
 from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory, new_run
+from gpt_tf.storage.waiting_signals import signals_waiting
 
 TRIES = 1000  # of numbers that other processes take at the same time
 MOVE = "Move it away, or choose another --name."
@@ -149,7 +150,8 @@ def _staging(claim: Claim) -> Iterator[Claim]:
         claim.undo()
         raise
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        with signals_waiting():
+            shutil.rmtree(staged, ignore_errors=True)
 
 
 def _check_free(run: RunDirectory, overwrite: bool | None) -> None:

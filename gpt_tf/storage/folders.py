@@ -88,8 +88,9 @@ def remove_directory(path: Path, own: Collection[str]) -> None:
     if first_foreign(path, own) is None:
         # Unname it first: a half-removed directory must not look like a whole one.
         doomed = atomic.temporary_name(path)
-        path.rename(doomed)
-        shutil.rmtree(doomed)
+        with signals_waiting():
+            path.rename(doomed)
+            shutil.rmtree(doomed)
         return
     for name in (MANIFEST, *own):
         (path / name).unlink(missing_ok=True)
@@ -99,13 +100,14 @@ def remove_directory(path: Path, own: Collection[str]) -> None:
 def _beside(path: Path) -> Iterator[Path]:
     """A temporary directory in the same folder as `path`, gone in the end."""
     temporary = atomic.temporary_name(path)
-    with _parents(path), writing_in(path.parent):
+    with parents_of(path), writing_in(path.parent):
         try:
             with measuring(path.parent):
                 temporary.mkdir()
                 yield temporary
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            with signals_waiting():
+                shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -124,7 +126,7 @@ def _reads_told(temporary: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _parents(path: Path) -> Iterator[None]:
+def parents_of(path: Path) -> Iterator[None]:
     """The folders above `path`; folders created here are removed at the end if they are empty."""
     made: list[Path] = []
     try:

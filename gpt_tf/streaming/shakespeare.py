@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.folders import parents_of
 from gpt_tf.streaming.corpora import publish
 from gpt_tf.streaming.download import RemoteFile, download, is_the_file
 from gpt_tf.streaming.preparing import PrepareReport, ReportRow, locked_corpus
@@ -58,10 +59,10 @@ def prepare_tinyshakespeare(
         text = path.read_text("utf-8")
         cut = int(TRAINING_SHARE * len(text))
         parts = {"train": text[:cut], "validation": text[cut:]}
-        (directory / PARTS).mkdir(exist_ok=True)
         names = {split: f"{PARTS}/{split}.txt" for split in parts}
         for split, part in parts.items():
-            _write_once(directory / names[split], part)
+            with parents_of(directory / names[split]):
+                _write_once(directory / names[split], part)
         splits = {split: [name] for split, name in names.items()} | {"test": []}
         corpus = publish(directory, "shakespeare-best", splits, {"share": 1 - TRAINING_SHARE})
         rows = [ReportRow(split, PARTS, 1, len(part.encode()), 0) for split, part in parts.items()]

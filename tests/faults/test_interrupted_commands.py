@@ -111,7 +111,11 @@ def test_a_sweep_is_killed_in_its_second_cell(
 
 @pytest.mark.parametrize(
     ("name", "places"),
-    [("import", ("/runs/brought", "/lock")), ("prepare sample-reviews", ("/data/sample-reviews",))],
+    [
+        ("import", ("/runs/brought", "/lock")),
+        ("prepare sample-reviews", ("/data/sample-reviews",)),
+        ("prepare tinyshakespeare", ("/tinyshakespeare/parts",)),
+    ],
 )
 def test_a_command_stopped_while_it_takes_a_folder_leaves_no_trace(
     name: str, places: tuple[str, ...], server: TrainerServer, template: Path, tmp_path: Path
