@@ -12,6 +12,7 @@ import math
 import sys
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,10 +22,20 @@ FLOAT32_MAX, FLOAT32_MIN = 3.4028234e38, 1.1754944e-38  # beyond them it is inf 
 
 
 def setting(
-    default: Any, help: str, *, minimum: float | None = None, maximum: float | None = None
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    given: tuple[float, float] | None = None,
 ) -> Any:
-    """A dataclass field with its sentence and its inclusive range."""
-    return field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum})
+    """A dataclass field with its sentence and its inclusive range.
+
+    Args:
+      given: a narrower range of what can be given; what a run has stored may be beyond it.
+    """
+    metadata = {"help": help, "minimum": minimum, "maximum": maximum, "given": given}
+    return field(default=default, metadata=metadata)
 
 
 def rate(default: float, help: str) -> Any:
@@ -276,13 +287,12 @@ class SamplingConfig(Section):
     """The sample text written at each evaluation, and what `generate` does unless told."""
 
     prompt: str = setting("This movie is", "Text to continue.")
-    max_new_tokens: int = setting(60, "Tokens to generate.", minimum=1, maximum=100_000)
+    max_new_tokens: int = setting(60, "Tokens to generate.", minimum=1, given=(1, 100_000))
     num_beams: int = setting(4, "Beams of the beam sampler.", minimum=1)
     length_penalty: float = setting(
         1.0,
         "A beam's score is its log-probability / length ** length_penalty.",
-        minimum=-10.0,
-        maximum=10.0,
+        given=(-10.0, 10.0),
     )
 
 
@@ -363,8 +373,7 @@ def check_value(value: Any, hint: Any, metadata: Any) -> str | None:
     if typing.get_origin(hint) is tuple:
         is_list = isinstance(value, tuple) and all(isinstance(entry, str) for entry in value)
         return None if is_list else f"a list of texts, {received}"
-    is_float = hint is float
-    if is_float and type(value) is int:
+    if hint is float and type(value) is int:
         hint = int
         if abs(value) > sys.float_info.max:
             return f"a number below {sys.float_info.max:.0e}, received: {len(str(value))} digits"
@@ -375,10 +384,35 @@ def check_value(value: Any, hint: Any, metadata: Any) -> str | None:
     low, high = metadata.get("minimum"), metadata.get("maximum")
     if low is not None and value < low:
         return f"at least {low:g}, {received}"
-    if high is None and is_float:
-        high = FLOAT32_MAX
     if high is not None and value > high:
         return f"at most {high:g}, {received}"
-    if is_float and 0 < abs(value) < FLOAT32_MIN:
-        return f"0 or at least {FLOAT32_MIN:g}, {received}"
     return None
+
+
+def check_given(kind: type[Section], values: Any, prefix: str = "") -> list[str]:
+    """Every number that is valid but cannot be meant, such as one that float32 has as infinity.
+
+    It is refused only if it is given now: a stored run loads whatever it was trained with.
+
+    Args:
+      values: a section as a mapping; what is no number is left to `check_section`.
+      prefix: of the keys in the messages.
+    """
+    hints = typing.get_type_hints(kind)
+    problems = []
+    for item in dataclasses.fields(kind):
+        value = values.get(item.name) if isinstance(values, Mapping) else None
+        hint, bounds = hints[item.name], item.metadata.get("given")
+        if isinstance(hint, type) and issubclass(hint, Section):
+            problems += check_given(hint, value, f"{prefix}{item.name}.")
+        if hint not in (int, float) or not isinstance(value, int | float):
+            continue
+        if type(value) not in (hint, int) or not abs(value) <= sys.float_info.max:
+            continue
+        low, high = bounds or (-FLOAT32_MAX, FLOAT32_MAX)
+        rule = f"at least {low:g}" if value < low else f"at most {high:g}" if value > high else ""
+        if hint is float and 0 < abs(value) < FLOAT32_MIN:
+            rule = f"0 or at least {FLOAT32_MIN:g}"
+        if rule:
+            problems.append(f"{prefix}{item.name} must be {rule}, received: {value!r}")
+    return problems

@@ -13,9 +13,10 @@ import typing
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from gpt_tf.config import Config, Section
+from gpt_tf.config import Config, Section, check_given
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import nearest
 from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
@@ -142,11 +143,20 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def resolve(*layers: Mapping[str, Any]) -> Config:
-    """The checked settings of the merged layers. Raises UsageError with every problem found."""
+def resolve(*given: Mapping[str, Any], base: Mapping[str, Any] = MappingProxyType({})) -> Config:
+    """The checked settings of the merged layers.
+
+    Args:
+      given: what a user gives.
+      base: what lies below, such as the settings of a stored run, which may be beyond the range
+        of what can be given.
+
+    Raises:
+      UsageError: with every problem found.
+    """
     problems: list[str] = []
-    values = merge(*layers)
-    config = build(Config, values, "", problems)
+    config = build(Config, merge(base, *given), "", problems)
+    problems += check_given(Config, merge(*given))
     if problems or config is None:
         shown, more = problems[:MAX_PROBLEMS], len(problems) - MAX_PROBLEMS
         shown += [f"and {more:,} more"] if more > 0 else []
@@ -160,7 +170,7 @@ def resolve_stored(stored: Mapping[str, Any], *overrides: Mapping[str, Any]) -> 
     Raises:
       UsageError: with every problem found.
     """
-    return resolve(BEFORE, stored, *overrides)
+    return resolve(*overrides, base=merge(BEFORE, stored))
 
 
 def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) -> Section | None:

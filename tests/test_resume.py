@@ -2,6 +2,7 @@
 
 import gc
 import json
+import shutil
 import warnings
 from pathlib import Path
 
@@ -9,8 +10,11 @@ import numpy as np
 import pytest
 from commands import TINY_RUN, called, gpt_tf, in_process
 
+from gpt_tf.inference.loading import load
 from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.manifest import sha256_file
+from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.storage.yaml_file import dump_yaml
 
 COMPARED = ("model.safetensors", "training.safetensors", "state.json")
 
@@ -136,3 +140,25 @@ def test_changed_horizon_is_refused(stopped: Path) -> None:
     result = called("train", "--resume", "stopped", "--max-steps", "40", cwd=stopped, check=False)
     assert result.returncode == 2
     assert "training.max_steps: 20 in the checkpoint, 40 now" in result.stderr
+
+
+def test_settings_that_could_be_given_once_still_load_generate_and_resume(stopped: Path) -> None:
+    """A run has stored them; given now, each of them is refused."""
+    run = RunDirectory(stopped / "runs" / "stopped")
+    last = run.checkpoints.last()
+    stored = last.manifest["config"]
+    stored["training"]["min_learning_rate"] = 1e-40
+    stored["sampling"] |= {"max_new_tokens": 200_000, "length_penalty": 20.0}
+    shutil.rmtree(run.checkpoints.directory)
+    facts = {key: last.manifest[key] for key in ("config", "tokenizer_sha256")}
+    run.checkpoints.save(10, last.model, last.training, last.state, facts)
+    run.config_file.write_text(dump_yaml(stored))
+
+    assert isinstance(load(run.path).generate("The film", max_new_tokens=2), str)
+    in_process("generate", "--run", "stopped", "--max-new-tokens", "2", cwd=stopped)
+    in_process("evaluate", "stopped", "reviews", "--set", "data.min_bytes=1", cwd=stopped)
+    resume = ["train", "--resume", "stopped", "--stop-at-step", "11"]
+    again = ["--set", "sampling.length_penalty=20"]
+    assert in_process(*resume, *again, cwd=stopped, check=False) == 2
+    in_process(*resume, cwd=stopped)
+    assert "1.0e-40" in run.config_file.read_text()

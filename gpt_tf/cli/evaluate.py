@@ -120,7 +120,7 @@ def _reading(config: Config, assignments: tuple[str, ...]) -> Config:
     given = parse_assignments(assignments)
     if others := given.keys() - {"data"}:
         raise UsageError(f"no effect in --set: {min(others)}. Only the section data is for DATA.")
-    return resolve(dataclasses.asdict(config), given)
+    return resolve(given, base=dataclasses.asdict(config))
 
 
 def _of_other_text(workspace: Path, config: Config, data: Path) -> DataChoice:

@@ -195,7 +195,7 @@ def _resolve_config(
         settings = pretrained.settings(settings)
     elif preset.startswith(PRESET):
         raise UsageError(f"no run to fine-tune in --preset: {preset}. Give --from RUN.")
-    config = resolve(settings, *overrides)
+    config = resolve(*overrides, base=settings)
     if pretrained is not None:
         pretrained.check(config.model)
     return preset, config
