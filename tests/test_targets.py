@@ -11,6 +11,7 @@ import pytest
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic, folders
 from gpt_tf.storage.folders import new_directory, remove_directory
+from gpt_tf.storage.lock import locked
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
 from gpt_tf.storage.targets import check_folder, first_foreign
 
@@ -151,6 +152,53 @@ def test_a_folder_like_it_that_came_meanwhile_is_not_replaced_unasked(tmp_path: 
     assert not (target / "a.txt").exists()
 
 
+def test_a_folder_that_came_in_the_last_moment_is_not_replaced_unasked(tmp_path: Path) -> None:
+    target, rival = tmp_path / "model", written(tmp_path / "rival", "a.txt")
+    with pytest.raises(UsageError, match="folder in use"), folders._beside(target) as temporary:
+        (temporary / "b.txt").write_text("new")
+        rival.rename(target)
+        folders._put(temporary, target, overwrite=False, own=())
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (target / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_what_cannot_be_looked_at_again_is_put_back(tmp_path: Path, monkeypatch, exchanges) -> None:
+    """The longest path that the system reads: a temporary name makes it too long."""
+    if not exchanges:
+        monkeypatch.setattr(atomic, "exchange", lambda first, second: False)
+    target = tmp_path / "model"
+    left = 4095 - len(f"{target}/a.txt")
+    inner = Path(*["d" * 99] * (left // 100), "d" * (left % 100 - 1 or 1))
+    (target / inner).mkdir(parents=True)
+    (target / inner / "a.txt").write_text("old")
+    write_manifest(target, [f"{inner}/a.txt"], {})
+    with pytest.raises(RunError, match="too long"), new_directory(target) as temporary:
+        (temporary / "b.txt").write_text("new")
+        file_beside(target)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (target / "will.txt").read_text() == "mine" and (target / inner / "a.txt").exists()
+
+
+def test_what_a_killed_process_exchanged_is_swept_but_for_other_files(tmp_path: Path) -> None:
+    target = written(tmp_path / "model", "a.txt", "variables/index")
+    for old in (atomic.temporary_name(target), atomic.retired_name(target)):
+        written(old, "a.txt", "variables/index")
+        file_in_a_folder_of_ours(old)
+        assert atomic.sweep(tmp_path) == [old.name]
+        kept = tmp_path / "model~"
+        assert [path.name for path in kept.rglob("*")] == ["variables", "will.txt"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["model", "model~"]
+        shutil.rmtree(kept)
+
+
+def test_a_file_that_came_meanwhile_is_not_replaced_unasked(tmp_path: Path) -> None:
+    (tmp_path / "plot.png").write_text("mine")
+    with pytest.raises(RunError, match="File exists"):
+        atomic.write_bytes(tmp_path / "plot.png", b"new", replace=False)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
 @pytest.mark.parametrize("what", ["removed", "replaced"])
 @pytest.mark.parametrize("exchanges", [True, False])
 def test_what_cannot_be_put_back_is_kept_and_named(
@@ -221,6 +269,32 @@ def test_what_cannot_be_read_is_not_called_unwritable(tmp_path: Path, name: str)
         shutil.copyfile(source, folder / "copy.txt")
     with pytest.raises(RunError, match=r"^cannot write in "), new_directory(target) as folder:
         shutil.copyfile(__file__, folder / "no folder" / "copy.txt")
+
+
+def appears_before_a_rename(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    """Somebody writes `file` when a folder has been looked at, just before it is moved aside."""
+    named = atomic.temporary_name
+
+    def name(path: Path) -> Path:
+        file.write_text("mine")
+        return named(path)
+
+    monkeypatch.setattr(atomic, "temporary_name", name)
+
+
+def test_a_file_that_comes_while_a_folder_is_removed_stays(tmp_path: Path, monkeypatch) -> None:
+    target = written(tmp_path / "model", "a.txt", "variables/index")
+    appears_before_a_rename(monkeypatch, target / "variables" / "will.txt")
+    remove_directory(target, ["a.txt"])
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "variables", "will.txt"]
+
+
+def test_a_file_that_comes_while_an_empty_run_is_removed_stays(tmp_path: Path, monkeypatch) -> None:
+    run = tmp_path / "runs" / "new"
+    with locked(run, make=True):
+        appears_before_a_rename(monkeypatch, run / "will.txt")
+    assert not atomic.sweep(run.parent)
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs", "new", "will.txt"]
 
 
 def test_removing_a_folder_of_ours_keeps_other_files(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from gpt_tf.storage.waiting_signals import signals_waiting
 TEMPORARY_SUFFIX = ".tmp"
 RETIRED = "gpt-tf-old"
 # No other name is ever swept; nobody else gives such a one.
-TEMPORARY = re.compile(r".+\.(gpt-tf-\d+-[0-9a-f]{6}|gpt-tf-old)\.tmp")
+TEMPORARY = re.compile(rf".+\.(gpt-tf-\d+-[0-9a-f]{{6}}|{RETIRED}(-[0-9a-f]{{6}})?)\.tmp")
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 NOT_ALLOWED = {
     errno.EACCES: "Get the right to write there (`ls -ld` shows who has it), or work elsewhere",
@@ -39,7 +39,8 @@ NOT_ALLOWED = {
     **dict.fromkeys(NO_LOCKS, "Work on a file system that has locks"),
 }
 AT_FDCWD = -100  # linux/fcntl.h
-RENAME_EXCHANGE = 2  # linux/fs.h
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2  # linux/fs.h
+NOT_SUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 
 
 def fsync_path(path: Path) -> None:
@@ -60,10 +61,18 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f"{path.name}.{marker}{TEMPORARY_SUFFIX}")
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def retired_name(path: Path) -> Path:
+    """What a folder at `path` is called while its successor takes its place."""
+    return path.with_name(f"{path.name}.{RETIRED}-{secrets.token_hex(3)}{TEMPORARY_SUFFIX}")
+
+
+def write_bytes(path: Path, data: bytes, *, replace: bool = True) -> None:
     """Replace `path` by `data`; a reader sees the old contents or the new, never a part.
 
     What a killed writer of the same file left is removed first.
+
+    Args:
+      replace: if False, a file that is at `path` in the end stays, and the error says so.
 
     Raises:
       RunError: where the disk is full or fails; what was there is intact.
@@ -72,17 +81,17 @@ def write_bytes(path: Path, data: bytes) -> None:
     with explaining_failure(path.parent, len(data)):
         sweep(path.parent, path.name)
         with writing_in(path.parent):
-            _write_durably(temporary, path, data)
+            _write_durably(temporary, path, data, replace)
 
 
-def _write_durably(temporary: Path, path: Path, data: bytes) -> None:
+def _write_durably(temporary: Path, path: Path, data: bytes, replace: bool) -> None:
     try:
         with measuring(path.parent), temporary.open("wb") as file:
             keep_mode(path, temporary)  # first, so that nobody else reads it meanwhile
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        temporary.replace(path) if replace else rename_new(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -196,11 +205,29 @@ def can_write(directory: Path) -> bool:
 
 def exchange(first: Path, second: Path) -> bool:
     """Swap two paths in one step; False where one is missing or the system cannot do it."""
-    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)  # Linux alone
+    return _renamed(first, second, RENAME_EXCHANGE) == 0
+
+
+def rename_new(source: Path, target: Path) -> None:
+    """Rename to a name that nothing has. Raises FileExistsError if something is there."""
+    number = _renamed(source, target, RENAME_NOREPLACE)
+    if number in NOT_SUPPORTED:  # the next best
+        if not os.path.lexists(target):
+            source.rename(target)
+            return
+        number = errno.EEXIST
+    if number:
+        raise OSError(number, os.strerror(number), str(source), None, str(target))
+
+
+def _renamed(source: Path, target: Path, flag: int) -> int:
+    """0, or the system's number of what `renameat2` failed of."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # Linux alone
     if renameat2 is None:
-        return False
-    paths = os.fsencode(first), os.fsencode(second)
-    return bool(renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], RENAME_EXCHANGE) == 0)
+        return errno.ENOSYS
+    names = os.fsencode(source), os.fsencode(target)
+    failed = renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], flag)
+    return ctypes.get_errno() if failed else 0
 
 
 def sweep(parent: Path, name: str | None = None) -> list[str]:
@@ -239,14 +266,23 @@ def _left(parent: Path, name: str | None = None) -> list[Path]:
 def _swept(entry: Path) -> bool:
     """Put a retired directory back where its successor is missing, else remove the entry.
 
+    Of a directory that was whole, only what its manifest lists is removed: it had another name
+    before, and files of somebody else may be in it.
     False if that is not possible, as in a folder that may only be read: the entry does no harm.
     """
+    from gpt_tf.storage.discarding import discard  # which writes and reads by means of this module
+    from gpt_tf.storage.manifest import MANIFEST
+
     original, kind, _ = entry.name.rsplit(".", 2)
+    was_there = kind.startswith(RETIRED)
     try:
-        if kind == RETIRED and not entry.with_name(original).exists():
-            entry.rename(entry.with_name(original))
+        if was_there and not os.path.lexists(entry.with_name(original)):
+            rename_new(entry, entry.with_name(original))
         elif entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
+            if was_there or os.path.lexists(entry / MANIFEST):
+                discard(entry, entry.with_name(f"{original}~"))
+            else:
+                shutil.rmtree(entry)
         else:
             entry.unlink()
     except OSError:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.discarding import discard, put_back, remove_listed
 from gpt_tf.storage.disk import measuring
 from gpt_tf.storage.flock import writing_in
 from gpt_tf.storage.manifest import MANIFEST
 from gpt_tf.storage.targets import check_folder, first_foreign
 from gpt_tf.storage.waiting_signals import signals_waiting
+
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 @contextmanager
@@ -49,10 +53,8 @@ def new_directory(
             for entry in sorted(temporary.rglob("*")):
                 atomic.fsync_path(entry)
             atomic.fsync_path(temporary)
-            if not overwrite:  # another process may have made one like it
-                check_folder(path, overwrite=overwrite, own=own)
             with signals_waiting():  # what was there is in `temporary` for a moment
-                _put(temporary, path, own)
+                _put(temporary, path, overwrite, own)
             atomic.fsync_path(path.parent)
 
 
@@ -79,8 +81,9 @@ def completed_directory(path: Path) -> Iterator[Path]:
                 if not os.path.lexists(target):
                     target.mkdir()
                 _check_plain_folder(target)
-            elif not os.path.lexists(target):
-                source.rename(target)
+            else:
+                with suppress(FileExistsError):
+                    atomic.rename_new(source, target)
 
 
 def remove_directory(path: Path, own: Collection[str]) -> None:
@@ -90,24 +93,26 @@ def remove_directory(path: Path, own: Collection[str]) -> None:
         doomed = atomic.temporary_name(path)
         with signals_waiting():
             path.rename(doomed)
-            shutil.rmtree(doomed)
-        return
-    for name in (MANIFEST, *own):
-        (path / name).unlink(missing_ok=True)
+            discard(doomed, path, own)
+    else:
+        remove_listed(path, (MANIFEST, *own))
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
     """A temporary directory in the same folder as `path`, gone in the end."""
-    temporary = atomic.temporary_name(path)
+    temporary, made = atomic.temporary_name(path), None
     with parents_of(path), writing_in(path.parent):
         try:
             with measuring(path.parent):
                 temporary.mkdir()
+                made = temporary.stat()
                 yield temporary
         finally:
-            with signals_waiting():
-                shutil.rmtree(temporary, ignore_errors=True)
+            with signals_waiting(), suppress(FileNotFoundError):
+                # never what was exchanged for it, and could not be put back
+                if made is None or os.path.samestat(temporary.lstat(), made):
+                    shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -136,40 +141,40 @@ def parents_of(path: Path) -> Iterator[None]:
         atomic.remove_empty(made)
 
 
-def _put(new: Path, path: Path, own: Collection[str]) -> None:
+def _put(new: Path, path: Path, overwrite: bool, own: Collection[str]) -> None:
     """Rename `new` to `path`; what was there is looked at again before it is removed."""
-    if not os.path.lexists(path):
-        new.rename(path)
-    elif atomic.exchange(new, path):
-        if not _is_ours(new, own):
-            raise _changed(path, path if atomic.exchange(new, path) else _put_back(new, path))
-    else:
-        _put_by_renames(new, path, own)
-
-
-def _put_by_renames(new: Path, path: Path, own: Collection[str]) -> None:
-    """The same in two renames, if the system cannot exchange directories."""
-    retired = path.with_name(f"{path.name}.{atomic.RETIRED}{atomic.TEMPORARY_SUFFIX}")
-    shutil.rmtree(retired, ignore_errors=True)
-    path.rename(retired)
     try:
-        is_ours = _is_ours(retired, own)
-        if is_ours:
+        new.rename(path)  # it replaces nothing but an empty folder
+    except OSError as error:
+        if error.errno not in TAKEN:
+            raise
+    else:
+        return
+    if not overwrite:
+        check_folder(path, overwrite=False, own=own)
+        raise _changed(path, path)
+    if atomic.exchange(new, path):
+        old = new
+    else:
+        old = atomic.retired_name(path)
+        path.rename(old)
+    try:
+        is_ours = _is_ours(old, own)
+        if is_ours and old != new:
             new.rename(path)
     except BaseException:
-        _put_back(retired, path)
+        _undo(new, old, path)
         raise
     if not is_ours:
-        raise _changed(path, _put_back(retired, path))
-    shutil.rmtree(retired, ignore_errors=True)
+        raise _changed(path, _undo(new, old, path))
+    discard(old, path, own)
 
 
-def _put_back(old: Path, path: Path) -> Path:
-    """Give back its name to what was at `path`, or a similar one if that is taken meanwhile."""
-    place = path
-    while os.path.lexists(place):
-        place = place.with_name(f"{place.name}~")
-    return old.rename(place)
+def _undo(new: Path, old: Path, path: Path) -> Path:
+    """Put back what was at `path`, and say where it is now."""
+    if old == new and atomic.exchange(new, path):
+        return path
+    return put_back(old, path)
 
 
 def _check_plain_folder(path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic, flock
+from gpt_tf.storage.discarding import put_back
 from gpt_tf.storage.waiting_signals import signals_waiting
 
 LOCK_FILE = "lock"
@@ -91,13 +92,14 @@ class HeldLock:
             return
         # Out of the way first: a process that waits for the lock must not take one in here.
         doomed = atomic.temporary_name(self._directory)
-        with suppress(OSError):
+        with signals_waiting(), suppress(OSError):
             self._directory.rename(doomed)
             for _ in range(TRIES):  # those that wait already put it there again, once each
                 (doomed / LOCK_FILE).unlink(missing_ok=True)
                 with suppress(OSError):
                     doomed.rmdir()
-                    break
+                    return
+            put_back(doomed, self._directory)  # a file appeared in it just before
 
 
 @contextmanager

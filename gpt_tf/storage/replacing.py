@@ -12,13 +12,13 @@ All of this needs the lock of the directory.
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import CheckpointStore
+from gpt_tf.storage.discarding import put_back
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.run_contents import KEPT, PREVIOUS, SET_ASIDE, is_own, is_set_aside, own_entries
 
@@ -118,7 +118,7 @@ def _merge(source: Path, target: Path, prefix: str = "") -> None:
             _merge(entry, place, f"{name}/")
             entry.rmdir()
             continue
-        may_replace = is_own(name) and not _is_folder(entry)
-        while os.path.lexists(place) and (_is_folder(place) or not may_replace):
-            place = place.with_name(f"{place.name}~")
-        entry.replace(place)
+        if is_own(name) and not _is_folder(entry) and not _is_folder(place):
+            entry.replace(place)
+        else:
+            put_back(entry, place)

@@ -103,7 +103,13 @@ def write_file(path: Path, option: str, data: bytes, *, overwrite: bool) -> None
       UsageError: as `check_file`; call that before the work as well.
       RunError: if the disk is full or fails; what was there is intact.
     """
-    atomic.write_bytes(check_file(path, option, overwrite=overwrite), data)
+    target = check_file(path, option, overwrite=overwrite)
+    try:
+        atomic.write_bytes(target, data, replace=overwrite)
+    except atomic.DiskError as error:
+        if isinstance(error.__cause__, FileExistsError):  # another process made it meanwhile
+            check_file(path, option, overwrite=overwrite)
+        raise
 
 
 def _followed(path: Path, option: str) -> Path:
