@@ -520,3 +520,11 @@ def test_the_best_cell_alone_is_framed(tmp_path: Path) -> None:
         y, x = (indices.mean() / length for indices, length in
                 zip(np.nonzero(red), red.shape, strict=True))  # fmt: skip
         assert (1 if y < 0.5 else 2, 1 if x < 0.5 else 2) == best
+
+
+def test_a_sweep_killed_while_it_wrote_its_plan_begins_again(tmp_path: Path) -> None:
+    litter = tmp_path / "sweeps" / "grid" / "sweep.yaml.gpt-tf-99-abcdef.tmp"
+    litter.parent.mkdir(parents=True)
+    litter.write_text("preset: de")
+    assert new_sweep(tmp_path, "grid").path == litter.parent
+    assert not litter.exists()

@@ -243,4 +243,5 @@ def check_unused(directory: SweepDirectory) -> None:
             f"sweep directory in use: {directory.path}. Go on with it: `gpt-tf sweep --resume "
             f"{directory.called}`, or choose another --name."
         )
+    atomic.sweep(directory.path, directory.plan_file.name)  # killed while it wrote its plan
     check_folder(directory.path, "--name", own=LOCK_FILES)
