@@ -7,8 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from matplotlib.image import imread
 
 from gpt_tf.config_files import read_preset
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.reports.grid import make_cells, parse_grid, short_names
+from gpt_tf.reports.grid import Cell, make_cells, parse_grid, short_names
 from gpt_tf.reports.heatmap import draw_grid
 from gpt_tf.reports.sweep import (
     Plan,
@@ -204,31 +203,48 @@ def test_a_moved_sweep_goes_on_and_takes_moved_data(
     assert "the data changed since the sweep grid was begun" in capsys.readouterr().err
 
 
-def test_data_that_change_between_two_cells_end_the_sweep(
-    fresh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_tokenizer_or_data_that_change_between_two_cells_end_the_sweep(
+    fresh: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     workspace = tmp_path / "workspace"
     shutil.copytree(fresh, workspace)
+    tokenizer = workspace / "tokenizers" / "reviews"
     text = next((workspace / "reviews").rglob("*.txt"))
-    last = workspace / "runs" / "s-01" / "checkpoints" / "step-00000004" / "manifest.json"
 
-    def change() -> None:
-        while not last.exists():
-            time.sleep(0.01)
-        text.write_text("Another text.")
+    def before_cell_2(change: Callable[[], object]) -> None:
+        look_up = Results.of
 
-    changing = threading.Thread(target=change, daemon=True)
-    changing.start()
+        def looked_up(results: Results, cell: Cell) -> Result | None:
+            if cell.run == "s-02":
+                monkeypatch.setattr(Results, "of", look_up)
+                change()
+            return look_up(results, cell)
+
+        monkeypatch.setattr(Results, "of", looked_up)
+
+    def check_ended(said: str) -> None:
+        assert "Restore" in said and "go on with `gpt-tf sweep --resume s`" in said
+        assert [path.name for path in (workspace / "runs").iterdir()] == ["s-01"]
+        assert [row["run"] for row in table(workspace, "s")] == ["s-01"]
+
+    before_cell_2(lambda: tokenizer.rename(tmp_path / "elsewhere"))
     command = ["sweep", "--data", "reviews", "--name", "s", "--grid", "training.seed=1,2",
                *TINY_RUN, "--set", "training.warmup_steps=1", "--max-steps", "4"]  # fmt: skip
     assert in_process(*command, cwd=workspace, check=False) == 2
-    changing.join()
+    said = capsys.readouterr().err
+    assert f"no tokenizer in {tokenizer} any more, the one that the sweep s was begun with" in said
+    assert said.count("\ndata: ") == said.count("\ntokenizer: ") == said.count("\ntrain: ") == 1
+    check_ended(said)
+
+    (tmp_path / "elsewhere").rename(tokenizer)
+    before_cell_2(lambda: text.write_text("Another text."))
+    assert in_process("sweep", "--resume", "s", cwd=workspace, check=False) == 2
     said = capsys.readouterr().err
     assert "the data changed since the sweep s was begun" in said
-    assert "Restore the files and go on with `gpt-tf sweep --resume s`" in said
-    assert said.count("\ndata: ") == said.count("\ntokenizer: ") == said.count("\ntrain: ") == 1
-    assert [path.name for path in (workspace / "runs").iterdir()] == ["s-01"]
-    assert [row["run"] for row in table(workspace, "s")] == ["s-01"]
+    check_ended(said)
 
 
 @pytest.fixture(scope="module")

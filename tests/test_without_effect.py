@@ -1,10 +1,12 @@
 """Settings that would do nothing are refused if they were typed, and said if a preset has them."""
 
+import gc
 from pathlib import Path
 
 import pytest
 from commands import TINY_RUN, in_process, tree
 
+from gpt_tf.cli.assemble import train
 from gpt_tf.cli.claiming import claimed
 from gpt_tf.cli.own_tokenizers import record_of
 from gpt_tf.cli.without_effect import (
@@ -215,3 +217,16 @@ def test_rules_name_settings_that_exist_and_presets_break_none(texts: Path) -> N
         choice = choose_data(texts, texts / "texts", config.data)
         idle = idle_settings(config, choice)
         assert all(key.startswith("model.") and name == "bigram" for key in idle), idle
+
+
+def test_a_refused_training_leaves_no_file_open(workspace: Path) -> None:
+    config = resolve(read_preset("demo"), {"data": {"windows": "packed"}, "training": {"seed": 1}})
+    gc.collect()
+    gc.disable()  # what is in a circle stays
+    try:
+        with pytest.raises(UsageError, match="its last step is"):
+            train(config, workspace=workspace, data=workspace / "reviews", stop_at_step=10**9)
+        links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        assert not [link for link in links if link.readlink().name == "ids.bin"]
+    finally:
+        gc.enable()

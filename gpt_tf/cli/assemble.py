@@ -145,31 +145,30 @@ def train(
         sha256 = tokenizer_sha256(claim.staged.tokenizer)
         with logging_to(claim), naming_sizes(config):
             with naming_remedy(train_tokenizer) if tokenizer is None else nullcontext():
-                check_data(choice)
-                streams = Streams(config, choice, loaded, sha256)
-                check_data(choice)  # as they were read
-            if unknown := unknown_words(streams.train, loaded):
-                from_run = "Leave --from out, and add --train-tokenizer."
-                remedy = from_run if pretrained else other_tokenizer(choice, tokenizer)
-                log.warning("%s. %s", unknown, remedy)
-            config = resolve_config(config, len(streams.train))
-            check_profile(config, stop_at_step, profile)
-            check_end(config, stop_at_step)
-            write_source(claim.staged, workspace, data, validation, choice.name)
-            write_data_files(claim.staged, choice)
-            atomic.write_text(claim.staged.config_file, as_yaml(config))
-            return run_training(
-                config,
-                claim,
-                workspace=workspace,
-                streams=streams,
-                tokenizer=loaded,
-                tokenizer_sha256=sha256,
-                first_weights=weights,
-                stop_at_step=stop_at_step,
-                more_writers=writers,
-                profile=profile,
-            )
+                streams = _open_streams(config, choice, loaded, sha256, check_data)
+            with streams:
+                if unknown := unknown_words(streams.train, loaded):
+                    from_run = "Leave --from out, and add --train-tokenizer."
+                    remedy = from_run if pretrained else other_tokenizer(choice, tokenizer)
+                    log.warning("%s. %s", unknown, remedy)
+                config = resolve_config(config, len(streams.train))
+                check_profile(config, stop_at_step, profile)
+                check_end(config, stop_at_step)
+                write_source(claim.staged, workspace, data, validation, choice.name)
+                write_data_files(claim.staged, choice)
+                atomic.write_text(claim.staged.config_file, as_yaml(config))
+                return run_training(
+                    config,
+                    claim,
+                    workspace=workspace,
+                    streams=streams,
+                    tokenizer=loaded,
+                    tokenizer_sha256=sha256,
+                    first_weights=weights,
+                    stop_at_step=stop_at_step,
+                    more_writers=writers,
+                    profile=profile,
+                )
 
 
 def resume(
@@ -215,26 +214,42 @@ def resume(
         check_end(config, stop_at_step, step)
         with logging_to(claim), naming_sizes(config):
             sha256 = tokenizer_sha256(run.tokenizer)
-            streams = Streams(config, choice, loaded, sha256)
-            if accept_data_change:
-                state = streams.train.state_dict()
-                kept = {key: state[key] for key in ("fingerprint", "batches_per_epoch")}
-                checkpoint.state["stream"].update(kept)
-            write_data_files(claim.staged, choice)
-            if moved.data or moved.validation:
-                write_moved(run, claim.staged, workspace, moved)
-            atomic.write_text(claim.staged.config_file, as_yaml(config))  # it may be another now
-            return run_training(
-                config,
-                claim,
-                workspace=workspace,
-                streams=streams,
-                tokenizer=loaded,
-                tokenizer_sha256=sha256,
-                checkpoint=checkpoint,
-                stop_at_step=stop_at_step,
-                more_writers=writers,
-            )
+            with _open_streams(config, choice, loaded, sha256, check_data) as streams:
+                if accept_data_change:
+                    state = streams.train.state_dict()
+                    kept = {key: state[key] for key in ("fingerprint", "batches_per_epoch")}
+                    checkpoint.state["stream"].update(kept)
+                write_data_files(claim.staged, choice)
+                if moved.data or moved.validation:
+                    write_moved(run, claim.staged, workspace, moved)
+                atomic.write_text(
+                    claim.staged.config_file, as_yaml(config)
+                )  # it may be another now
+                return run_training(
+                    config,
+                    claim,
+                    workspace=workspace,
+                    streams=streams,
+                    tokenizer=loaded,
+                    tokenizer_sha256=sha256,
+                    checkpoint=checkpoint,
+                    stop_at_step=stop_at_step,
+                    more_writers=writers,
+                )
+
+
+def _open_streams(
+    config: Config,
+    choice: DataChoice,
+    tokenizer: Tokenizer,
+    tokenizer_sha256: str,
+    check_data: Callable[[DataChoice], None],
+) -> Streams:
+    """The streams of data that are looked at before they are read, and as they were read."""
+    check_data(choice)
+    streams = Streams(config, choice, tokenizer, tokenizer_sha256)
+    check_data(choice)
+    return streams
 
 
 def resolve_config(config: Config, batches_per_epoch: int) -> Config:

@@ -79,6 +79,12 @@ class Streams:
             if stream is not None:
                 stream.close()
 
+    def __enter__(self) -> Streams:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def evaluation(self, split: str) -> TokenStream:
         """The stream of a split, back at its start: the same batches each time."""
         stream = self.validation if split == "validation" else self._train_once

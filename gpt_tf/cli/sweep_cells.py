@@ -26,13 +26,18 @@ def train_cells(
     """Train every cell that is not done; the exit code."""
     from gpt_tf.cli import console
     from gpt_tf.cli.console import note, result
-    from gpt_tf.cli.sweep_data import checking
+    from gpt_tf.cli.run_data import Moved
+    from gpt_tf.cli.sweep_data import checking, with_present_data
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.reports.sweep_results import Results, aligned
     from gpt_tf.storage.run_directory import RUNS, RunDirectory
     from gpt_tf.storage.waiting_signals import SIGNALS
 
     check = checking(plan, directory, workspace)
+
+    def look_again() -> None:
+        with_present_data(plan, directory, workspace, Moved(), configs[0].data)
+
     note(f"{directory.path}: {len(plan.cells):,} cells")
     results = Results(directory, plan, lock.check)
     try:
@@ -47,7 +52,7 @@ def train_cells(
                     note(f"{label}, done before")
                     continue
                 note(label)
-                _train_cell(workspace, run, plan, cell, config, results, check)
+                _train_cell(workspace, run, plan, cell, config, results, check, look_again)
                 results.publish()
     except Stopped as stopped:
         result(f"stopped; go on with: gpt-tf sweep --resume {directory.called}", err=True)
@@ -72,12 +77,17 @@ def _train_cell(
     config: Config,
     results: Results,
     check: Callable[[DataChoice], None],
+    look_again: Callable[[], None],
 ) -> None:
     """Train a cell to its end and store what came of it.
 
+    Args:
+      check: raises ChangedError for data, once they are found, or a tokenizer not of the plan.
+      look_again: raises UsageError if the plan's data or tokenizer are not there, or others.
+
     Raises:
       Stopped: where a signal ended it; it is saved.
-      ChangedError: data or tokenizer are not those of the plan; the cell was not begun.
+      UsageError: data or tokenizer are not those of the plan; the cell was not begun.
     """
     import keras
     import tensorflow as tf
@@ -100,6 +110,7 @@ def _train_cell(
     except ChangedError:
         raise
     except (GptTfError, MemoryError, tf.errors.ResourceExhaustedError) as problem:
+        look_again()  # without them every other cell would fail, too
         state, error = "failed", str(problem) or type(problem).__name__
         console.error(f"{cell.run}: {error}")
     finally:

@@ -59,13 +59,17 @@ def checking(
 
 def _check_tokenizer(plan: Plan, directory: SweepDirectory, workspace: Path) -> None:
     folder = found(plan.tokenizer, workspace)
-    if plan.tokenizer_sha256 in (None, tokenizer_sha256(folder)):
+    is_there = (folder / TOKENIZER_FILE).is_file()
+    if is_there and plan.tokenizer_sha256 in (None, tokenizer_sha256(folder)):
         return
     runs = (RunDirectory(workspace / RUNS / cell.run) for cell in plan.cells)
     copies = (run.tokenizer for run in runs if (run.tokenizer / TOKENIZER_FILE).is_file())
     copy = next((c for c in copies if tokenizer_sha256(c) == plan.tokenizer_sha256), None)
+    what = f"another tokenizer in {folder} than"
+    if not is_there:
+        what = f"no tokenizer in {folder} any more, the one that"
     raise ChangedError(
-        f"another tokenizer in {folder} than the sweep {directory.name} was begun with. "
+        f"{what} the sweep {directory.name} was begun with. "
         f"Restore it{f' from {copy}' if copy else ''} and go on with "
         f"`gpt-tf sweep --resume {directory.called}`, or begin another sweep."
     )

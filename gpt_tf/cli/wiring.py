@@ -128,7 +128,6 @@ def run_training(
         outcome = trainer.run(stop_at_step)
     finally:
         writer.close()
-        streams.close()
     return Run(run, outcome.step, outcome.reason, outcome.signal)
 
 

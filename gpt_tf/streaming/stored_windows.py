@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -118,17 +118,12 @@ class PackedWindows(_Stored):
         self._context = context_length
         self._shuffle = shuffle
         self._seed = seed
-        self._layout = lru_cache(maxsize=2)(self._epoch_layout)
+        # not a method: in a circle with itself, the store's file would stay open until it is found
+        layout = partial(_epoch_layout, self._lengths, shuffle=shuffle, seed=seed)
+        self._layout = lru_cache(maxsize=2)(layout)
 
     def __len__(self) -> int:
         return max(0, -(-(len(self._store.ids) - 1) // self._context))
-
-    def _epoch_layout(self, epoch: int) -> tuple[Row, Row]:
-        """Documents in the order of this epoch, and where each starts in the joined text."""
-        count = len(self._store)
-        order = visited(range(count), count, shuffle=self._shuffle, seed=self._seed, epoch=epoch)
-        starts = np.concatenate([[0], np.cumsum(self._lengths[order])])
-        return order, starts
 
     def _spans(self, epoch: int, index: range) -> list[tuple[int, int]]:
         """First and last-plus-one id of each row in the joined text."""
@@ -164,6 +159,13 @@ class PackedWindows(_Stored):
             last = int(np.searchsorted(starts, end - 1, side="right"))
             touched.update((int(d), None) for d in order[first:last])
         return self._files_of(touched)
+
+
+def _epoch_layout(lengths: Row, epoch: int, *, shuffle: bool, seed: int) -> tuple[Row, Row]:
+    """Documents in the order of an epoch, and where each starts in the joined text."""
+    count = len(lengths)
+    order = visited(range(count), count, shuffle=shuffle, seed=seed, epoch=epoch)
+    return order, np.concatenate([[0], np.cumsum(lengths[order])])
 
 
 class RandomWindows(_Stored):
