@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'gpt_tf' has no attribute {name!r}")
     module = _PUBLIC[name]
     if not module.startswith(_WITHOUT_TENSORFLOW):
-        from gpt_tf.cli.tensorflow_quietly import import_for_python
+        from gpt_tf.quiet_libraries import import_for_python
 
         import_for_python()
     return getattr(importlib.import_module(module), name)

@@ -129,10 +129,22 @@ def test_a_crash_after_a_ctrl_c_that_was_handled_is_not_called_stopped(
         main._run([])
 
 
-def test_tensorflow_starts_quietly_in_python_too() -> None:
-    program = "import gpt_tf; gpt_tf.masked_loss; import tensorflow as tf; tf.constant(0)"
-    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+def test_tensorflow_starts_quietly_in_python_and_takes_no_line_of_another_thread() -> None:
+    alone = "import os, gpt_tf; gpt_tf.masked_loss; assert 'TF_CPP_MIN_LOG_LEVEL' not in os.environ"
+    beside = (
+        "import os, threading, gpt_tf\nstop = threading.Event()\n"
+        "def write():\n    while not stop.wait(0.05): os.write(2, b'a line\\n'); lines.append(1)\n"
+        "lines = []; writing = threading.Thread(target=write); writing.start()\n"
+        "gpt_tf.masked_loss; stop.set(); writing.join(); print(len(lines))"
     )
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+
+    def run(program: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+        )
+
+    done = run(alone)
     assert (done.returncode, done.stderr) == (0, "")
+    done = run(beside)
+    assert done.stderr.count("a line\n") == int(done.stdout) > 0

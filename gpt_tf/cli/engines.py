@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from gpt_tf.cli.console import note
-from gpt_tf.cli.tensorflow_quietly import quiet_libraries
 from gpt_tf.inference import loading
 from gpt_tf.inference.loading import LITERT_WEIGHTS, EngineName
 from gpt_tf.inference.text_generator import TextGenerator
+from gpt_tf.quiet_libraries import quiet_libraries
 from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
 

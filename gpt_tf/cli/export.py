@@ -48,8 +48,9 @@ def export(run_name: str | None, format_name: str, directory: Path, overwrite: b
     The folder appears whole, with a SHA-256 manifest of its files.
     """
     from gpt_tf.cli.console import result
-    from gpt_tf.cli.tensorflow_quietly import import_tensorflow, quiet_libraries
+    from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.interop.stored_run import read_run
+    from gpt_tf.quiet_libraries import quiet_libraries
     from gpt_tf.storage.folders import new_directory
     from gpt_tf.storage.manifest import write_manifest
     from gpt_tf.storage.run_directory import find_run, newest_run
