@@ -67,6 +67,20 @@ def write_lines(path: Path, count: int, start: int = 0) -> list[str]:
     return texts
 
 
+def test_a_corpus_record_of_another_program_makes_no_text_ours(tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "imdb"
+    folder.mkdir(parents=True)
+    (folder / "corpus.json").write_text('{"language": "en", "films": 2}')
+    for i in range(4):
+        (folder / f"{i}.txt").write_text(f"text number {i}")
+    choice = choose_data(tmp_path, folder, DataConfig())
+    assert len(choice.train) + len(choice.validation) == 4
+    record = '{"preset": "imdb", "sequence": 1, "documents": {}}'
+    (folder / "corpus.json").write_text(record)
+    with pytest.raises(UsageError, match="a corpus of gpt-tf's own"):
+        choose_data(tmp_path, folder, DataConfig())
+
+
 # The split
 
 

@@ -100,6 +100,20 @@ def test_every_kind_has_its_encoding(tmp_path: Path, encoding: str, kind: str) -
     assert read(path, encoding=encoding) == ["né"] * 3
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "UTF_16LE", "utf-32-le"])
+def test_a_byte_order_that_is_set_is_contradicted_by_a_mark_alone(
+    tmp_path: Path, encoding: str
+) -> None:
+    text = "春\u3000夏\u3000\u3000秋\u3000\u3000冬"  # a blank of Japanese has a low byte of zero
+    assert read(write(tmp_path / "a.txt", text.encode(encoding)), encoding=encoding) == [text]
+    other = {"utf-16-be": "utf-16-le"}.get(encoding, "utf-16-be")
+    marked = write(tmp_path / "b.txt", f"\ufeff{text}".encode(other))
+    assert "looks like utf-16. Write --set data.encoding=utf-16," in refusal(
+        marked, encoding=encoding
+    )
+    assert text in read(marked, encoding="utf-16")[0]
+
+
 @settings(deadline=None)
 @given(st.lists(SOLID, min_size=1, max_size=5))
 def test_records_keep_every_character(

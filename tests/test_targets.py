@@ -1,5 +1,6 @@
 """Which folders and files may be replaced: new ones, empty ones, and those that gpt-tf wrote."""
 
+import errno
 import json
 import os
 import shutil
@@ -269,6 +270,9 @@ def test_what_cannot_be_read_is_not_called_unwritable(tmp_path: Path, name: str)
         shutil.copyfile(source, folder / "copy.txt")
     with pytest.raises(RunError, match=r"^cannot write in "), new_directory(target) as folder:
         shutil.copyfile(__file__, folder / "no folder" / "copy.txt")
+    full = OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "of a library"))
+    with pytest.raises(RunError, match=r"^cannot write in .*No space left"), new_directory(target):
+        raise full
 
 
 def appears_before_a_rename(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:

@@ -16,7 +16,7 @@ from gpt_tf.streaming.corpora import READY_MADE, Corpus, how_to_prepare, newest_
 from gpt_tf.streaming.files import drop_blank, facts, stem_of
 from gpt_tf.streaming.finding import find, split_pattern
 from gpt_tf.streaming.listing import DIGESTS_FILE, Entry, listing
-from gpt_tf.streaming.own_work import CORPUS_FILE, has_users_files, is_users_own
+from gpt_tf.streaming.own_work import has_users_files, is_corpus, is_users_own
 from gpt_tf.streaming.records import part_of
 from gpt_tf.streaming.review_corpora import prepare_sample_reviews
 from gpt_tf.streaming.sources import WHOLE, DocumentReader
@@ -161,7 +161,7 @@ def choose_preset(workspace: Path, source: Path | None) -> str:
 
 
 def _choose_own(workspace: Path, source: Path, share: float) -> DataChoice:
-    is_ours = not source.exists() or (source / CORPUS_FILE).is_file()
+    is_ours = not source.exists() or is_corpus(source)
     if is_ours and source.name in READY_MADE and source.parent.name == "data":
         raise UsageError(
             f"a corpus of gpt-tf's own: {source}. {how_to_prepare(source)} Then leave it out: the "

@@ -123,7 +123,8 @@ def _reads_told(temporary: Path) -> Iterator[None]:
     except OSError as error:
         names = [name for name in (error.filename, error.filename2) if isinstance(name, str)]
         files, folder = [Path(os.path.realpath(name)) for name in names], temporary.resolve()
-        if not files or any(file.is_relative_to(folder) for file in files):
+        of_reading = error.errno in (errno.ENOENT, errno.EACCES, errno.EISDIR)
+        if not (of_reading and files) or any(file.is_relative_to(folder) for file in files):
             raise
         raise RunError(
             f"cannot read {names[0]}: {error.strerror}. See that it is there and may be read."

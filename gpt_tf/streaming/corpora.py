@@ -14,12 +14,10 @@ from typing import Any
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
-from gpt_tf.storage.json_file import read_json
 from gpt_tf.streaming.cleaning import MARK
-from gpt_tf.streaming.own_work import CORPUS_FILE, CORPUS_KEYS
+from gpt_tf.streaming.own_work import CORPUS_FILE, CORPUS_KEYS, SPLITS, is_corpus
 from gpt_tf.streaming.splits import sort_by_bytes
 
-SPLITS = ("train", "validation", "test")
 READY_MADE = ("imdb", "tinyshakespeare", "sample-reviews")  # each a command of `gpt-tf prepare`
 
 
@@ -90,19 +88,9 @@ def newest_corpus(workspace: Path) -> Corpus | None:
     Raises:
         RunError: a ``corpus.json`` is damaged.
     """
-    records = [path for path in workspace.glob(f"data/*/{CORPUS_FILE}") if _is_ours(path)]
-    corpora = [load_corpus(path.parent) for path in records]
+    folders = [path.parent for path in workspace.glob(f"data/*/{CORPUS_FILE}")]
+    corpora = [load_corpus(folder) for folder in folders if is_corpus(folder)]
     return max(corpora, key=lambda corpus: (corpus.sequence, corpus.name), default=None)
-
-
-def _is_ours(record: Path) -> bool:
-    """False for a ``corpus.json`` of another program; True for a damaged one."""
-    try:
-        return read_json(record).keys() >= {*CORPUS_KEYS}
-    except UsageError:  # no plain file, or far too large
-        return False
-    except RunError:
-        return True
 
 
 def publish(

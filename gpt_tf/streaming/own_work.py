@@ -19,6 +19,7 @@ from gpt_tf.streaming.files import is_folder
 
 RECORD_BYTES = 1 << 24  # a longer file is no record of ours
 CORPUS_FILE = "corpus.json"
+SPLITS = ("train", "validation", "test")  # each has its list, written before the record
 CORPUS_KEYS = ("preset", "sequence", "documents")  # in it since version 0.1.0
 PREPARE_LOCK = ".prepare.lock"  # in data/ from the first `gpt-tf prepare` on
 SWEEP_BEGINS = b"sequence:"
@@ -34,7 +35,7 @@ def is_own_folder(folder: Path, names: Collection[str]) -> bool:
     """
     if TEMPORARY.fullmatch(folder.name) or STORE.issubset(names):
         return True
-    if CORPUS_FILE in names and _has_keys(folder / CORPUS_FILE, *CORPUS_KEYS):
+    if CORPUS_FILE in names and is_corpus(folder):
         return True
     if "sweep.yaml" in names and _begins_with(folder / "sweep.yaml", SWEEP_BEGINS):
         return True
@@ -42,6 +43,18 @@ def is_own_folder(folder: Path, names: Collection[str]) -> bool:
         ("config.yaml" in names or "checkpoints" in names)  # the latter may have been deleted
         and _has_keys(folder / "source.json", "data", "validation", "corpus")
     )
+
+
+def is_corpus(folder: Path) -> bool:
+    """True for a prepared corpus, one with a damaged record included; False for a folder with the
+    ``corpus.json`` of another program.
+    """
+    try:
+        return read_json(folder / CORPUS_FILE, RECORD_BYTES).keys() >= {*CORPUS_KEYS}
+    except (OSError, UsageError):  # missing, no plain file, or far too large
+        return False
+    except RunError:
+        return all((folder / f"{split}.txt").is_file() for split in SPLITS)
 
 
 def is_users_own(folder: Path) -> bool:

@@ -14,9 +14,9 @@ from pathlib import Path
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic, flock
 from gpt_tf.storage.waiting_signals import signals_waiting
-from gpt_tf.streaming.corpora import SPLITS, Corpus, load_corpus
+from gpt_tf.streaming.corpora import Corpus, load_corpus
 from gpt_tf.streaming.finding import refuse_users_data
-from gpt_tf.streaming.own_work import CORPUS_FILE, PREPARE_LOCK
+from gpt_tf.streaming.own_work import CORPUS_FILE, PREPARE_LOCK, SPLITS
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,10 @@ MARKS = {
     codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
+ORDERED = {  # encodings whose names say the order of the bytes
+    "utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE, "utf-32-be": codecs.BOM_UTF32_BE,
+}  # fmt: skip
 LF, CR = "\n", "\r"
 NOT_OF_FILES = ("idna", "punycode", "unicode_escape", "raw_unicode_escape")  # as Python names them
 
@@ -50,7 +54,7 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
     with open_bytes(path) as file:
         while True:
             block = file.read(BLOCK)
-            if offset == 0 and (found := wide_encoding(block)) and not _reads(encoding, found):
+            if offset == 0 and (found := _contradiction(encoding, block)):
                 raise _not_text(path, encoding, f"it looks like {found}", found)
             state = decoder.getstate()
             start = offset - len(state[0])  # bytes of a letter begun before
@@ -81,9 +85,8 @@ def wide_encoding(data: bytes) -> str | None:
     >>> wide_encoding(b"A text") is wide_encoding(b"one\0two\0three\0four\0") is None
     True
     """
-    for mark, name in MARKS.items():
-        if data.startswith(mark):
-            return name
+    if mark := _mark(data):
+        return MARKS[mark]
     head = data[:HEAD]
     zeros = [head[place::4].count(0) for place in range(4)]
     all_of_one = len(head) // 4
@@ -99,10 +102,21 @@ def wide_encoding(data: bytes) -> str | None:
     return "utf-16-le" if second > first else "utf-16-be"
 
 
-def _reads(encoding: str, found: str) -> bool:
-    """Whether text of an encoding that was found is read with the one that is set."""
-    name = codecs.lookup(encoding).name
-    return name == found or (found in MARKS.values() and name.startswith(found))
+def _mark(data: bytes) -> bytes | None:
+    return next((mark for mark in MARKS if data.startswith(mark)), None)
+
+
+def _contradiction(encoding: str, data: bytes) -> str | None:
+    """The encoding that the first bytes of a text show, if it is not read with the one set.
+
+    A byte order that is set is contradicted by a mark alone: zero bytes are no certain sign, since
+    many characters of Chinese and Japanese end in one.
+    """
+    name, mark = codecs.lookup(encoding).name, _mark(data)
+    if name in ORDERED and mark in (None, ORDERED[name]):
+        return None
+    found = wide_encoding(data)
+    return None if found == name else found
 
 
 def _not_text(path: Path, encoding: str, why: str, name: str = "NAME") -> DecodingError:

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.folders import completed_directory
-from gpt_tf.streaming.corpora import SPLITS, publish
+from gpt_tf.streaming.corpora import publish
 from gpt_tf.streaming.download import RemoteFile, download, is_the_file
+from gpt_tf.streaming.own_work import SPLITS
 from gpt_tf.streaming.preparing import PrepareReport, ReportRow, locked_corpus
 from gpt_tf.streaming.reviews import (
     LABELLED,
