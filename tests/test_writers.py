@@ -125,6 +125,17 @@ def test_a_row_that_an_older_version_wrote_is_read_and_made_strict(tmp_path: Pat
     assert strict(path) == [{"eval/loss": 2.5, "step": 1}]
 
 
+@pytest.mark.parametrize("value", ["null", '"x"', '"5.1"', "[1]", "{}", "true", "9" * 401])
+def test_a_row_with_anything_but_numbers_is_left_out_aloud(
+    value: str, tmp_path: Path, caplog
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"step": 2, "eval/loss": 2.5}}\n{{"step": 4, "eval/loss": {value}}}\n')
+    JsonlWriter(path, resumed_step=4).close()
+    assert caplog.messages == [f"damaged row left out of {path}: line 2"]
+    assert strict(path) == [{"eval/loss": 2.5, "step": 2}]
+
+
 @pytest.mark.parametrize("text", LOOKS_LIKE_OURS)
 def test_a_text_that_looks_like_a_heading_changes_nothing_on_resume(
     text: str, tmp_path: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -12,17 +13,24 @@ log = logging.getLogger(__name__)
 def read_rows(path: Path) -> list[dict[str, float]]:
     """The rows of a metrics file; a last row cut short by a kill is dropped.
 
-    A damaged row elsewhere is left out with a warning.
+    Any other damaged row is left out with a warning, and so is one with anything but numbers.
     """
     if not path.exists():
         return []
     rows = []
-    lines = path.read_bytes().removesuffix(b"\n").split(b"\n")
-    for number, line in enumerate(lines, 1):
+    *lines, cut_short = path.read_bytes().split(b"\n")
+    for number, line in enumerate([*lines, cut_short] if cut_short else lines, 1):
         try:
             row = json.loads(line)
+            if not all(map(_is_number, row.values())):
+                raise TypeError("something is not a number")
             rows.append({**row, "step": int(row["step"])})
-        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
-            if number < len(lines):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            if number <= len(lines):
                 log.warning("damaged row left out of %s: line %s", path, number)
     return rows
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a number that a float can hold. Raises OverflowError for a longer integer."""
+    return isinstance(value, float) or (type(value) is int and math.isfinite(value))
