@@ -17,6 +17,7 @@ from tokenizers import models, pre_tokenizers, trainers
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.sample_reviews import write_sample_reviews
 from gpt_tf.tokenizer.bpe import MINIMUM_VOCAB_SIZE, BPETokenizer, cut_long_runs, untrained
+from gpt_tf.tokenizer.wordpiece import WordPieceTokenizer
 
 SPECIAL_TOKENS = ["<|endoftext|>", "[PAD]"]
 CONTROL_STRINGS = [*SPECIAL_TOKENS, "<|ENDOFTEXT|>", "[UNK]", "[BOS]", "</s>"]
@@ -206,6 +207,15 @@ def test_a_vocabulary_below_the_bytes_is_refused(vocab_size):
     with pytest.raises(UsageError, match=rf"vocab_size: {vocab_size}\..*minimum is 258") as error:
         BPETokenizer.train(["text"], vocab_size=vocab_size)
     assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("kind", [BPETokenizer, WordPieceTokenizer])
+@pytest.mark.parametrize("vocab_size", [10_000_001, 10**12, 2**63 - 1, 10**22, "300", 300.0])
+def test_a_size_that_no_trainer_can_hold_is_refused(kind, vocab_size):
+    with pytest.raises(
+        UsageError, match=rf"in vocab_size: '?{vocab_size}'?\. .* (10000000|8000)\."
+    ):
+        kind.train(["text"], vocab_size=vocab_size)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -109,3 +110,12 @@ def test_a_minus_as_output_is_standard_output(
     else:
         assert json.loads(written)["prompt"] == "The"
     assert not (trained_workspace / "-").exists()
+
+
+def test_two_runs_of_one_name_are_both_drawn(workspace: Path) -> None:
+    shutil.copytree(workspace / "runs", workspace / "other" / "runs")
+    pictures = []
+    for runs in (["tiny"], ["tiny", "runs/tiny"], ["tiny", "other/runs/tiny"]):
+        in_process("plot", *runs, "--output", "a.png", "--overwrite", cwd=workspace)
+        pictures.append((workspace / "a.png").read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gpt_tf.cli.options import overwrite_option
 from gpt_tf.cli.values import NAME, PLACE, TEXT
+
+if TYPE_CHECKING:
+    from gpt_tf.storage.run_directory import RunDirectory
 
 
 @click.command()
@@ -35,7 +41,7 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
             f"no runs in {workspace / 'runs'}. Train one with `gpt-tf train --train-tokenizer`, on "
             "your own text with --data PLACE."
         )
-    rows = {run.name: read_rows(run.metrics_file) for run in runs}
+    rows = {name: read_rows(run.metrics_file) for name, run in _named(runs, workspace).items()}
     known = {key for of_run in rows.values() for row in of_run for key in row} - {"step"}
     drawn = {name: of_run for name, of_run in rows.items() if any(metric in row for row in of_run)}
     if not drawn:
@@ -48,3 +54,13 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
     write_output(output, draw_runs(drawn, metric), overwrite=overwrite)
     if output != STDOUT:
         result(str(output))
+
+
+def _named(runs: list[RunDirectory], workspace: Path) -> dict[str, RunDirectory]:
+    """Each run once, by its name; those of one name by their paths from the workspace."""
+    once = list({run.path.resolve(): run for run in runs}.values())
+    count = Counter(run.name for run in once)
+    return {
+        run.name if count[run.name] == 1 else os.path.relpath(run.path, workspace): run
+        for run in once
+    }

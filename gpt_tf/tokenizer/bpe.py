@@ -17,7 +17,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.base import BYTE_ALPHABET, END_OF_TEXT, PAD, Tokenizer
 from gpt_tf.tokenizer.normalizing import normalizer
-from gpt_tf.tokenizer.texts import texts_to_learn
+from gpt_tf.tokenizer.texts import check_vocab_size, texts_to_learn
 
 SPECIAL_TOKENS = {"eos": END_OF_TEXT, "pad": PAD}
 # The trainer takes quadratic time over a word: one of a megabyte would take it most of an hour.
@@ -51,9 +51,10 @@ class BPETokenizer(Tokenizer):
           show_progress: draw bars on stderr.
 
         Raises:
-          UsageError: if `vocab_size` is below the bytes and special tokens, or `texts` are a
-            single string or paths.
+          UsageError: if `vocab_size` is below the bytes and special tokens or above ten million,
+            or `texts` are a single string or paths.
         """
+        check_vocab_size(vocab_size)
         texts = texts_to_learn(texts)
         if vocab_size < MINIMUM_VOCAB_SIZE:
             raise UsageError(

@@ -1,14 +1,16 @@
-"""The texts that a tokenizer is trained on, told apart from the paths of files."""
+"""What a tokenizer is trained with: texts, told apart from the paths of files, and a size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from pathlib import Path
 
 from gpt_tf.arguments import several
 from gpt_tf.errors import UsageError
 
 LONGEST_PATH = 4096
+LARGEST_VOCABULARY = 10_000_000  # trainers reserve memory for all of it, and abort if they cannot
 
 
 def texts_to_learn(texts: Iterable[str]) -> Iterator[str]:
@@ -23,6 +25,17 @@ def texts_to_learn(texts: Iterable[str]) -> Iterator[str]:
         "[path.read_text() for path in Path('folder').rglob('*.txt')]."
     )
     return _checked(several(texts, "texts", remedy))
+
+
+def check_vocab_size(vocab_size: int) -> None:
+    """Raise UsageError for a size that is no integer or above what a trainer can hold."""
+    if not isinstance(vocab_size, Integral):
+        raise UsageError(f"no integer in vocab_size: {vocab_size!r:.60}. Give one, such as 8000.")
+    if vocab_size > LARGEST_VOCABULARY:
+        raise UsageError(
+            f"vocabulary too large in vocab_size: {vocab_size}. "
+            f"The maximum is {LARGEST_VOCABULARY}."
+        )
 
 
 def _checked(texts: Iterable[str]) -> Iterator[str]:

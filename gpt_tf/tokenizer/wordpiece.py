@@ -20,7 +20,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.base import BOS, PAD, UNK, Tokenizer
 from gpt_tf.tokenizer.normalizing import normalizer
-from gpt_tf.tokenizer.texts import texts_to_learn
+from gpt_tf.tokenizer.texts import check_vocab_size, texts_to_learn
 
 SPECIAL_TOKENS = {"pad": PAD, "unk": UNK, "bos": BOS}
 INSIDE_WORD = "##"
@@ -53,9 +53,10 @@ class WordPieceTokenizer(Tokenizer):
           lower_case, remove_punctuation: normalizing, saved with the tokenizer.
 
         Raises:
-          UsageError: if `vocab_size` is below the alphabet and special tokens, or `texts` are
-            a single string or paths.
+          UsageError: if `vocab_size` is below the alphabet and special tokens or above ten
+            million, or `texts` are a single string or paths.
         """
+        check_vocab_size(vocab_size)
         backend = untrained(lower_case, remove_punctuation)
         words = count_words(backend, texts_to_learn(texts))
         first_entries = [*SPECIAL_TOKENS.values(), *alphabet(words)]
