@@ -148,6 +148,14 @@ def test_a_folder_like_it_that_came_meanwhile_is_not_replaced_unasked(tmp_path: 
     with pytest.raises(UsageError, match="folder in use"), new_directory(target, overwrite=False):
         written(target, "a.txt")
     assert (target / "a.txt").read_text() == "old"
+    remedies = {None: "Choose another --name", False: "replace it with --overwrite"}
+    for overwrite, remedy in remedies.items():
+        shutil.rmtree(target)
+        with (
+            pytest.raises(UsageError, match=f"in use in --name: .*{remedy}"),
+            new_directory(target, option="--name", overwrite=overwrite),
+        ):
+            written(target, "a.txt")
     with new_directory(target, overwrite=True):
         written(target, "a.txt", text="newer")
     assert not (target / "a.txt").exists()
@@ -158,7 +166,8 @@ def test_a_folder_that_came_in_the_last_moment_is_not_replaced_unasked(tmp_path:
     with pytest.raises(UsageError, match="folder in use"), folders._beside(target) as temporary:
         (temporary / "b.txt").write_text("new")
         rival.rename(target)
-        folders._put(temporary, target, overwrite=False, own=())
+        assert not folders._appeared(temporary, target)
+        check_folder(target, overwrite=False)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert (target / "a.txt").read_text() == "old"
 

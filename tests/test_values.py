@@ -86,10 +86,15 @@ def test_a_tokenizer_that_is_imported_twice_can_have_another_name(
     assert in_process(*words, cwd=workspace, check=False) == 2
     said = capsys.readouterr().err
     place = workspace / "tokenizers" / "reviews"
-    assert said == f"error: folder in use: {place}. Choose another --name.\n"
+    assert said == f"error: folder in use in --name: {place}. Choose another --name.\n"
     in_process(*words, "--name", "again", cwd=workspace)
     assert in_process(*words, "--name", "again", cwd=workspace, check=False) == 2
     assert "folder in use in --name: " in capsys.readouterr().err
+    before = tree(workspace)
+    for name in ("../my tok/x", "my tok", "-x", ".x"):
+        assert in_process(*words, "--name", name, cwd=workspace, check=False) == 2
+        assert f"bad tokenizer name in --name: {name!r}" in capsys.readouterr().err
+    assert tree(workspace) == before
 
 
 @pytest.mark.parametrize("command", ["train", "sweep"])

@@ -64,7 +64,10 @@ def export(run_name: str | None, format_name: str, directory: Path, overwrite: b
     if chosen.needs_tensorflow:
         import_tensorflow()
     write: Write = importlib.import_module(f"gpt_tf.interop.{chosen.module}").write
-    with quiet_libraries(), new_directory(directory, overwrite=overwrite) as temporary:
+    with (
+        quiet_libraries(),
+        new_directory(directory, option="--to", overwrite=overwrite) as temporary,
+    ):
         write(stored, temporary)
         files = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
         names = [path.relative_to(temporary).as_posix() for path in files]

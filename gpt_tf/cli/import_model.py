@@ -26,9 +26,10 @@ def import_model(directory: Path, name: str | None) -> None:
     """
     from gpt_tf.interop.importing import CONFIG_FILE
     from gpt_tf.interop.weights import FILES, has_weights
+    from gpt_tf.storage.run_directory import check_name
     from gpt_tf.tokenizer.foreign import has_foreign_tokenizer
 
-    stem = re.sub(r"[^\w.-]", "-", name or directory.resolve().name).lstrip(".") or "imported"
+    stem = name or re.sub(r"[^\w.-]", "-", directory.resolve().name).lstrip(".-") or "imported"
     has_tokenizer = has_foreign_tokenizer(directory)
     is_model = (directory / CONFIG_FILE).exists() or has_weights(directory)
     if directory.is_dir() and not is_model and not has_tokenizer:
@@ -37,30 +38,25 @@ def import_model(directory: Path, name: str | None) -> None:
             f"no model and no tokenizer in {directory}: it has none of {looked_for}. Give a folder "
             "as transformers writes it."
         )
-    if not has_tokenizer or is_model:
+    is_run = is_model or not has_tokenizer
+    if name is not None:
+        check_name(name, "run" if is_run else "tokenizer")
+    if is_run:
         _import_run(directory, stem, name)
         return
     from gpt_tf.cli.console import result
     from gpt_tf.cli.own_tokenizers import TOKENIZERS
+    from gpt_tf.storage.targets import check_folder
     from gpt_tf.streaming.finding import refuse_users_data
     from gpt_tf.tokenizer.foreign import read_foreign
 
     refuse_users_data(Path.cwd() / TOKENIZERS)
     destination = Path.cwd() / TOKENIZERS / stem
-    _refuse_used(destination, "--name" if name else None)
+    check_folder(destination, "--name", overwrite=None)
     tokenizer = read_foreign(directory)
-    tokenizer.save(destination, trained_on={"place": f"imported {directory.resolve().name}"})
+    place = f"imported {directory.resolve().name}"
+    tokenizer.save(destination, option="--name", overwrite=None, trained_on={"place": place})
     result(f"{destination}: {tokenizer.vocab_size:,} entries")
-
-
-def _refuse_used(destination: Path, option: str | None) -> None:
-    """Raise UsageError if a tokenizer cannot be put there: what is there is never replaced."""
-    from gpt_tf.storage.targets import check_folder
-
-    if destination.is_dir() and any(destination.iterdir()):
-        place = f" in {option}" if option else ""
-        raise UsageError(f"folder in use{place}: {destination}. Choose another --name.")
-    check_folder(destination, option)
 
 
 def _import_run(directory: Path, stem: str, name: str | None) -> None:

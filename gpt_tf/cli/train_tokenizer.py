@@ -88,7 +88,10 @@ def train_tokenizer(
     may_replace = overwrite or output is None
     check_folder(directory, "--output", overwrite=may_replace)
     record = asked_for(workspace, choice, config)
-    result(make_tokenizer(choice, config, directory, record, overwrite=may_replace))
+    line = make_tokenizer(
+        choice, config, directory, record, option="--output", overwrite=may_replace
+    )
+    result(line)
 
 
 def make_tokenizer(
@@ -97,19 +100,20 @@ def make_tokenizer(
     directory: Path,
     trained_on: dict[str, Any] | None = None,
     *,
+    option: str | None = None,
     overwrite: bool = True,
 ) -> str:
     """Train a tokenizer on the training documents, save it, and say in a line what came out.
 
     Args:
       trained_on: the record of it that is saved beside it.
+      option: that named `directory`.
       overwrite: one that is in `directory` by then is replaced.
 
     Raises:
       UsageError: if another process has made one there meanwhile that may not be replaced.
     """
     from gpt_tf.cli.console import note, progress_bar
-    from gpt_tf.storage.targets import check_folder
     from gpt_tf.tokenizer.kinds import train
 
     settings = config.tokenizer
@@ -131,11 +135,7 @@ def make_tokenizer(
             unknown_characters=settings.unknown_characters,
         )
     elapsed = time.perf_counter() - start
-    try:
-        tokenizer.save(directory, overwrite=overwrite, trained_on=trained_on)
-    except UsageError:
-        check_folder(directory, "--output", overwrite=overwrite)  # refuses it with our options
-        raise
+    tokenizer.save(directory, option=option, overwrite=overwrite, trained_on=trained_on)
     if settings.kind != "char" and tokenizer.vocab_size < settings.vocab_size:
         note(f"the text has no more pairs to merge: asked for {settings.vocab_size:,} entries")
     sample_texts = list(choice.sample_texts(config.data))

@@ -26,7 +26,8 @@ def new_directory(
     path: Path,
     needed: int | None = None,
     *,
-    overwrite: bool = True,
+    option: str | None = None,
+    overwrite: bool | None = True,
     own: Collection[str] = (),
 ) -> Iterator[Path]:
     """Fill a temporary directory that becomes `path` when the block ends without an error.
@@ -37,7 +38,7 @@ def new_directory(
 
     Args:
       needed: bytes of its files, for the message, if they are known.
-      overwrite, own: of `check_folder`.
+      option, overwrite, own: of `check_folder`.
 
     Raises:
       UsageError: if something is at `path` that may not be replaced, now or in the end.
@@ -45,7 +46,7 @@ def new_directory(
     """
     with atomic.explaining_failure(path.parent, needed):
         atomic.sweep(path.parent, path.name)
-        check_folder(path, overwrite=overwrite, own=own)
+        check_folder(path, option, overwrite=overwrite, own=own)
         with _beside(path) as temporary:
             atomic.keep_mode(path, temporary)
             with _reads_told(temporary):
@@ -54,7 +55,11 @@ def new_directory(
                 atomic.fsync_path(entry)
             atomic.fsync_path(temporary)
             with signals_waiting():  # what was there is in `temporary` for a moment
-                _put(temporary, path, overwrite, own)
+                if not _appeared(temporary, path):
+                    if not overwrite:
+                        check_folder(path, option, overwrite=overwrite, own=own)
+                        raise _changed(path, path)
+                    _replace(temporary, path, own)
             atomic.fsync_path(path.parent)
 
 
@@ -142,18 +147,19 @@ def parents_of(path: Path) -> Iterator[None]:
         atomic.remove_empty(made)
 
 
-def _put(new: Path, path: Path, overwrite: bool, own: Collection[str]) -> None:
-    """Rename `new` to `path`; what was there is looked at again before it is removed."""
+def _appeared(new: Path, path: Path) -> bool:
+    """Rename `new` to `path` if nothing is there but an empty folder; False if there is more."""
     try:
-        new.rename(path)  # it replaces nothing but an empty folder
+        new.rename(path)
     except OSError as error:
         if error.errno not in TAKEN:
             raise
-    else:
-        return
-    if not overwrite:
-        check_folder(path, overwrite=False, own=own)
-        raise _changed(path, path)
+        return False
+    return True
+
+
+def _replace(new: Path, path: Path, own: Collection[str]) -> None:
+    """Rename `new` to `path`; what was there is looked at again before it is removed."""
     if atomic.exchange(new, path):
         old = new
     else:

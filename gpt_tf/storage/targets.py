@@ -25,7 +25,7 @@ def check_folder(
     path: Path,
     option: str | None = None,
     *,
-    overwrite: bool = True,
+    overwrite: bool | None = True,
     own: Collection[str] = (),
 ) -> None:
     """Raise UsageError unless a folder can be put at `path` without loss.
@@ -34,7 +34,7 @@ def check_folder(
       path: the folder to be written.
       option: that named it; a folder inside a run is refused then, too.
       overwrite: if False, a folder that gpt-tf wrote is refused as well; an empty one is always
-        accepted.
+        accepted. None if the option's command cannot replace one.
       own: names of files that are ours even if the manifest is missing or damaged.
     """
     place = f" in {option}" if option else ""
@@ -53,10 +53,11 @@ def check_folder(
     if option and (run := _run_around(path)):
         raise UsageError(f"part of a run{place}: {path} belongs to {run}. Choose a new folder.")
     if not (overwrite or is_empty):
-        remedy = "--overwrite" if option else "overwrite=True"
-        raise UsageError(
-            f"folder in use{place}: {path}. Choose a new folder, or replace it with {remedy}."
-        )
+        by = "--overwrite" if option else "overwrite=True"
+        remedy = f"Choose a new folder, or replace it with {by}."
+        if overwrite is None:
+            remedy = f"Choose another {option}."
+        raise UsageError(f"folder in use{place}: {path}. {remedy}")
 
 
 def first_foreign(directory: Path, own: Collection[str] = ()) -> str | None:

@@ -205,8 +205,9 @@ class Tokenizer:
         self,
         directory: Path,
         *,
-        overwrite: bool = False,
+        overwrite: bool | None = False,
         trained_on: Mapping[str, Any] | None = None,
+        option: str | None = None,
     ) -> None:
         """Write it atomically, with SHA-256, as `transformers.AutoTokenizer` loads it.
 
@@ -214,6 +215,8 @@ class Tokenizer:
           directory: a new or empty folder.
           overwrite: it may be one that was saved before; other files in it are never removed.
           trained_on: where it is from, for its manifest.
+          option: of the command line that named the folder, for the message if it is refused;
+            `overwrite` is None then if the command cannot replace one.
 
         Raises:
           UsageError: if the folder may not be replaced.
@@ -223,6 +226,7 @@ class Tokenizer:
             Path(directory),
             self.backend,
             self.special_tokens,
+            option=option,
             overwrite=overwrite,
             trained_on=trained_on,
         )

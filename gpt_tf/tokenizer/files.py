@@ -30,11 +30,12 @@ def write_files(
     backend: tokenizers.Tokenizer,
     special_tokens: Mapping[str, str],
     *,
-    overwrite: bool,
+    option: str | None,
+    overwrite: bool | None,
     trained_on: Mapping[str, Any] | None,
 ) -> None:
     """Write a tokenizer atomically, as `Tokenizer.save` says."""
-    check_folder(directory, overwrite=overwrite)
+    check_folder(directory, option, overwrite=overwrite)
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # of PyTorch's absence
     from transformers import PreTrainedTokenizerFast
 
@@ -43,7 +44,7 @@ def write_files(
         clean_up_tokenization_spaces=False,
         **{f"{role}_token": token for role, token in special_tokens.items()},
     )
-    with new_directory(directory, overwrite=overwrite) as temporary:
+    with new_directory(directory, option=option, overwrite=overwrite) as temporary:
         wrapped.save_pretrained(temporary)
         config_path = temporary / CONFIG_FILE
         config = json.loads(config_path.read_text("utf-8"))
