@@ -14,6 +14,7 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
 from gpt_tf.storage.lock import holder
 from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.plain import read_plain
 from gpt_tf.storage.run_contents import PREVIOUS, refuse_links
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.base import Tokenizer
@@ -94,7 +95,7 @@ def _tokenizer(run: RunDirectory, intact: list[Checkpoint]) -> Finding:
 
 def _metrics(run: RunDirectory) -> Finding:
     try:
-        lines = run.metrics_file.read_bytes().count(b"\n")
+        lines = read_plain(run.metrics_file).count(b"\n")
     except OSError:
         lines = 0
     rows = len(read_rows(run.metrics_file))

@@ -25,6 +25,7 @@ from gpt_tf.errors import GptTfError, RunError
 from gpt_tf.storage.disk import existing, measuring, what_is_short
 from gpt_tf.storage.flock import alone_in, writing_in
 from gpt_tf.storage.names import is_unicode
+from gpt_tf.storage.plain import read_plain
 from gpt_tf.storage.waiting_signals import signals_waiting
 
 TEMPORARY_SUFFIX = ".tmp"
@@ -126,10 +127,10 @@ def read_json(path: Path) -> Any:
 
     Raises:
       ValueError: for text that is no JSON, is nested too deep, or repeats a key.
-      OSError: where the file cannot be read.
+      OSError: if the file cannot be read, or is not a plain file.
     """
     try:
-        return json.loads(path.read_text("utf-8"), object_pairs_hook=unrepeated)
+        return json.loads(read_plain(path).decode("utf-8"), object_pairs_hook=unrepeated)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
 

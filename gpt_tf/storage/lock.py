@@ -213,7 +213,8 @@ def _place(folder: int) -> str | None:
 def holder(directory: Path) -> str | None:
     """Who holds the lock of `directory`; None if nobody does."""
     try:
-        file = os.open(directory / LOCK_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO would block
+        file = os.open(directory / LOCK_FILE, flags)
     except OSError:
         return None
     try:

@@ -15,6 +15,7 @@ from typing import Any
 
 from gpt_tf.errors import RunError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.plain import NotPlainError, open_plain
 
 MANIFEST = "manifest.json"
 VERSION = 2  # 1 had no SHA-256 of its own, nor this number
@@ -28,7 +29,7 @@ MAX_BYTES = 1 << 24  # a longer file is no manifest of ours
 def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -61,6 +62,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             isinstance(entry["sha256"], str) and isinstance(entry["bytes"], int)
             for entry in files.values()
         )
+    except NotPlainError as error:
+        raise RunError(f"not a plain file: {path}. Move it away.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"no readable manifest in {path}: {error!r}.") from error
     # Without both it is of an older version; no single change makes it look like one.

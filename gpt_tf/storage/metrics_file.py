@@ -7,6 +7,9 @@ import logging
 import math
 from pathlib import Path
 
+from gpt_tf.errors import RunError
+from gpt_tf.storage.plain import NotPlainError, read_plain
+
 log = logging.getLogger(__name__)
 
 
@@ -14,11 +17,18 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     """The rows of a metrics file; a last row cut short by a kill is dropped.
 
     Any other damaged row is left out with a warning, and so is one with anything but numbers.
+
+    Raises:
+      RunError: if there is something else than a plain file.
     """
-    if not path.exists():
+    try:
+        data = read_plain(path)
+    except FileNotFoundError:
         return []
+    except NotPlainError as error:
+        raise RunError(f"not a plain file: {path}. Move it away.") from error
     rows = []
-    *lines, cut_short = path.read_bytes().split(b"\n")
+    *lines, cut_short = data.split(b"\n")
     for number, line in enumerate([*lines, cut_short] if cut_short else lines, 1):
         try:
             row = json.loads(line)

@@ -88,7 +88,10 @@ class RunDirectory:
         """
         if self.checkpoints.names():
             return True
-        rows = read_rows(self.metrics_file)
+        try:
+            rows = read_rows(self.metrics_file)
+        except RunError:  # whatever it is, it is not ours to lose
+            return True
         has_folder = self.checkpoints.directory.is_dir()
         return any("eval/loss" in row for row in rows) or (bool(rows) and not has_folder)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import os
-import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage.plain import NotPlainError, open_plain
 
 KINDS = (".txt", ".jsonl", ".csv")
 KINDS_IN_WORDS = "*.txt, *.jsonl or *.csv, each also *.gz"
@@ -20,6 +20,11 @@ BLOCK = 1 << 18  # bytes read at once
 
 class DocumentError(RunError):
     """A document that cannot be read; the message names the file."""
+
+
+def not_plain(path: Path) -> DocumentError:
+    """The error for something that is named as data, and is not a plain file."""
+    return DocumentError(f"no regular file: {str(path)!r}. Remove or rename it.")
 
 
 def kind_of(name: str) -> str | None:
@@ -60,13 +65,17 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
     """The file, opened to read its bytes; those of a `.gz` are unpacked on the way.
 
     Raises:
-      DocumentError: where it cannot be read, is a FIFO (which would block), or is no whole gzip.
+      DocumentError: if it cannot be read, is not a plain file, or is not a whole gzip.
     """
     try:
-        if stat.S_ISFIFO(path.stat().st_mode):
-            raise DocumentError(f"no regular file: {str(path)!r}. Remove or rename it.")
-        with gzip.open(path, "rb") if is_packed(path.name) else path.open("rb") as file:
-            yield cast(BinaryIO, file)
+        with open_plain(path) as raw:
+            if is_packed(path.name):
+                with gzip.open(raw, "rb") as file:
+                    yield cast(BinaryIO, file)
+            else:
+                yield raw
+    except NotPlainError as error:
+        raise not_plain(path) from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DocumentError(
             f"damaged gzip file: {str(path)!r} ({error}). Copy or pack it again."

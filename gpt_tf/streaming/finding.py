@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.manifest import own_files
-from gpt_tf.streaming.files import KINDS_IN_WORDS, DocumentError, is_folder, kind_of
+from gpt_tf.streaming.files import KINDS_IN_WORDS, DocumentError, is_folder, kind_of, not_plain
 from gpt_tf.streaming.own_work import is_own_folder, is_users_own
 
 WILDCARDS = "*?["
@@ -214,4 +214,4 @@ def _the_file(path: Path) -> Path:
 
 def _refuse_odd(path: Path) -> None:
     if not path.is_file():  # a FIFO would block the reader for ever
-        raise DocumentError(f"no regular file: {str(path)!r}. Remove or rename it.")
+        raise not_plain(path)

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from gpt_tf.errors import RunError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.manifest import sha256_file
-from gpt_tf.streaming.files import DocumentError, status_of
+from gpt_tf.storage.plain import NotPlainError
+from gpt_tf.streaming.files import DocumentError, not_plain, status_of
 
 DIGESTS_FILE = "digests.json"
 KEPT_FROM = 1 << 24  # bytes read in one go from which on the result is written to a file
@@ -151,6 +152,8 @@ def _key(path: Path) -> str:
 def _sha256(path: Path, stamp: Stamp) -> str:
     try:
         sha256 = sha256_file(path)
+    except NotPlainError as error:
+        raise not_plain(path) from error
     except OSError as error:
         raise DocumentError(f"cannot read {str(path)!r}: {error.strerror}.") from error
     if _stamp(path)[:2] != stamp[:2]:

@@ -82,7 +82,7 @@ def read_special_tokens(directory: Path) -> dict[str, str]:
         return {}
     try:
         config: dict[str, Any] = dict(atomic.read_json(path))
-    except (ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise RunError(f"damaged tokenizer in {path}: {error}.") from error
     special = {}
     for role in ("eos", "pad", "bos", "unk"):

@@ -21,6 +21,7 @@ import tensorflow as tf
 from gpt_tf.errors import GptTfError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.plain import read_plain
 from gpt_tf.training.event_files import cut_events
 
 Scalars = Mapping[str, float]
@@ -105,7 +106,7 @@ class SamplesWriter:
 
     def __init__(self, path: Path, resumed_step: int = 0) -> None:
         self._path = path
-        data = path.read_bytes() if path.exists() else b""  # as text, a lone CR would end a line
+        data = read_plain(path) if path.exists() else b""  # as text, a lone CR would end a line
         text = data.decode("utf-8", errors="replace")
         begins = [*(found.start() for found in re.finditer(rf"(?m)^{HEADING}", text)), len(text)]
         kept = [

@@ -1,0 +1,88 @@
+"""What gpt-tf wrote is read as plain files: nothing else in its place is waited for."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from commands import TINY_RUN, called
+
+from gpt_tf.errors import RunError
+from gpt_tf.storage.manifest import read_manifest
+from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.streaming.files import DocumentError
+from gpt_tf.streaming.stream import TokenStream
+from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.files import read_special_tokens
+
+TRAIN = ["train", "--data", "reviews", "--max-steps", "10", *TINY_RUN]
+
+
+@pytest.fixture(autouse=True)
+def no_endless_wait() -> Iterator[None]:
+    """A test that waits for a FIFO ends in an error."""
+
+    def end(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def put_odd(path: Path, kind: str) -> None:
+    """Put a FIFO, a folder or a link to a file without an end in the place of a file."""
+    path.unlink(missing_ok=True)
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case _:
+            path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "endless"])
+def test_no_record_is_waited_for(tmp_path: Path, kind: str) -> None:
+    for name in ("manifest.json", "metrics.jsonl", "tokenizer_config.json"):
+        put_odd(tmp_path / name, kind)
+    with pytest.raises(RunError, match=r"not a plain file: .*manifest\.json"):
+        read_manifest(tmp_path)
+    with pytest.raises(RunError, match=r"not a plain file: .*metrics\.jsonl"):
+        read_rows(tmp_path / "metrics.jsonl")
+    with pytest.raises(RunError, match=r"tokenizer_config\.json: .*not a plain file"):
+        read_special_tokens(tmp_path)
+
+
+def test_another_run_is_not_waited_for(workspace: Path) -> None:
+    run = workspace / "runs" / "tiny"
+    checkpoint = run / "checkpoints" / "step-00000020"
+    for path in (run / "metrics.jsonl", run / "source.json", run / "lock",
+                 checkpoint / "manifest.json"):  # fmt: skip
+        put_odd(path, "fifo")
+    called(*TRAIN, "--name", "next", cwd=workspace)
+    assert (workspace / "runs" / "next" / "checkpoints").is_dir()
+    doctor = called("doctor", "tiny", cwd=workspace, check=False)
+    assert doctor.returncode == 1
+    assert "metrics.jsonl" in doctor.stdout or "manifest.json" in doctor.stdout
+
+
+def test_a_tokenizer_with_a_fifo_is_refused_by_name(workspace: Path) -> None:
+    put_odd(workspace / "tokenizers" / "reviews" / "manifest.json", "fifo")
+    refused = called(*TRAIN, "--name", "next", cwd=workspace, check=False)
+    assert refused.returncode == 1
+    assert "not a plain file" in refused.stderr and "manifest.json" in refused.stderr
+    assert not (workspace / "runs" / "next").exists()
+
+
+@pytest.mark.parametrize("kind", ["fifo", "endless"])
+def test_documents_given_in_python_are_not_waited_for(
+    trained_workspace: Path, tmp_path: Path, kind: str
+) -> None:
+    put_odd(tmp_path / "a.txt", kind)
+    tokenizer = Tokenizer.load(trained_workspace / "tokenizers" / "reviews")
+    with pytest.raises(DocumentError, match=r"no regular file: .*a\.txt'"):
+        TokenStream.from_documents([tmp_path / "a.txt"] * 4, tokenizer, batch_size=2)
