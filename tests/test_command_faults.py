@@ -255,7 +255,7 @@ def test_train_without_a_tokenizer(tmp_path: Path) -> None:
     (tmp_path / "text").mkdir()
     for i in range(20):
         (tmp_path / "text" / f"{i}.txt").write_text("Some text.")
-    assert "gpt-tf train-tokenizer" in refused("train", "--data", "text", cwd=tmp_path)
+    assert "Add --train-tokenizer" in refused("train", "--data", "text", cwd=tmp_path)
 
 
 def test_a_stalled_disk_is_named_and_a_signal_still_saves(workspace: Path) -> None:  # D13

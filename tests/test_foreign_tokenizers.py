@@ -437,9 +437,13 @@ def test_a_folder_without_tokenizer_json_is_imported_before_it_is_trained_with(
     pair(tmp_path / "their files")
     (tmp_path / "texts.txt").write_text("The cat sees the name today. " * 40)
     arguments = ("train", "--data", "texts.txt", "--tokenizer", "their files")
-    assert in_process(*arguments, cwd=tmp_path, check=False) == 2
-    found = re.search(r"no tokenizer.json in .*with `gpt-tf (.*)`, and", capsys.readouterr().err)
-    assert found is not None
+    for more in ([], ["--dry-run"]):
+        assert in_process(*arguments, *more, cwd=tmp_path, check=False) == 2
+        said = capsys.readouterr().err
+        found = re.search(r"no tokenizer.json in .*with `gpt-tf (.*)`, and", said)
+        assert found is not None
+    with pytest.raises(UsageError, match="gpt-tf import"):
+        Tokenizer.load(tmp_path / "their files")
     in_process(*shlex.split(found[1]), cwd=tmp_path)  # the remedy, typed
     imported = Path(capsys.readouterr().out.partition(":")[0])
     assert Tokenizer.load(imported).encode("The") == read_foreign(tmp_path / "their files").encode(

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -16,10 +17,11 @@ from commands import called, in_process
 from data import data_file
 from fakes import ByteTokenizer
 
-from gpt_tf.cli.own_tokenizers import choose_tokenizer
+from gpt_tf.cli.own_tokenizers import choose_tokenizer, training_command
 from gpt_tf.cli.streams import Streams
 from gpt_tf.cli.workspace import DataChoice, choose_data
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
+from gpt_tf.config_files import read_preset, resolve
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.streaming.records import PIECE
 from gpt_tf.tokenizer.bpe import BPETokenizer
@@ -201,10 +203,10 @@ def test_a_tokenizer_is_asked_for_by_the_name_given(tmp_path: Path) -> None:
     write_lines(tmp_path / "my texts" / "a.txt", 5)
     source = tmp_path / "my texts" / "*.txt"
     choice = choose_data(tmp_path, source, DataConfig())
-    with pytest.raises(
-        UsageError, match=rf"`gpt-tf train-tokenizer '{tmp_path}/my texts/\*\.txt'`"
-    ):
-        choose_tokenizer(tmp_path, choice, None)
+    command = training_command(choice, resolve(read_preset("demo")))
+    assert command == f"gpt-tf train-tokenizer '{tmp_path}/my texts/*.txt'"
+    with pytest.raises(UsageError, match=re.escape(f"Train one with `{command}`")):
+        choose_tokenizer(tmp_path, choice, None, command)
 
 
 # Faults

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -80,7 +82,7 @@ def test_data_of_one_name_have_tokenizers_of_their_own(home: Path) -> None:
         assert tokenizer.token_to_id(letter) is not None
         others = set("abc") - {letter, *"some words"}
         assert all(tokenizer.token_to_id(other) is None for other in others)
-    with pytest.raises(UsageError, match="gpt-tf train-tokenizer"):
+    with pytest.raises(UsageError, match="Add --train-tokenizer"):
         chosen(home, "texts/*.txt")  # a part of the folder, maybe, is not the folder
 
 
@@ -88,15 +90,32 @@ def test_a_tokenizer_of_other_data_is_not_taken(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     in_process("train-tokenizer", "a/texts", "--kind", "char", cwd=home)
-    for command in (["train"], ["sweep", "--grid", "training.seed=1,2"]):
+    for command, remedy in (
+        (["train"], "Add --train-tokenizer"),
+        (["train", "--tokenizer", "none"], "Give --train-tokenizer instead of --tokenizer"),
+        (["sweep", "--grid", "training.seed=1,2"], "gpt-tf train-tokenizer b/texts"),
+    ):
         assert in_process(*command, "--data", "b/texts", cwd=home, check=False) == 2
         said = capsys.readouterr().err
-        assert "tokenizers/texts belongs to other data: data a/texts" in said
-        assert "gpt-tf train-tokenizer b/texts" in said
+        assert remedy in said
+        assert "tokenizers/texts belongs to other data: a/texts" in said or "none" in command
     shutil.copytree(home, home.with_name("moved"))
     assert (
         chosen(home.with_name("moved"), "a/texts") == home.with_name("moved") / "tokenizers/texts"
     )
+
+
+def test_the_command_that_trains_a_missing_tokenizer_reads_the_same_text(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "lines.csv").write_text("id,My Text\n" + "1,some words\n" * 40)
+    words = ["sweep", "--grid", "training.seed=1,2", "--data", "lines.csv", "--preset",
+             "shakespeare-baseline", "--set", "data.column=My Text"]  # fmt: skip
+    assert in_process(*words, cwd=home, check=False) == 2
+    found = re.search(r"Train one with `gpt-tf (.*?)`, or", capsys.readouterr().err)
+    assert found is not None
+    in_process(*shlex.split(found[1]), cwd=home)  # the remedy, typed
+    assert record_of(home / "tokenizers" / "lines")["kind"] == "char"
 
 
 @pytest.mark.parametrize(

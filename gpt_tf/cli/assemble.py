@@ -21,10 +21,10 @@ from gpt_tf.cli.own_tokenizers import (
     TOKENIZERS,
     choose_tokenizer,
     naming_remedy,
-    other_tokenizer,
     record_of,
     refuse_replaced,
     train_own,
+    training_command,
 )
 from gpt_tf.cli.resuming import (
     check_same_config,
@@ -135,6 +135,7 @@ def train(
                 instead = "add" if tokenizer is None else "give, instead of --tokenizer,"
                 another = f", or {instead} --train-tokenizer to train another"
             refuse_for_ready_tokenizer(config, given, record_of(tokenizer_directory), another)
+        retrain = f"Train one with `{training_command(choice, config)}`, and leave --tokenizer out."
         loaded = write_tokenizer(config, tokenizer_directory, claim.staged.tokenizer)
         if trained is not None:
             refuse_replaced(tokenizer_directory, trained)
@@ -149,7 +150,7 @@ def train(
             with streams:
                 if unknown := unknown_words(streams.train, loaded):
                     from_run = "Leave --from out, and add --train-tokenizer."
-                    remedy = from_run if pretrained else other_tokenizer(choice, tokenizer)
+                    remedy = from_run if pretrained else retrain
                     log.warning("%s. %s", unknown, remedy)
                 config = resolve_config(config, len(streams.train))
                 check_profile(config, stop_at_step, profile)

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from gpt_tf.cli.console import note, print_table
-from gpt_tf.cli.own_tokenizers import ready_tokenizer
+from gpt_tf.cli.own_tokenizers import ready_tokenizer, require_tokenizer
 from gpt_tf.cli.without_effect import Given, refuse_idle
 from gpt_tf.cli.workspace import choose_data, document_reader, name_of
 from gpt_tf.config import Config
@@ -40,6 +40,7 @@ def with_real_vocabulary(
 ) -> Config:
     """The config with the size of the tokenizer that training would take, where there is one."""
     if tokenizer is not None:
+        require_tokenizer(tokenizer, tokenizer)
         note(f"tokenizer: {tokenizer}")
     else:
         corpus = newest_corpus(workspace)

@@ -17,14 +17,14 @@ from typing import Any
 
 from gpt_tf.cli.console import note, note_once
 from gpt_tf.cli.train_tokenizer import make_tokenizer
-from gpt_tf.cli.workspace import DataChoice
+from gpt_tf.cli.workspace import READING, DataChoice
 from gpt_tf.config import Config, TokenizerConfig
+from gpt_tf.config_files import flatten, read_preset, resolve, text_of
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import recorded
-from gpt_tf.storage.targets import check_folder
 from gpt_tf.streaming.listing import fingerprint
-from gpt_tf.tokenizer.foreign import has_foreign_tokenizer
+from gpt_tf.tokenizer.foreign import refuse_foreign
 from gpt_tf.tokenizer.ordinary_text import WITH_ENTRY, UnseenError
 
 TOKENIZERS = "tokenizers"
@@ -66,14 +66,19 @@ def record_of(directory: Path) -> Record:
 
 def asked_for(workspace: Path, choice: DataChoice, config: Config) -> Record:
     """The record of a tokenizer that is trained on these data with these settings."""
-    settings = dataclasses.asdict(config.tokenizer)
-    del settings["unknown_characters" if config.tokenizer.kind != "char" else "vocab_size"]
     return {
         "place": place_of(workspace, choice.name, choice.source),
         "files": fingerprint(choice.entries("train")),
         "cleaning": choice.reader(config.data, "train").ids_depend_on(choice.train),
-        **settings,
+        **settings_of_training(config),
     }
+
+
+def settings_of_training(config: Config) -> dict[str, Any]:
+    """The settings of the tokenizer's section that its kind has."""
+    settings = dataclasses.asdict(config.tokenizer)
+    del settings["unknown_characters" if config.tokenizer.kind != "char" else "vocab_size"]
+    return settings
 
 
 def train_own(workspace: Path, choice: DataChoice, config: Config) -> Record:
@@ -133,41 +138,57 @@ def ready_tokenizer(workspace: Path, name: str, source: Path | None) -> Path | N
     if not record_of(plain):
         note_once(f"tokenizer: {plain}, which does not say what it was trained on")
         return plain
-    note_once(f"{plain} belongs to other data: {record_of(plain).get('place')}")
+    place = str(record_of(plain).get("place")).removeprefix("data ")
+    note_once(f"{plain} belongs to other data: {place}")
     return None
 
 
-def other_tokenizer(choice: DataChoice, given: Path | None) -> str:
-    """How to get a tokenizer of the data; `given` is suggested as an output only if it may be."""
+def training_command(choice: DataChoice, config: Config) -> str:
+    """The command that trains a tokenizer of the data, read and cleaned as `config` says."""
+    usual = resolve(read_preset(choice.preset))
+    tokenizer, data = settings_of_training(config), dataclasses.asdict(config.data)
+    wanted = {f"tokenizer.{key}": value for key, value in tokenizer.items()}
+    wanted |= {f"data.{key}": data[key] for key in (*READING, "validation_share")}
+    was = flatten(dataclasses.asdict(usual))
     command = ["gpt-tf", "train-tokenizer"]
     if choice.source is not None:
         command.append(str(choice.source))
-    if given:
-        try:
-            check_folder(given, "--output", overwrite=False)
-            command += ["--output", str(given)]
-        except UsageError:
-            return f"Train one with `{shlex.join(command)}`, and leave --tokenizer out."
-    other = "give the folder of a ready one" if given else "give one"
-    return f"Train one with `{shlex.join(command)}`, or {other} with --tokenizer."
+    for key, value in wanted.items():
+        if value != was[key]:
+            command += ["--set", f"{key}={text_of(value)}"]
+    return shlex.join(command)
 
 
-def choose_tokenizer(workspace: Path, choice: DataChoice, given: Path | None) -> Path:
+def require_tokenizer(directory: Path, given: Path | None, command: str | None = None) -> None:
+    """Raise UsageError, with the remedy, if there is no tokenizer in `directory`."""
+    if has_tokenizer(directory):
+        return
+    refuse_foreign(directory)
+    if command is None and given:
+        remedy = "Give --train-tokenizer instead of --tokenizer, or the folder of a ready one"
+    elif command is None:
+        remedy = "Add --train-tokenizer to train one first, or give one with --tokenizer"
+    elif given:
+        remedy = f"Train one with `{command}`, and leave --tokenizer out"
+    else:
+        remedy = f"Train one with `{command}`, or give one with --tokenizer"
+    raise UsageError(f"no tokenizer in {directory}. {remedy}.")
+
+
+def choose_tokenizer(
+    workspace: Path, choice: DataChoice, given: Path | None, command: str | None = None
+) -> Path:
     """The tokenizer's folder: `given`, else the one trained on these data.
 
+    Args:
+      command: trains one, for a command that cannot do so itself.
+
     Raises:
-      UsageError: if there is none, with the command that trains one.
+      UsageError: if there is none, with what trains one.
     """
     if given is None and (ready := ready_tokenizer(workspace, choice.name, choice.source)):
         return ready
     directory = given or tokenizer_directory(workspace, choice.name, choice.source)
-    if not has_tokenizer(directory) and has_foreign_tokenizer(directory):
-        remedy = shlex.join(["gpt-tf", "import", str(directory)])
-        raise UsageError(
-            f"no tokenizer.json in {directory}. Make one of its other files with `{remedy}`, and "
-            "give what that prints with --tokenizer; of a run, its folder tokenizer."
-        )
-    if not has_tokenizer(directory):
-        raise UsageError(f"no tokenizer in {directory}. {other_tokenizer(choice, given)}")
+    require_tokenizer(directory, given, command)
     note_once(f"tokenizer: {directory}")
     return directory

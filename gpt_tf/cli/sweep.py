@@ -106,7 +106,7 @@ def _begin(
     name: str | None,
 ) -> int:
     """Check every cell, store the plan and train."""
-    from gpt_tf.cli.own_tokenizers import choose_tokenizer, record_of
+    from gpt_tf.cli.own_tokenizers import choose_tokenizer, record_of, training_command
     from gpt_tf.cli.sweep_data import data_of_plan, fingerprint_of
     from gpt_tf.cli.without_effect import refuse_for_ready_tokenizer, refuse_idle
     from gpt_tf.cli.workspace import choose_data
@@ -148,7 +148,8 @@ def _begin(
             "--validation-data, or set aside a share with --set data.validation_share=0.1."
         )
     refuse_idle(configs, choice, {**given, **dict.fromkeys(grid, "--grid")})
-    folder = choose_tokenizer(workspace, choice, tokenizer)
+    command = training_command(choice, configs[0])
+    folder = choose_tokenizer(workspace, choice, tokenizer, command)
     another = ", or train one with `gpt-tf train-tokenizer` and give it with --tokenizer"
     refuse_for_ready_tokenizer(configs[0], given, record_of(folder), another)
     plan = dataclasses.replace(

@@ -24,6 +24,15 @@ from gpt_tf.streaming.splits import split_by_share
 
 OWN_DATA = "gpt-tf-data"  # if `data` is the user's
 SAMPLE = 1000  # texts
+READING = (
+    "encoding",
+    "replace_breaks",
+    "on_bad_file",
+    "document",
+    "column",
+    "strict",
+    "min_bytes",
+)  # the settings of data that decide how documents are read
 SAMPLE_CHARACTERS = 1 << 23
 
 
@@ -233,12 +242,4 @@ def _files_with_text(source: Path) -> list[Path]:
 
 def document_reader(data: DataConfig) -> DocumentReader:
     """How the documents of a run are read and cleaned."""
-    return DocumentReader(
-        encoding=data.encoding,
-        replace_breaks=data.replace_breaks,
-        on_bad_file=data.on_bad_file,
-        document=data.document,
-        column=data.column,
-        strict=data.strict,
-        min_bytes=data.min_bytes,
-    )
+    return DocumentReader(**{key: getattr(data, key) for key in READING})

@@ -98,12 +98,15 @@ def tokenizer_file(directory: Path) -> Path:
     """The vocabulary file of a tokenizer's folder. Raises UsageError where it is missing."""
     path = directory / TOKENIZER_FILE
     if not path.is_file():
-        remedy = (
-            "Restore it, or train one with "
-            f"`gpt-tf train-tokenizer --output {shlex.quote(str(directory))}`."
-        )
-        if (directory.parent / "checkpoints").is_dir():  # another would not fit the weights
-            remedy = "Restore the run's tokenizer from a copy."
+        from gpt_tf.tokenizer.foreign import refuse_foreign
+
+        remedy = "Restore the run's tokenizer from a copy."
+        if not (directory.parent / "checkpoints").is_dir():  # another would not fit its weights
+            refuse_foreign(directory)
+            remedy = (
+                "Restore it, or train one with "
+                f"`gpt-tf train-tokenizer --output {shlex.quote(str(directory))}`."
+            )
         raise UsageError(f"no tokenizer in {directory}: {TOKENIZER_FILE} is missing. {remedy}")
     return path
 

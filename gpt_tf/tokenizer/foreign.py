@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -50,6 +51,16 @@ def has_foreign_tokenizer(directory: Path) -> bool:
     """Whether there is a file that `read_foreign` reads, or refuses by name."""
     names = (TOKENIZER_FILE, WORDS_FILE, *(first for first, _ in BPE_FILES), *SENTENCEPIECE_FILES)
     return any((directory / name).exists() for name in names)
+
+
+def refuse_foreign(directory: Path) -> None:
+    """Raise UsageError for a tokenizer that must be imported, as it is in no tokenizer.json."""
+    if has_foreign_tokenizer(directory) and not (directory / TOKENIZER_FILE).is_file():
+        remedy = shlex.join(["gpt-tf", "import", str(directory)])
+        raise UsageError(
+            f"no {TOKENIZER_FILE} in {directory}. Make one of its other files with `{remedy}`, and "
+            "give what that prints with --tokenizer; of a run, its folder tokenizer."
+        )
 
 
 def read_foreign(directory: Path, ids: Mapping[str, Any] | None = None) -> Tokenizer:
