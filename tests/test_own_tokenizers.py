@@ -162,7 +162,7 @@ def test_what_another_process_trained_meanwhile_is_not_taken_for_ones_own(home: 
         refuse_replaced(folder, trained)
     kept = (folder / "tokenizer.json").read_bytes()
     with pytest.raises(UsageError, match="--overwrite"):  # made after we looked for it
-        make_tokenizer(choice, ours, folder, overwrite=False)
+        make_tokenizer(choice, ours, folder, option="--output", overwrite=False)
     assert (folder / "tokenizer.json").read_bytes() == kept
 
 
