@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from commands import TINY_RUN, called, gpt_tf, in_process
 
+from gpt_tf.cli.resuming import check_state
+from gpt_tf.errors import RunError
 from gpt_tf.inference.loading import load
-from gpt_tf.storage.checkpoint import CheckpointStore
+from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
 from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.storage.yaml_file import dump_yaml
@@ -124,6 +126,22 @@ def test_changed_data_are_refused_by_name_or_accepted(stopped: Path) -> None:
            cwd=stopped)  # fmt: skip
     result = called("train", "--resume", "stopped", cwd=stopped)
     assert "step 20, all steps done" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"loop": 5}, {"stream": None}, {"early_stopping": []}, {"stream": {"position": "3"}},
+     *({"loop": {"step": step}} for step in (-1, "x", 1.5, True, None, 10**30))],
+)  # fmt: skip
+def test_a_state_that_training_does_not_save_is_refused(changed) -> None:
+    run = RunDirectory(Path("runs", "a"))
+    state = {"loop": {"step": 4, "evaluated_step": -1}, "stream": {"position": 4},
+             "early_stopping": {}}  # fmt: skip
+    check_state(run, Checkpoint("step-00000004", {}, {}, state, {}), Path())
+    for part, value in changed.items():
+        state[part] = {**state[part], **value} if isinstance(value, dict) else value
+    with pytest.raises(RunError, match="damaged state in runs/a/checkpoints/step-00000004"):
+        check_state(run, Checkpoint("step-00000004", {}, {}, state, {}), Path())
 
 
 def test_changed_settings_are_refused_with_a_table(stopped: Path) -> None:

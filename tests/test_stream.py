@@ -114,6 +114,10 @@ def test_the_seed_chooses_the_order(documents: list[Path]) -> None:
         *(({name: 0}, f"{name} must be an integer of at least 1, received: 0") for name in
           ("batch_size", "context_length", "num_threads", "buffer_size", "epochs")),
         ({"batch_size": "4"}, "batch_size must be an integer of at least 1, received: '4'"),
+        ({"batch_size": True}, "batch_size must be an integer of at least 1, received: True"),
+        *(({"seed": seed}, f"seed must be an integer of at least 0, received: {seed!r}")
+          for seed in ("x", 1.5, -1, None)),
+        ({"shuffle": "no"}, "shuffle must be True or False, received: 'no'"),
     ],
 )  # fmt: skip
 def test_an_argument_of_no_use_is_refused(
@@ -172,6 +176,16 @@ def test_the_state_of_other_data_is_refused(documents: list[Path]) -> None:
                 stream.load_state_dict(state)
             assert stream.state_dict()["position"] == 0
     assert len({stream.state_dict()["fingerprint"] for stream in others["fingerprint was"]}) == 3
+
+
+@pytest.mark.parametrize("position", [-1, 1.7, "3", True, None])
+def test_a_position_that_no_batch_has_is_refused(documents: list[Path], position: Any) -> None:
+    stream = open_stream(documents)
+    with pytest.raises(UsageError, match="position must be an integer of at least 0"):
+        stream.batch_at(position)
+    with pytest.raises(UsageError, match="position must be an integer of at least 0"):
+        stream.load_state_dict({**stream.state_dict(), "position": position})
+    assert stream.state_dict()["position"] == 0
 
 
 def test_rewinding_gives_the_same_batches_again(documents: list[Path]) -> None:

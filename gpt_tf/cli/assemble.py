@@ -29,6 +29,7 @@ from gpt_tf.cli.own_tokenizers import (
 from gpt_tf.cli.resuming import (
     check_same_config,
     check_same_data,
+    check_state,
     write_data_files,
     write_moved,
     write_source,
@@ -194,11 +195,7 @@ def resume(
     """
     with reopened(run) as claim:
         checkpoint = run.checkpoints.last()
-        if "loop" not in checkpoint.state:
-            raise UsageError(
-                f"nothing to resume in {run.path}: it was imported, not trained. Begin a run with "
-                f"it: `gpt-tf train --from {run.called(workspace)}`."
-            )
+        check_state(run, checkpoint, workspace)
         check_same_config(checkpoint, config)
         check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
         loaded = Tokenizer.load(run.tokenizer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ from gpt_tf.cli.run_data import Moved
 from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config, Section
 from gpt_tf.config_files import flatten, read_config_file, resolve_stored
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
-from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
 from gpt_tf.storage.places import recorded
 from gpt_tf.storage.run_directory import DATA_FILES_FILE, SOURCE_FILE, RunDirectory
 from gpt_tf.streaming.listing import changes, dated_fingerprint, fingerprint
@@ -45,6 +46,38 @@ def stored_config(run: RunDirectory, overrides: dict[str, Any]) -> Config:
     checkpoint = run.checkpoints.last(weights_only=True)
     log.warning("no settings in %s: those of %s are taken", run.config_file, checkpoint.name)
     return resolve_stored(checkpoint.manifest["config"], overrides)
+
+
+def check_state(run: RunDirectory, checkpoint: Checkpoint, workspace: Path) -> None:
+    """Check that training can go on from what a checkpoint says of its loop and its data.
+
+    Raises:
+      UsageError: if the run was imported.
+      RunError: if the state is not one that training saves.
+    """
+    state = checkpoint.state
+    if "loop" not in state:
+        raise UsageError(
+            f"nothing to resume in {run.path}: it was imported, not trained. Begin a run with "
+            f"it: `gpt-tf train --from {run.called(workspace)}`."
+        )
+    parts = [state.get(name) for name in ("loop", "stream", "early_stopping")]
+    if all(isinstance(part, dict) for part in parts):
+        numbers = {**state["loop"], "position": state["stream"].get("position")}
+        wrong = {name: value for name, value in numbers.items() if not _counts(name, value)}
+        if not wrong and numbers.get("step") == checkpoint_step(checkpoint.name):
+            return
+    raise RunError(
+        f"damaged state in {run.checkpoints.directory / checkpoint.name}: {state!r:.300}. Remove "
+        "this folder: the checkpoint before it is used then."
+    )
+
+
+def _counts(name: str, value: object) -> bool:
+    """Whether it is a finite number of 0 or more; -1 is the step before any evaluation."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    return (-1 if name == "evaluated_step" else 0) <= value < math.inf
 
 
 def check_same_config(checkpoint: Checkpoint, config: Config) -> None:

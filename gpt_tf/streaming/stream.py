@@ -14,7 +14,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_tf.arguments import several
+from gpt_tf.arguments import path_of, several
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.batches import Batch, Batches
 from gpt_tf.streaming.dataset import make_dataset
@@ -84,7 +84,8 @@ class TokenStream:
         allow_partial: bool = False,
     ) -> None:
         check_counts(batch_size=batch_size, context_length=context_length,
-                     num_threads=num_threads, buffer_size=buffer_size, epochs=epochs)  # fmt: skip
+                     num_threads=num_threads, buffer_size=buffer_size,
+                     epochs=1 if epochs is None else epochs)  # fmt: skip
         if len(windows) < (1 if allow_partial else batch_size):
             raise UsageError(
                 f"dataset gives 0 batches: {len(windows)} samples < batch_size {batch_size}. "
@@ -149,6 +150,9 @@ class TokenStream:
         """
         check_kind(windows)
         check_counts(batch_size=batch_size, context_length=context_length, num_threads=num_threads)
+        check_counts(0, seed=seed)
+        if not isinstance(shuffle, bool):
+            raise UsageError(f"shuffle must be True or False, received: {shuffle!r}")
         reader = reader or DocumentReader()
         files = [Path(path) for path in several(documents, "documents", DOCUMENTS_REMEDY)]
         cache = Path(store_directory) / DIGESTS_FILE if store_directory else None
@@ -161,8 +165,8 @@ class TokenStream:
             batch_size=batch_size,
             order={"context_length": context_length, "shuffle": shuffle, "seed": seed},
             store=Store(
-                directory=store_directory,
-                scratch_directory=scratch_directory,
+                directory=path_of(store_directory, "store_directory"),
+                scratch_directory=path_of(scratch_directory, "scratch_directory"),
                 tokenizer_sha256=tokenizer_sha256,
                 num_threads=num_threads,
                 progress=progress,
@@ -191,10 +195,12 @@ class TokenStream:
 
     def batch_at(self, position: int) -> Batch:
         """The batch at `position`, counted from the start of the first epoch."""
+        check_counts(0, position=position)
         return self._batches.at(position)
 
     def documents(self, position: int) -> list[Path]:
         """The files of the batch at `position`."""
+        check_counts(0, position=position)
         return self._batches.documents(position)
 
     def contents(self) -> Contents:
@@ -250,7 +256,8 @@ class TokenStream:
         """Go on where `state` was taken.
 
         Raises:
-          UsageError: where the files, their order or the shape of a batch are others.
+          UsageError: where the files, their order or the shape of a batch are others, or the
+            position is none.
         """
         given = dict(state)
         if given.get("fingerprint") == self._dated_fingerprint:
@@ -261,7 +268,9 @@ class TokenStream:
                     f"the data changed since the checkpoint: {key} was {state.get(key)}, now "
                     f"{current}. Restore the files and settings, or start a new run."
                 )
-        self._seek(int(state["position"]))
+        position: Any = state.get("position")
+        check_counts(0, position=position)
+        self._seek(int(position))
         self._restored = True
 
     def rewind(self) -> None:
@@ -317,11 +326,12 @@ class TokenStream:
         )
 
 
-def check_counts(**counts: int | None) -> None:
-    """Raise UsageError for an argument that is given and is no whole number of 1 or more."""
+def check_counts(least: int = 1, /, **counts: Any) -> None:
+    """Raise UsageError for an argument that is no whole number of `least` or more."""
     for name, value in counts.items():
-        if value is not None and (not isinstance(value, Integral) or value < 1):
-            raise UsageError(f"{name} must be an integer of at least 1, received: {value!r}")
+        is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not is_whole or value < least:
+            raise UsageError(f"{name} must be an integer of at least {least}, received: {value!r}")
 
 
 def _encode_alone() -> None:
