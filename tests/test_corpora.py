@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,16 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.streaming.corpora import SPLITS, Corpus, load_corpus, newest_corpus
 from gpt_tf.streaming.download import RemoteFile
 from gpt_tf.streaming.preparing import PrepareReport
-from gpt_tf.streaming.review_corpora import prepare_imdb, prepare_sample_reviews
+from gpt_tf.streaming.review_corpora import IMDB, prepare_imdb, prepare_sample_reviews
 
 PER_FOLDER = 8  # reviews in each folder of the small tree
 PER_CLASS = 3  # of these, for validation
+SMALL = replace(
+    IMDB,
+    train_per_folder=PER_FOLDER,
+    test_per_folder=PER_FOLDER,
+    validation_per_class=PER_CLASS,
+)
 LABELLED = ("train/pos", "train/neg", "test/pos", "test/neg")
 NEVER = RemoteFile("http://127.0.0.1:9/aclImdb_v1.tar.gz", 1, "0")  # no test may download
 
@@ -74,8 +81,8 @@ def workspace(tmp_path: Path) -> Path:
 
 
 def small_imdb(workspace: Path, *archives: Path, **options: Any) -> PrepareReport:
-    options = {"original": NEVER, "validation_per_class": PER_CLASS} | options
-    return prepare_imdb(workspace, archives=archives, reviews_per_folder=PER_FOLDER, **options)
+    options = {"original": NEVER, "layout": SMALL} | options
+    return prepare_imdb(workspace, archives=archives, **options)
 
 
 def lists(workspace: Path) -> dict[str, list[str]]:
@@ -213,7 +220,7 @@ def test_other_contents_are_refused_and_listed(workspace: Path, tmp_path: Path) 
 
 def test_too_few_reviews_for_validation_are_refused(workspace: Path, labelled: Path) -> None:
     with pytest.raises(UsageError, match=r"asked for: 9\. There are 8"):
-        small_imdb(workspace, labelled, validation_per_class=9)
+        small_imdb(workspace, labelled, layout=replace(SMALL, validation_per_class=9))
     assert newest_corpus(workspace) is None
 
 
@@ -287,7 +294,8 @@ KILLED = """
 import os, signal, sys
 from contextlib import contextmanager
 from pathlib import Path
-from gpt_tf.streaming.review_corpora import prepare_imdb
+from dataclasses import replace
+from gpt_tf.streaming.review_corpora import IMDB, prepare_imdb
 
 @contextmanager
 def progress(description, unit):
@@ -299,8 +307,8 @@ def progress(description, unit):
             os.kill(os.getpid(), signal.SIGKILL)
     yield bar
 
-prepare_imdb(Path(sys.argv[1]), archives=[Path(sys.argv[2])], progress=progress,
-             reviews_per_folder=8, validation_per_class=3)
+small = replace(IMDB, train_per_folder=8, test_per_folder=8, validation_per_class=3)
+prepare_imdb(Path(sys.argv[1]), archives=[Path(sys.argv[2])], progress=progress, layout=small)
 """
 
 

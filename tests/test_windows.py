@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from fakes import ByteTokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gpt_tf.config import DataConfig
 from gpt_tf.streaming.batches import Batch
+from gpt_tf.streaming.rows import KINDS
 from gpt_tf.streaming.stored_windows import PackedWindows, RandomWindows, StoredPaddedWindows
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.streaming.token_store import TokenStore, open_or_build
@@ -379,3 +382,7 @@ def test_many_documents_are_estimated_from_a_sample() -> None:
     assert abs(contents.tokens - 15_000) < 150
     assert abs(contents.cut - 0.1) < 0.01
     assert contents.describe().startswith("3,000 files, 3,000 documents, about 15,000 tokens")
+
+
+def test_a_stream_takes_the_windows_that_a_setting_names() -> None:
+    assert get_args(get_type_hints(DataConfig)["windows"]) == KINDS

@@ -38,6 +38,22 @@ IMDB_ORIGINAL = RemoteFile(
     size=84_125_825,
     sha256="c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe",
 )
+IMDB = ReviewLayout(
+    name="imdb",
+    preset="imdb",
+    tree="aclImdb",
+    train_per_folder=12_500,
+    test_per_folder=12_500,
+    validation_per_class=2_500,
+)
+SAMPLE_REVIEWS = ReviewLayout(
+    name="sample-reviews",
+    preset="demo",
+    tree="reviews",
+    train_per_folder=4_000,
+    test_per_folder=500,
+    validation_per_class=250,
+)
 
 
 def prepare_imdb(
@@ -46,10 +62,9 @@ def prepare_imdb(
     archives: Sequence[Path] = (),
     train_on: Sequence[str] = ("train",),
     seed: int = 42,
-    validation_per_class: int = 2_500,
     progress: ProgressBar = no_progress,
     original: RemoteFile = IMDB_ORIGINAL,
-    reviews_per_folder: int = 12_500,
+    layout: ReviewLayout = IMDB,
 ) -> PrepareReport:
     """Bring the IMDB reviews to ``data/imdb/aclImdb/`` and split them.
 
@@ -60,10 +75,9 @@ def prepare_imdb(
         train_on: of ``train``, ``test`` (all but validation; the test list is then empty) and
             ``unsup`` (reviews without a rating).
         seed: chooses the reviews for validation.
-        validation_per_class: reviews of each of test/pos and test/neg set aside.
         progress: makes a progress bar, as `gpt_tf.cli.console.progress_bar` does.
         original: the published archive.
-        reviews_per_folder: reviews in each of the four labelled folders.
+        layout: where the reviews stand, and how many there are.
 
     Raises:
         UsageError: wrong `train_on`, archives with other contents, another `prepare` at work.
@@ -73,14 +87,6 @@ def prepare_imdb(
         raise UsageError(
             f"wrong parts in --train-on: {','.join(train_on)!r}. Choose of {','.join(TRAIN_ON)}."
         )
-    layout = ReviewLayout(
-        name="imdb",
-        preset="imdb",
-        tree="aclImdb",
-        train_per_folder=reviews_per_folder,
-        test_per_folder=reviews_per_folder,
-        validation_per_class=validation_per_class,
-    )
     with_unsup = "unsup" in train_on
     with locked_corpus(workspace, layout.name, layout.tree) as directory:
         tree = directory / layout.tree
@@ -100,31 +106,20 @@ def prepare_sample_reviews(
     workspace: Path,
     progress: ProgressBar = no_progress,
     *,
-    train_per_folder: int = 4_000,
-    test_per_folder: int = 500,
-    validation_per_class: int = 250,
+    layout: ReviewLayout = SAMPLE_REVIEWS,
 ) -> PrepareReport:
     """Write reviews of our own making to ``data/sample-reviews/reviews/`` and split them.
 
     Args:
         workspace: the folder that holds ``data/``.
         progress: makes a progress bar.
-        train_per_folder, test_per_folder: reviews in each of the folders pos and neg.
-        validation_per_class: reviews of each of test/pos and test/neg set aside.
+        layout: where the reviews stand, and how many there are.
 
     Raises:
         UsageError: another `prepare` is at work.
     """
     from gpt_tf.streaming.sample_reviews import write_sample_reviews
 
-    layout = ReviewLayout(
-        name="sample-reviews",
-        preset="demo",
-        tree="reviews",
-        train_per_folder=train_per_folder,
-        test_per_folder=test_per_folder,
-        validation_per_class=validation_per_class,
-    )
     with locked_corpus(workspace, layout.name, layout.tree) as directory:
         tree = directory / layout.tree
         layout.refuse_more(tree)

@@ -4,15 +4,22 @@ import io
 import sys
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from gpt_tf.cli.stopping import Stopped, signals_raised
 from gpt_tf.errors import GptTfError
 from gpt_tf.storage.waiting_signals import SIGNALS
-from gpt_tf.streaming.review_corpora import prepare_imdb, prepare_sample_reviews
+from gpt_tf.streaming.review_corpora import (
+    IMDB,
+    SAMPLE_REVIEWS,
+    prepare_imdb,
+    prepare_sample_reviews,
+)
 from gpt_tf.streaming.reviews import LABELLED
 
 PER_FOLDER = 3  # reviews
+FEW = {"train_per_folder": PER_FOLDER, "test_per_folder": PER_FOLDER, "validation_per_class": 1}
 
 
 def write_small_archive(path: Path) -> None:
@@ -32,8 +39,7 @@ def prepare_small_imdb(archive: str) -> None:
         lambda: prepare_imdb(
             Path.cwd(),
             archives=[Path(archive)],
-            reviews_per_folder=PER_FOLDER,
-            validation_per_class=1,
+            layout=replace(IMDB, **FEW),
         )
     )
 
@@ -43,9 +49,7 @@ def prepare_few_sample_reviews() -> None:
     as_command(
         lambda: prepare_sample_reviews(
             Path.cwd(),
-            train_per_folder=PER_FOLDER,
-            test_per_folder=PER_FOLDER,
-            validation_per_class=1,
+            layout=replace(SAMPLE_REVIEWS, **FEW),
         )
     )
 
