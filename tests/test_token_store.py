@@ -88,6 +88,17 @@ def test_a_store_that_is_cut_off_while_it_is_read_is_named(tmp_path: Path) -> No
     assert len(store.ids[3:3]) == 0
 
 
+def test_an_id_beyond_the_vocabulary_is_refused_before_the_model_sees_it(tmp_path: Path) -> None:
+    store = build(tmp_path / "store")
+    with (tmp_path / "store" / "ids.bin").open("r+b") as file:  # meanwhile
+        file.seek(8)
+        file.write(b"\xff\xff")
+    assert len(store.ids[:4]) == 4
+    message = rf"ids\.bin has the id 65535 of a vocabulary of \d+\. Delete {tmp_path}/store;"
+    with pytest.raises(RunError, match=message):
+        store.ids[4:6]
+
+
 def test_progress_is_told(tmp_path: Path) -> None:
     files = [tmp_path / f"{i}.txt" for i in range(2)]
     for path in files:
@@ -319,6 +330,7 @@ def drop_a_fact(path: Path) -> None:
     ("name", "damage"),
     [
         ("ids.bin", cut),
+        ("ids.bin", flip),
         ("ids.bin", Path.unlink),
         ("offsets.npy", cut),
         ("offsets.npy", flip),

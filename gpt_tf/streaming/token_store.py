@@ -28,6 +28,7 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
 from gpt_tf.streaming.files import facts
+from gpt_tf.streaming.listing import DIGESTS_FILE, listing
 from gpt_tf.streaming.records import PIECE
 from gpt_tf.tokenizer.base import Tokenizer
 
@@ -43,14 +44,19 @@ class IdsOnDisk:
 
     They are not memory-mapped: random rows would soon have every page of the file in memory, and a
     file that is cut off meanwhile would end the process.
+
+    Args:
+      count: of the ids in the file.
+      vocab_size: what every id is below.
     """
 
-    def __init__(self, path: Path, dtype: np.dtype, count: int) -> None:
+    def __init__(self, path: Path, dtype: np.dtype, count: int, vocab_size: int) -> None:
         self._path = path
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._descriptor)
         self.dtype = dtype
         self._count = count
+        self._vocab_size = vocab_size
 
     def __len__(self) -> int:
         return self._count
@@ -59,14 +65,23 @@ class IdsOnDisk:
         """A copy of the ids in `part`, which has no step.
 
         Raises:
-          RunError: where the file has become shorter.
+          RunError: if the file has become shorter, or has an id beyond the vocabulary.
         """
         start, stop, _ = part.indices(self._count)
         size = max(0, stop - start) * self.dtype.itemsize
         data = os.pread(self._descriptor, size, start * self.dtype.itemsize)
         if len(data) < size:
-            raise RunError(f"damaged token store: {self._path} has become shorter. Delete it.")
-        return np.frombuffer(data, self.dtype)
+            raise self._damaged("has become shorter")
+        ids = np.frombuffer(data, self.dtype)
+        if size and (largest := ids.max()) >= self._vocab_size:
+            raise self._damaged(f"has the id {largest} of a vocabulary of {self._vocab_size}")
+        return ids
+
+    def _damaged(self, what: str) -> RunError:
+        return RunError(
+            f"damaged token store: {self._path} {what}. Delete {self._path.parent}; it is made "
+            "again."
+        )
 
 
 @dataclass(frozen=True)
@@ -122,7 +137,7 @@ def open_or_build(
     if not (directory / MANIFEST).exists():
         with new_directory(directory, own=CONTENTS) as temporary:
             _build(temporary, files, documents_of, tokenizer, num_threads, progress)
-    return _open(directory)
+    return _open(directory, tokenizer.vocab_size)
 
 
 class _Piece(NamedTuple):
@@ -253,19 +268,23 @@ def _reporter(files: Sequence[Path], progress: Progress | None) -> Callable[[lis
     return report
 
 
-def _open(directory: Path) -> TokenStore:
+def _open(directory: Path, vocab_size: int) -> TokenStore:
     path = directory / "ids.bin"
     try:
         manifest = read_manifest(directory)
         verify(directory, manifest, ["offsets.npy", "files.npy"])
-        # Of the ids only the size is checked at each start: their SHA-256 takes seconds a gigabyte.
-        size, dtype = manifest["files"]["ids.bin"]["bytes"], np.dtype(manifest["dtype"])
-        left_out = int(manifest["left_out"])
+        stored, dtype = manifest["files"][path.name], np.dtype(manifest["dtype"])
+        size, left_out = stored["bytes"], int(manifest["left_out"])
         if path.stat().st_size != size:
             raise RunError(f"wrong size of {path.name}")
+        # about a second per gigabyte, once: it is remembered, as that of the data
+        (entry,) = listing([path], directory.parent / DIGESTS_FILE)
+        if entry.sha256 != stored["sha256"]:
+            raise RunError(f"wrong SHA-256 of {path.name}")
         offsets, files = (
             np.load(directory / name, allow_pickle=False) for name in ("offsets.npy", "files.npy")
         )
     except (OSError, KeyError, TypeError, ValueError, RunError) as error:
         raise RunError(f"damaged token store in {directory}: {error}. Delete it.") from error
-    return TokenStore(IdsOnDisk(path, dtype, size // dtype.itemsize), offsets, files, left_out)
+    ids = IdsOnDisk(path, dtype, size // dtype.itemsize, vocab_size)
+    return TokenStore(ids, offsets, files, left_out)
