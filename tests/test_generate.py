@@ -316,15 +316,19 @@ def test_an_object_is_as_good_as_its_name(sampler, name, options):
         (
             "greedy",
             {"num_samples": 2},
-            "out of range in num_samples: 2. greedy and contrastive have one a prompt",
+            "num_samples: 2. greedy and contrastive have one a prompt: leave it out, or",
         ),
         (
             "contrastive",
             {"num_samples": 3},
             "num_samples: 3. greedy and contrastive have one a prompt",
         ),
-        ("beam", {"num_samples": 5}, "num_samples: 5. The search has 4 beams"),
-        ("beam", {"num_samples": 3, "num_beams": 2}, "num_samples: 3. The search has 2 beams"),
+        ("beam", {"num_samples": 5}, "num_samples: 5. The search has 4 beams: give at"),
+        (
+            "beam",
+            {"num_samples": 3, "num_beams": 2},
+            "beams: give at most so many, or 3 in num_beams",
+        ),
         ("diverse-beam", {"num_samples": 5}, "num_samples: 5. The search has 4 beams"),
         ("best", {}, "unknown sampler: best. Samplers: greedy, random, beam, diverse-beam, con"),
         ("greedy", {"temperature": 0.5}, "without effect on the sampler greedy: .*temperature 0.5"),

@@ -173,12 +173,20 @@ def test_probabilities_are_those_of_the_chosen_tokens(generate):
     assert len(rows) == 4 and all(0 < float(row.split("│")[2]) <= 1 for row in rows)
 
 
+def test_one_long_prompt_of_a_file_is_said_to_be_in_the_file(generate, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a film " * 999)
+    refused = generate("--prompts-file", str(tmp_path / "prompts.txt"))
+    assert refused.code == 2 and "too long in line 1 of --prompts-file" in refused.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--prompt", "a", "--prompts-file", "b"], ["--prompt", "--prompts-file", "exclude"]),
         (["--interactive", "--output", "x.jsonl"], ["--output", "--interactive"]),
         (["--show-probabilities", "--sampler", "beam"], ["--show-probabilities", "beam"]),
+        (["--interactive", "--sampler", "beam"], ["--interactive follows", "Use --prompt."]),
+        (["--interactive", "--sampler", "random", "--num-samples", "2"], ["and 2 texts"]),
         (["--logit-bias", "x=1"], ["--logit-bias", "x=1", "ID=BIAS"]),
         (["--logit-bias", "400000=1"], ["logit_bias", "400000"]),
         (["--logit-bias", "3=nan"], ["logit_bias", "nan"]),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import tensorflow as tf
 from commands import called
 
@@ -65,6 +66,22 @@ def test_of_two_branches_the_larger_counts() -> None:
 def test_a_dry_run_says_what_training_would_take(tmp_path: Path) -> None:
     small, large = (foretold(tmp_path, rows) for rows in ("8", "64"))
     assert 500 < small < large
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["--batch-size", "1000000000000"],
+            "batch too large in training.batch_size: 1000000000000",
+        ),
+        (["--profile"], "--profile cannot be given with --dry-run"),
+        (["--print-config"], "--dry-run cannot be given with --print-config"),
+    ],
+)
+def test_a_dry_run_refuses_what_it_cannot_do(words: list[str], said: str, tmp_path: Path) -> None:
+    told = called("train", "--dry-run", *words, cwd=tmp_path, check=False)
+    assert told.returncode == 2 and said in told.stderr
 
 
 def foretold(workspace: Path, rows: str) -> float:

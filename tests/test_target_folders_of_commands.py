@@ -101,3 +101,14 @@ def test_a_tokenizer_saved_in_python_replaces_nothing_unasked(tmp_path: Path) ->
     shutil.rmtree(target)
     target.mkdir()
     tokenizer.save(target)
+
+
+def test_what_is_in_the_way_of_a_folder_is_named_and_no_option_that_was_not_typed(
+    tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("a text " * 9)
+    (tmp_path / "tokenizers").symlink_to("nowhere")
+    assert in_process("train-tokenizer", "texts", cwd=tmp_path, check=False) == 2
+    said = capsys.readouterr().err
+    assert f"error: not a folder: {tmp_path / 'tokenizers'}. Move it away" in said

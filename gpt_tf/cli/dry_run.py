@@ -12,8 +12,11 @@ from gpt_tf.cli.own_tokenizers import ready_tokenizer, require_tokenizer
 from gpt_tf.cli.without_effect import Given, refuse_idle
 from gpt_tf.cli.workspace import choose_data, document_reader, name_of
 from gpt_tf.config import Config
+from gpt_tf.errors import UsageError
 from gpt_tf.streaming.corpora import READY_MADE, newest_corpus
 from gpt_tf.tokenizer.base import Tokenizer
+
+LARGEST_BATCH = 2**31 - 1  # tokens: TensorFlow counts them in int32
 
 
 def look_at_data(
@@ -64,11 +67,17 @@ def describe(config: Config) -> None:
 
     config, reason = resolve_precision(config)
     training, model_config = config.training, config.model
+    shape = (training.batch_size, model_config.context_length)
+    if math.prod(shape) > LARGEST_BATCH:
+        raise UsageError(
+            f"batch too large in training.batch_size: {training.batch_size} rows of "
+            f"{model_config.context_length} tokens. Give at most "
+            f"{max(1, LARGEST_BATCH // model_config.context_length)}."
+        )
     model = make_model(model_config, training.precision, training.seed)
     freeze(model, training.freeze)
     parameters, trained = model.count_params(), trained_parameters(model)
     optimizer = make_optimizer(model, training)
-    shape = (training.batch_size, model_config.context_length)
     step = TrainStep(
         model,
         optimizer,

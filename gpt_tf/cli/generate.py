@@ -125,6 +125,15 @@ def generate(
     _refuse_together(output=output, show_probabilities=show_probabilities or None,
                      interactive=interactive or None)  # fmt: skip
     refuse_without("output", output, overwrite=overwrite)
+    for option, is_given, other in (
+        ("--show-probabilities", show_probabilities, "--output"),
+        ("--interactive", interactive, "--prompt"),
+    ):
+        if is_given and ("beam" in sampler or options["num_samples"] > 1):
+            raise UsageError(
+                f"{option} follows one text token by token: not with --sampler {sampler} and "
+                f"{options['num_samples']} texts. Use {other}."
+            )
     if output is not None:
         if raw and output != STDOUT:
             raise UsageError(
@@ -155,7 +164,7 @@ def generate(
             f"too large in --top-k: {given['top_k']}. The vocabulary has {vocab_size} entries."
         )
     if not interactive:
-        _refuse_too_long(generator, prompts, given.get("truncate"))
+        _refuse_too_long(generator, prompts, given.get("truncate"), prompts_file)
     note(f"run: {run.path}  sampler: {sampler}")
     writer = writing.Writer(generator, sampler, given, raw=raw, import_seconds=seconds)
     if interactive:
@@ -202,13 +211,15 @@ def _refuse_together(**options: Any) -> None:
         raise click.UsageError(f"{' and '.join(given)} exclude each other. Give one.")
 
 
-def _refuse_too_long(generator: TextGenerator, prompts: list[str], truncate: str | None) -> None:
+def _refuse_too_long(
+    generator: TextGenerator, prompts: list[str], truncate: str | None, prompts_file: str | None
+) -> None:
     """Raise for a prompt longer than the context, unless it is to be shortened."""
     context = generator.engine.context_length
     for number, prompt in enumerate(prompts, 1):
         length = len(generator.prompt_ids(prompt))
         if length > context and truncate is None:
-            place = f"line {number} of --prompts-file" if len(prompts) > 1 else "--prompt"
+            place = f"line {number} of --prompts-file" if prompts_file else "--prompt"
             raise UsageError(
                 f"prompt too long in {place}: {length} tokens, the context has {context}. Shorten "
                 "it, or use --truncate left to keep its end."

@@ -33,10 +33,12 @@ def naming_sizes(config: Config) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         model, training = config.model, config.training
+        at_once = training.steps_per_execution or 1
+        reduce = f"training.steps_per_execution ({at_once:,}), " if at_once > 1 else ""
         raise RunError(
             f"out of memory in training: a batch of {training.batch_size:,} rows x "
             f"{model.context_length:,} tokens, {model.num_layers} layers of width "
             f"{model.embed_dim:,}, a vocabulary of {model.vocab_size:,}. Reduce "
-            "training.batch_size (training.grad_accum_steps makes up for it), "
+            f"{reduce}training.batch_size (training.grad_accum_steps makes up for it), "
             "model.context_length or the model; checkpoints saved before are intact."
         ) from error

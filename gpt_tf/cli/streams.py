@@ -167,7 +167,8 @@ def validation_documents(config: Config, choice: DataChoice) -> tuple[list[Path]
     if not some_left:
         raise UsageError(
             f"no validation data: all {count:,} documents for it are trained on, too. Give other "
-            "text with --validation-data, or keep them with --set data.drop_duplicates=false."
+            "text with --validation-data, or keep them with --set data.drop_duplicates=false; of "
+            "a run that is resumed or evaluated, restore the files instead."
         )
     note_once(f"left out of the validation: {count:,} documents that are trained on, too")
     return kept, found

@@ -101,6 +101,10 @@ def train(
         return _resume(resume, overrides, moved, given, accept_data_change, stop_at_step)
     if train_tokenizer:
         refuse_with("train-tokenizer", tokenizer=tokenizer)
+    if print_config:
+        refuse_with("print-config", dry_run=dry_run, profile=profile)
+    if dry_run:
+        refuse_with("dry-run", profile=profile)
     refuse_without("resume", resume, accept_data_change=accept_data_change)
     refuse_without("name", name, overwrite=overwrite)
     if name is not None:

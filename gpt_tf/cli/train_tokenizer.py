@@ -86,7 +86,7 @@ def train_tokenizer(
     refuse_idle([config], choice, typed)
     directory = output or tokenizer_directory(workspace, choice.name, choice.source)
     may_replace = overwrite or output is None
-    check_folder(directory, "--output", overwrite=may_replace)
+    check_folder(directory, "--output" if output else None, overwrite=may_replace)
     record = asked_for(workspace, choice, config)
     line = make_tokenizer(
         choice, config, directory, record, option="--output", overwrite=may_replace

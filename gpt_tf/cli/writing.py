@@ -19,7 +19,6 @@ from gpt_tf.cli.console import note, print_table, progress_bar
 from gpt_tf.cli.output import STDOUT, write_output
 from gpt_tf.cli.prompts import typed_lines
 from gpt_tf.cli.stopping import handled
-from gpt_tf.errors import UsageError
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
 from gpt_tf.storage.names import printable
 
@@ -102,11 +101,6 @@ class Writer:
 
     def show_probabilities(self, prompts: Sequence[str]) -> None:
         """Each token in the colour of its probability, then a table with the next best."""
-        if "beam" in self._sampler or self._options["num_samples"] > 1:
-            raise UsageError(
-                "--show-probabilities follows one text token by token: not with --sampler "
-                f"{self._sampler} and {self._options['num_samples']} texts. Use --output."
-            )
         for prompt in prompts:
             tokens = list(self._streamed(prompt, alternatives=NEXT_BEST + 1))
             print_table("", ("token", "probability", "next best"), [_row(one) for one in tokens])

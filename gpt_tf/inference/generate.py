@@ -195,12 +195,13 @@ def prepare(
     made = make_sampler(sampler, options)
     if isinstance(made, BeamSearch) and num_samples > made.num_beams:
         raise UsageError(
-            f"out of range in num_samples: {num_samples}. The search has {made.num_beams} beams; "
-            "give num_beams as well."
+            f"out of range in num_samples: {num_samples}. The search has {made.num_beams} beams: "
+            f"give at most so many, or {num_samples} in num_beams."
         )
     if num_samples > 1 and type(made) in (Greedy, ContrastiveSampler):
         raise UsageError(
-            f"out of range in num_samples: {num_samples}. greedy and contrastive have one a prompt."
+            f"out of range in num_samples: {num_samples}. greedy and contrastive have one a "
+            "prompt: leave it out, or choose the sampler random."
         )
     filters = [ban(banned_ids)] if banned_ids else []
     filters += make_filters(sampler, options, vocab_size)

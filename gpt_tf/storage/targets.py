@@ -157,7 +157,7 @@ def _check_place(path: Path, place: str) -> None:
         raise UsageError(f"the current folder, or one above it{place}: {path}. Choose a new one.")
     above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not above.is_dir():
-        raise UsageError(f"not a folder{place}: {above}. Choose another place.")
+        raise UsageError(f"not a folder: {above}. Move it away, or choose another place.")
 
 
 def _run_around(path: Path) -> Path | None:
