@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.manifest import MANIFEST, write_manifest
 from gpt_tf.storage.run_directory import RunDirectory, find_run, new_run, newest_run, next_sequence
+from gpt_tf.training.checkpoint import CheckpointManager
 
 FILES = ("model.safetensors", "training.safetensors", "state.json", MANIFEST)
 
@@ -217,3 +219,31 @@ def test_a_reader_beside_a_trainer_gets_whole_checkpoints(store: CheckpointStore
     trainer.join()
     assert len(set(steps)) > 10
     assert store.last().state == store.best().state == {"loop": {"step": 119}}
+
+
+@pytest.mark.parametrize("keep", [-1, 0, 1.5, "2", None, True])
+def test_keeping_no_checkpoint_is_refused(store: CheckpointStore, keep: Any) -> None:
+    nothing: Any = None
+    with pytest.raises(UsageError, match="keep must be an integer of at least 1, received: "):
+        CheckpointManager(nothing, nothing, store, keep=keep)
+
+
+@pytest.mark.parametrize("step", [-1, 1.5, "x", None])
+def test_a_step_that_is_no_number_of_steps_is_refused(store: CheckpointStore, step: Any) -> None:
+    with pytest.raises(UsageError, match=r"invalid step: .*\. Give a whole number of 0 or more"):
+        store.save(step, {}, {}, {}, {})
+    assert not store.directory.exists()
+
+
+@pytest.mark.parametrize("state", [None, 5, [1], {"loss": np.float32(1)}, {"a": object()}])
+def test_a_state_that_cannot_be_read_back_is_refused(store: CheckpointStore, state: Any) -> None:
+    with pytest.raises(UsageError, match=r"JSON cannot hold the state of step 3: .*\. Give a map"):
+        store.save(3, {}, {}, state, {})
+    assert not store.directory.exists()
+
+
+def test_what_was_just_saved_is_not_rotated_away(store: CheckpointStore) -> None:
+    for step in (7, 8, 9):
+        save(store, step)
+    store.rotate(2, saved=save(store, 0))
+    assert store.names() == ["step-00000000", "step-00000008", "step-00000009"]

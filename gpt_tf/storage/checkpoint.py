@@ -13,9 +13,11 @@ retention never removes the best. The last one is the newest that verifies. It h
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,8 +81,11 @@ class CheckpointStore:
         """Write a checkpoint; it exists when this returns, and not before.
 
         Raises:
+          UsageError: for a step that is not a whole number of 0 or more, or a state that JSON
+            cannot hold.
           RunError: where it cannot be written; the ones before it are intact.
         """
+        _check(step, state)
         name = f"step-{step:08d}"
         parts = [model] if isinstance(model, Streamed) else [*model.values()]
         needed = sum(part.nbytes for part in (*parts, *training.values()))
@@ -95,7 +100,7 @@ class CheckpointStore:
             write_manifest(
                 temporary,
                 CONTENTS,
-                {"format": FORMAT, "step": step, **facts},
+                {"format": FORMAT, "step": int(step), **facts},
             )
         return name
 
@@ -180,12 +185,16 @@ class CheckpointStore:
                 return f"step-{step:08d}"
         return None
 
-    def rotate(self, keep: int) -> None:
-        """Remove all but the newest `keep` checkpoints and the best; call it after a good save."""
-        best = self.best_name()
+    def rotate(self, keep: int, saved: str | None = None) -> None:
+        """Remove all but the newest `keep` checkpoints and the best; call it after a good save.
+
+        Args:
+          saved: stays too: what was just saved, which damaged ones of later steps may precede.
+        """
+        kept = (self.best_name(), saved)
         with atomic.explaining_failure(self.directory):
             for name in self.names()[:-keep]:
-                if name != best:
+                if name not in kept:
                     remove_directory(self.directory / name, OWN_FILES)
 
     def check_room(self, size: int, keep: int) -> None:
@@ -216,6 +225,18 @@ class CheckpointStore:
         parent = self.directory.parent
         found = sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
         return f" {parent} holds: {', '.join(found) or 'nothing'}."
+
+
+def _check(step: int, state: Mapping[str, Any]) -> None:
+    if not isinstance(step, Integral) or step < 0:
+        raise UsageError(f"invalid step: {step!r}. Give a whole number of 0 or more.")
+    try:
+        json.dumps(dict(state))
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"JSON cannot hold the state of step {step}: {error}. Give a mapping of numbers, "
+            "texts and lists; float() and int() make some of NumPy's."
+        ) from error
 
 
 def checkpoint_step(name: str) -> int:

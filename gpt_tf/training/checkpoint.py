@@ -11,6 +11,7 @@ from gpt_tf.errors import RunError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, read_values, seed_variables, weight_variables
 from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
+from gpt_tf.streaming.stream import check_counts
 from gpt_tf.training.optimizer import optimizer_slots
 
 
@@ -21,9 +22,12 @@ class CheckpointManager:
       model, optimizer: built.
       store: where checkpoints are.
       facts: what each manifest says besides: config, tokenizer SHA-256, versions.
-      keep: recent checkpoints kept besides the best.
+      keep: recent checkpoints kept besides the best, 1 or more.
       check: raises RunError if nothing may be written to the store any more.
       saved: called after each save.
+
+    Raises:
+      UsageError: for a `keep` that is not a whole number of 1 or more.
     """
 
     def __init__(
@@ -37,6 +41,7 @@ class CheckpointManager:
         check: Callable[[], None] = lambda: None,
         saved: Callable[[], None] = lambda: None,
     ) -> None:
+        check_counts(keep=keep)
         self._weights = weight_variables(model)
         self._training = {
             **{f"seeds/{name}": v for name, v in seed_variables(model).items()},
@@ -57,6 +62,7 @@ class CheckpointManager:
         """Commit a checkpoint, then drop old ones.
 
         Raises:
+          UsageError: for a step or a state that cannot be stored.
           RunError: where the disk is full or fails, or the run's directory has gone.
         """
         self._check()
@@ -77,7 +83,7 @@ class CheckpointManager:
             self._check()  # a directory that was moved meanwhile is the reason
             raise
         self._saved()
-        self.store.rotate(self._keep)
+        self.store.rotate(self._keep, name)
         return name
 
     def restore(self, checkpoint: Checkpoint) -> dict[str, Any]:
