@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import tensorflow as tf
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class Writer(Protocol):
-    """Receives what the loop tells; one with a method `advance`, as a bar, each step too."""
+    """Receives what the loop tells."""
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         """Numbers by grouped name, such as `train/loss`."""
@@ -39,6 +39,14 @@ class Writer(Protocol):
 
     def close(self) -> None:
         """Nothing more will come."""
+
+
+@runtime_checkable
+class StepWriter(Writer, Protocol):
+    """A writer that is told each step, too, as a bar is."""
+
+    def advance(self, step: int, loss: float | None) -> None:
+        """The step, and the mean loss since the last report, if any."""
 
 
 def _row(step: int, scalars: Scalars) -> str:
@@ -157,8 +165,10 @@ class Writers:
         self._each(lambda writer: writer.write_text(step, text))
 
     def advance(self, step: int, loss: float | None) -> None:
-        """Tell those that ask for it the step and the mean loss since the last report, if any."""
-        self._each(lambda writer: getattr(writer, "advance", lambda *_: None)(step, loss))
+        """To each that takes it."""
+        self._each(
+            lambda writer: writer.advance(step, loss) if isinstance(writer, StepWriter) else None
+        )
 
     def close(self) -> None:
         """Close each."""
