@@ -21,6 +21,11 @@ from gpt_tf.errors import UsageError
 FLOAT32_MAX, FLOAT32_MIN = 3.4028234e38, 1.1754944e-38  # beyond them it is inf or 0
 
 
+def in_float32(number: float) -> bool:
+    """Whether float32 has the number as neither infinity nor, unless it is 0, as 0."""
+    return number == 0 or FLOAT32_MIN <= abs(number) <= FLOAT32_MAX
+
+
 def setting(
     default: Any,
     help: str,

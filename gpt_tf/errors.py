@@ -19,6 +19,10 @@ class UsageError(GptTfError, ValueError):
     exit_code = 2
 
 
+class NoSuchRunError(UsageError):
+    """A name that no run has."""
+
+
 class RunError(GptTfError, RuntimeError):
     """Something went wrong while running: damage, disk, a non-finite loss (exit 1)."""
 

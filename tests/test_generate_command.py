@@ -189,7 +189,7 @@ def test_one_long_prompt_of_a_file_is_said_to_be_in_the_file(generate, tmp_path)
         (["--interactive", "--sampler", "random", "--num-samples", "2"], ["and 2 texts"]),
         (["--logit-bias", "x=1"], ["--logit-bias", "x=1", "ID=BIAS"]),
         (["--logit-bias", "400000=1"], ["logit_bias", "400000"]),
-        (["--logit-bias", "3=nan"], ["logit_bias", "nan"]),
+        (["--logit-bias", "3=nan"], ["--logit-bias", "nan"]),
         (["--stop", ""], ["empty value in --stop"]),
         (["--ban", ""], ["empty value in --ban"]),
         (["--num-samples", "2"], ["num_samples", "greedy"]),

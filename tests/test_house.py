@@ -38,6 +38,16 @@ def test_help_imports_nothing_heavy() -> None:
     assert not modules_after(code).intersection(HEAVY)
 
 
+def test_help_of_every_command_imports_nothing_heavy() -> None:
+    code = (
+        "import click\nfrom gpt_tf.cli.main import COMMANDS, cli\n"
+        "for name in COMMANDS:\n    command = cli.get_command(None, name)\n"
+        "    command.get_help(click.Context(command))"
+    )
+    heavy = {*HEAVY, "tokenizers", "safetensors"} - {"yaml"}  # names of presets are in YAML files
+    assert not modules_after(code).intersection(heavy)
+
+
 @pytest.mark.parametrize("room", ["tokenizer.bpe", "streaming.stream", "storage.checkpoint",
                                   "config_files", "streaming.corpora", "interop.importing",
                                   "interop.hugging_face", "tokenizer.foreign"])  # fmt: skip

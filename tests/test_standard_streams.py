@@ -148,3 +148,22 @@ def test_tensorflow_starts_quietly_in_python_and_takes_no_line_of_another_thread
     assert (done.returncode, done.stderr) == (0, "")
     done = run(beside)
     assert done.stderr.count("a line\n") == int(done.stdout) > 0
+
+
+def test_a_note_that_nobody_reads_leaves_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = count()
+    try:
+        for _ in range(3):
+            reader, writer = os.pipe()
+            os.close(reader)
+            with os.fdopen(writer, "w") as stream, monkeypatch.context() as patch:
+                patch.setattr(sys, "stderr", stream)
+                console.set_quiet(False)
+                console.note("a line")
+                assert console.is_quiet()
+    finally:
+        console.set_quiet(False)
+    assert count() == before

@@ -2,8 +2,9 @@
 
 import os
 import signal
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -136,6 +137,7 @@ def test_settings_of_a_pipe_are_read_once(
         (["train", "--set", "sampling.max_new_tokens=1000000"], "must be at most 100000, received"),
         (["generate", "--sampler", "random", "--temperature", "1e300"], "to 3.40282e+38"),
         (["generate", "--sampler", "random", "--temperature", "1e-42"], "from 1.17549e-38"),
+        (["generate", "--logit-bias", "5=1e300"], "not a finite number in --logit-bias: 5=1e300."),
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_meant_is_refused_with_what_can(
@@ -148,16 +150,30 @@ def test_a_value_that_cannot_be_meant_is_refused_with_what_can(
     assert tree(workspace) == before
 
 
-@pytest.mark.parametrize("is_ignored", [False, True])
-def test_an_interrupt_that_the_caller_ignores_stays_ignored(is_ignored: bool) -> None:
+@pytest.fixture
+def interrupts() -> Iterator[Callable[[Any], None]]:
+    """Sets what an interrupt does in this process; it is put back."""
+    before = signal.getsignal(signal.SIGINT)
+    yield lambda handler: signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_that_the_caller_ignores_stays_ignored(interrupts) -> None:
     """A script begins jobs with & so; Ctrl-C is not for them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN if is_ignored else signal.SIG_DFL)
-    try:
-        with StopRequest() as request:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert (request.received is None) == is_ignored
-        with interrupted_afterwards() if is_ignored else nullcontext():
-            assert (signal.getsignal(signal.SIGINT) is signal.SIG_IGN) == is_ignored
-            os.kill(os.getpid(), signal.SIGINT if is_ignored else 0)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    interrupts(signal.SIG_IGN)
+    with StopRequest() as request, interrupted_afterwards():
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    assert request.received is None
+
+
+def test_an_interrupt_asks_training_to_stop_and_waits_for_the_end_of_an_import(interrupts) -> None:
+    interrupts(signal.default_int_handler)
+    with StopRequest() as request:
+        os.kill(os.getpid(), signal.SIGINT)
+    assert request.received == signal.SIGINT
+    done = []
+    with pytest.raises(KeyboardInterrupt), interrupted_afterwards():
+        os.kill(os.getpid(), signal.SIGINT)
+        done.append("the import")
+    assert done

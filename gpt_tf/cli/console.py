@@ -5,7 +5,6 @@ rich is imported where it is needed, so that `gpt-tf --help` stays fast. It hono
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -15,6 +14,7 @@ from typing import Any, TextIO
 
 import click
 
+from gpt_tf.cli.standard_streams import discard
 from gpt_tf.storage.names import printable
 
 # What folding never breaks: a word, a command between backticks, or one after a colon.
@@ -64,7 +64,7 @@ def note(text: str) -> None:
             print(_shown(text, sys.stderr), file=sys.stderr, flush=True)
         except OSError as problem:  # work goes on, also where stderr is a file on a full disk
             if isinstance(problem, BrokenPipeError):  # as in `gpt-tf train 2>&1 | head -1`
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+                discard(sys.stderr.fileno())
                 set_quiet(True)
 
 

@@ -16,7 +16,7 @@ import click
 
 from gpt_tf.cli.options import engine_option
 from gpt_tf.cli.values import DATA, NAME, PLACE, TEXT
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import NoSuchRunError, UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.cli.run_data import Moved
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gpt_tf.storage.checkpoint import Checkpoint
     from gpt_tf.storage.run_directory import RunDirectory
     from gpt_tf.streaming.batches import Batch
-from gpt_tf.streaming.stream import TokenStream
+    from gpt_tf.streaming.stream import TokenStream
 
 
 @click.command()
@@ -76,8 +76,8 @@ def evaluate(
     workspace = Path.cwd()
     try:
         run = find_run(workspace, run_name) if run_name else newest_run(workspace)
-    except UsageError as error:
-        if data is not None or not run_name or "no such run" not in str(error):
+    except NoSuchRunError as error:
+        if data is not None or not run_name:
             raise
         raise UsageError(f"{error} {_as_data(workspace, run_name)}") from error
     # says what is missing before TensorFlow is loaded

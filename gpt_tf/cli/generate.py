@@ -9,13 +9,14 @@ import click
 
 from gpt_tf.cli.options import engine_option, overwrite_option, refuse_without
 from gpt_tf.cli.values import NAME, PLACE, TEXT
-from gpt_tf.config import FLOAT32_MAX, FLOAT32_MIN
+from gpt_tf.config import FLOAT32_MAX, FLOAT32_MIN, in_float32
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.inference.loading import EngineName
     from gpt_tf.inference.text_generator import TextGenerator
 
+FINITE = f"0, or from {FLOAT32_MIN:g} to {FLOAT32_MAX:g}"
 POSITIVE = click.IntRange(min=1)
 # also in gpt_tf.inference.options, which needs TensorFlow: a test holds them equal
 SAMPLERS = ("greedy", "random", "beam", "diverse-beam", "contrastive")
@@ -27,12 +28,8 @@ class FiniteRange(click.FloatRange):
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
         """The number, or a usage error."""
         number = float(super().convert(value, param, ctx))
-        if not (number == 0 or FLOAT32_MIN <= abs(number) <= FLOAT32_MAX):
-            self.fail(
-                f"{value} is not a finite number: 0, or from {FLOAT32_MIN:g} to {FLOAT32_MAX:g}.",
-                param,
-                ctx,
-            )
+        if not in_float32(number):
+            self.fail(f"{value} is not a finite number: {FINITE}.", param, ctx)
         return number
 
 
@@ -198,6 +195,8 @@ def _logit_bias(biases: tuple[str, ...]) -> dict[int, float] | None:
             raise UsageError(
                 f"not understood in --logit-bias: {text}. Give ID=BIAS, as in 17=-2.5."
             ) from None
+        if not in_float32(value):
+            raise UsageError(f"not a finite number in --logit-bias: {text}. Give {FINITE}.")
         if number in found:
             raise UsageError(f"repeated id in --logit-bias: {number}. Give one bias for it.")
         found[number] = value

@@ -14,13 +14,12 @@ from gpt_tf.cli.options import refuse_with, run_options
 from gpt_tf.cli.sweep_cells import train_cells
 from gpt_tf.cli.values import NAME, TEXT
 from gpt_tf.errors import UsageError
+from gpt_tf.storage.names import NEWEST
 
 if TYPE_CHECKING:
     from gpt_tf.cli.run_data import Moved
     from gpt_tf.cli.without_effect import Given
     from gpt_tf.reports.sweep import Plan
-
-from gpt_tf.storage.run_directory import NEWEST
 
 
 @click.command()

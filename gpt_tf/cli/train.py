@@ -10,6 +10,7 @@ import click
 from gpt_tf.cli.options import refuse_with, refuse_without, run_options
 from gpt_tf.cli.values import NAME
 from gpt_tf.errors import UsageError
+from gpt_tf.storage.names import NEWEST
 
 if TYPE_CHECKING:
     from gpt_tf.cli.finetuning import Pretrained
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from gpt_tf.cli.without_effect import Given
     from gpt_tf.config import Config
     from gpt_tf.training.profiling import Operation
-
-from gpt_tf.storage.run_directory import NEWEST, check_name
 
 MOST_OPERATIONS = 20
 
@@ -87,6 +86,7 @@ def train(
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.cli.without_effect import given_settings
     from gpt_tf.config_files import parse_assignments, read_config_file
+    from gpt_tf.storage.run_directory import check_name
 
     flags = {"max_steps": max_steps, "batch_size": batch_size, "peak_learning_rate": learning_rate}
     training = {key: value for key, value in flags.items() if value is not None}

@@ -12,6 +12,7 @@ from gpt_tf.errors import UsageError
 
 LONGEST = 255  # bytes of a name, in the usual file systems
 LONGEST_WRITTEN = 200  # its temporary name is longer
+NEWEST = "newest"  # what --resume stands for without a name
 
 
 def printable(text: str) -> str:

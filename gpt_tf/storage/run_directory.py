@@ -8,18 +8,17 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt_tf.errors import RunError, UsageError
+from gpt_tf.errors import NoSuchRunError, RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.lock import LOCK_FILES, holder
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.metrics_file import read_rows
-from gpt_tf.storage.names import nearest, refuse_long
+from gpt_tf.storage.names import NEWEST, nearest, refuse_long
 from gpt_tf.storage.replacing import CHECKPOINTS, settle_if_unused
 from gpt_tf.storage.run_contents import PREVIOUS, foreign_files, refuse_links
 
 RUNS = "runs"
-NEWEST = "newest"  # what --resume stands for without a name
 SOURCE_FILE = "source.json"
 DATA_FILES_FILE = "data_files.json"
 
@@ -227,7 +226,7 @@ def unopened_run(workspace: Path, name: str | None) -> RunDirectory:
         if run.exists:
             return run
     names = [run.name for run in all_runs(workspace)]
-    raise UsageError(
+    raise NoSuchRunError(
         f"no such run: {name}.{nearest(name, names)} Runs in {workspace / RUNS}: "
         f"{', '.join(names) or 'none'}."
     )
