@@ -1,9 +1,13 @@
 """Files of other programs that have the names of ours: nothing of them is removed or moved."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import TINY_RUN, in_process, tree
+
+from gpt_tf.errors import UsageError
+from gpt_tf.inference.litert import prepared
 
 TRAIN = ["train", "--data", "reviews", "--max-steps", "10", *TINY_RUN]
 TINY = Path("runs", "tiny")
@@ -85,6 +89,16 @@ def test_a_users_file_among_engines_or_profiles_is_named(
     assert code == 2
     assert f"{folder}/thesis.docx" in capsys.readouterr().err
     assert tree(workspace / "runs") == before
+
+
+def test_a_users_file_in_the_place_of_an_engine_is_refused_before_the_conversion(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    nothing: Any = None  # the model is not even looked at
+    with pytest.raises(UsageError, match=r"holds notes\.txt, .*\. Move it away\."):
+        prepared(tmp_path, nothing, "int8", "")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("option", ["--dry-run", "--print-config"])

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import TINY_RUN, called, gpt_tf, in_process
+from commands import TINY_RUN, called, gpt_tf, in_process, tree
+from google.protobuf.message import DecodeError
 
 from gpt_tf.cli.resuming import check_state
 from gpt_tf.errors import RunError
@@ -17,6 +18,7 @@ from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
 from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.storage.yaml_file import dump_yaml
+from gpt_tf.training.event_files import write_records
 
 COMPARED = ("model.safetensors", "training.safetensors", "state.json")
 
@@ -41,18 +43,52 @@ def test_resumed_run_equals_uninterrupted_run(stopped: Path) -> None:
     assert metrics(stopped, "stopped") == metrics(stopped, "tiny")
 
 
-def test_a_file_that_cannot_be_opened_leaves_none_of_the_others_open(
-    stopped: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    samples = stopped / "runs" / "stopped" / "samples.md"
-    samples.unlink()
-    samples.mkdir()
+def test_a_file_that_cannot_be_opened_leaves_none_of_the_others_open(stopped: Path) -> None:
+    no_event = stopped / "runs" / "stopped" / "events.out.tfevents.9.host"
+    write_records(no_event, [b"\xff" * 9])
     with warnings.catch_warnings(record=True) as caught:  # of a file that only goes out of use
         warnings.simplefilter("always")
-        assert in_process("train", "--resume", "stopped", cwd=stopped, check=False) == 1
+        with pytest.raises(DecodeError):
+            in_process("train", "--resume", "stopped", cwd=stopped)
         gc.collect()
-    assert "samples.md" in capsys.readouterr().err
     assert not [each for each in caught if "metrics.jsonl" in str(each.message)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["metrics.jsonl", "lock", "data_files.json", "checkpoints/step-00000010/state.json"],
+)
+def test_a_folder_in_the_place_of_a_file_is_refused_by_name(
+    stopped: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = stopped / "runs" / "stopped" / name
+    path.unlink(missing_ok=True)
+    path.mkdir()
+    before = tree(stopped)
+    assert in_process("train", "--resume", "stopped", cwd=stopped, check=False) == 2
+    said = capsys.readouterr().err
+    assert f"not a plain file in {stopped}/runs/stopped: {name}. " in said
+    assert "move it away" in said and tree(stopped) == before
+
+
+@pytest.mark.parametrize("kind", ["a file in it", "a file", "a link"])
+def test_a_file_in_the_place_of_the_next_checkpoint_is_refused_before_the_first_step(
+    stopped: Path, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = stopped / "runs" / "stopped" / "checkpoints" / "step-00000020"
+    match kind:
+        case "a file in it":
+            place.mkdir()
+            (place / "notes.txt").write_text("mine")
+        case "a file":
+            place.write_text("mine")
+        case _:
+            place.symlink_to(stopped)
+    before = tree(stopped)
+    assert in_process("train", "--resume", "stopped", cwd=stopped, check=False) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "step-00000020" in said and ("Move it away" in said or "move it away" in said)
+    assert tree(stopped) == before
 
 
 @pytest.mark.long

@@ -210,6 +210,7 @@ def resume(
         check_same_data(run, checkpoint, choice, moved, command, accept_data_change)
         refuse_idle([config], choice, given)
         check_end(config, stop_at_step, step)
+        run.checkpoints.check_places(step)
         with logging_to(claim), naming_sizes(config):
             sha256 = tokenizer_sha256(run.tokenizer)
             with _open_streams(config, choice, loaded, sha256, check_data) as streams:

@@ -34,8 +34,10 @@ from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.storage import atomic
 from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
+from gpt_tf.storage.targets import check_folder
 
 MODEL_FILE = "model.tflite"
+OWN_FILES = (MODEL_FILE, MANIFEST)
 FORMAT = 2  # of the converted model; 1 had one input for the whole cache
 OUTPUTS = ("logits", "hidden", "fresh")
 
@@ -100,6 +102,7 @@ def prepared(
       weights_sha256: of the checkpoint's weights.
 
     Raises:
+      UsageError: if a file of somebody else is in its place.
       RunError: where its file is damaged.
     """
     facts = {"weights_sha256": weights_sha256, "format": FORMAT}
@@ -111,10 +114,13 @@ def prepared(
             except RunError as error:
                 raise RunError(f"{error} Delete {directory}: it is converted anew.") from None
             return directory / MODEL_FILE
+    is_kept = atomic.can_write(directory.parent)
+    if is_kept:
+        check_folder(directory, own=OWN_FILES)  # it takes minutes for a large model
     converted = convert(model, weights)
-    if not atomic.can_write(directory.parent):
+    if not is_kept:
         return converted
-    with new_directory(directory) as temporary:
+    with new_directory(directory, own=OWN_FILES) as temporary:
         (temporary / MODEL_FILE).write_bytes(converted)
         write_manifest(temporary, [MODEL_FILE], facts)
     return directory / MODEL_FILE

@@ -30,6 +30,7 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.disk import free_bytes, free_files
 from gpt_tf.storage.folders import new_directory, remove_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
+from gpt_tf.storage.targets import check_folder
 from gpt_tf.storage.tensors import Streamed
 
 MODEL_FILE = "model.safetensors"
@@ -40,6 +41,7 @@ OWN_FILES = (*CONTENTS, MANIFEST)
 FILES = len(OWN_FILES) + 1  # and the directory
 FORMAT = 1
 RETRIES = 10
+NAME = re.compile(r"step-\d{8,}")
 
 Arrays = dict[str, np.ndarray]
 log = logging.getLogger(__name__)
@@ -66,7 +68,7 @@ class CheckpointStore:
         found = [
             path.parent.name
             for path in self.directory.glob(f"step-*/{MANIFEST}")
-            if re.fullmatch(r"step-\d{8,}", path.parent.name)
+            if NAME.fullmatch(path.parent.name)
         ]
         return sorted(found, key=checkpoint_step)
 
@@ -196,6 +198,12 @@ class CheckpointStore:
             for name in self.names()[:-keep]:
                 if name not in kept:
                     remove_directory(self.directory / name, OWN_FILES)
+
+    def check_places(self, step: int) -> None:
+        """Raise UsageError if somebody's file is in the place of a checkpoint after `step`."""
+        for path in sorted(self.directory.glob("step-*")):
+            if NAME.fullmatch(path.name) and checkpoint_step(path.name) > step:
+                check_folder(path, own=OWN_FILES)
 
     def check_room(self, size: int, keep: int) -> None:
         """Raise UsageError where `keep` checkpoints of `size` bytes, the best and a new one do not

@@ -35,6 +35,10 @@ _OWN = re.compile(
     """,
     re.VERBOSE,
 )
+_FOLDERS = re.compile(
+    r"checkpoints(/step-\d{8,})?|tokenizer|engines(/(int8|float32)-step-\d{8,})?"
+    r"|plugins(/profile(/[^/]+)?)?|" + PREVIOUS
+)
 _SWEEP = re.compile(r"sweep\.yaml|results\.json|results\.csv|heatmap\.png|lock|lock-owner\.json")
 
 
@@ -61,7 +65,7 @@ def refuse_foreign(run: Path, remedy: str) -> None:
 
 
 def refuse_links(run: Path) -> None:
-    """Raise UsageError naming the first file of a run that is a link, a device or a pipe.
+    """Raise UsageError naming the first file of a run that is a link, a folder, a device or a pipe.
 
     The directory itself may be a link: that is its owner's choice.
     """
@@ -83,12 +87,18 @@ def is_set_aside(run: Path) -> bool:
 
 def _refuse_links(directory: Path, names: re.Pattern[str]) -> None:
     for name, mode, own in _entries(directory, names):
-        if own and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            kind = "a link" if stat.S_ISLNK(mode) else "no plain file"
+        if own and not (stat.S_ISREG(mode) or (stat.S_ISDIR(mode) and _may_be_folder(name))):
+            kind = "a link" if stat.S_ISLNK(mode) else "not a plain file"
             raise UsageError(
                 f"{kind} in {directory}: {name}. A run holds plain files alone: put a copy of the "
-                "file there."
+                "file there, or move it away."
             )
+
+
+def _may_be_folder(name: str) -> bool:
+    """Whether gpt-tf makes a folder of this name in a run; one that is being made may be any."""
+    is_temporary = any(TEMPORARY.fullmatch(part) for part in name.split("/"))
+    return is_temporary or _FOLDERS.fullmatch(name.removeprefix(f"{PREVIOUS}/")) is not None
 
 
 def _entries(

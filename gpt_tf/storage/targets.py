@@ -18,6 +18,7 @@ from gpt_tf.storage.manifest import own_files
 from gpt_tf.storage.names import is_unicode, refuse_long
 
 MAX_LINKS = 40  # followed in a row, as Linux does
+NEW = "Choose a new folder"
 PROCESSES = Path("/proc")
 
 
@@ -35,20 +36,21 @@ def check_folder(
       option: that named it; a folder inside a run is refused then, too.
       overwrite: if False, a folder that gpt-tf wrote is refused as well; an empty one is always
         accepted. None if the option's command cannot replace one.
-      own: names of files that are ours even if the manifest is missing or damaged.
+      own: names of files that are ours even if the manifest is missing or damaged: of a folder
+        whose place is not chosen by the user.
     """
     place = f" in {option}" if option else ""
     _check_place(path, place)
     mode = _mode(path)
     if mode and not stat.S_ISDIR(mode):
         what = "a link" if stat.S_ISLNK(mode) else "not a folder"
-        raise UsageError(f"{what}{place}: {path}. Choose a new folder.")
+        raise UsageError(f"{what}{place}: {path}. {'Move it away' if own else NEW}.")
     is_empty = not mode or not any(path.iterdir())
     foreign = None if is_empty else first_foreign(path, own)
     if foreign is not None:
         raise UsageError(
             f"folder with other files{place}: {path} holds {foreign}, which gpt-tf did not write "
-            "there. Choose a new folder, or move the files away."
+            f"there. {'Move it away' if own else f'{NEW}, or move the files away'}."
         )
     if option and (run := _run_around(path)):
         raise UsageError(f"part of a run{place}: {path} belongs to {run}. Choose a new folder.")
