@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gpt_tf.storage import atomic
 from gpt_tf.storage.manifest import MANIFEST, own_files
+from gpt_tf.storage.targets import first_foreign
 
 log = logging.getLogger(__name__)
 
@@ -17,31 +18,39 @@ log = logging.getLogger(__name__)
 def discard(folder: Path, path: Path, own: Collection[str] = ()) -> None:
     """Remove a folder of ours that was moved aside from `path`.
 
-    If anything stays in it, the folder is put back at `path`, or beside it under a similar name.
+    If anything else is in it, the folder is put back at `path`, or beside it under a similar name.
+    What the system does not remove is left to `atomic.sweep`.
 
     Args:
       own: names of files that are ours even if the manifest is missing or damaged.
     """
-    remove_listed(folder, own)
-    try:
+    listed = remove_listed(folder, own)
+    with suppress(OSError):
         folder.rmdir()
-    except OSError:
-        log.warning("not removed: %s holds other files", put_back(folder, path))
+        return
+    if (foreign := first_foreign(folder, listed)) is not None:
+        log.warning("not removed: %s holds %s, which gpt-tf did not write there",
+                    put_back(folder, path), foreign)  # fmt: skip
 
 
-def remove_listed(folder: Path, own: Collection[str] = ()) -> None:
-    """Remove the files that the manifest of a folder or `own` names, and folders left empty."""
+def remove_listed(folder: Path, own: Collection[str] = ()) -> Collection[str]:
+    """Remove the files that the manifest of a folder or `own` names, and folders left empty.
+
+    Returns the names of these files.
+    """
     listed = {*own, *own_files(folder)}
-    for name in sorted(listed, key=lambda name: name == MANIFEST):  # it says what is ours
-        file = folder / name
-        real = Path(os.path.realpath(folder)).joinpath(*_above(name))
-        if os.path.realpath(file.parent) == str(real):  # no link leads elsewhere
-            with suppress(OSError):
-                file.unlink()
+    real = Path(os.path.realpath(folder))
+    for name in sorted(listed, key=lambda name: name == MANIFEST):
+        if name == MANIFEST and any(os.path.lexists(folder / one) for one in listed - {MANIFEST}):
+            break  # it says what is ours, for the next attempt
+        if os.path.realpath((folder / name).parent) == str(real.joinpath(*_above(name))):
+            with suppress(OSError):  # no link leads elsewhere
+                (folder / name).unlink()
     for inner in sorted({_above(name) for name in listed}, key=len, reverse=True):
         for depth in range(len(inner), 0, -1):
             with suppress(OSError):
                 folder.joinpath(*inner[:depth]).rmdir()
+    return listed
 
 
 def put_back(moved: Path, path: Path) -> Path:
