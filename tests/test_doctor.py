@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -9,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import in_process
 
 from gpt_tf.cli.main import main
+from gpt_tf.config_files import read_config_file
 from gpt_tf.reports.doctor import HOSTILE, check_variables
 from gpt_tf.storage.lock import locked
 
@@ -77,6 +81,25 @@ def test_digests_of_large_data_are_not_kept(doctor, monkeypatch) -> None:
         os.utime(path, (1e9, 1e9))  # not fresh
     assert "as they were" in doctor("tiny")[1]
     assert not list(Path().rglob(listing.DIGESTS_FILE))
+
+
+def test_a_run_without_a_checkpoint_is_begun_again_as_it_was_begun(doctor, capsys) -> None:
+    shutil.rmtree(RUN / "checkpoints")
+    before = read_config_file(RUN / "config.yaml")
+    table = " ".join(doctor("tiny")[1].split())
+    found = re.search(r"Begin it again: gpt-tf (.*? --overwrite)", table)
+    assert found is not None
+    in_process(*shlex.split(found[1]), cwd=Path())  # the remedy, typed
+    assert read_config_file(RUN / "config.yaml") == before
+    assert json.loads((RUN / "source.json").read_text())["data"] == "reviews"
+    shutil.rmtree(RUN / "checkpoints")
+    with locked(RUN):
+        assert not lines_of(doctor("tiny")[1], "warning")
+        for command in (["train", "--resume", "tiny"], ["generate", "--run", "tiny"]):
+            assert in_process(*command, cwd=Path(), check=False) == 2
+            assert f"process {os.getpid()} on " in capsys.readouterr().err
+    assert in_process("train", "--resume", "tiny", cwd=Path(), check=False) == 2
+    assert "`gpt-tf doctor " in capsys.readouterr().err
 
 
 def flip(path: Path) -> None:

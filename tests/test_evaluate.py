@@ -95,12 +95,14 @@ def test_every_token_of_the_split_is_scored_once(
 
 
 def test_the_training_part_and_other_text(characters: Path) -> None:
+    before = sorted((characters / "data").iterdir())
     train = evaluated(characters, "chars", "--split", "train")
     assert train["tokens"] == int(0.9 * len(TEXT)) - 1
     (characters / "other.txt").write_text("7 times 7 is 49.")
     other = evaluated(characters, "chars", "other.txt")
     assert other["tokens"] == len("7 times 7 is 49.") - 1
     assert other["split"] == "other.txt"
+    assert sorted((characters / "data").iterdir()) == before  # measured only, nothing is kept
 
 
 def test_a_character_that_the_vocabulary_lacks_is_named(characters: Path) -> None:

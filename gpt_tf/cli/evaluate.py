@@ -85,15 +85,16 @@ def evaluate(
     config = resolve_stored(checkpoint.manifest["config"])
     if data is not None:
         config = _reading(config, assignments)
-        choice = _of_other_text(workspace, config, data)
-        refuse_idle([config], choice, given_settings(assignments))
-    else:
-        choice = _of_own_data(workspace, run, checkpoint, config, moved, split)
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
 
-    import_tensorflow()
     part = "train" if split == "train" and not data else "validation"
     with tempfile.TemporaryDirectory(prefix="gpt-tf-") as scratch:
+        if data is not None:
+            choice = _of_other_text(Path(scratch), config, data)
+            refuse_idle([config], choice, given_settings(assignments))
+        else:
+            choice = _of_own_data(workspace, run, checkpoint, config, moved, split)
+        import_tensorflow()
         figures = _measure(run, checkpoint, config, choice, part, engine, Path(scratch))
     figures = {"run": run.name, "split": str(data or split), "engine": engine, **figures}
     if as_json:
@@ -123,11 +124,11 @@ def _reading(config: Config, assignments: tuple[str, ...]) -> Config:
     return resolve(given, base=dataclasses.asdict(config))
 
 
-def _of_other_text(workspace: Path, config: Config, data: Path) -> DataChoice:
-    """All of `data`, to measure on as "validation"."""
+def _of_other_text(scratch: Path, config: Config, data: Path) -> DataChoice:
+    """All of `data`, to measure on as "validation"; its token store is made in `scratch`."""
     from gpt_tf.cli.workspace import choose_data
 
-    choice = choose_data(workspace, data, dataclasses.replace(config.data, validation_share=0.0))
+    choice = choose_data(scratch, data, dataclasses.replace(config.data, validation_share=0.0))
     return dataclasses.replace(choice, validation=choice.train, distinct=True)
 
 

@@ -5,7 +5,10 @@ Nothing is written and nothing is mended.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 from gpt_tf.config_files import read_config_file, resolve_stored
 from gpt_tf.errors import GptTfError, UsageError
@@ -14,6 +17,7 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
 from gpt_tf.storage.lock import holder
 from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.places import recorded
 from gpt_tf.storage.plain import read_plain
 from gpt_tf.storage.run_contents import PREVIOUS, refuse_links
 from gpt_tf.storage.run_directory import RunDirectory
@@ -37,7 +41,7 @@ def check_run(
         return
     yield _settings(run)
     intact: list[Checkpoint] = []
-    yield from _checkpoints(run.checkpoints, intact)
+    yield from _checkpoints(run, intact)
     yield from _best(run.checkpoints)
     yield _tokenizer(run, intact)
     yield _metrics(run)
@@ -59,12 +63,14 @@ def _settings(run: RunDirectory) -> Finding:
     return Finding("ok", "settings", run.config_file.name)
 
 
-def _checkpoints(store: CheckpointStore, intact: list[Checkpoint]) -> Iterator[Finding]:
+def _checkpoints(run: RunDirectory, intact: list[Checkpoint]) -> Iterator[Finding]:
     """A finding a checkpoint; those that verify go to `intact`."""
+    store = run.checkpoints
     names = store.names()
-    if not names:
-        again = f"Begin it again: gpt-tf train --name {store.directory.parent.name}."
-        yield Finding("warning", "checkpoints", "none", again)
+    if not names and holder(run.path):
+        yield Finding("ok", "checkpoints", "none yet: the first comes with the first evaluation")
+    elif not names:
+        yield Finding("warning", "checkpoints", "none", f"Begin it again: {_beginning(run)}")
     for name in names:
         try:
             intact.append(store.read(name))
@@ -74,6 +80,20 @@ def _checkpoints(store: CheckpointStore, intact: list[Checkpoint]) -> Iterator[F
             continue
         size = sum(entry["bytes"] for entry in intact[-1].manifest["files"].values())
         yield Finding("ok", name, f"{len(intact[-1].manifest['files'])} files, {size / 1e6:.1f} MB")
+
+
+def _beginning(run: RunDirectory) -> str:
+    """The command, typed in the workspace, that begins a run again as it was begun."""
+    words = ["gpt-tf", "train", "--name", run.name]
+    with suppress(GptTfError):
+        source = run.source()
+        options = {"--data": source["data"], "--validation-data": source["validation"]}
+        words += [word for option, place in options.items() if place for word in (option, place)]
+    with suppress(GptTfError):
+        config = resolve_stored(read_config_file(run.config_file))
+        words += ["--from", config.origin.run] if config.origin.run else []
+        words += ["--config", str(recorded(run.config_file, run.workspace(Path.cwd())))]
+    return shlex.join(words if run.is_unfinished else [*words, "--overwrite"])
 
 
 def _best(store: CheckpointStore) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shlex
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
@@ -29,6 +30,7 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.disk import free_bytes, free_files
 from gpt_tf.storage.folders import new_directory, remove_directory
+from gpt_tf.storage.lock import holder
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
 from gpt_tf.storage.targets import check_folder
 from gpt_tf.storage.tensors import Streamed
@@ -156,7 +158,7 @@ class CheckpointStore:
             if names == before:
                 break
         if not damaged:
-            raise UsageError(f"no checkpoint in {self.directory}.{self._listing()}")
+            raise UsageError(f"no checkpoint in {self.directory}{self._why_none()}")
         raise RunError(
             f"no intact checkpoint in {self.directory}: {' '.join(damaged)} Restore one from a "
             "copy, or remove the run and begin it again."
@@ -229,10 +231,18 @@ class CheckpointStore:
                 "some files there, or lower training.keep_checkpoints."
             )
 
-    def _listing(self) -> str:
+    def _why_none(self) -> str:
+        """Who is about to write the first one, else what is there, and the remedy."""
         parent = self.directory.parent
+        if by := holder(parent):
+            return (
+                f": {by} trains the run, and writes the first one when it evaluates. Wait for it."
+            )
         found = sorted(path.name for path in parent.iterdir()) if parent.is_dir() else []
-        return f" {parent} holds: {', '.join(found) or 'nothing'}."
+        return (
+            f". {parent} holds: {', '.join(found) or 'nothing'}. Train the run again: "
+            f"`gpt-tf doctor {shlex.quote(str(parent))}` says how."
+        )
 
 
 def _check(step: int, state: Mapping[str, Any]) -> None:
