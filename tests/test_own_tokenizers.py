@@ -59,7 +59,10 @@ def test_a_dry_run_counts_with_the_tokenizer_that_training_takes(
 
     asked = Config().model.vocab_size
     assert counted() == asked
+    in_process("train-tokenizer", "a/texts", "--vocab-size", "260", cwd=home)
+    assert "trained again" not in capsys.readouterr().err
     in_process("train-tokenizer", "a/texts", "--kind", "char", cwd=home)
+    assert "texts is trained again: kind was bpe, is char" in capsys.readouterr().err
     assert counted() == asked  # it belongs to other data
     entries = Tokenizer.load(home / "tokenizers" / "texts").vocab_size
     assert counted("a/texts") == entries

@@ -1,7 +1,10 @@
 """Stopping and resuming is the same as never stopping, bit for bit, in new processes."""
 
+import dataclasses
 import gc
 import json
+import re
+import shlex
 import shutil
 import warnings
 from pathlib import Path
@@ -11,7 +14,9 @@ import pytest
 from commands import TINY_RUN, called, gpt_tf, in_process, tree
 from google.protobuf.message import DecodeError
 
-from gpt_tf.cli.resuming import check_state
+from gpt_tf.cli.resuming import check_state, data_changes
+from gpt_tf.cli.run_data import data_of_run
+from gpt_tf.config import DataConfig
 from gpt_tf.errors import RunError
 from gpt_tf.inference.loading import load
 from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
@@ -178,6 +183,32 @@ def test_a_state_that_training_does_not_save_is_refused(changed) -> None:
         state[part] = {**state[part], **value} if isinstance(value, dict) else value
     with pytest.raises(RunError, match="damaged state in runs/a/checkpoints/step-00000004"):
         check_state(run, Checkpoint("step-00000004", {}, {}, state, {}), Path())
+
+
+def test_what_is_typed_again_to_accept_changed_data_keeps_the_other_options(stopped: Path) -> None:
+    next((stopped / "reviews").rglob("*.txt")).write_text("Another text.")
+    words = ["--set", "training.patience=9", "--stop-at-step", "12"]
+    result = called("train", "--resume", "stopped", *words, cwd=stopped, check=False)
+    found = re.search(r"changed ones: `gpt-tf (.*)`", result.stderr)
+    assert found is not None
+    result = called(*shlex.split(found[1]), cwd=stopped)  # the remedy, typed
+    assert "step 12" in result.stdout
+    assert "training.patience: None in the checkpoint, 9 now" in result.stderr
+
+
+def test_a_file_that_was_trained_on_and_is_now_validated_on_is_named(stopped: Path) -> None:
+    run = RunDirectory(stopped / "runs" / "stopped")
+    choice = data_of_run(stopped, run, DataConfig())
+    checkpoint = run.checkpoints.last()
+    assert data_changes(run, checkpoint, choice) is None
+    (first, *train), (other, *validation) = choice.train, choice.validation
+    choice = dataclasses.replace(choice, train=[*train, other], validation=[*validation, first])
+    said = data_changes(run, checkpoint, choice)
+    assert said is not None
+    assert f"moved from training to validation: '{first.relative_to(stopped / 'reviews')}'" in said
+    assert f"moved from validation to training: '{other.relative_to(stopped / 'reviews')}'" in said
+    assert said.endswith("text that was trained on, of 1 of these files.")
+    assert "removed" not in said and "added" not in said
 
 
 def test_changed_settings_are_refused_with_a_table(stopped: Path) -> None:

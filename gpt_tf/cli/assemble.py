@@ -46,6 +46,7 @@ from gpt_tf.cli.without_effect import (
     check_profile,
     refuse_for_ready_tokenizer,
     refuse_idle,
+    retyped,
 )
 from gpt_tf.cli.workspace import DataChoice, choose_data
 from gpt_tf.config import Config
@@ -204,7 +205,9 @@ def resume(
         if step == evaluated and step >= (config.training.max_steps or math.inf):
             return Run(run, step, "all steps done", None)
         moved = moved or Moved()
-        command = f"gpt-tf train --resume {run.called(workspace)}"
+        command = f"gpt-tf train --resume {run.called(workspace)}{retyped(given, config)}"
+        if stop_at_step is not None:
+            command += f" --stop-at-step {stop_at_step}"
         choice = data_of_run(workspace, run, config.data, moved, command)
         check_data(choice)
         check_same_data(run, checkpoint, choice, moved, command, accept_data_change)

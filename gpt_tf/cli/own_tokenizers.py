@@ -88,18 +88,24 @@ def train_own(workspace: Path, choice: DataChoice, config: Config) -> Record:
       The record that it has.
     """
     directory = tokenizer_directory(workspace, choice.name, choice.source)
-    asked, trained = asked_for(workspace, choice, config), record_of(directory)
-    if has_tokenizer(directory) and trained == asked:
+    asked = asked_for(workspace, choice, config)
+    if has_tokenizer(directory) and record_of(directory) == asked:
         return asked
-    if has_tokenizer(directory):
-        changed = [key for key in asked if asked[key] != trained.get(key)]
+    tell_replaced(directory, asked)
+    note(make_tokenizer(choice, config, directory, asked))
+    return asked
+
+
+def tell_replaced(directory: Path, asked: Record) -> None:
+    """Say in what the tokenizer that is there, if any, differs from the one that replaces it."""
+    trained = record_of(directory)
+    changed = [key for key in asked if asked[key] != trained.get(key)]
+    if has_tokenizer(directory) and changed:
         named = ", ".join(
             f"{key} was {trained.get(key)}, is {asked[key]}" if hasattr(TokenizerConfig, key)
             else f"other {key}" for key in changed
         )  # fmt: skip
         note(f"{directory} is trained again: {named}")
-    note(make_tokenizer(choice, config, directory, asked))
-    return asked
 
 
 def refuse_replaced(directory: Path, expected: Record) -> None:

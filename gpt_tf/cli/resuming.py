@@ -21,6 +21,7 @@ from gpt_tf.storage.run_directory import DATA_FILES_FILE, SOURCE_FILE, RunDirect
 from gpt_tf.streaming.listing import changes, dated_fingerprint, fingerprint
 
 NAMED = 5  # changed files
+TRAINED_ON = "moved from training to validation: "
 log = logging.getLogger(__name__)
 
 # What a resumed run may change without becoming another run; names and beginnings of names.
@@ -123,15 +124,32 @@ def data_changes(
         changed = [] if same else changes(record["train"], train)
         if "validation" in record:
             validation = choice.entries("validation", keep=keep_digests)
-            changed += changes(record["validation"], validation)
+            changed = _joined(changed, changes(record["validation"], validation))
     except (OSError, ValueError, KeyError, TypeError):  # without the record no file is named
         changed = []
     if same and not changed:
         return None
-    changed = list(dict.fromkeys(changed))  # the end of a single file is the validation data
     named = "".join(f"\n  {text}" for text in changed[:NAMED])
     more = f"\n  and {len(changed) - NAMED:,} more" if len(changed) > NAMED else ""
+    leaked = sum(text.startswith(TRAINED_ON) for text in changed)
+    if leaked:
+        more += f"\nThe validation now has text that was trained on, of {leaked:,} of these files."
     return f"the data changed since {checkpoint.name}{':' if named else '.'}{named}{more}"
+
+
+def _joined(train: list[str], validation: list[str]) -> list[str]:
+    """The changes of both splits, those of files that went from one to the other before all."""
+    back = "moved from validation to training: "
+    moved = []
+    for kind, of, others in ((TRAINED_ON, train, validation), (back, validation, train)):
+        for text in [each for each in of if each.startswith("removed: ")]:
+            name = text.removeprefix("removed: ")
+            if f"added: {name}" in others:
+                moved.append(f"{kind}{name}")
+                of.remove(text)
+                others.remove(f"added: {name}")
+    # the end of a single file is the validation data
+    return list(dict.fromkeys([*moved, *train, *validation]))
 
 
 def check_same_data(

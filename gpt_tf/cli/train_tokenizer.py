@@ -50,7 +50,7 @@ def train_tokenizer(
     itself. Validation documents are left out.
     """
     from gpt_tf.cli.console import result
-    from gpt_tf.cli.own_tokenizers import TOKENIZERS, asked_for, tokenizer_directory
+    from gpt_tf.cli.own_tokenizers import TOKENIZERS, asked_for, tell_replaced, tokenizer_directory
     from gpt_tf.cli.without_effect import given_settings, refuse_idle
     from gpt_tf.cli.workspace import choose_data
     from gpt_tf.config_files import parse_assignments, read_preset, resolve
@@ -88,6 +88,7 @@ def train_tokenizer(
     may_replace = overwrite or output is None
     check_folder(directory, "--output" if output else None, overwrite=may_replace)
     record = asked_for(workspace, choice, config)
+    tell_replaced(directory, record)
     line = make_tokenizer(
         choice, config, directory, record, option="--output", overwrite=may_replace
     )

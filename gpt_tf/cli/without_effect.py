@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -106,6 +107,13 @@ def given_settings(
     given |= dict.fromkeys(flatten(parse_assignments(assignments)), "--set")
     typed = [name for name, value in options.items() if value is not None]
     return given | {OPTIONS[name]: f"--{name.replace('_', '-')}" for name in typed}
+
+
+def retyped(given: Given, config: Config) -> str:
+    """What was typed with `--set`, for a command that a message shows, with a blank before each."""
+    values = flatten(dataclasses.asdict(config))
+    typed = [key for key, option in given.items() if option == "--set"]
+    return "".join(f" --set {shlex.quote(f'{key}={text_of(values[key])}')}" for key in typed)
 
 
 def idle_settings(config: Config, choice: DataChoice) -> dict[str, tuple[Any, Rule]]:
