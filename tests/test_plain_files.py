@@ -1,6 +1,7 @@
 """What gpt-tf wrote is read as plain files: nothing else in its place is waited for."""
 
 import os
+import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from commands import TINY_RUN, called
 
 from gpt_tf.errors import RunError
+from gpt_tf.storage import atomic
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.streaming.files import DocumentError
@@ -76,6 +78,23 @@ def test_a_tokenizer_with_a_fifo_is_refused_by_name(workspace: Path) -> None:
     assert refused.returncode == 1
     assert "not a plain file" in refused.stderr and "manifest.json" in refused.stderr
     assert not (workspace / "runs" / "next").exists()
+
+
+def test_what_is_not_the_disk_s_fault_has_a_remedy_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(RunError, match=r"Is a directory .*\. Move the folder away"):
+        atomic.write_text(tmp_path / "lock", "text")
+    assert (tmp_path / "lock").is_dir()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(os.devnull, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+    try:
+        with pytest.raises(RunError, match=r"Too many open files.*Raise the limit .*`ulimit -n`"):
+            atomic.write_text(tmp_path / "other", "text")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("kind", ["fifo", "endless"])

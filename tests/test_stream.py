@@ -117,6 +117,7 @@ def test_the_seed_chooses_the_order(documents: list[Path]) -> None:
         ({"batch_size": True}, "batch_size must be an integer of at least 1, received: True"),
         *(({"seed": seed}, f"seed must be an integer of at least 0, received: {seed!r}")
           for seed in ("x", 1.5, -1, None)),
+        ({"num_threads": 10**6}, "num_threads must be at most 64, received: 1000000"),
         ({"shuffle": "no"}, "shuffle must be True or False, received: 'no'"),
     ],
 )  # fmt: skip

@@ -37,6 +37,10 @@ NOT_ALLOWED = {
     errno.EACCES: "Get the right to write there (`ls -ld` shows who has it), or work elsewhere",
     errno.EPERM: "Get the right to change what is there, or work elsewhere",
     errno.EROFS: "Mount the disk for writing, or work elsewhere",
+    errno.EISDIR: "Move the folder away: a file belongs there",
+    **dict.fromkeys(
+        (errno.EMFILE, errno.ENFILE), "Raise the limit of open files (`ulimit -n`), or close some"
+    ),
     **dict.fromkeys(NO_LOCKS, "Work on a file system that has locks"),
 }
 AT_FDCWD = -100  # linux/fcntl.h

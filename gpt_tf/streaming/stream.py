@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 log = logging.getLogger(__name__)
+MAX_THREADS = 64  # as in the settings
 
 DOCUMENTS_REMEDY = "Give a list of files, such as sorted(Path(folder).rglob('*.txt'))."
 
@@ -83,8 +84,8 @@ class TokenStream:
         epochs: int | None = None,
         allow_partial: bool = False,
     ) -> None:
-        check_counts(batch_size=batch_size, context_length=context_length,
-                     num_threads=num_threads, buffer_size=buffer_size,
+        _check_threads(num_threads)
+        check_counts(batch_size=batch_size, context_length=context_length, buffer_size=buffer_size,
                      epochs=1 if epochs is None else epochs)  # fmt: skip
         if len(windows) < (1 if allow_partial else batch_size):
             raise UsageError(
@@ -149,7 +150,8 @@ class TokenStream:
             invalid value.
         """
         check_kind(windows)
-        check_counts(batch_size=batch_size, context_length=context_length, num_threads=num_threads)
+        _check_threads(num_threads)
+        check_counts(batch_size=batch_size, context_length=context_length)
         check_counts(0, seed=seed)
         if not isinstance(shuffle, bool):
             raise UsageError(f"shuffle must be True or False, received: {shuffle!r}")
@@ -332,6 +334,12 @@ def check_counts(least: int = 1, /, **counts: Any) -> None:
         is_whole = isinstance(value, Integral) and not isinstance(value, bool)
         if not is_whole or value < least:
             raise UsageError(f"{name} must be an integer of at least {least}, received: {value!r}")
+
+
+def _check_threads(num_threads: int) -> None:
+    check_counts(num_threads=num_threads)
+    if num_threads > MAX_THREADS:
+        raise UsageError(f"num_threads must be at most {MAX_THREADS}, received: {num_threads}")
 
 
 def _encode_alone() -> None:
