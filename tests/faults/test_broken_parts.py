@@ -32,6 +32,7 @@ from gpt_tf.training.loop import Trainer
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.schedule import make_schedule
 from gpt_tf.training.train_step import StepResult, TrainStep
+from gpt_tf.training.writers import Writers
 
 SHAPE = (4, 8)
 TEXTS = [f"document {i} is good, not bad, so {i * i} times good" for i in range(24)]
@@ -111,7 +112,7 @@ def make_trainer(
         schedule=make_schedule(config),
         evaluate=evaluate_split,
         checkpoints=CheckpointManager(parts.model, parts.optimizer, store),
-        writer=writer or Seen(),
+        writer=Writers([writer or Seen()]),
     )
     return trainer, stream
 
