@@ -71,7 +71,7 @@ def _locked(data: Path) -> Iterator[None]:
         stack.callback(atomic.remove_empty, made)
         with signals_waiting():
             atomic.make_directory(data, made)
-            is_first = not path.exists()
+            before = {entry.name for entry in data.iterdir()}
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
             stack.callback(os.close, file)
             with atomic.explaining_failure(data):
@@ -80,13 +80,13 @@ def _locked(data: Path) -> Iterator[None]:
                 raise UsageError(
                     f"another `gpt-tf prepare` is at work in {str(data)!r}. Wait for its end."
                 )
-            if is_first:
-                stack.callback(_remove_if_alone, path)
+            if path.name not in before:
+                stack.callback(_remove_if_alone, path, before)
         yield
 
 
-def _remove_if_alone(file: Path) -> None:
-    if [entry.name for entry in file.parent.iterdir()] == [file.name]:
+def _remove_if_alone(file: Path, before: set[str]) -> None:
+    if {entry.name for entry in file.parent.iterdir()} == {*before, file.name}:
         file.unlink()
 
 
