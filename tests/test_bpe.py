@@ -202,6 +202,20 @@ def test_decoding_leaves_control_tokens_out_and_marks_broken_bytes(plain_tokeniz
     assert plain_tokenizer.decode([first, *rest]) == "👩"
 
 
+def test_what_is_no_id_of_the_vocabulary_is_refused(plain_tokenizer):
+    size = plain_tokenizer.vocab_size
+    for call in (plain_tokenizer.decode, plain_tokenizer.tokens):
+        for token_id in (-1, 2**32, 2**70):
+            with pytest.raises(UsageError, match=f"in ids: {token_id}. Give ids of 0 or more"):
+                call([0, token_id])
+        for token_id in (1.7, "3", None):
+            with pytest.raises(UsageError, match="no integer in ids: "):
+                call([token_id])
+    with pytest.raises(UsageError, match=f"in ids: {size}. Give ids of 0 to {size - 1}"):
+        plain_tokenizer.tokens([0, size])
+    assert plain_tokenizer.decode(np.array([70, size, 71])) == plain_tokenizer.decode([70, 71])
+
+
 @pytest.mark.parametrize("vocab_size", [-1, 0, 10, MINIMUM_VOCAB_SIZE - 1])
 def test_a_vocabulary_below_the_bytes_is_refused(vocab_size):
     with pytest.raises(UsageError, match=rf"vocab_size: {vocab_size}\..*minimum is 258") as error:

@@ -330,6 +330,15 @@ def test_an_object_is_as_good_as_its_name(sampler, name, options):
             "beams: give at most so many, or 3 in num_beams",
         ),
         ("diverse-beam", {"num_samples": 5}, "num_samples: 5. The search has 4 beams"),
+        *(("beam", {"num_beams": value}, "n num_beams: ") for value in ("3", 2.5)),
+        *(
+            ("greedy", {"max_new_tokens": value}, "out of range in max_new_tokens: ")
+            for value in ("3", 2.5, None)
+        ),
+        ("random", {"temperature": "hot"}, "no number in temperature: 'hot'. Give one"),
+        ("random", {"seed": 1.5}, "out of range in seed: 1.5. Give 0 to"),
+        ("greedy", {"logit_bias": [1]}, r"no mapping in logit_bias: \[1\]. Give one, as"),
+        (None, {}, "unknown sampler: None. Samplers: greedy, random"),
         ("best", {}, "unknown sampler: best. Samplers: greedy, random, beam, diverse-beam, con"),
         ("greedy", {"temperature": 0.5}, "without effect on the sampler greedy: .*temperature 0.5"),
     ],

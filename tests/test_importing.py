@@ -318,6 +318,18 @@ def test_larger_sizes_come_from_the_config_alone(name: str) -> None:
     assert sum(math.prod(shape) for shape in shapes.values()) == parameters
 
 
+def test_another_architecture_than_the_type_of_the_model_is_refused_or_said(caplog) -> None:
+    for name in ("OPTForCausalLM", "OpenAIGPTLMHeadModel"):
+        with pytest.raises(UsageError, match=f"must be GPT2LMHeadModel, not {name}"):
+            model_config(GPT2, {"architectures": [name]}, Path("config.json"))
+    for name in ("GPT2LMHeadModel", "GPT2Model", "GPT2DoubleHeadsModel"):
+        model_config(GPT2, {"architectures": [name]}, Path("config.json"))
+    model_config(GPT2, {"architectures": None}, Path("config.json"))
+    assert not caplog.messages
+    model_config(GPT2, {"architectures": ["GPT2ForSequenceClassification"]}, Path("config.json"))
+    assert "GPT2ForSequenceClassification is no language model" in caplog.text
+
+
 def test_a_begin_token_that_is_the_end_token_stands_before_texts_where_they_say_so(
     tmp_path: Path,
 ) -> None:

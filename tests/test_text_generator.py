@@ -115,6 +115,14 @@ def test_a_sampler_of_ones_own(generator):
         generator.generate("A good", SecondBest(), temperatur=3)
 
 
+def test_what_is_no_stop_string_is_refused(generator):
+    for stop in (5, [5], b"a", None):
+        with pytest.raises(UsageError, match=r" in stop: .*Give a text, or a list of texts\."):
+            generator.generate("A", stop=stop)
+        with pytest.raises(UsageError, match=r" in stop: .*Give a text, or a list of texts\."):
+            list(generator.stream("A", stop=stop))
+
+
 @pytest.mark.parametrize("options", [{"stop": [""]}, {"banned_words": ["a", ""]}])
 def test_empty_strings_are_refused(generator, options):
     with pytest.raises(UsageError, match="empty"):

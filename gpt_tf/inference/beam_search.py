@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -56,13 +57,14 @@ class BeamSearch:
     diversity_penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.num_beams < 1:
+        if not isinstance(self.num_beams, Integral) or self.num_beams < 1:
             raise UsageError(f"out of range in num_beams: {self.num_beams}. Give 1 or more.")
         if not -10 <= self.length_penalty <= 10:  # beyond, length ** length_penalty overflows
             raise UsageError(
                 f"out of range in length_penalty: {self.length_penalty}. Give -10 to 10."
             )
-        if self.num_beam_groups < 1 or self.num_beams % self.num_beam_groups:
+        groups = self.num_beam_groups
+        if not isinstance(groups, Integral) or groups < 1 or self.num_beams % self.num_beam_groups:
             raise UsageError(
                 f"out of range in num_beam_groups: {self.num_beam_groups}. Give a divisor of "
                 f"num_beams ({self.num_beams})."

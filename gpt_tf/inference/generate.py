@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -210,7 +211,7 @@ def prepare(
 
 def _check_counts(**counts: int) -> None:
     for name, value in counts.items():
-        if value < 1:
+        if not isinstance(value, Integral) or value < 1:
             raise UsageError(f"out of range in {name}: {value}. Give 1 or more.")
 
 

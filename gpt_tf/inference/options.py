@@ -5,7 +5,8 @@ One place says which option belongs to which sampler: the command line and Pytho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from numbers import Real
 from typing import Any
 
 from gpt_tf.errors import UsageError
@@ -45,7 +46,9 @@ def check_options(sampler: str | Sampler, options: dict[str, Any]) -> None:
     Raises:
       UsageError: naming it and its remedy.
     """
-    if isinstance(sampler, str) and sampler not in SAMPLERS:
+    is_object = hasattr(sampler, "choose") or isinstance(sampler, BeamSearch)
+    is_known = sampler in SAMPLERS if isinstance(sampler, str) else is_object
+    if not is_known:
         raise UsageError(f"unknown sampler: {sampler}. Samplers: {', '.join(SAMPLERS)}.")
     own = SAMPLERS[sampler] if isinstance(sampler, str) else FOR_RANDOM
     for name, value in options.items():
@@ -56,6 +59,10 @@ def check_options(sampler: str | Sampler, options: dict[str, Any]) -> None:
                 f"{value}. "
                 + (f"It belongs to {' and '.join(users)}." if users else "There is none such.")
             )
+        if name == "logit_bias" and not isinstance(value, Mapping | None):
+            raise UsageError(f"no mapping in logit_bias: {value!r:.60}. Give one, as {{17: -2.5}}.")
+        if name not in ("logit_bias", "banned_sequences") and not isinstance(value, Real | None):
+            raise UsageError(f"no number in {name}: {value!r:.60}. Give one.")
 
 
 def make_sampler(sampler: str | Sampler, options: dict[str, Any]) -> Sampler | BeamSearch:

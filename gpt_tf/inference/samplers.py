@@ -6,6 +6,7 @@ batch. Shapes: B rows, W branches (samples of one prompt), V vocab, T time, D em
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,9 +50,9 @@ class RandomSampler(Greedy):
     """Draws from the probabilities that the filters leave."""
 
     def __init__(self, seed: int = 0) -> None:
-        if not 0 <= seed < 2**63:
+        if not isinstance(seed, Integral) or not 0 <= seed < 2**63:
             raise UsageError(f"out of range in seed: {seed}. Give 0 to {2**63 - 1}.")
-        self.seed = seed
+        self.seed: int = seed
 
     def choose(self, session: Session, logits_BWV: Logits, position: int) -> TokenIds:
         """One draw for each branch."""

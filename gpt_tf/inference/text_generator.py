@@ -170,6 +170,8 @@ class TextGenerator:
         return tokenizer.encode("\n") if has_line_feed else [0]
 
     def _named(self, token_id: int) -> str:
+        if self.tokenizer.backend.id_to_token(token_id) is None:  # of a larger model
+            return f"[{token_id}]"
         return self.tokenizer.decode([token_id]) or self.tokenizer.tokens([token_id])[0]
 
     def _of_tokenizer(self, banned_words: Sequence[str]) -> dict[str, Any]:

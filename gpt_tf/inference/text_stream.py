@@ -15,10 +15,12 @@ from collections.abc import Sequence
 
 from tokenizers import decoders
 
+from gpt_tf.arguments import several
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.base import BYTE_ALPHABET, Tokenizer
 
 Ids = Sequence[int]
+STOP_REMEDY = "Give a text, or a list of texts."
 REPLACEMENT = "\ufffd"
 # GPT-2's alphabet: a printable Latin-1 character is its own byte, the others follow in order
 ALPHABET = sorted(BYTE_ALPHABET)
@@ -38,8 +40,11 @@ def continuation(tokenizer: Tokenizer, prompt_ids: Ids, ids: Ids) -> str:
 
 
 def stop_strings(stop: str | Sequence[str]) -> tuple[str, ...]:
-    """One stop string or several as a tuple. Raises UsageError if one is empty."""
-    found = (stop,) if isinstance(stop, str) else tuple(stop)
+    """One stop string or several as a tuple. Raises UsageError if one is empty or no text."""
+    found = (stop,) if isinstance(stop, str) else tuple(several(stop, "stop", STOP_REMEDY))
+    for one in found:
+        if not isinstance(one, str):
+            raise UsageError(f"no str in stop: {one!r:.60}. {STOP_REMEDY}")
     if not all(found):
         raise UsageError("empty stop string. Give at least one character.")
     return found

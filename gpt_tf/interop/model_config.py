@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from gpt_tf.interop.opt import OPT
 
 FAMILIES = (GPT2, OPT, OPENAI_GPT)  # the order in which one is looked for when writing
 DROPOUT = "dropout."
+log = logging.getLogger(__name__)
 
 
 def family_of(theirs: Mapping[str, Any], path: Path) -> Family:
@@ -34,6 +36,13 @@ def model_config(family: Family, theirs: Mapping[str, Any], path: Path) -> Model
     problems = []
     if theirs.get("quantization_config") is not None:
         problems.append("quantization_config: quantized weights are not read")
+    own = family.class_name.removesuffix("LMHeadModel").removesuffix("ForCausalLM")
+    named = theirs.get("architectures")
+    for name in named if isinstance(named, list) else []:
+        if not str(name).startswith(own):
+            problems.append(f"architectures must be {family.class_name}, not {_shown(name)}")
+        elif "For" in str(name) and name != family.class_name:
+            log.warning("%s is no language model in %s: read as one", _shown(name), path)
     for key, wanted in family.required.items():
         if isinstance(wanted, str):
             wanted = theirs.get(wanted)

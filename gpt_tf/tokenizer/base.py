@@ -7,6 +7,7 @@ does not keep, so it is set here whenever a tokenizer is made.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,13 +164,28 @@ class Tokenizer:
         return [piece for piece in found if piece not in known]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`; special tokens are left out, broken UTF-8 becomes U+FFFD."""
-        ids = several(ids, "ids", IDS_REMEDY)
-        return str(self.backend.decode([int(i) for i in ids], skip_special_tokens=True))
+        """The text of `ids`; special tokens are left out, broken UTF-8 becomes U+FFFD.
+
+        An id beyond the vocabulary, of a model with more rows, has no text.
+
+        Raises:
+          UsageError: for anything but ids.
+        """
+        return str(self.backend.decode(_checked(ids), skip_special_tokens=True))
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
-        """The vocabulary entry of each id."""
-        return [str(self.backend.id_to_token(int(i))) for i in several(ids, "ids", IDS_REMEDY)]
+        """The vocabulary entry of each id.
+
+        Raises:
+          UsageError: for anything but ids of the vocabulary.
+        """
+        size, found = self.vocab_size, []
+        for i in _checked(ids):
+            entry = self.backend.id_to_token(i)
+            if entry is None and i >= size:
+                raise UsageError(f"out of range in ids: {i}. Give ids of 0 to {size - 1}.")
+            found.append(str(entry))
+        return found
 
     def token_to_id(self, token: str) -> int | None:
         """The id of a vocabulary entry, or None."""
@@ -246,6 +262,19 @@ class Tokenizer:
                 "Load it with Tokenizer.load()."
             )
         return cls(backend, special_tokens)
+
+
+def _checked(ids: Iterable[int]) -> list[int]:
+    """The ids as Python's integers. Raises UsageError for anything that cannot be an id."""
+    found = []
+    for given in several(ids, "ids", IDS_REMEDY):
+        try:
+            found.append(operator.index(given))
+        except TypeError as error:
+            raise UsageError(f"no integer in ids: {given!r:.60}. {IDS_REMEDY}") from error
+        if not 0 <= found[-1] < 2**32:
+            raise UsageError(f"out of range in ids: {given}. Give ids of 0 or more.")
+    return found
 
 
 def _byte_level_size(entry: str) -> int:
