@@ -75,6 +75,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         keys = name.strip().split(".")
+        if equals and len(keys) == 1 and keys[0] and (meant := _settings_called(keys[0])):
+            raise UsageError(f"no section in --set: {assignment}. Did you mean {meant}?")
         if not equals or len(keys) < 2 or not all(keys):
             raise UsageError(f"no assignment in --set: {assignment}. Write section.key=value.")
         level = result
@@ -95,7 +97,24 @@ def _value_of(name: str, value: str) -> Any:
             f"a comment or a line feed in --set {name}: {value!r}. If it belongs to the text, "
             f"quote it: --set {quoted}"
         )
-    return parse_yaml(value, f"--set {name}")
+    read = parse_yaml(value, f"--set {name}")
+    is_text = _kind_of(name.strip()) is str and is_plain and read is not None
+    return value.strip() if is_text and not isinstance(read, str) else read
+
+
+def _kind_of(name: str) -> Any:
+    """The type of a setting, by its dotted key; None if there is no such setting."""
+    kind: Any = Config
+    for key in name.split("."):
+        is_section = isinstance(kind, type) and issubclass(kind, Section)
+        kind = typing.get_type_hints(kind).get(key) if is_section else None
+    return kind
+
+
+def _settings_called(key: str) -> str:
+    """The dotted keys of the settings that are called `key` in their sections."""
+    known = flatten(dataclasses.asdict(Config()))
+    return " or ".join(name for name in known if name.endswith(f".{key}"))
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,7 +195,8 @@ def resolve_stored(stored: Mapping[str, Any], *overrides: Mapping[str, Any]) -> 
 def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) -> Section | None:
     """A section made from a mapping; what is wrong goes to `problems` with its full key."""
     if not isinstance(values, Mapping):
-        problems.append(f"{prefix[:-1]} must be a mapping, received: {values!r}")
+        keys = ", ".join(item.name for item in dataclasses.fields(kind))
+        problems.append(f"{prefix[:-1]} must be a mapping, received: {values!r}. Its keys: {keys}")
         return None
     hints = typing.get_type_hints(kind)
     valid = [item.name for item in dataclasses.fields(kind)]
@@ -185,6 +205,8 @@ def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) ->
         if key not in valid:
             # to look for the nearest name takes most of a millisecond, and it will not be shown
             hint = nearest(str(key), valid) if len(problems) < MAX_PROBLEMS else ""
+            if not hint and kind is Config and len(problems) < MAX_PROBLEMS:
+                hint = f" Sections: {', '.join(valid)}."
             problems.append(f"unknown key {prefix}{key}.{hint}")
         elif isinstance(hints[key], type) and issubclass(hints[key], Section):
             section = build(hints[key], value, f"{prefix}{key}.", problems)

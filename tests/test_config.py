@@ -76,6 +76,27 @@ def test_rules(settings: dict, words: str) -> None:
         resolve(settings)
 
 
+def test_a_text_needs_no_quotes_of_yaml() -> None:
+    for text in ("ROMEO:", "12", "true", "- a"):
+        assert resolve(parse_assignments([f"sampling.prompt={text}"])).sampling.prompt == text
+    assert parse_assignments(["sampling.prompt='ROMEO:'", "training.seed=1"]) == {
+        "sampling": {"prompt": "ROMEO:"}, "training": {"seed": 1}
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("batch_size=4", "no section .* Did you mean training.batch_size"),
+        ("model.dropout=0.1", "received: 0.1. Its keys: .*attention_weights"),
+        ("evaluation.batches=2", "unknown key evaluation. Sections: model, tokenizer, data"),
+    ],
+)
+def test_what_a_setting_is_called_is_said(text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        resolve(parse_assignments([text]))
+
+
 def test_a_value_is_no_section() -> None:
     with pytest.raises(UsageError, match="no section in --set: dropout"):
         parse_assignments(["model.dropout=1", "model.dropout.head=0.1"])
@@ -89,7 +110,7 @@ def test_every_text_survives_its_yaml(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["batch_size=3", "training.batch_size", "=3", "training.=3"])
 def test_assignment_without_section_or_value(text: str) -> None:
-    with pytest.raises(UsageError, match="no assignment in --set"):
+    with pytest.raises(UsageError, match=r"no (assignment|section) in --set"):
         parse_assignments([text])
 
 

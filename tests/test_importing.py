@@ -293,7 +293,10 @@ def test_what_has_no_counterpart_is_refused_by_name(
     assert named in str(caught.value)
 
 
-def test_a_name_of_the_hub_is_no_folder() -> None:
+def test_a_name_of_the_hub_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").touch()
+    with pytest.raises(UsageError, match=r"not a folder: .*model.bin. Give its folder"):
+        read_folder(tmp_path / "model.bin")
     with pytest.raises(UsageError, match=r"no such folder: gpt2\. .*hf download NAME --local-dir"):
         read_folder(Path("gpt2"))
 

@@ -137,6 +137,9 @@ def test_settings_of_a_pipe_are_read_once(
         (["train", "--set", "sampling.max_new_tokens=1000000"], "must be at most 100000, received"),
         (["generate", "--sampler", "random", "--temperature", "1e300"], "to 3.40282e+38"),
         (["generate", "--sampler", "random", "--temperature", "1e-42"], "from 1.17549e-38"),
+        (["generate", "The film"], "Give a text with --prompt"),
+        (["train", "--data", "a.jsonl", "b.jsonl"], "Put a pattern in quotes"),
+        (["evaluate", "tiny", "reviews", "data.column=Text"], "Give a setting with --set"),
         (["generate", "--logit-bias", "5=1e300"], "not a finite number in --logit-bias: 5=1e300."),
     ],
 )  # fmt: skip

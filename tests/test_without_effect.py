@@ -17,6 +17,7 @@ from gpt_tf.cli.without_effect import (
     idle_settings,
     refuse_for_ready_tokenizer,
     refuse_idle,
+    tell_uneven_heads,
 )
 from gpt_tf.cli.workspace import choose_data
 from gpt_tf.config_files import parse_assignments, preset_names, read_preset, resolve
@@ -230,3 +231,11 @@ def test_a_refused_training_leaves_no_file_open(workspace: Path) -> None:
         assert not [link for link in links if link.readlink().name == "ids.bin"]
     finally:
         gc.enable()
+
+
+def test_heads_that_do_not_divide_the_width_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    tell_uneven_heads(resolve({"model": {"num_heads": 4}}))
+    assert capsys.readouterr().err == ""
+    tell_uneven_heads(resolve({"model": {"num_heads": 3}}))
+    said = " ".join(capsys.readouterr().err.split())
+    assert "makes heads of 42, together 126 of model.embed_dim 128" in said

@@ -47,6 +47,7 @@ from gpt_tf.cli.without_effect import (
     refuse_for_ready_tokenizer,
     refuse_idle,
     retyped,
+    tell_uneven_heads,
 )
 from gpt_tf.cli.workspace import DataChoice, choose_data
 from gpt_tf.config import Config
@@ -127,6 +128,7 @@ def train(
             )
         choice = choose_data(workspace, data, config.data, validation)
         refuse_idle([config], choice, given)
+        tell_uneven_heads(config)
         trained = None
         if train_tokenizer and tokenizer is None:
             trained = train_own(workspace, choice, config)  # it stays if the run is refused, too

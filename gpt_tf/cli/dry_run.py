@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gpt_tf.cli.console import note, print_table
 from gpt_tf.cli.own_tokenizers import ready_tokenizer, require_tokenizer
-from gpt_tf.cli.without_effect import Given, refuse_idle
+from gpt_tf.cli.without_effect import Given, refuse_idle, tell_uneven_heads
 from gpt_tf.cli.workspace import choose_data, document_reader, name_of
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
@@ -65,6 +65,7 @@ def describe(config: Config) -> None:
     from gpt_tf.training.precision import resolve_precision
     from gpt_tf.training.train_step import TrainStep
 
+    tell_uneven_heads(config)
     config, reason = resolve_precision(config)
     training, model_config = config.training, config.model
     shape = (training.batch_size, model_config.context_length)

@@ -33,6 +33,11 @@ def import_model(directory: Path, name: str | None) -> None:
     has_tokenizer = has_foreign_tokenizer(directory)
     is_model = (directory / CONFIG_FILE).exists() or has_weights(directory)
     if directory.is_dir() and not is_model and not has_tokenizer:
+        if (directory / "saved_model.pb").exists() or any(directory.glob("*.keras")):
+            raise UsageError(
+                f"no folder of transformers: {directory} is a model of TensorFlow or Keras. "
+                "Import what `gpt-tf export RUN --format hf --to FOLDER` writes."
+            )
         looked_for = ", ".join([CONFIG_FILE, *FILES, "tokenizer.json", "vocab.json", "vocab.txt"])
         raise UsageError(
             f"no model and no tokenizer in {directory}: it has none of {looked_for}. Give a folder "

@@ -198,6 +198,14 @@ def _system_failed(problem: OSError) -> int:
 
 
 def _help_hint(problem: click.UsageError) -> str:
+    if problem.ctx and "unexpected extra argument" in problem.message:
+        words = problem.message.rpartition("(")[2]
+        if problem.ctx.command.name == "generate":
+            return " Give a text with --prompt, in quotes."
+        if "=" in words:
+            return " Give a setting with --set."
+        if any(each.name == "data" for each in problem.ctx.command.params):
+            return " Put a pattern in quotes: --data 'texts/*.txt'."
     return f" Try `{problem.ctx.command_path} --help`." if problem.ctx else ""
 
 

@@ -107,7 +107,7 @@ def _begin(
     """Check every cell, store the plan and train."""
     from gpt_tf.cli.own_tokenizers import choose_tokenizer, record_of, training_command
     from gpt_tf.cli.sweep_data import data_of_plan, fingerprint_of
-    from gpt_tf.cli.without_effect import refuse_for_ready_tokenizer, refuse_idle
+    from gpt_tf.cli.without_effect import refuse_for_ready_tokenizer, refuse_idle, tell_uneven_heads
     from gpt_tf.cli.workspace import choose_data
     from gpt_tf.reports import sweep as sweeps
     from gpt_tf.reports.grid import make_cells, parse_grid
@@ -147,6 +147,8 @@ def _begin(
             "--validation-data, or set aside a share with --set data.validation_share=0.1."
         )
     refuse_idle(configs, choice, {**given, **dict.fromkeys(grid, "--grid")})
+    for config in configs:
+        tell_uneven_heads(config)
     command = training_command(choice, configs[0])
     folder = choose_tokenizer(workspace, choice, tokenizer, command)
     another = ", or train one with `gpt-tf train-tokenizer` and give it with --tokenizer"

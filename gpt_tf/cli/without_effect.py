@@ -184,6 +184,18 @@ def check_end(config: Config, stop_at_step: int | None, step: int = 0) -> None:
         )
 
 
+def tell_uneven_heads(config: Config) -> None:
+    """Say that the heads together are narrower than the model, if `num_heads` does not divide."""
+    model = config.model
+    together = model.num_heads * model.head_width
+    if model.architecture == "gpt" and model.head_dim is None and together != model.embed_dim:
+        note_once(
+            f"model.num_heads {model.num_heads} makes heads of {model.head_width}, together "
+            f"{together} of model.embed_dim {model.embed_dim}: transformers has no such model, so "
+            "it cannot be exported as hf"
+        )
+
+
 def check_profile(
     config: Config, stop_at_step: int | None, profile: list[Operation] | None
 ) -> None:

@@ -46,6 +46,8 @@ def read_folder(directory: Path) -> Foreign:
       UsageError: for what is missing, has no counterpart, or does not fit together.
       RunError: for what is damaged.
     """
+    if directory.is_file():
+        raise UsageError(f"not a folder: {directory}. Give its folder: {directory.parent}.")
     if not directory.is_dir():
         raise UsageError(
             f"no such folder: {directory}. Give one with {CONFIG_FILE}; `hf download NAME "
