@@ -156,7 +156,9 @@ def _check_place(path: Path, place: str) -> None:
     refuse_long(path.name, place)
     here = Path.cwd().resolve()
     if Path(os.path.realpath(path)) in (here, *here.parents):
-        raise UsageError(f"the current folder, or one above it{place}: {path}. Choose a new one.")
+        raise UsageError(
+            f"the current folder, or one above it{place}: {str(path)!r}. Choose a new one."
+        )
     above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not above.is_dir():
         raise UsageError(f"not a folder: {above}. Move it away, or choose another place.")

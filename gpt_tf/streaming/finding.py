@@ -76,7 +76,7 @@ def find(source: Path) -> Found:
         left_out = found.describe_left_out()
         remedy = " Name the file or the folder that has your own text." if left_out else ""
         raise UsageError(
-            f"no *.txt files in {where}: {source} (nor {KINDS_IN_WORDS})"
+            f"no *.txt files in {where}: {source} (looked for {KINDS_IN_WORDS})"
             f"{'; ' if left_out else ''}{left_out}.{remedy}"
         )
     found.files.sort(key=lambda path: os.fsencode(path.relative_to(root)))
