@@ -83,8 +83,9 @@ class HeldLock:
         with suppress(OSError):
             if _is_file(self._folder, self._file):
                 os.unlink(LOCK_FILE, dir_fd=self._folder)
-        os.close(self._file)
-        os.close(self._folder)
+        for file in (self._file, self._folder):
+            with suppress(OSError):  # it is closed all the same, and nothing was written to it
+                os.close(file)
 
     def remove_if_empty(self) -> None:
         """Remove the directory if nothing but the lock is in it."""

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic, flock
 from gpt_tf.storage.waiting_signals import signals_waiting
 from gpt_tf.streaming.corpora import Corpus, load_corpus
@@ -74,19 +74,24 @@ def _locked(data: Path) -> Iterator[None]:
             before = {entry.name for entry in data.iterdir()}
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
             stack.callback(os.close, file)
-            with atomic.explaining_failure(data):
-                is_held = flock.acquire(file, fcntl.LOCK_EX)
+            try:
+                with atomic.explaining_failure(data):
+                    is_held = flock.acquire(file, fcntl.LOCK_EX)
+            except RunError:  # nobody can hold it
+                _remove_if_alone(path, before)
+                raise
             if not is_held or not os.fstat(file).st_nlink:  # its holder has just removed it
                 raise UsageError(
                     f"another `gpt-tf prepare` is at work in {str(data)!r}. Wait for its end."
                 )
-            if path.name not in before:
-                stack.callback(_remove_if_alone, path, before)
+            stack.callback(_remove_if_alone, path, before)
         yield
 
 
 def _remove_if_alone(file: Path, before: set[str]) -> None:
-    if {entry.name for entry in file.parent.iterdir()} == {*before, file.name}:
+    """Remove the lock file that was made here, if nothing else was."""
+    names = {entry.name for entry in file.parent.iterdir()}
+    if names - before == {file.name}:
         file.unlink()
 
 

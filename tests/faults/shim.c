@@ -238,9 +238,10 @@ size_t fwrite(const void *data, size_t size, size_t count, FILE *file)
     int fate = prefix_length ? meet_fd("write", fileno(file), 1) : GOES_ON;
     if (fate == FAILS)
         return 0;
-    size_t wanted = fate == HALF && count > 1 ? count / 2 : count;
+    int torn = fate == HALF && !strcmp(kind, "torn"); /* a short fwrite would be an error */
+    size_t wanted = torn && count > 1 ? count / 2 : count;
     size_t written = NEXT(fwrite)(data, size, wanted, file);
-    if (fate == HALF && !strcmp(kind, "torn")) {
+    if (torn) {
         NEXT(fflush)(file);
         die();
     }
