@@ -15,6 +15,7 @@ from gpt_tf.streaming import sample_reviews
 from gpt_tf.streaming.sample_grammar import (
     _RULES,
     SUBJECTS,
+    complete_sentences,
     generate_sentence,
     parses,
 )
@@ -25,15 +26,6 @@ SENTENCES = [
     for polarity in ("pos", "neg")
     for number in range(1000)
 ]
-
-
-def complete_sentences(text: str) -> list[str]:
-    """The sentences of `text` that end in . ! or ?, without the unfinished tail.
-
-    A mark ends a sentence where a blank or the end of the text follows; line ends count as
-    blanks, and runs of blanks as one.
-    """
-    return re.findall(r"\S.*?(?<=[.!?])(?= |$)", " ".join(text.split()))
 
 
 @pytest.fixture(scope="module")

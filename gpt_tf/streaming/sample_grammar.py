@@ -305,3 +305,12 @@ def _ends(
         ends |= positions
     memo[symbol, start] = ends
     return ends
+
+
+def complete_sentences(text: str) -> list[str]:
+    """Return the sentences of `text` that end in . ! or ?, without the unfinished tail.
+
+    A mark ends a sentence where a blank or the end of the text follows; line ends count as
+    blanks, and runs of blanks as one.
+    """
+    return re.findall(r"\S.*?(?<=[.!?])(?= |$)", " ".join(text.split()))
