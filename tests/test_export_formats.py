@@ -1,6 +1,7 @@
 """Runs as SavedModel and as a Keras file: read back, they compute and write what the run does."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from gpt_tf.model.architectures import make_model
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, seed_variables, weight_variables
 from gpt_tf.storage.manifest import sha256_file
+from gpt_tf.storage.targets import first_foreign
 from gpt_tf.tokenizer.bpe import BPETokenizer
 
 VOCAB_SIZE = 262
@@ -59,6 +61,15 @@ def exported(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture(scope="module")
 def writer(trained_workspace: Path) -> TextGenerator:
     return gpt_tf.load(trained_workspace / "runs" / "tiny")
+
+
+@pytest.mark.parametrize("name", ["savedmodel", "keras"])
+def test_an_export_is_replaced_when_asked(exported: Path, trained_workspace: Path, name: str,
+                                          tmp_path: Path) -> None:  # fmt: skip
+    shutil.copytree(exported / name, tmp_path / name)
+    assert first_foreign(tmp_path / name) is None
+    again = ["export", "tiny", "--format", name, "--to", str(tmp_path / name), "--overwrite"]
+    assert in_process(*again, cwd=trained_workspace) == 0
 
 
 def test_a_saved_model_needs_no_gpt_tf(

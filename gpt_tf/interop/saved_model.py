@@ -28,6 +28,9 @@ def write(stored: StoredRun, directory: Path) -> None:
     module = Served(built_model(stored), tokenizer)
     signatures = {"serving_default": module.logits, "generate": module.generate}
     tf.saved_model.save(module, str(directory), signatures=signatures)
+    assets = directory / "assets"
+    if assets.is_dir() and not any(assets.iterdir()):
+        assets.rmdir()  # no file in it says that the folder is ours
     write_tokenizer(tokenizer, stored.config.model.context_length, directory / "tokenizer")
 
 
