@@ -1,4 +1,4 @@
-"""Arguments of Python calls that are easily mistaken: several things, or one path.
+"""Arguments of Python calls that are easily mistaken: several things, one path, or a count.
 
 A `str` is a sequence of strings too: its characters. Whatever takes several texts refuses it.
 """
@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from numbers import Integral
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gpt_tf.errors import UsageError
 
@@ -45,3 +46,11 @@ def path_of(value: str | os.PathLike[str] | None, name: str) -> Path | None:
     if value == "":  # it would be the current folder
         raise UsageError(f"empty path in {name}. Give one, or None.")
     return Path(value)
+
+
+def check_counts(least: int = 1, /, **counts: Any) -> None:
+    """Raise UsageError for an argument that is no whole number of `least` or more."""
+    for name, value in counts.items():
+        is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+        if not is_whole or value < least:
+            raise UsageError(f"{name} must be an integer of at least {least}, received: {value!r}")

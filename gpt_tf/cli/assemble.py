@@ -226,9 +226,8 @@ def resume(
                 write_data_files(claim.staged, choice)
                 if moved.data or moved.validation:
                     write_moved(run, claim.staged, workspace, moved)
-                atomic.write_text(
-                    claim.staged.config_file, as_yaml(config)
-                )  # it may be another now
+                # Some settings may differ from those that were stored.
+                atomic.write_text(claim.staged.config_file, as_yaml(config))
                 return run_training(
                     config,
                     claim,

@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_tf.arguments import path_of, several
+from gpt_tf.arguments import check_counts, path_of, several
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.batches import Batch, Batches
 from gpt_tf.streaming.dataset import make_dataset
@@ -326,14 +325,6 @@ class TokenStream:
             goes_on=self._stop is None,
             shape=self._batches.shape,
         )
-
-
-def check_counts(least: int = 1, /, **counts: Any) -> None:
-    """Raise UsageError for an argument that is no whole number of `least` or more."""
-    for name, value in counts.items():
-        is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-        if not is_whole or value < least:
-            raise UsageError(f"{name} must be an integer of at least {least}, received: {value!r}")
 
 
 def _check_threads(num_threads: int) -> None:

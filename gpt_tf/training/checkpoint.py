@@ -7,11 +7,11 @@ from typing import Any
 
 import keras
 
+from gpt_tf.arguments import check_counts
 from gpt_tf.errors import RunError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, read_values, seed_variables, weight_variables
 from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
-from gpt_tf.streaming.stream import check_counts
 from gpt_tf.training.optimizer import optimizer_slots
 
 
