@@ -12,6 +12,7 @@ from commands import TINY_RUN, called, gpt_tf, in_process
 from data import data_file, unpacked
 from prefetch_threads import prefetching, wait_until
 
+from gpt_tf.cli import console
 from gpt_tf.streaming.review_corpora import prepare_imdb
 from gpt_tf.streaming.sample_reviews import write_sample_reviews
 
@@ -27,6 +28,13 @@ def no_thread_is_left() -> Iterator[None]:
     """A stream left open fails its own test, not a later one that counts threads."""
     yield
     wait_until(lambda: not prefetching())
+
+
+@pytest.fixture(autouse=True)
+def notes_are_shown() -> Iterator[None]:
+    """A test that leaves --quiet on fails itself, not a later one that expects a note."""
+    yield
+    assert not (console.is_quiet() or console.is_debug())
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ def test_flags_are_no_flags_where_they_are_values(trained_workspace: Path, capsy
         assert capsys.readouterr().err == ""
     for words in (["--debug", "plot", "none"], ["plot", "none", "--debug"]):
         with pytest.raises(Exception, match="none"):
-            main._run(words)
+            main.main(words)
 
 
 def test_an_interrupt_while_tensorflow_is_imported_shows_no_library_lines(

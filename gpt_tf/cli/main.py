@@ -122,8 +122,6 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    console.set_quiet(False)
-    console.set_debug(False)
     command = " ".join(["gpt-tf", *(word for word in arguments if word in COMMANDS)][:2])
     stdout = sys.stdout  # click replaces it when its reader has gone, and leaves
     handled()  # of an earlier call in this process
@@ -164,6 +162,9 @@ def _run(arguments: list[str]) -> int:
             raise
         console.error(f"out of memory in {command}. Give it less at once, or free memory.")
         return 1
+    finally:  # a later caller in this process has not asked for them
+        console.set_quiet(False)
+        console.set_debug(False)
 
 
 def _refused(problem: str, typed: list[str]) -> None:
