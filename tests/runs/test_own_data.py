@@ -16,6 +16,7 @@ import pytest
 from commands import called, in_process
 from data import data_file
 from fakes import ByteTokenizer
+from places import SUPPORT
 
 from gpt_tf.cli.own_tokenizers import choose_tokenizer, training_command
 from gpt_tf.cli.streams import Streams
@@ -318,7 +319,7 @@ def test_a_giant_document_is_read_in_pieces(tmp_path: Path) -> None:  # D5
 
 @pytest.mark.long
 def test_two_gigabytes_without_a_line_end_take_less_than_one(tmp_path: Path) -> None:  # D5
-    script = Path(__file__).with_name("giant_file.py")
+    script = SUPPORT / "giant_file.py"
     command = [sys.executable, str(script), str(tmp_path), "2000"]
     figures = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
     assert figures["peak_bytes"] < 1_000_000_000

@@ -7,11 +7,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from places import REPOSITORY
 
 
 def data_file(name: str) -> Path:
     """The path of a real data file; skips the test without it, or fails where it is required."""
-    default = Path(__file__).parents[2] / "shared" / "data"
+    default = REPOSITORY.parent / "shared" / "data"
     path = Path(os.environ.get("GPT_TF_DATA", default)) / name
     if path.is_file():
         return path

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_archive import HOSTILE as HOSTILE_ARCHIVES
-from test_archive import scan
+from archives import HOSTILE as HOSTILE_ARCHIVES
+from archives import scan
 
 from gpt_tf.cli.main import main
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, write_manifest

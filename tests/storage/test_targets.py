@@ -8,6 +8,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from commands import modes_and_contents
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic, folders
@@ -25,16 +26,6 @@ def written(folder: Path, *names: str, text: str = "old") -> Path:
             (temporary / name).write_text(text)
         write_manifest(temporary, names, {})
     return folder
-
-
-def state(folder: Path) -> dict[str, tuple[int, object]]:
-    """Mode and contents of everything below a folder, and of itself."""
-    found = {}
-    for path in (folder, *sorted(folder.rglob("*"))):
-        mode = path.lstat().st_mode
-        contents = path.read_bytes() if stat.S_ISREG(mode) else None
-        found[str(path)] = (mode, path.readlink() if stat.S_ISLNK(mode) else contents)
-    return found
 
 
 def test_a_folder_of_ours_with_folders_in_it_is_replaced(tmp_path: Path) -> None:
@@ -122,10 +113,10 @@ OTHERS = [file_beside, file_in_a_folder_of_ours, folder_beside, link_of_a_listed
 def test_what_is_not_ours_is_refused_and_stays(tmp_path: Path, change) -> None:
     target = written(tmp_path / "parent" / "model", "a.txt", "variables/index")
     change(target)
-    before = state(tmp_path)
+    before = modes_and_contents(tmp_path)
     with pytest.raises(UsageError, match=r"[Cc]hoose"), new_directory(target):
         raise AssertionError("it must be refused before anything is written")
-    assert state(tmp_path) == before
+    assert modes_and_contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("exchanges", [True, False])
@@ -137,10 +128,10 @@ def test_what_came_meanwhile_is_put_back(tmp_path: Path, monkeypatch, change, ex
     with pytest.raises(UsageError, match="meanwhile"), new_directory(target) as temporary:
         (temporary / "b.txt").write_text("new")
         change(target)
-        before = state(tmp_path)
+        before = modes_and_contents(tmp_path)
     for name in [name for name in before if ".tmp" in name]:  # what was not finished is gone
         del before[name]
-    assert state(tmp_path) == before
+    assert modes_and_contents(tmp_path) == before
 
 
 def test_a_folder_like_it_that_came_meanwhile_is_not_replaced_unasked(tmp_path: Path) -> None:
@@ -243,10 +234,10 @@ def test_what_cannot_be_put_back_is_kept_and_named(
 def test_the_current_folder_is_no_target(tmp_path: Path, monkeypatch, path: str) -> None:
     target = written(tmp_path / "model", "a.txt")
     monkeypatch.chdir(target)
-    before = state(tmp_path)
+    before = modes_and_contents(tmp_path)
     with pytest.raises(UsageError, match="current folder"), new_directory(Path(path)):
         pass
-    assert state(tmp_path) == before
+    assert modes_and_contents(tmp_path) == before
 
 
 def test_a_folder_inside_a_run_is_no_target_of_an_option(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
-TESTS = Path(__file__).parent
-PAGE = TESTS.parent / "docs" / "RELIABILITY.md"
+from places import REPOSITORY, TESTS
+
+PAGE = REPOSITORY / "docs" / "RELIABILITY.md"
 KINDS_FROM_OUTSIDE = [f"N{number}" for number in range(1, 43)]
 TEST_NAME = re.compile(r"`(test_\w+)`")
 

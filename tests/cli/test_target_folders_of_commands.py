@@ -4,8 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import in_process
-from test_targets import state
+from commands import in_process, modes_and_contents
 
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.manifest import read_manifest
@@ -47,14 +46,14 @@ def test_a_command_refuses_a_folder_of_other_files_before_the_work(
     (workspace / folder).mkdir(parents=True, exist_ok=True)
     if "precious" in folder:
         (workspace / folder / "will.txt").write_text("my last will")
-    before = state(workspace)
+    before = modes_and_contents(workspace)
     if overwrite and arguments[0] in ("train-tokenizer", "export"):
         arguments = [*arguments, "--overwrite"]
     assert in_process(*arguments, cwd=workspace, check=False) == 2
     said = capsys.readouterr().err
     own = "a folder of your own in"  # sweeps/ with a text in it
     assert own in said or any(f" in {option}: " in said for option in OPTIONS)
-    assert state(workspace) == before
+    assert modes_and_contents(workspace) == before
 
 
 def test_a_folder_of_ours_that_an_option_names_is_replaced_with_overwrite_alone(
@@ -64,10 +63,10 @@ def test_a_folder_of_ours_that_an_option_names_is_replaced_with_overwrite_alone(
     export = ["export", "tiny", "--to", "new/model"]
     for arguments in (train, export):
         in_process(*arguments, cwd=workspace)
-        before = state(workspace)
+        before = modes_and_contents(workspace)
         assert in_process(*arguments, cwd=workspace, check=False) == 2
         assert "folder in use in --" in (said := capsys.readouterr().err)
-        assert "replace it with --overwrite" in said and state(workspace) == before
+        assert "replace it with --overwrite" in said and modes_and_contents(workspace) == before
         in_process(*arguments, "--overwrite", cwd=workspace)
     (workspace / "new" / "model" / "note.md").write_text("mine")
     assert in_process(*export, "--overwrite", cwd=workspace, check=False) == 2
@@ -81,9 +80,9 @@ def test_the_corpus_own_tokenizer_is_replaced_and_nothing_beside_it(workspace: P
     in_process(*train, cwd=workspace)
     assert read_manifest(folder)["vocab_size"] == 300
     (folder / "note.md").write_text("mine")
-    before = state(workspace)
+    before = modes_and_contents(workspace)
     assert in_process(*train, cwd=workspace, check=False) == 2
-    assert state(workspace) == before
+    assert modes_and_contents(workspace) == before
 
 
 def test_a_tokenizer_saved_in_python_replaces_nothing_unasked(tmp_path: Path) -> None:  # N1
@@ -93,11 +92,11 @@ def test_a_tokenizer_saved_in_python_replaces_nothing_unasked(tmp_path: Path) ->
         tokenizer.save(target)
     tokenizer.save(target, overwrite=True)
     (target / "note.md").write_text("mine")
-    before = state(tmp_path)
+    before = modes_and_contents(tmp_path)
     for overwrite in (False, True):
         with pytest.raises(UsageError, match=r"holds note\.md"):
             tokenizer.save(target, overwrite=overwrite)
-    assert state(tmp_path) == before
+    assert modes_and_contents(tmp_path) == before
     shutil.rmtree(target)
     target.mkdir()
     tokenizer.save(target)

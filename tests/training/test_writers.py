@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from places import RELEASES
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gpt_tf.errors import RunError
@@ -155,7 +156,7 @@ def test_a_text_that_looks_like_a_heading_changes_nothing_on_resume(
 
 def test_the_samples_of_an_old_run_are_still_read(tmp_path: Path) -> None:
     path = tmp_path / "samples.md"
-    shutil.copy(Path(__file__).parent / "releases" / "0.1.0" / "samples.md", path)
+    shutil.copy(RELEASES / "0.1.0" / "samples.md", path)
     written = path.read_bytes()
     SamplesWriter(path, resumed_step=10**6)
     assert path.read_bytes() == written and b"## Step 6" in written

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import TINY_RUN, called
+from places import SUPPORT
 
 from gpt_tf.storage.checkpoint import CheckpointStore
 
@@ -259,7 +260,7 @@ def test_train_without_a_tokenizer(tmp_path: Path) -> None:
 
 
 def test_a_stalled_disk_is_named_and_a_signal_still_saves(workspace: Path) -> None:  # D13
-    script = Path(__file__).with_name("stalled_training.py")
+    script = SUPPORT / "stalled_training.py"
     padded = ("--set", "data.windows=padded", "--set", "data.num_threads=1", "--max-steps", "50")
     command = [sys.executable, str(script), *TRAIN, "--name", "stalled", *padded]
     process = subprocess.Popen(command, cwd=workspace, stderr=subprocess.PIPE, text=True)

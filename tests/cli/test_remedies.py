@@ -13,6 +13,7 @@ import pytest
 from commands import TINY_RUN, in_process
 from fakes import ByteTokenizer
 from hugging_face_folders import write_folder
+from places import REPOSITORY
 
 from gpt_tf.cli.main import COMMANDS, cli
 from gpt_tf.cli.run_data import data_of_run
@@ -25,7 +26,7 @@ from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora import READY_MADE
 from gpt_tf.tokenizer.base import Tokenizer
 
-SOURCE = Path(__file__).parents[1] / "gpt_tf"
+SOURCE = REPOSITORY / "gpt_tf"
 OF_OTHER_PROGRAMS = {"--force-reinstall", "--local-dir"}
 TEXT = "some words of a text, and more of them. " * 40
 

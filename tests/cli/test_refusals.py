@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from commands import TINY_RUN, gpt_tf
 from fakes import ByteTokenizer
+from places import RELEASES
 
 import gpt_tf as package
 from gpt_tf.cli.main import main
@@ -21,7 +22,6 @@ from gpt_tf.config_files import preset_names
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.run_directory import RunDirectory
 
-RELEASES = Path(__file__).with_name("releases")
 RUN = Path("runs", "tiny")
 HOLD = (
     "import sys\nfrom pathlib import Path\nfrom gpt_tf.storage.lock import locked\n"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import TINY_RUN, in_process, tree
+from places import SUPPORT
 
 import gpt_tf
 from gpt_tf.cli.claiming import claimed
@@ -100,7 +101,7 @@ def test_a_refused_resume_changes_no_byte(command, more: list[str], words: str) 
 
 
 def played(workspace: Path, rounds: int, name: str) -> str:
-    script = Path(__file__).with_name("claim_races.py")
+    script = SUPPORT / "claim_races.py"
     command = [sys.executable, str(script), str(workspace), str(rounds), name]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr

@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -83,4 +84,14 @@ def tree(folder: Path) -> dict[str, bytes | str | None]:
             found[name] = str(path.readlink())
         else:
             found[name] = path.read_bytes() if path.is_file() else None
+    return found
+
+
+def modes_and_contents(folder: Path) -> dict[str, tuple[int, object]]:
+    """Mode and contents of everything below a folder, and of itself."""
+    found = {}
+    for path in (folder, *sorted(folder.rglob("*"))):
+        mode = path.lstat().st_mode
+        contents = path.read_bytes() if stat.S_ISREG(mode) else None
+        found[str(path)] = (mode, path.readlink() if stat.S_ISLNK(mode) else contents)
     return found

@@ -8,8 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, in_process
-from test_targets import state
+from commands import TINY_RUN, in_process, modes_and_contents
 
 import gpt_tf
 from gpt_tf.cli import console
@@ -58,7 +57,7 @@ def test_files_of_any_name_are_written_and_folders_refused_escaped(
 ) -> None:  # N29
     in_process("plot", "tiny", "--output", f"{LATIN}.png", cwd=workspace)
     assert (workspace / f"{LATIN}.png").exists()
-    before = state(workspace)
+    before = modes_and_contents(workspace)
     for arguments in (
         ["export", "tiny", "--to", LATIN],
         ["export", "tiny", "--to", f"{LATIN}/new"],
@@ -77,10 +76,10 @@ def test_files_of_any_name_are_written_and_folders_refused_escaped(
         said = shown_is_harmless(capsys)
         assert code in (0, 1, 2)
         if code == 0:
-            before = state(workspace)
+            before = modes_and_contents(workspace)
             continue
         assert any(shown in said for shown in (r"caf\xe9", r"caf\\xe9", r"caf\udce9")), said
-        now = {path: thing for path, thing in state(workspace).items()
+        now = {path: thing for path, thing in modes_and_contents(workspace).items()
                if not path.endswith((".prepare.lock", "/data/imdb", "/data"))}  # fmt: skip
         assert now.items() <= before.items(), arguments
 
@@ -89,12 +88,12 @@ def test_a_workspace_that_is_not_utf_8_is_refused_with_its_name_escaped(
     workspace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # N29
     place = shutil.copytree(workspace, tmp_path / LATIN)
-    before = state(place)
+    before = modes_and_contents(place)
     for arguments in (["train-tokenizer", "reviews"], ["generate"], ["plot"], ["doctor"]):
         assert in_process(*arguments, cwd=place, check=False) == 2
         said = shown_is_harmless(capsys)
         assert r"workspace with a name that is not UTF-8" in said and r"/caf\xe9. Rename" in said
-    assert state(place) == before
+    assert modes_and_contents(place) == before
     in_process("--help", cwd=place)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import in_process
+from places import RELEASES
 
 from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml, parse_assignments, read_config_file, resolve
@@ -131,7 +132,7 @@ def test_a_number_beyond_all_floats_is_refused() -> None:
 
 
 def test_the_settings_of_an_old_run_are_read_as_they_were_written() -> None:
-    stored = Path(__file__).parent / "releases" / "0.1.0" / "config.yaml"
+    stored = RELEASES / "0.1.0" / "config.yaml"
     config = resolve(read_config_file(stored))
     assert (config.model.norm_epsilon, config.model.head_dim) == (1e-5, None)
     assert config.training.xla == "off" and isinstance(config, Config)

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from commands import TINY_RUN
+from places import SUPPORT
 
 from gpt_tf.storage.checkpoint import CheckpointStore
 
@@ -17,7 +18,7 @@ TOO_LARGE = (
 
 def run_in(megabytes: int, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A command that may take so much memory more than TensorFlow itself."""
-    script = Path(__file__).with_name("limited_memory.py")
+    script = SUPPORT / "limited_memory.py"
     command = [sys.executable, str(script), str(megabytes), *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=200)
 

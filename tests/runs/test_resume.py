@@ -2,7 +2,6 @@
 
 import dataclasses
 import gc
-import json
 import re
 import shlex
 import shutil
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from commands import TINY_RUN, called, gpt_tf, in_process, tree
 from google.protobuf.message import DecodeError
+from run_digests import digests, metrics
 
 from gpt_tf.cli.resuming import check_state, data_changes
 from gpt_tf.cli.run_data import data_of_run
@@ -20,25 +20,9 @@ from gpt_tf.config import DataConfig
 from gpt_tf.errors import RunError
 from gpt_tf.inference.loading import load
 from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
-from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.storage.yaml_file import dump_yaml
 from gpt_tf.training.event_files import write_records
-
-COMPARED = ("model.safetensors", "training.safetensors", "state.json")
-
-
-def digests(workspace: Path, run: str, step: int = 20) -> dict[str, str]:
-    folder = workspace / "runs" / run / "checkpoints" / f"step-{step:08d}"
-    return {name: sha256_file(folder / name) for name in COMPARED}
-
-
-def metrics(workspace: Path, run: str) -> list[dict[str, float]]:
-    lines = (workspace / "runs" / run / "metrics.jsonl").read_text().splitlines()
-    return [
-        {name: value for name, value in json.loads(line).items() if not name.startswith("perf/")}
-        for line in lines
-    ]
 
 
 def test_resumed_run_equals_uninterrupted_run(stopped: Path) -> None:

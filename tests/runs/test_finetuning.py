@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import TINY_RUN, in_process
-from test_resume import digests, metrics
+from run_digests import digests, metrics
 
 from gpt_tf.cli.finetuning import find_pretrained
 from gpt_tf.config import Config, LoraConfig

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import ByteTokenizer
+from places import SUPPORT
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.manifest import read_manifest, verify
@@ -286,7 +287,7 @@ def test_a_failure_leaves_nothing(tmp_path: Path, number: int) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-sys.path[:0] = [sys.argv[1]]
+sys.path[:0] = sys.argv[2:]
 import test_token_store
 
 def killed(path, left_out):
@@ -294,14 +295,13 @@ def killed(path, left_out):
         os.kill(os.getpid(), signal.SIGKILL)
     return test_token_store.read(path, left_out)
 
-test_token_store.build(Path(sys.argv[2]), read=killed, num_threads=1)
+test_token_store.build(Path(sys.argv[1]), read=killed, num_threads=1)
 """
 
 
 def test_a_killed_process_leaves_no_store(tmp_path: Path) -> None:
-    directory = tmp_path / "store"
-    tests = Path(__file__).parent
-    ended = subprocess.run([sys.executable, "-c", KILLED, tests, directory], check=False)
+    directory, here = tmp_path / "store", Path(__file__).parent
+    ended = subprocess.run([sys.executable, "-c", KILLED, directory, here, SUPPORT], check=False)
     assert ended.returncode == -signal.SIGKILL
     (litter,) = tmp_path.iterdir()  # a part, under a temporary name
     assert litter.name.endswith(".tmp")
