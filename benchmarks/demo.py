@@ -9,8 +9,8 @@ from pathlib import Path
 
 from report import finish, parser
 
-from gpt_tf.streaming.corpora import newest_corpus
-from gpt_tf.streaming.sample_grammar import complete_sentences, parses
+from gpt_tf.streaming.corpora.corpus import newest_corpus
+from gpt_tf.streaming.corpora.sample_grammar import complete_sentences, parses
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from report import finish, parser
 
-from gpt_tf.streaming.corpora import load_corpus
+from gpt_tf.streaming.corpora.corpus import load_corpus
 from gpt_tf.streaming.sources import DocumentReader
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.base import Tokenizer

@@ -13,8 +13,8 @@ from data import data_file, unpacked
 from prefetch_threads import prefetching, wait_until
 
 from gpt_tf.cli import console
-from gpt_tf.streaming.review_corpora import prepare_imdb
-from gpt_tf.streaming.sample_reviews import write_sample_reviews
+from gpt_tf.streaming.corpora.review_corpora import prepare_imdb
+from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews
 
 # A shell's background jobs ignore SIGINT, and nohup SIGHUP; the commands that are tested must not.
 for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""What trainings and samplers give, as SHA-256 digests: to see that a change of the code changes nothing.
+"""What trainings and samplers give, as SHA-256 digests: a change of the code must not change it.
 
     python tests/digests.py            compare this tree with the recorded digests
     python tests/digests.py --record   record what this tree gives on this machine
@@ -80,25 +80,8 @@ def compute(source: Path, workspace: Path) -> dict[str, dict[str, str]]:
 
 def write_texts(workspace: Path) -> None:
     """Some text that never changes, whatever the package's sample reviews become."""
-    words = [
-        "the",
-        "a",
-        "film",
-        "plot",
-        "actor",
-        "music",
-        "scene",
-        "was",
-        "is",
-        "and",
-        "but",
-        "of",
-        "in",
-        "good",
-        "bad",
-        "slow",
-        "warm",
-    ]
+    text = "the a film plot actor music scene was is and but of in good bad slow warm"
+    words = text.split()
     state = 1
     (workspace / "reviews").mkdir()
     lines = []

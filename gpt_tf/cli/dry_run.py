@@ -13,7 +13,7 @@ from gpt_tf.cli.without_effect import Given, refuse_idle, tell_uneven_heads
 from gpt_tf.cli.workspace import choose_data, document_reader, name_of
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
-from gpt_tf.streaming.corpora import READY_MADE, newest_corpus
+from gpt_tf.streaming.corpora.corpus import READY_MADE, newest_corpus
 from gpt_tf.tokenizer.base import Tokenizer
 
 LARGEST_BATCH = 2**31 - 1  # tokens: TensorFlow counts them in int32

@@ -144,7 +144,7 @@ def _of_own_data(
     from gpt_tf.cli.console import note
     from gpt_tf.cli.resuming import data_changes
     from gpt_tf.cli.run_data import Moved, data_of_run
-    from gpt_tf.streaming.corpora import load_corpus
+    from gpt_tf.streaming.corpora.corpus import load_corpus
 
     command = f"gpt-tf evaluate {run.called(workspace)}"
     choice = data_of_run(workspace, run, config.data, moved, command)

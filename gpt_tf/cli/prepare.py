@@ -11,7 +11,7 @@ from gpt_tf.cli.console import note, print_table, progress_bar
 from gpt_tf.cli.values import PLACE, TEXT
 
 if TYPE_CHECKING:
-    from gpt_tf.streaming.preparing import PrepareReport
+    from gpt_tf.streaming.corpora.preparing import PrepareReport
 
 
 @click.group()
@@ -46,7 +46,7 @@ def imdb(archives: tuple[Path, ...], train_on: str, seed: int) -> None:
     2,500 + 2,500 reviews of test/ are set aside for validation; duplicates across the splits are
     dropped. Without --archive the original (84 MB) is downloaded from Stanford.
     """
-    from gpt_tf.streaming.review_corpora import prepare_imdb
+    from gpt_tf.streaming.corpora.review_corpora import prepare_imdb
 
     parts = [part.strip() for part in train_on.split(",") if part.strip()]
     _show(
@@ -68,7 +68,7 @@ def tinyshakespeare(archive: Path | None) -> None:
 
     The first 90 % of the characters are trained on, the rest validates.
     """
-    from gpt_tf.streaming.shakespeare import prepare_tinyshakespeare
+    from gpt_tf.streaming.corpora.shakespeare import prepare_tinyshakespeare
 
     _show(prepare_tinyshakespeare(Path.cwd(), archive=archive, progress=progress_bar))
 
@@ -76,7 +76,7 @@ def tinyshakespeare(archive: Path | None) -> None:
 @prepare.command("sample-reviews")
 def sample_reviews() -> None:
     """9,000 film reviews that gpt-tf writes itself, into data/sample-reviews."""
-    from gpt_tf.streaming.review_corpora import prepare_sample_reviews
+    from gpt_tf.streaming.corpora.review_corpora import prepare_sample_reviews
 
     _show(prepare_sample_reviews(Path.cwd(), progress_bar))
 

@@ -10,7 +10,7 @@ from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.places import found
 from gpt_tf.storage.run_directory import RunDirectory
-from gpt_tf.streaming.corpora import load_corpus
+from gpt_tf.streaming.corpora.corpus import load_corpus
 from gpt_tf.streaming.finding import is_pattern, split_pattern
 
 

@@ -12,13 +12,13 @@ from gpt_tf.cli.console import note_once, progress_bar
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import in_unicode
-from gpt_tf.streaming.corpora import READY_MADE, Corpus, how_to_prepare, newest_corpus
+from gpt_tf.streaming.corpora.corpus import READY_MADE, Corpus, how_to_prepare, newest_corpus
+from gpt_tf.streaming.corpora.review_corpora import prepare_sample_reviews
 from gpt_tf.streaming.files import drop_blank, facts, stem_of
 from gpt_tf.streaming.finding import find, split_pattern
 from gpt_tf.streaming.listing import DIGESTS_FILE, Entry, listing
 from gpt_tf.streaming.own_work import has_users_files, is_corpus, is_users_own
 from gpt_tf.streaming.records import part_of
-from gpt_tf.streaming.review_corpora import prepare_sample_reviews
 from gpt_tf.streaming.sources import WHOLE, DocumentReader
 from gpt_tf.streaming.splits import split_by_share
 

@@ -23,7 +23,7 @@ from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.interop.gpt2 import GPT2
 from gpt_tf.storage.run_directory import RunDirectory
-from gpt_tf.streaming.corpora import READY_MADE
+from gpt_tf.streaming.corpora.corpus import READY_MADE
 from gpt_tf.tokenizer.base import Tokenizer
 
 SOURCE = REPOSITORY / "gpt_tf"

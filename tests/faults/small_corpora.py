@@ -10,13 +10,13 @@ from pathlib import Path
 from gpt_tf.cli.stopping import Stopped, signals_raised
 from gpt_tf.errors import GptTfError
 from gpt_tf.storage.waiting_signals import SIGNALS
-from gpt_tf.streaming.review_corpora import (
+from gpt_tf.streaming.corpora.review_corpora import (
     IMDB,
     SAMPLE_REVIEWS,
     prepare_imdb,
     prepare_sample_reviews,
 )
-from gpt_tf.streaming.reviews import LABELLED
+from gpt_tf.streaming.corpora.reviews import LABELLED
 
 PER_FOLDER = 3  # reviews
 FEW = {"train_per_folder": PER_FOLDER, "test_per_folder": PER_FOLDER, "validation_per_class": 1}

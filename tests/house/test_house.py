@@ -49,7 +49,7 @@ def test_help_of_every_command_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize("room", ["tokenizer.bpe", "streaming.stream", "storage.checkpoint",
-                                  "config_files", "streaming.corpora", "interop.importing",
+                                  "config_files", "streaming.corpora.corpus", "interop.importing",
                                   "interop.hugging_face", "tokenizer.foreign"])  # fmt: skip
 def test_light_rooms_import_no_tensorflow_and_no_transformers(room: str) -> None:
     modules = modules_after(f"import gpt_tf.{room}")

@@ -32,7 +32,7 @@ from gpt_tf.reports.sweep import (
 from gpt_tf.reports.sweep_results import Result, Results, aligned
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.manifest import sha256_file
-from gpt_tf.streaming.sample_reviews import write_sample_reviews
+from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews
 
 GRID = ["--grid", "model.head_dim=8,16", "--grid", "training.peak_learning_rate=1e-2,1e-3"]
 # The first checkpoint is before the first evaluation, whose compilation leaves time for a signal.

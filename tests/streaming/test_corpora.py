@@ -22,10 +22,10 @@ from commands import in_process
 
 from gpt_tf.cli.prepare import prepare
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.streaming.corpora import SPLITS, Corpus, load_corpus, newest_corpus
-from gpt_tf.streaming.download import RemoteFile
-from gpt_tf.streaming.preparing import PrepareReport
-from gpt_tf.streaming.review_corpora import IMDB, prepare_imdb, prepare_sample_reviews
+from gpt_tf.streaming.corpora.corpus import SPLITS, Corpus, load_corpus, newest_corpus
+from gpt_tf.streaming.corpora.download import RemoteFile
+from gpt_tf.streaming.corpora.preparing import PrepareReport
+from gpt_tf.streaming.corpora.review_corpora import IMDB, prepare_imdb, prepare_sample_reviews
 
 PER_FOLDER = 8  # reviews in each folder of the small tree
 PER_CLASS = 3  # of these, for validation
@@ -295,7 +295,7 @@ import os, signal, sys
 from contextlib import contextmanager
 from pathlib import Path
 from dataclasses import replace
-from gpt_tf.streaming.review_corpora import IMDB, prepare_imdb
+from gpt_tf.streaming.corpora.review_corpora import IMDB, prepare_imdb
 
 @contextmanager
 def progress(description, unit):
@@ -546,7 +546,7 @@ def test_the_command_prints_a_table(
 
 def test_preparing_needs_no_tensorflow() -> None:
     script = (
-        "import sys, gpt_tf.cli.prepare, gpt_tf.streaming.review_corpora\n"
+        "import sys, gpt_tf.cli.prepare, gpt_tf.streaming.corpora.review_corpora\n"
         "assert not {'tensorflow', 'keras', 'gpt_tf.config'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

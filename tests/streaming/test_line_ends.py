@@ -15,7 +15,7 @@ from gpt_tf.cli.prompts import (
     typed_lines,
 )
 from gpt_tf.storage.metrics_file import read_rows
-from gpt_tf.streaming.corpora import Corpus
+from gpt_tf.streaming.corpora.corpus import Corpus
 
 TEXT = "\ufeffThe cat\u2028sees\nA dog\x0cpage two\n\nMy\u0085aunt\x1e,\r\ra\x0bcrow\r\n"
 LINES = ["The cat\u2028sees", "A dog\x0cpage two", "", "My\u0085aunt\x1e,\r\ra\x0bcrow"]

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from gpt_tf.streaming import sample_reviews
-from gpt_tf.streaming.sample_grammar import (
+from gpt_tf.streaming.corpora import sample_reviews
+from gpt_tf.streaming.corpora.sample_grammar import (
     _RULES,
     SUBJECTS,
     complete_sentences,
     generate_sentence,
     parses,
 )
-from gpt_tf.streaming.sample_reviews import write_sample_reviews
+from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews
 
 SENTENCES = [
     generate_sentence(Random(f"sentence {polarity} {number}"), polarity)

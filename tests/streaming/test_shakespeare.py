@@ -8,9 +8,9 @@ import pytest
 from data import data_file
 
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.streaming.corpora import newest_corpus
-from gpt_tf.streaming.download import RemoteFile
-from gpt_tf.streaming.shakespeare import TINY_SHAKESPEARE, prepare_tinyshakespeare
+from gpt_tf.streaming.corpora.corpus import newest_corpus
+from gpt_tf.streaming.corpora.download import RemoteFile
+from gpt_tf.streaming.corpora.shakespeare import TINY_SHAKESPEARE, prepare_tinyshakespeare
 
 TEXT = "".join(f"line {i} of a play\n" for i in range(100))
 

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, trainers
 
 from gpt_tf.errors import UsageError
-from gpt_tf.streaming.sample_reviews import write_sample_reviews
+from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews
 from gpt_tf.tokenizer.bpe import MINIMUM_VOCAB_SIZE, BPETokenizer, cut_long_runs, untrained
 from gpt_tf.tokenizer.wordpiece import WordPieceTokenizer
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gpt_tf.errors import UsageError
-from gpt_tf.streaming.sample_reviews import write_sample_reviews
+from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews
 from gpt_tf.tokenizer.wordpiece import (
     MAX_WORD_CHARACTERS,
     REPEATS,

@@ -14,7 +14,7 @@ from pathlib import Path
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic, flock
 from gpt_tf.storage.waiting_signals import signals_waiting
-from gpt_tf.streaming.corpora import Corpus, load_corpus
+from gpt_tf.streaming.corpora.corpus import Corpus, load_corpus
 from gpt_tf.streaming.finding import refuse_users_data
 from gpt_tf.streaming.own_work import CORPUS_FILE, PREPARE_LOCK, SPLITS
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.folders import parents_of
-from gpt_tf.streaming.corpora import publish
-from gpt_tf.streaming.download import RemoteFile, download, is_the_file
-from gpt_tf.streaming.preparing import PrepareReport, ReportRow, locked_corpus
-from gpt_tf.streaming.reviews import ProgressBar, no_progress
+from gpt_tf.streaming.corpora.corpus import publish
+from gpt_tf.streaming.corpora.download import RemoteFile, download, is_the_file
+from gpt_tf.streaming.corpora.preparing import PrepareReport, ReportRow, locked_corpus
+from gpt_tf.streaming.corpora.reviews import ProgressBar, no_progress
 
 # Karpathy's char-rnn; the SHA-256 as the package tensorflow-datasets lists it.
 TINY_SHAKESPEARE = RemoteFile(

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.folders import completed_directory
-from gpt_tf.streaming.corpora import publish
-from gpt_tf.streaming.download import RemoteFile, download, is_the_file
-from gpt_tf.streaming.own_work import SPLITS
-from gpt_tf.streaming.preparing import PrepareReport, ReportRow, locked_corpus
-from gpt_tf.streaming.reviews import (
+from gpt_tf.streaming.corpora.corpus import publish
+from gpt_tf.streaming.corpora.download import RemoteFile, download, is_the_file
+from gpt_tf.streaming.corpora.preparing import PrepareReport, ReportRow, locked_corpus
+from gpt_tf.streaming.corpora.reviews import (
     LABELLED,
     TRAIN_ON,
     UNSUP,
@@ -30,6 +29,7 @@ from gpt_tf.streaming.reviews import (
     split_reviews,
     unpack_reviews,
 )
+from gpt_tf.streaming.own_work import SPLITS
 from gpt_tf.streaming.splits import drop_duplicates
 
 # Size and SHA-256 as the package tensorflow-datasets lists them.
@@ -118,7 +118,7 @@ def prepare_sample_reviews(
     Raises:
         UsageError: another `prepare` is at work.
     """
-    from gpt_tf.streaming.sample_reviews import write_sample_reviews
+    from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews
 
     with locked_corpus(workspace, layout.name, layout.tree) as directory:
         tree = directory / layout.tree

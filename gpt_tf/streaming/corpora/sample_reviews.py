@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from gpt_tf.streaming.sample_grammar import SUBJECTS, generate_sentence
+from gpt_tf.streaming.corpora.sample_grammar import SUBJECTS, generate_sentence
 
 _BODY_SUBJECTS = tuple(subject for subject in SUBJECTS if subject != "advice")
 _MIN_SENTENCES, _MAX_SENTENCES = 6, 12

@@ -1,0 +1,1 @@
+"""The corpora that gpt-tf knows by name, and the one it writes."""
