@@ -16,10 +16,10 @@ import numpy as np
 from report import finish, parser
 from runs import Job, all_figures, gpt_tf, print_markdown
 
-from gpt_tf.cli.run_data import data_of_run
-from gpt_tf.cli.streams import open_stream
 from gpt_tf.config import Config
 from gpt_tf.config_files import read_config_file, resolve
+from gpt_tf.runs.run_data import data_of_run
+from gpt_tf.runs.streams import open_stream
 from gpt_tf.storage.run_directory import find_run
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.tokenizer.base import Tokenizer

@@ -30,7 +30,7 @@ _PUBLIC = {
     "CheckpointManager": "gpt_tf.training.checkpoint",
     "EarlyStopping": "gpt_tf.training.early_stopping",
     "Config": "gpt_tf.config",
-    "train": "gpt_tf.cli.assemble",
+    "train": "gpt_tf.runs.assemble",
     "load": "gpt_tf.inference.loading",
     "generate": "gpt_tf.inference.generate",
 }

@@ -58,7 +58,7 @@ def _find(workspace: Path, name: str | None) -> RunDirectory | None:
 def _unfinished(workspace: Path) -> list[Finding]:
     """Runs and sweeps whose process was killed before there was anything to keep."""
     from gpt_tf.reports.doctor import Finding
-    from gpt_tf.reports.sweep import unfinished_sweeps
+    from gpt_tf.runs.sweeps.plan import unfinished_sweeps
     from gpt_tf.storage.run_directory import unfinished_runs
 
     again = "The next one of its name or number begins it again; it may be deleted."
@@ -81,9 +81,9 @@ def _check_run(workspace: Path, run: RunDirectory) -> list[Finding]:
 
 def _data_changes(workspace: Path, run: RunDirectory, checkpoint: Checkpoint) -> str | None:
     """What changed in the run's data since a checkpoint."""
-    from gpt_tf.cli.resuming import data_changes
-    from gpt_tf.cli.run_data import data_of_run
     from gpt_tf.config_files import read_config_file, resolve_stored
+    from gpt_tf.runs.resuming import data_changes
+    from gpt_tf.runs.run_data import data_of_run
 
     config = resolve_stored(read_config_file(run.config_file))
     command = f"gpt-tf train --resume {run.called(workspace)}"

@@ -19,10 +19,10 @@ from gpt_tf.cli.values import DATA, NAME, PLACE, TEXT
 from gpt_tf.errors import NoSuchRunError, UsageError
 
 if TYPE_CHECKING:
-    from gpt_tf.cli.run_data import Moved
-    from gpt_tf.cli.workspace import DataChoice
     from gpt_tf.config import Config
     from gpt_tf.inference.loading import EngineName
+    from gpt_tf.runs.data import DataChoice
+    from gpt_tf.runs.run_data import Moved
     from gpt_tf.storage.checkpoint import Checkpoint
     from gpt_tf.storage.run_directory import RunDirectory
     from gpt_tf.streaming.batches import Batch
@@ -59,9 +59,9 @@ def evaluate(
     training, and the share is printed.
     """
     from gpt_tf.cli.console import print_table
-    from gpt_tf.cli.run_data import Moved
-    from gpt_tf.cli.without_effect import given_settings, refuse_idle
     from gpt_tf.config_files import resolve_stored
+    from gpt_tf.runs.run_data import Moved
+    from gpt_tf.runs.without_effect import given_settings, refuse_idle
     from gpt_tf.storage.run_directory import find_run, newest_run
 
     moved = Moved(data_now, validation_now)
@@ -126,7 +126,7 @@ def _reading(config: Config, assignments: tuple[str, ...]) -> Config:
 
 def _of_other_text(scratch: Path, config: Config, data: Path) -> DataChoice:
     """All of `data`, to measure on as "validation"; its token store is made in `scratch`."""
-    from gpt_tf.cli.workspace import choose_data
+    from gpt_tf.runs.data import choose_data
 
     choice = choose_data(scratch, data, dataclasses.replace(config.data, validation_share=0.0))
     return dataclasses.replace(choice, validation=choice.train, distinct=True)
@@ -142,8 +142,8 @@ def _of_own_data(
 ) -> DataChoice:
     """The documents of a split of the run's data; those of "test" stand as "validation"."""
     from gpt_tf.cli.console import note
-    from gpt_tf.cli.resuming import data_changes
-    from gpt_tf.cli.run_data import Moved, data_of_run
+    from gpt_tf.runs.resuming import data_changes
+    from gpt_tf.runs.run_data import Moved, data_of_run
     from gpt_tf.streaming.corpora.corpus import load_corpus
 
     command = f"gpt-tf evaluate {run.called(workspace)}"
@@ -182,8 +182,8 @@ def _measure(
     """
     from gpt_tf.cli.console import note, progress_bar
     from gpt_tf.cli.engines import load_quietly
-    from gpt_tf.cli.streams import open_stream, unknown_words
     from gpt_tf.inference import scoring
+    from gpt_tf.runs.streams import open_stream, unknown_words
     from gpt_tf.tokenizer.files import tokenizer_sha256
     from gpt_tf.training.evaluator import evaluate, make_scores_of
 

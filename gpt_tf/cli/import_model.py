@@ -50,7 +50,7 @@ def import_model(directory: Path, name: str | None) -> None:
         _import_run(directory, stem, name)
         return
     from gpt_tf.cli.console import result
-    from gpt_tf.cli.own_tokenizers import TOKENIZERS
+    from gpt_tf.runs.own_tokenizers import TOKENIZERS
     from gpt_tf.storage.targets import check_folder
     from gpt_tf.streaming.finding import refuse_users_data
     from gpt_tf.tokenizer.foreign import read_foreign
@@ -65,9 +65,9 @@ def import_model(directory: Path, name: str | None) -> None:
 
 
 def _import_run(directory: Path, stem: str, name: str | None) -> None:
-    from gpt_tf.cli.claiming import claimed
     from gpt_tf.cli.console import progress_bar, result
     from gpt_tf.interop.importing import read_folder, write_run
+    from gpt_tf.runs.claiming import claimed
     from gpt_tf.storage.run_directory import RUNS, next_sequence
     from gpt_tf.streaming.finding import refuse_users_data
 

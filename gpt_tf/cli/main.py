@@ -15,9 +15,9 @@ from typing import Any
 import click
 
 from gpt_tf.cli import console, standard_streams
-from gpt_tf.cli.out_of_memory import is_out_of_memory
-from gpt_tf.cli.stopping import Stopped, handled, last_received, signals_raised
 from gpt_tf.errors import GptTfError, UsageError
+from gpt_tf.runs.out_of_memory import is_out_of_memory
+from gpt_tf.runs.stopping import Stopped, handled, last_received, signals_raised
 from gpt_tf.storage.atomic import NOT_ALLOWED
 from gpt_tf.storage.names import is_unicode
 from gpt_tf.version import __version__

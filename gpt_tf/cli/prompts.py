@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TextIO
 
 from gpt_tf.cli.console import note
-from gpt_tf.cli.stopping import handled
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.stopping import handled
 from gpt_tf.streaming.cleaning import MARK
 from gpt_tf.streaming.records import wide_encoding
 

@@ -11,15 +11,15 @@ import click
 
 from gpt_tf.cli.console import each_note_once
 from gpt_tf.cli.options import refuse_with, run_options
-from gpt_tf.cli.sweep_cells import train_cells
 from gpt_tf.cli.values import NAME, TEXT
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.sweeps.cells import train_cells
 from gpt_tf.storage.names import NEWEST
 
 if TYPE_CHECKING:
-    from gpt_tf.cli.run_data import Moved
-    from gpt_tf.cli.without_effect import Given
-    from gpt_tf.reports.sweep import Plan
+    from gpt_tf.runs.run_data import Moved
+    from gpt_tf.runs.sweeps.plan import Plan
+    from gpt_tf.runs.without_effect import Given
 
 
 @click.command()
@@ -50,16 +50,16 @@ def sweep(
     \b
       gpt-tf sweep --grid model.num_layers=2,4 --grid model.num_heads=2,4
     """
-    from gpt_tf.cli.run_data import Moved
-    from gpt_tf.cli.without_effect import given_settings
     from gpt_tf.config_files import read_config_file
+    from gpt_tf.runs.run_data import Moved
+    from gpt_tf.runs.without_effect import given_settings
 
     workspace = Path.cwd()
     if resume is not None:
         refuse_with("resume", grid=axes, preset=preset, config=config_file, set=assignments,
                     tokenizer=tokenizer, max_steps=max_steps, name=name)  # fmt: skip
         return _resume(workspace, resume, Moved(data, validation_data))
-    from gpt_tf.reports.sweep import EXAMPLE
+    from gpt_tf.runs.sweeps.plan import EXAMPLE
 
     if not axes:
         raise click.UsageError(f"--grid is missing. Say what to vary, as in `{EXAMPLE}`.")
@@ -79,8 +79,8 @@ def _layers(
     axes: tuple[str, ...],
 ) -> tuple[str, dict[str, Any]]:
     """The preset's name, and the settings that lie below the grid."""
-    from gpt_tf.cli.workspace import choose_preset
     from gpt_tf.config_files import flatten, merge, parse_assignments, read_preset
+    from gpt_tf.runs.data import choose_preset
 
     flags = {"training": {"max_steps": max_steps}} if max_steps is not None else {}
     own = merge(parse_assignments(assignments), flags)
@@ -105,12 +105,16 @@ def _begin(
     name: str | None,
 ) -> int:
     """Check every cell, store the plan and train."""
-    from gpt_tf.cli.own_tokenizers import choose_tokenizer, record_of, training_command
-    from gpt_tf.cli.sweep_data import data_of_plan, fingerprint_of
-    from gpt_tf.cli.without_effect import refuse_for_ready_tokenizer, refuse_idle, tell_uneven_heads
-    from gpt_tf.cli.workspace import choose_data
-    from gpt_tf.reports import sweep as sweeps
-    from gpt_tf.reports.grid import make_cells, parse_grid
+    from gpt_tf.runs.data import choose_data
+    from gpt_tf.runs.own_tokenizers import choose_tokenizer, record_of, training_command
+    from gpt_tf.runs.sweeps import plan as sweeps
+    from gpt_tf.runs.sweeps.data import data_of_plan, fingerprint_of
+    from gpt_tf.runs.sweeps.grid import make_cells, parse_grid
+    from gpt_tf.runs.without_effect import (
+        refuse_for_ready_tokenizer,
+        refuse_idle,
+        tell_uneven_heads,
+    )
     from gpt_tf.storage.lock import locked
     from gpt_tf.storage.names import is_unicode
     from gpt_tf.storage.places import recorded
@@ -177,8 +181,8 @@ def _check_no_run_in_use(workspace: Path, plan: Plan) -> None:
 
 def _resume(workspace: Path, name: str, moved: Moved) -> int:
     """Train what is left of a sweep."""
-    from gpt_tf.cli.sweep_data import with_present_data
-    from gpt_tf.reports.sweep import find_sweep, newest_sweep, resolve_cells
+    from gpt_tf.runs.sweeps.data import with_present_data
+    from gpt_tf.runs.sweeps.plan import find_sweep, newest_sweep, resolve_cells
     from gpt_tf.storage import atomic
     from gpt_tf.storage.lock import locked
 

@@ -13,10 +13,10 @@ from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import NEWEST
 
 if TYPE_CHECKING:
-    from gpt_tf.cli.finetuning import Pretrained
-    from gpt_tf.cli.run_data import Moved
-    from gpt_tf.cli.without_effect import Given
     from gpt_tf.config import Config
+    from gpt_tf.runs.finetuning import Pretrained
+    from gpt_tf.runs.run_data import Moved
+    from gpt_tf.runs.without_effect import Given
     from gpt_tf.training.profiling import Operation
 
 MOST_OPERATIONS = 20
@@ -81,11 +81,11 @@ def train(
 
     Settings: defaults < --preset < --config < --set < the other options.
     """
-    from gpt_tf.cli.finetuning import find_pretrained
-    from gpt_tf.cli.run_data import Moved
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
-    from gpt_tf.cli.without_effect import given_settings
     from gpt_tf.config_files import parse_assignments, read_config_file
+    from gpt_tf.runs.finetuning import find_pretrained
+    from gpt_tf.runs.run_data import Moved
+    from gpt_tf.runs.without_effect import given_settings
     from gpt_tf.storage.run_directory import check_name
 
     flags = {"max_steps": max_steps, "batch_size": batch_size, "peak_learning_rate": learning_rate}
@@ -125,19 +125,19 @@ def train(
         return 0
     given = given_settings(assignments, config_file, file_settings, max_steps=max_steps)
     if dry_run:
-        from gpt_tf.cli.dry_run import look_at_data
+        from gpt_tf.runs.dry_run import look_at_data
 
         look_at_data(config, workspace, data, validation_data, given)
     import_tensorflow()
     if dry_run:
-        from gpt_tf.cli.dry_run import describe, with_real_vocabulary
+        from gpt_tf.runs.dry_run import describe, with_real_vocabulary
 
         if pretrained is None:
             config = with_real_vocabulary(config, workspace, tokenizer, data)
         describe(config)
         return 0
-    from gpt_tf.cli.assemble import train as train_run
     from gpt_tf.cli.progress import training_output
+    from gpt_tf.runs.assemble import train as train_run
 
     operations: list[Operation] | None = [] if profile else None
     with training_output(stop_at_step) as writers:
@@ -188,9 +188,9 @@ def _resolve_config(
     pretrained: Pretrained | None,
 ) -> tuple[str, Config]:
     """The preset's name and the settings before data, tokenizer and machine are known."""
-    from gpt_tf.cli.finetuning import PRESET
-    from gpt_tf.cli.workspace import choose_preset
     from gpt_tf.config_files import read_preset, resolve
+    from gpt_tf.runs.data import choose_preset
+    from gpt_tf.runs.finetuning import PRESET
 
     if preset is None:
         preset = PRESET if pretrained else choose_preset(workspace, data)
@@ -220,10 +220,10 @@ def _resume(
     run = newest_run(workspace) if name == NEWEST else find_run(workspace, name)
     run.checkpoints.last()  # says what is missing before TensorFlow is loaded
     import_tensorflow()
-    from gpt_tf.cli.assemble import resume
     from gpt_tf.cli.progress import training_output
-    from gpt_tf.cli.resuming import stored_config
     from gpt_tf.config_files import merge
+    from gpt_tf.runs.assemble import resume
+    from gpt_tf.runs.resuming import stored_config
 
     config = stored_config(run, merge(*overrides))
     with training_output(stop_at_step) as writers:

@@ -14,8 +14,8 @@ from gpt_tf.cli.values import DATA, PLACE, TEXT
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
-    from gpt_tf.cli.workspace import DataChoice
     from gpt_tf.config import Config
+    from gpt_tf.runs.data import DataChoice
 
 
 @click.command("train-tokenizer")
@@ -50,10 +50,10 @@ def train_tokenizer(
     itself. Validation documents are left out.
     """
     from gpt_tf.cli.console import result
-    from gpt_tf.cli.own_tokenizers import TOKENIZERS, asked_for, tell_replaced, tokenizer_directory
-    from gpt_tf.cli.without_effect import given_settings, refuse_idle
-    from gpt_tf.cli.workspace import choose_data
     from gpt_tf.config_files import parse_assignments, read_preset, resolve
+    from gpt_tf.runs.data import choose_data
+    from gpt_tf.runs.own_tokenizers import TOKENIZERS, asked_for, tell_replaced, tokenizer_directory
+    from gpt_tf.runs.without_effect import given_settings, refuse_idle
     from gpt_tf.storage.targets import check_folder
     from gpt_tf.streaming.finding import refuse_users_data
 

@@ -18,8 +18,8 @@ import psutil
 from gpt_tf.cli.console import note, print_table, progress_bar
 from gpt_tf.cli.output import STDOUT, write_output
 from gpt_tf.cli.prompts import typed_lines
-from gpt_tf.cli.stopping import handled
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
+from gpt_tf.runs.stopping import handled
 from gpt_tf.storage.names import printable
 
 # what every sampler takes; the options of each stand in gpt_tf.inference.options

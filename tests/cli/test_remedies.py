@@ -16,12 +16,12 @@ from hugging_face_folders import write_folder
 from places import REPOSITORY
 
 from gpt_tf.cli.main import COMMANDS, cli
-from gpt_tf.cli.run_data import data_of_run
-from gpt_tf.cli.streams import Streams
-from gpt_tf.cli.workspace import choose_data
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.interop.gpt2 import GPT2
+from gpt_tf.runs.data import choose_data
+from gpt_tf.runs.run_data import data_of_run
+from gpt_tf.runs.streams import Streams
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora.corpus import READY_MADE
 from gpt_tf.tokenizer.base import Tokenizer

@@ -13,7 +13,7 @@ from commands import in_process
 
 from gpt_tf.cli import console
 from gpt_tf.cli.progress import BarProgress
-from gpt_tf.reports.sweep_results import aligned
+from gpt_tf.runs.sweeps.results import aligned
 
 LONG_PATH = "/" + "/".join(["folder"] * 20)
 REMEDY = f"`gpt-tf train --resume demo-001 --data {LONG_PATH}`"
@@ -103,7 +103,7 @@ import fcntl, json, os, sys, termios
 os.setsid()
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 from gpt_tf.cli.prompts import typed_lines
-from gpt_tf.cli.stopping import signals_raised
+from gpt_tf.runs.stopping import signals_raised
 with signals_raised():
     for line in typed_lines():
         print("typed:", json.dumps(line), flush=True)

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 from commands import TINY_RUN, in_process, tree
 
-from gpt_tf.cli.assemble import train
-from gpt_tf.cli.claiming import claimed
-from gpt_tf.cli.own_tokenizers import record_of
-from gpt_tf.cli.without_effect import (
+from gpt_tf.config_files import parse_assignments, preset_names, read_preset, resolve
+from gpt_tf.errors import UsageError
+from gpt_tf.runs.assemble import train
+from gpt_tf.runs.claiming import claimed
+from gpt_tf.runs.data import choose_data
+from gpt_tf.runs.own_tokenizers import record_of
+from gpt_tf.runs.without_effect import (
     DEFAULTS,
     RULES,
     check_end,
@@ -19,9 +22,6 @@ from gpt_tf.cli.without_effect import (
     refuse_idle,
     tell_uneven_heads,
 )
-from gpt_tf.cli.workspace import choose_data
-from gpt_tf.config_files import parse_assignments, preset_names, read_preset, resolve
-from gpt_tf.errors import UsageError
 
 WHOLE = ["data.validation_share=0"]
 

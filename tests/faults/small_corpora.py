@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from gpt_tf.cli.stopping import Stopped, signals_raised
 from gpt_tf.errors import GptTfError
+from gpt_tf.runs.stopping import Stopped, signals_raised
 from gpt_tf.storage.waiting_signals import SIGNALS
 from gpt_tf.streaming.corpora.review_corpora import (
     IMDB,

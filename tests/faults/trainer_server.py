@@ -38,11 +38,11 @@ def import_everything() -> None:
     import tensorflow
     import transformers
 
-    import gpt_tf.cli.assemble
     import gpt_tf.cli.progress
     import gpt_tf.inference.text_generator
     import gpt_tf.model.architectures
     import gpt_tf.reports.plot
+    import gpt_tf.runs.assemble
     import gpt_tf.training.evaluator
     import gpt_tf.training.loop
     import gpt_tf.training.writers

@@ -10,11 +10,11 @@ import pytest
 from commands import TINY_RUN, in_process
 from run_digests import digests, metrics
 
-from gpt_tf.cli.finetuning import find_pretrained
 from gpt_tf.config import Config, LoraConfig
 from gpt_tf.config_files import as_yaml, read_config_file, read_preset, resolve
 from gpt_tf.interop.stored_run import read_run
 from gpt_tf.model.lora import is_adapter
+from gpt_tf.runs.finetuning import find_pretrained
 from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.storage.run_directory import RunDirectory
 

@@ -18,12 +18,12 @@ from data import data_file
 from fakes import ByteTokenizer
 from places import SUPPORT
 
-from gpt_tf.cli.own_tokenizers import choose_tokenizer, training_command
-from gpt_tf.cli.streams import Streams
-from gpt_tf.cli.workspace import DataChoice, choose_data
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.config_files import read_preset, resolve
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.own_tokenizers import choose_tokenizer, training_command
+from gpt_tf.runs.streams import Streams
 from gpt_tf.streaming.records import PIECE
 from gpt_tf.tokenizer.bpe import BPETokenizer
 

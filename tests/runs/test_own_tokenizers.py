@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 from commands import in_process
 
-from gpt_tf.cli.dry_run import with_real_vocabulary
-from gpt_tf.cli.own_tokenizers import (
+from gpt_tf.cli.train_tokenizer import make_tokenizer
+from gpt_tf.config import Config, DataConfig, TokenizerConfig
+from gpt_tf.errors import UsageError
+from gpt_tf.runs.data import choose_data
+from gpt_tf.runs.dry_run import with_real_vocabulary
+from gpt_tf.runs.own_tokenizers import (
     asked_for,
     choose_tokenizer,
     record_of,
@@ -19,10 +23,6 @@ from gpt_tf.cli.own_tokenizers import (
     tokenizer_directory,
     train_own,
 )
-from gpt_tf.cli.train_tokenizer import make_tokenizer
-from gpt_tf.cli.workspace import choose_data
-from gpt_tf.config import Config, DataConfig, TokenizerConfig
-from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.base import Tokenizer
 
 

@@ -14,11 +14,11 @@ from commands import TINY_RUN, called, gpt_tf, in_process, tree
 from google.protobuf.message import DecodeError
 from run_digests import digests, metrics
 
-from gpt_tf.cli.resuming import check_state, data_changes
-from gpt_tf.cli.run_data import data_of_run
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import RunError
 from gpt_tf.inference.loading import load
+from gpt_tf.runs.resuming import check_state, data_changes
+from gpt_tf.runs.run_data import data_of_run
 from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.storage.yaml_file import dump_yaml

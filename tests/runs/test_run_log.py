@@ -7,9 +7,9 @@ import pytest
 from commands import TINY_RUN
 
 import gpt_tf
-from gpt_tf.cli.claiming import claimed
-from gpt_tf.cli.run_log import logging_to
 from gpt_tf.config_files import parse_assignments, resolve
+from gpt_tf.runs.claiming import claimed
+from gpt_tf.runs.run_log import logging_to
 
 log = logging.getLogger("gpt_tf.test")
 

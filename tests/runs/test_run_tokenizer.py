@@ -7,11 +7,11 @@ import pytest
 from commands import in_process
 from hugging_face_folders import write_folder, write_json
 
-from gpt_tf.cli.run_tokenizer import as_followed, write_tokenizer
 from gpt_tf.config import Config
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.interop.gpt2 import GPT2
 from gpt_tf.interop.importing import read_folder
+from gpt_tf.runs.run_tokenizer import as_followed, write_tokenizer
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.char import CharTokenizer
 from gpt_tf.tokenizer.cleaned import cleaned, settings_of
@@ -36,9 +36,9 @@ def settings(**changes: object) -> Config:
 @pytest.fixture
 def not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are put together and written, and their training loop ends at once."""
-    from gpt_tf.cli import assemble
-    from gpt_tf.cli.claiming import Claim
-    from gpt_tf.cli.wiring import Run
+    from gpt_tf.runs import assemble
+    from gpt_tf.runs.claiming import Claim
+    from gpt_tf.runs.wiring import Run
 
     def begun(config: Config, claim: Claim, **_: object) -> Run:
         claim.begin()
@@ -121,7 +121,7 @@ def test_a_ready_tokenizer_with_settings_that_clean_trains_on_clean_text(
 def test_a_tokenizer_that_is_replaced_while_the_data_are_tokenized_leaves_the_run_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from gpt_tf.cli import assemble
+    from gpt_tf.runs import assemble
 
     (tmp_path / "texts.txt").write_text("The CAT sees The Dog, and A Bird! " * 60)
     made("bpe", False, False).save(tmp_path / "ready")

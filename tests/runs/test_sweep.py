@@ -19,9 +19,9 @@ from matplotlib.image import imread
 
 from gpt_tf.config_files import read_preset
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.reports.grid import Cell, make_cells, parse_grid, short_names
 from gpt_tf.reports.heatmap import draw_grid
-from gpt_tf.reports.sweep import (
+from gpt_tf.runs.sweeps.grid import Cell, make_cells, parse_grid, short_names
+from gpt_tf.runs.sweeps.plan import (
     Plan,
     SweepDirectory,
     find_sweep,
@@ -29,7 +29,7 @@ from gpt_tf.reports.sweep import (
     newest_sweep,
     resolve_cells,
 )
-from gpt_tf.reports.sweep_results import Result, Results, aligned
+from gpt_tf.runs.sweeps.results import Result, Results, aligned
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews

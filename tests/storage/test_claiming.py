@@ -12,9 +12,9 @@ from commands import TINY_RUN, in_process, tree
 from places import SUPPORT
 
 import gpt_tf
-from gpt_tf.cli.claiming import claimed
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.errors import RunError
+from gpt_tf.runs.claiming import claimed
 from gpt_tf.storage.lock import InUseError
 from gpt_tf.storage.run_directory import find_run, new_run
 
@@ -128,7 +128,7 @@ def test_a_refused_python_call_leaves_the_holder_s_files(  # N4
     monkeypatch.chdir(workspace)
     config = resolve(read_config_file(TINY / "config.yaml"))
     hold = (
-        "import sys\nfrom pathlib import Path\nfrom gpt_tf.cli.claiming import claimed\n"
+        "import sys\nfrom pathlib import Path\nfrom gpt_tf.runs.claiming import claimed\n"
         "with claimed(Path(), 'run', 'mine') as claim:\n"
         "    claim.staged.config_file.touch()\n    print('held', flush=True); sys.stdin.read()"
     )

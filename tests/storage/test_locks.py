@@ -107,7 +107,7 @@ def test_what_is_being_written_is_no_litter(doctor, kind: str) -> None:  # N21
 
 def test_files_of_a_run_in_use_are_no_litter(doctor) -> None:  # N21
     hold = (
-        "import sys\nfrom pathlib import Path\nfrom gpt_tf.cli.claiming import reopened\n"
+        "import sys\nfrom pathlib import Path\nfrom gpt_tf.runs.claiming import reopened\n"
         "from gpt_tf.storage.run_directory import RunDirectory\n"
         "with reopened(RunDirectory(Path('runs', 'tiny'))) as claim:\n"
         "    print(claim.staged.path, flush=True); sys.stdin.read()"

@@ -12,9 +12,9 @@ import pytest
 from commands import TINY_RUN, in_process, tree
 
 import gpt_tf
-from gpt_tf.cli.claiming import claimed, reopened
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.runs.claiming import claimed, reopened
 from gpt_tf.storage.lock import InUseError, locked
 from gpt_tf.storage.run_contents import SET_ASIDE
 from gpt_tf.storage.run_directory import RunDirectory, find_run, newest_run

@@ -12,11 +12,11 @@ import pytest
 from commands import in_process
 from fakes import ByteTokenizer
 
-from gpt_tf.cli.run_data import data_of_run
-from gpt_tf.cli.streams import Streams
-from gpt_tf.cli.workspace import choose_data
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.data import choose_data
+from gpt_tf.runs.run_data import data_of_run
+from gpt_tf.runs.streams import Streams
 from gpt_tf.storage.atomic import write_json
 from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.storage.places import found, recorded

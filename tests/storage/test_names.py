@@ -12,8 +12,8 @@ from commands import TINY_RUN, in_process, modes_and_contents
 
 import gpt_tf
 from gpt_tf.cli import console
-from gpt_tf.cli.run_log import PrintableFormatter
 from gpt_tf.reports.plot import draw_runs
+from gpt_tf.runs.run_log import PrintableFormatter
 
 LATIN = os.fsdecode(b"caf\xe9")  # not UTF-8
 STEERING = "a\x1b[2J\x1b]0;title\x07\u202e[/b]$x_$"  # a terminal, rich, Matplotlib

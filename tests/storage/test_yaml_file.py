@@ -12,8 +12,8 @@ from places import RELEASES
 from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml, parse_assignments, read_config_file, resolve
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.reports.grid import parse_grid
-from gpt_tf.reports.sweep import SweepDirectory
+from gpt_tf.runs.sweeps.grid import parse_grid
+from gpt_tf.runs.sweeps.plan import SweepDirectory
 from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 
 # what YAML 1.1 takes for something else than it looks like

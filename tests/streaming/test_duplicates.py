@@ -12,11 +12,11 @@ from fakes import ByteTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpt_tf.cli.streams import Streams, validation_documents
-from gpt_tf.cli.workspace import DataChoice, choose_data
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.config_files import resolve_stored
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.streams import Streams, validation_documents
 from gpt_tf.streaming import duplicates
 from gpt_tf.streaming.duplicates import Part, find_duplicates, text_digest
 from gpt_tf.streaming.sources import DocumentReader

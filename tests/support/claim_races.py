@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from gpt_tf.cli.claiming import claimed
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.runs.claiming import claimed
 from gpt_tf.storage import atomic
 from gpt_tf.storage.lock import InUseError
 from gpt_tf.storage.run_directory import all_runs

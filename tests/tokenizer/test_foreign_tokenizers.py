@@ -19,12 +19,12 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 import gpt_tf
-from gpt_tf.cli.run_tokenizer import write_tokenizer
 from gpt_tf.config import Config
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.interop.gpt2 import GPT2 as GPT2_FAMILY
 from gpt_tf.interop.gpt2 import OPENAI_GPT
 from gpt_tf.interop.opt import OPT
+from gpt_tf.runs.run_tokenizer import write_tokenizer
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.bpe import BPETokenizer
 from gpt_tf.tokenizer.foreign import read_foreign

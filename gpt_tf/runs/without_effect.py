@@ -10,10 +10,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpt_tf.cli.console import note_once
-from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config
 from gpt_tf.config_files import flatten, parse_assignments, text_of
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.data import DataChoice
 from gpt_tf.streaming.files import kind_of
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt_tf.cli.workspace import DataChoice, choose_data, prepared, with_validation
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.data import DataChoice, choose_data, prepared, with_validation
 from gpt_tf.storage.places import found
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora.corpus import load_corpus

@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpt_tf.arguments import path_of
-from gpt_tf.cli.claiming import claimed, reopened
-from gpt_tf.cli.finetuning import Pretrained, first_weights
-from gpt_tf.cli.out_of_memory import naming_sizes
-from gpt_tf.cli.own_tokenizers import (
+from gpt_tf.config import Config
+from gpt_tf.config_files import as_yaml
+from gpt_tf.errors import UsageError
+from gpt_tf.runs.claiming import claimed, reopened
+from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.finetuning import Pretrained, first_weights
+from gpt_tf.runs.out_of_memory import naming_sizes
+from gpt_tf.runs.own_tokenizers import (
     TOKENIZERS,
     choose_tokenizer,
     naming_remedy,
@@ -26,7 +30,7 @@ from gpt_tf.cli.own_tokenizers import (
     train_own,
     training_command,
 )
-from gpt_tf.cli.resuming import (
+from gpt_tf.runs.resuming import (
     check_same_config,
     check_same_data,
     check_state,
@@ -34,12 +38,12 @@ from gpt_tf.cli.resuming import (
     write_moved,
     write_source,
 )
-from gpt_tf.cli.run_data import Moved, data_of_run
-from gpt_tf.cli.run_log import logging_to
-from gpt_tf.cli.run_tokenizer import as_followed, write_tokenizer
-from gpt_tf.cli.streams import Streams, unknown_words
-from gpt_tf.cli.wiring import Run, run_training
-from gpt_tf.cli.without_effect import (
+from gpt_tf.runs.run_data import Moved, data_of_run
+from gpt_tf.runs.run_log import logging_to
+from gpt_tf.runs.run_tokenizer import as_followed, write_tokenizer
+from gpt_tf.runs.streams import Streams, unknown_words
+from gpt_tf.runs.wiring import Run, run_training
+from gpt_tf.runs.without_effect import (
     NOTHING_GIVEN,
     Given,
     check_end,
@@ -49,10 +53,6 @@ from gpt_tf.cli.without_effect import (
     retyped,
     tell_uneven_heads,
 )
-from gpt_tf.cli.workspace import DataChoice, choose_data
-from gpt_tf.config import Config
-from gpt_tf.config_files import as_yaml
-from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
 from gpt_tf.streaming.finding import refuse_users_data

@@ -14,9 +14,9 @@ from typing import Any
 
 from gpt_tf.config_files import text_of
 from gpt_tf.errors import RunError
-from gpt_tf.reports.grid import Cell, short_names
 from gpt_tf.reports.heatmap import draw_grid
-from gpt_tf.reports.sweep import Plan, SweepDirectory
+from gpt_tf.runs.sweeps.grid import Cell, short_names
+from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import MODEL_FILE, checkpoint_step
 from gpt_tf.storage.metrics_file import read_rows

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gpt_tf.cli.console import note_once, progress_bar
-from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.data import DataChoice
 from gpt_tf.streaming.duplicates import Numbers, Part, find_duplicates
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.base import Tokenizer

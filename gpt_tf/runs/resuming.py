@@ -9,11 +9,11 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.cli.run_data import Moved
-from gpt_tf.cli.workspace import DataChoice
 from gpt_tf.config import Config, Section
 from gpt_tf.config_files import flatten, read_config_file, resolve_stored
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.runs.data import DataChoice
+from gpt_tf.runs.run_data import Moved
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
 from gpt_tf.storage.places import recorded

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gpt_tf.cli.claiming import Claim
-from gpt_tf.cli.streams import Streams
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.claiming import Claim
+from gpt_tf.runs.streams import Streams
 from gpt_tf.storage.checkpoint import Arrays, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory, next_sequence
 from gpt_tf.streaming.prefetch import WaitCancelledError

@@ -8,11 +8,11 @@ from itertools import chain
 from pathlib import Path
 
 from gpt_tf.cli.console import note, print_table
-from gpt_tf.cli.own_tokenizers import ready_tokenizer, require_tokenizer
-from gpt_tf.cli.without_effect import Given, refuse_idle, tell_uneven_heads
-from gpt_tf.cli.workspace import choose_data, document_reader, name_of
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.data import choose_data, document_reader, name_of
+from gpt_tf.runs.own_tokenizers import ready_tokenizer, require_tokenizer
+from gpt_tf.runs.without_effect import Given, refuse_idle, tell_uneven_heads
 from gpt_tf.streaming.corpora.corpus import READY_MADE, newest_corpus
 from gpt_tf.tokenizer.base import Tokenizer
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from gpt_tf.cli.console import note, note_once
 from gpt_tf.cli.train_tokenizer import make_tokenizer
-from gpt_tf.cli.workspace import READING, DataChoice
 from gpt_tf.config import Config, TokenizerConfig
 from gpt_tf.config_files import flatten, read_preset, resolve, text_of
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.runs.data import READING, DataChoice
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import recorded
 from gpt_tf.streaming.listing import fingerprint

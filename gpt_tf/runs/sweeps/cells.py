@@ -7,16 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_tf.cli.stopping import Stopped, signals_raised
 from gpt_tf.errors import GptTfError
+from gpt_tf.runs.stopping import Stopped, signals_raised
 
 if TYPE_CHECKING:
-    from gpt_tf.cli.wiring import Run
-    from gpt_tf.cli.workspace import DataChoice
     from gpt_tf.config import Config
-    from gpt_tf.reports.grid import Cell
-    from gpt_tf.reports.sweep import Plan, SweepDirectory
-    from gpt_tf.reports.sweep_results import Results, Stopwatch
+    from gpt_tf.runs.data import DataChoice
+    from gpt_tf.runs.sweeps.grid import Cell
+    from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
+    from gpt_tf.runs.sweeps.results import Results, Stopwatch
+    from gpt_tf.runs.wiring import Run
     from gpt_tf.storage.lock import HeldLock
 
 
@@ -26,10 +26,10 @@ def train_cells(
     """Train every cell that is not done; the exit code."""
     from gpt_tf.cli import console
     from gpt_tf.cli.console import note, result
-    from gpt_tf.cli.run_data import Moved
-    from gpt_tf.cli.sweep_data import checking, with_present_data
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
-    from gpt_tf.reports.sweep_results import Results, aligned
+    from gpt_tf.runs.run_data import Moved
+    from gpt_tf.runs.sweeps.data import checking, with_present_data
+    from gpt_tf.runs.sweeps.results import Results, aligned
     from gpt_tf.storage.run_directory import RUNS, RunDirectory
     from gpt_tf.storage.waiting_signals import SIGNALS
 
@@ -93,8 +93,8 @@ def _train_cell(
     import tensorflow as tf
 
     from gpt_tf.cli import console
-    from gpt_tf.cli.sweep_data import ChangedError
-    from gpt_tf.reports.sweep_results import Stopwatch, read_result
+    from gpt_tf.runs.sweeps.data import ChangedError
+    from gpt_tf.runs.sweeps.results import Stopwatch, read_result
 
     def tell(seconds: float) -> None:
         results.store(read_result(run, "begun", seconds))
@@ -132,12 +132,12 @@ def _train_or_resume(
     stopwatch: Stopwatch,
     check: Callable[[DataChoice], None],
 ) -> Run:
-    from gpt_tf.cli import assemble
     from gpt_tf.cli.progress import training_output
-    from gpt_tf.cli.resuming import stored_config
-    from gpt_tf.cli.run_data import Moved
-    from gpt_tf.cli.sweep_data import data_of_plan
-    from gpt_tf.reports.sweep_results import write_hparams
+    from gpt_tf.runs import assemble
+    from gpt_tf.runs.resuming import stored_config
+    from gpt_tf.runs.run_data import Moved
+    from gpt_tf.runs.sweeps.data import data_of_plan
+    from gpt_tf.runs.sweeps.results import write_hparams
     from gpt_tf.storage.places import found
 
     data, validation = data_of_plan(plan)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt_tf.cli.console import note
-from gpt_tf.cli.resuming import changed_settings
 from gpt_tf.config import Config, ModelConfig, OriginConfig
 from gpt_tf.config_files import merge, read_config_file, resolve_stored
 from gpt_tf.errors import UsageError
 from gpt_tf.model.lora import merged
+from gpt_tf.runs.resuming import changed_settings
 from gpt_tf.storage.checkpoint import Arrays
 from gpt_tf.storage.manifest import MANIFEST, sha256_file
 from gpt_tf.storage.places import recorded

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from gpt_tf.cli.claiming import Claim
+from gpt_tf.runs.claiming import Claim
 from gpt_tf.storage.names import printable
 
 log = logging.getLogger(__name__)

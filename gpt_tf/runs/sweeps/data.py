@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
-from gpt_tf.cli.run_data import Moved, refuse_missing
-from gpt_tf.cli.workspace import DataChoice, choose_data
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
-from gpt_tf.reports.sweep import Plan, SweepDirectory
+from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.run_data import Moved, refuse_missing
+from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
 from gpt_tf.storage.places import found, recorded
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
 from gpt_tf.streaming.listing import fingerprint
