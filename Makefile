@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PYTHONHASHSEED := 0
 
-.PHONY: demo test test-parity test-long lint clean
+.PHONY: demo test test-parity test-long lint figures clean
 
 $(BIN)/gpt-tf: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,10 @@ test-parity: $(VENV)/.parity
 
 test-long: $(VENV)/.test
 	$(BIN)/pytest -s -m 'long and not parity'  # -s: the figures of each sweep
+
+# Lists the promised figures whose code has changed since they were measured; measures nothing.
+figures:
+	$(PYTHON) benchmarks/figures.py
 
 clean:
 	rm -rf demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

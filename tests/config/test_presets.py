@@ -2,9 +2,11 @@
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
+from places import REPOSITORY
 from tiny_models import preset_model, token_ids
 
 from gpt_tf.config_files import preset_names, read_preset, resolve
@@ -55,6 +57,25 @@ GRID = {
 
 def test_every_preset_is_listed() -> None:
     assert sorted([*PARAMETERS, *FINE_TUNING]) == preset_names()
+
+
+def test_the_readme_s_table_is_that_of_the_presets() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \| .* \| ([\d,]+) \| (.+) \| (.+) \| ([\d,]+) \| (.+) \|$",
+                      (REPOSITORY / "README.md").read_text("utf-8"), re.MULTILINE)  # fmt: skip
+    assert sorted(row[0] for row in rows) == sorted(PARAMETERS)
+    for name, context, shape, width, parameters, tokenizer in rows:
+        config = resolve(read_preset(name))
+        model = config.model
+        assert int(context.replace(",", "")) == model.context_length, name
+        assert int(parameters.replace(",", "")) == PARAMETERS[name], name
+        char = config.tokenizer.kind == "char"
+        size = (model if char else config.tokenizer).vocab_size
+        assert f"{size:,}" in tokenizer, name
+        if model.architecture == "gpt":
+            assert (shape, int(width)) == (
+                f"{model.num_layers} × {model.num_heads}",
+                model.embed_dim,
+            )
 
 
 @pytest.mark.parametrize("preset", FINE_TUNING)
