@@ -6,6 +6,7 @@ leave out. Dense kernels are [in, out] here and in GPT-2's files, [out, in] in O
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpt_tf.config import ModelConfig
+from gpt_tf.config_files import flatten
 from gpt_tf.storage.tensors import Shape
 
 
@@ -67,6 +69,16 @@ class Setting(NamedTuple):
     values: Mapping[Any, Any] | None = None
 
 
+# what only the start of a training or the training itself asks for
+UNSTORED = frozenset({
+    "initial_weights", "initial_std",
+    "dropout.embedding", "dropout.block_input", "dropout.attention_weights",
+    "dropout.attention_output", "dropout.ffn_hidden", "dropout.ffn_output", "dropout.head",
+    "lora.alpha", "lora.qkv", "lora.attention_output", "lora.ffn",
+})  # fmt: skip
+GPT_WITHOUT_ADAPTERS = {"architecture": "gpt", "lora.rank": 0}  # adapters are merged before
+
+
 def unchanged(values: dict[str, Any]) -> None:
     """Settings that need no completing."""
 
@@ -86,9 +98,14 @@ class Family:
       model, block: our names and theirs; those of a block stand below `block_{i}/` and
         `block_prefix`.
       ignored: what the names of buffers that hold no weights end with.
-      settings: our settings by theirs; dotted names are of `dropout`.
+      settings: our settings by theirs; here and below, dotted names are of a section, such as
+        `dropout.embedding`.
       fixed: what our settings must be.
       required: what theirs must be, where they say it; a name of theirs stands for its value.
+      zero_without: our arrays, named as in `block`, by the setting that leaves them out if it is
+        false; theirs always has them, and they are zero then.
+      unstored: settings of ours that change nothing about weights that are trained already.
+      derived: settings of ours that follow from others.
       complete: fills in settings of ours that follow from others.
       objections: what else keeps a model of ours from being written.
     """
@@ -102,9 +119,18 @@ class Family:
     settings: Mapping[str, Setting]
     fixed: Mapping[str, Any]
     required: Mapping[str, Any]
+    zero_without: Mapping[str, tuple[str, ...]]
+    unstored: frozenset[str] = UNSTORED
+    derived: frozenset[str] = frozenset({"head_dim"})
     ignored: tuple[str, ...] = ()
     complete: Callable[[dict[str, Any]], None] = unchanged
     objections: Callable[[ModelConfig], list[str]] = nothing
+
+    def unnamed(self, config: ModelConfig) -> dict[str, Any]:
+        """The settings of a model that the family says nothing about, with their values."""
+        named = {*self.settings, *self.fixed, *self.unstored, *self.derived, *self.zero_without}
+        values = flatten(dataclasses.asdict(config))
+        return {name: value for name, value in values.items() if name not in named}
 
     def names(self, config: ModelConfig) -> dict[str, Theirs]:
         """Where each tensor of a model is in their file, without the prefix."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from gpt_tf.interop.families import ACTIVATIONS, Family, Setting, plain
+from gpt_tf.interop.families import ACTIVATIONS, GPT_WITHOUT_ADAPTERS, Family, Setting, plain
 
 BLOCK = {
     "attention_norm/gamma": plain("ln_1.weight"),
@@ -34,7 +34,12 @@ SETTINGS = {
     "dropout.attention_output": Setting("resid_pdrop", 0.1),
     "dropout.ffn_output": Setting("resid_pdrop", 0.1),
 }
-FIXED = {"positions": "learned", "embedding_norm": False, "head_bias": False}
+FIXED = {
+    **GPT_WITHOUT_ADAPTERS,
+    "positions": "learned",
+    "embedding_norm": False,
+    "head_bias": False,
+}
 
 
 def four_widths(values: dict[str, Any]) -> None:
@@ -68,6 +73,7 @@ GPT2 = Family(
         "scale_attn_by_inverse_layer_idx": False,
         "add_cross_attention": False,
     },
+    zero_without={"qkv_bias": ("attention/qkv/bias",)},
     complete=four_widths,
 )
 
@@ -89,6 +95,7 @@ OPENAI_GPT = dataclasses.replace(
     },
     fixed={**FIXED, "norm_position": "post", "final_norm": False},
     required={},
+    derived=frozenset({"head_dim", "ffn_dim"}),
     objections=lambda config: (
         []
         if config.ffn_dim == 4 * config.embed_dim

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpt_tf.config import ModelConfig
+from gpt_tf.errors import UsageError
 from gpt_tf.interop.families import Family, parameter_shapes
 from gpt_tf.interop.model_config import choose_family, their_config
 from gpt_tf.interop.stored_run import StoredRun
+from gpt_tf.interop.weights import LISTED
 from gpt_tf.storage import atomic
 from gpt_tf.storage.tensors import Shape, Streamed
 from gpt_tf.tokenizer.base import Tokenizer, put_before_texts
@@ -91,9 +94,16 @@ def generation_config(ids: dict[str, int | None], suppressed: list[int]) -> dict
 
 
 def write_weights(stored: StoredRun, family: Family, path: Path) -> None:
-    """model.safetensors, one tensor after the other."""
-    model = dataclasses.replace(stored.config.model, qkv_bias=True)  # they always have one
+    """Write model.safetensors, one tensor after the other.
+
+    Raises:
+      UsageError: if an array has no place in their file, or one that they need is missing.
+    """
+    always: dict[str, Any] = dict.fromkeys(family.zero_without, True)
+    model = dataclasses.replace(stored.config.model, **always)
     own_shapes, names = parameter_shapes(model), family.names(model)
+    zeros = zero_arrays(family, stored.config.model, own_shapes)
+    check_arrays(stored, {name: own_shapes[name] for name in own_shapes.keys() - zeros}, family)
     shapes: dict[str, Shape] = {}
     places: dict[str, tuple[str, int]] = {}  # their name to ours, and which part of it
     for own, theirs in names.items():
@@ -104,12 +114,40 @@ def write_weights(stored: StoredRun, family: Family, path: Path) -> None:
 
     def array_of(name: str) -> np.ndarray:
         own, part = places[name]
-        array = stored.weights.get(own)
-        if array is None:  # queries, keys and values without a bias: it is 0
-            array = np.zeros(own_shapes[own], np.float32)
+        array = np.zeros(own_shapes[own], np.float32) if own in zeros else stored.weights[own]
         return names[own].split(array)[part]
 
     Streamed(shapes, array_of).write(path)
+
+
+def zero_arrays(family: Family, model: ModelConfig, shapes: Mapping[str, Shape]) -> set[str]:
+    """The arrays of `shapes` that the model does not have, and that are zero for the family."""
+    left_out = [
+        array
+        for setting, arrays in family.zero_without.items()
+        if not getattr(model, setting)
+        for array in arrays
+    ]
+    return {name for name in shapes if name.partition("/")[2] in left_out}
+
+
+def check_arrays(stored: StoredRun, shapes: Mapping[str, Shape], family: Family) -> None:
+    """Raise UsageError unless the run's weights are exactly the arrays of `shapes`."""
+    found = {name: tuple(array.shape) for name, array in stored.weights.items()}
+    problems = [f"no place for {name}" for name in sorted(found.keys() - shapes.keys())]
+    problems += [f"missing: {name}" for name in sorted(shapes.keys() - found.keys())]
+    problems += [
+        f"shape of {name}: {found[name]}, not {shape}"
+        for name, shape in sorted(shapes.items())
+        if found.get(name, shape) != shape
+    ]
+    if problems:
+        raise UsageError(
+            f"weights of {stored.checkpoint} that are not those of {family.class_name} "
+            f"({len(problems)} problems):\n"
+            + "\n".join(f"  {problem}" for problem in problems[:LISTED])
+            + "\nUse another --format."
+        )
 
 
 def model_card(stored: StoredRun, family: Family, tokenizer: Tokenizer) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.config import DropoutConfig, ModelConfig
+from gpt_tf.config import DropoutConfig, LoraConfig, ModelConfig, Section
+from gpt_tf.config_files import flatten
 from gpt_tf.errors import UsageError
 from gpt_tf.interop.families import Family
 from gpt_tf.interop.gpt2 import GPT2, OPENAI_GPT
 from gpt_tf.interop.opt import OPT
 
 FAMILIES = (GPT2, OPT, OPENAI_GPT)  # the order in which one is looked for when writing
-DROPOUT = "dropout."
+SECTIONS: dict[str, type[Section]] = {"dropout": DropoutConfig, "lora": LoraConfig}
 log = logging.getLogger(__name__)
 
 
@@ -48,7 +50,7 @@ def model_config(family: Family, theirs: Mapping[str, Any], path: Path) -> Model
             wanted = theirs.get(wanted)
         if theirs.get(key) not in (None, wanted):
             problems.append(f"{key} must be {_shown(wanted)}, not {_shown(theirs[key])}")
-    values: dict[str, Any] = dict(family.fixed)
+    values: dict[str, Any] = {**family.fixed, **dict.fromkeys(family.zero_without, True)}
     for ours, setting in family.settings.items():
         value = theirs.get(setting.key)
         value = setting.default if value is None else value
@@ -60,24 +62,31 @@ def model_config(family: Family, theirs: Mapping[str, Any], path: Path) -> Model
             value = setting.values[value]
         values[ours] = value
     family.complete(values)
-    config = None if problems else _checked(values, problems)
+    config = None if problems else _checked(family, values, problems)
     if config is None:
         listed = "\n".join(f"  {problem}" for problem in problems)
         raise UsageError(f"no counterpart in gpt-tf for {path}:\n{listed}")
     return config
 
 
-def _checked(values: Mapping[str, Any], problems: list[str]) -> ModelConfig | None:
+def _checked(family: Family, values: Mapping[str, Any], problems: list[str]) -> ModelConfig | None:
     """The settings, or None with what is wrong in `problems`."""
-    rates = {key: value for key, value in values.items() if key.startswith(DROPOUT)}
-    others = {key: value for key, value in values.items() if key not in rates}
+    sections: dict[str, dict[str, Any]] = {"": {}, **{name: {} for name in SECTIONS}}
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        sections[section][name] = value
+    own = sections.pop("")
     try:
-        dropout = DropoutConfig(**{key.removeprefix(DROPOUT): v for key, v in rates.items()})
-        config = ModelConfig(**others, dropout=dropout, initial_weights="gpt2")
+        nested: dict[str, Any] = {name: SECTIONS[name](**given) for name, given in sections.items()}
+        config = ModelConfig(**own, **nested, initial_weights="gpt2")
     except UsageError as error:
         problems += str(error).splitlines()
         return None
     problems += _heads(config)
+    problems += [
+        f"{name} ({_shown(value)} here) is a setting that {family.class_name} says nothing about"
+        for name, value in family.unnamed(config).items()
+    ]
     return None if problems else config
 
 
@@ -103,12 +112,15 @@ def choose_family(config: ModelConfig) -> Family:
 def objections(family: Family, config: ModelConfig) -> list[str]:
     """What keeps `config` from being written as a model of `family`."""
     found = []
-    for name, wanted in {"architecture": "gpt", **family.fixed}.items():
-        if getattr(config, name) != wanted:
-            found.append(f"{name} {_shown(wanted)}, not {_shown(getattr(config, name))}")
+    values = flatten(dataclasses.asdict(config))
+    for name, wanted in family.fixed.items():
+        if values[name] != wanted:
+            found.append(f"{name} {_shown(wanted)}, not {_shown(values[name])}")
     for name, setting in family.settings.items():
-        if setting.values is not None and getattr(config, name) not in setting.values.values():
-            found.append(f"another {name} than {getattr(config, name)}")
+        if setting.values is not None and values[name] not in setting.values.values():
+            found.append(f"another {name} than {values[name]}")
+    for name, value in family.unnamed(config).items():
+        found.append(f"a counterpart of {name}, which is {_shown(value)}")
     return [*found, *_heads(config), *family.objections(config)]
 
 
@@ -126,9 +138,9 @@ def their_config(family: Family, config: ModelConfig) -> dict[str, Any]:
         "model_type": family.model_type,
         "architectures": [family.class_name],
     }
+    values = flatten(dataclasses.asdict(config))
     for ours, setting in family.settings.items():
-        section = config.dropout if ours.startswith(DROPOUT) else config
-        value = getattr(section, ours.removeprefix(DROPOUT))
+        value = values[ours]
         if setting.values is not None:
             value = next(each for each, own in setting.values.items() if own == value)
         theirs.setdefault(setting.key, value)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from gpt_tf.config import ModelConfig
-from gpt_tf.interop.families import ACTIVATIONS, Family, Setting, linear, plain
+from gpt_tf.interop.families import (
+    ACTIVATIONS,
+    GPT_WITHOUT_ADAPTERS,
+    Family,
+    Setting,
+    linear,
+    plain,
+)
 
 PRE, POST = True, False  # do_layer_norm_before
 
@@ -70,6 +77,7 @@ OPT = Family(
     },
     # PyTorch's own epsilon; the config has no word for it
     fixed={
+        **GPT_WITHOUT_ADAPTERS,
         "positions": "offset",
         "embedding_norm": False,
         "head_bias": False,
@@ -80,6 +88,7 @@ OPT = Family(
         "layer_norm_elementwise_affine": True,
         "word_embed_proj_dim": "hidden_size",
     },
+    zero_without={"qkv_bias": ("attention/qkv/bias",)},
     complete=no_final_norm_after_post,
     objections=objections,
 )
