@@ -11,7 +11,7 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import ParameterError, UsageError
 
 T = TypeVar("T")
 
@@ -49,8 +49,11 @@ def path_of(value: str | os.PathLike[str] | None, name: str) -> Path | None:
 
 
 def check_counts(least: int = 1, /, **counts: Any) -> None:
-    """Raise UsageError for an argument that is no whole number of `least` or more."""
+    """Raise ParameterError for an argument that is not a whole number of `least` or more."""
     for name, value in counts.items():
         is_whole = isinstance(value, Integral) and not isinstance(value, bool)
         if not is_whole or value < least:
-            raise UsageError(f"{name} must be an integer of at least {least}, received: {value!r}")
+            raise ParameterError(
+                f"out of range in {name}: {value!r:.60}. Give a whole number of {least} or more.",
+                name,
+            )

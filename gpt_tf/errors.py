@@ -6,6 +6,9 @@ Every message has the form ``<what> in <file or option>: <value>. <remedy>``; th
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 
 class GptTfError(Exception):
     """Base of the errors that end a command with a message instead of a traceback."""
@@ -17,6 +20,30 @@ class UsageError(GptTfError, ValueError):
     """A mistake in options, configuration or input files that the user can mend (exit 2)."""
 
     exit_code = 2
+
+
+class ParameterError(UsageError):
+    """A mistake in a parameter: Python knows it by its name, the command line by its flag.
+
+    Args:
+      message: with the parameters' Python names.
+      parameters: those names.
+    """
+
+    def __init__(self, message: str, *parameters: str) -> None:
+        super().__init__(message)
+        self.parameters = parameters
+
+    def with_flags(self, flags: Mapping[str, str]) -> str:
+        """The message as the command line says it.
+
+        >>> ParameterError("out of range in top_k: 0.", "top_k").with_flags({"top_k": "--top-k"})
+        'out of range in --top-k: 0.'
+        """
+        message = str(self)
+        for name in self.parameters:
+            message = re.sub(rf"(?<![\w-]){name}\b", flags.get(name, name), message)
+        return message
 
 
 class NoSuchRunError(UsageError):

@@ -78,7 +78,7 @@ SHARE = FiniteRange(min=0, max=1, min_open=True)
               help="No sequence of so many tokens occurs twice.")  # fmt: skip
 @click.option("--ban", "banned_words", multiple=True, type=TEXT, metavar="WORD",
               help="Never write this word; may be given again.")  # fmt: skip
-@click.option("--logit-bias", "biases", multiple=True, type=TEXT, metavar="ID=BIAS",
+@click.option("--logit-bias", multiple=True, type=TEXT, metavar="ID=BIAS",
               help="Add to a token's logit; may be given again.")  # fmt: skip
 @click.option("--past-context", type=click.Choice(["slide", "half"]), default="slide",
               show_default=True, help="Beyond the context: encode the last tokens anew for every "
@@ -142,7 +142,7 @@ def generate(
     sampling = resolve_stored(checkpoint.manifest["config"]).sampling
     prompts = _prompts(prompt, prompts_file, sampling.prompt)
     given = {name: value for name, value in options.items() if value is not None}
-    given["logit_bias"] = _logit_bias(given.pop("biases"))
+    given["logit_bias"] = _logit_bias(given.pop("logit_bias"))
     seconds = import_tensorflow()
     from gpt_tf.cli import writing
     from gpt_tf.cli.engines import load_quietly

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from gpt_tf.cli import console, standard_streams
-from gpt_tf.errors import GptTfError, UsageError
+from gpt_tf.errors import GptTfError, ParameterError, UsageError
 from gpt_tf.runs.out_of_memory import is_out_of_memory
 from gpt_tf.runs.stopping import Stopped, handled, last_received, signals_raised
 from gpt_tf.storage.atomic import NOT_ALLOWED
@@ -76,6 +76,16 @@ class LazyGroup(click.Group):
         for each in (command, *getattr(command, "commands", {}).values()):
             each.params += [flag for flag in COMMON if flag not in each.params]
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an error that names a parameter of it names its flag instead."""
+        try:
+            return super().invoke(ctx)
+        except ParameterError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            params = command.params if command else []
+            flags = {str(each.name): max(each.opts, key=len) for each in params}
+            raise UsageError(error.with_flags(flags)) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import ParameterError, UsageError
 from gpt_tf.inference.filters import Filter, Logits, compose
 from gpt_tf.inference.session import Session
 
@@ -65,10 +65,11 @@ class BeamSearch:
             )
         groups = self.num_beam_groups
         if not isinstance(groups, Integral) or groups < 1 or self.num_beams % self.num_beam_groups:
-            raise UsageError(
+            raise ParameterError(
                 f"out of range in num_beam_groups: {self.num_beam_groups}. Give a divisor of "
-                f"num_beams ({self.num_beams})."
-            )
+                f"num_beams ({self.num_beams}).",
+                "num_beam_groups", "num_beams",
+            )  # fmt: skip
         if not 0 <= self.diversity_penalty < float("inf"):
             raise UsageError(
                 f"out of range in diversity_penalty: {self.diversity_penalty}. Give a finite "

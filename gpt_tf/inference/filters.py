@@ -16,7 +16,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import ParameterError
 
 Logits = NDArray[np.float32]
 History = NDArray[np.int32]
@@ -206,7 +206,7 @@ def no_repeat_ngram(size: int) -> Filter:
 
 def _check(is_allowed: bool, name: str, value: object, remedy: str) -> None:
     if not is_allowed:
-        raise UsageError(f"out of range in {name}: {value}. {remedy}")
+        raise ParameterError(f"out of range in {name}: {value}. {remedy}", name)
 
 
 def _below_highest(logits_BV: Logits) -> NDArray[np.float64]:

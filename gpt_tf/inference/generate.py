@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gpt_tf.errors import UsageError
+from gpt_tf.arguments import check_counts
+from gpt_tf.errors import ParameterError, UsageError
 from gpt_tf.inference.beam_search import Beam, BeamSearch, Stops, beam_search, never
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.filters import Filter, ban, compose, log_softmax
@@ -85,7 +85,7 @@ def stream(
       UsageError: for an unknown sampler, options it does not use or out of range, or a bad prompt.
       RunError: where the model gives non-finite logits.
     """
-    _check_counts(max_new_tokens=max_new_tokens, num_samples=num_samples)
+    check_counts(max_new_tokens=max_new_tokens, num_samples=num_samples)
     chooser, logits_filter = prepare(sampler, options, banned_ids, engine.vocab_size, num_samples)
     if isinstance(chooser, BeamSearch):
         raise UsageError(f"sampler {sampler} knows its text at the end only. Use `generate`.")
@@ -155,7 +155,7 @@ def generate(
     Args, errors: as of `stream`, and
       log_probabilities: give them for each token.
     """
-    _check_counts(max_new_tokens=max_new_tokens, num_samples=num_samples)
+    check_counts(max_new_tokens=max_new_tokens, num_samples=num_samples)
     if not prompts:
         return []
     chooser, logits_filter = prepare(sampler, options, banned_ids, engine.vocab_size, num_samples)
@@ -195,24 +195,20 @@ def prepare(
     check_ids("banned_ids", banned_ids, vocab_size)
     made = make_sampler(sampler, options)
     if isinstance(made, BeamSearch) and num_samples > made.num_beams:
-        raise UsageError(
+        raise ParameterError(
             f"out of range in num_samples: {num_samples}. The search has {made.num_beams} beams: "
-            f"give at most so many, or {num_samples} in num_beams."
-        )
+            f"give at most so many, or {num_samples} in num_beams.",
+            "num_samples", "num_beams",
+        )  # fmt: skip
     if num_samples > 1 and type(made) in (Greedy, ContrastiveSampler):
-        raise UsageError(
+        raise ParameterError(
             f"out of range in num_samples: {num_samples}. greedy and contrastive have one a "
-            "prompt: leave it out, or choose the sampler random."
+            "prompt: leave it out, or choose the sampler random.",
+            "num_samples",
         )
     filters = [ban(banned_ids)] if banned_ids else []
     filters += make_filters(sampler, options, vocab_size)
     return made, compose(filters)
-
-
-def _check_counts(**counts: int) -> None:
-    for name, value in counts.items():
-        if not isinstance(value, Integral) or value < 1:
-            raise UsageError(f"out of range in {name}: {value}. Give 1 or more.")
 
 
 def likely(

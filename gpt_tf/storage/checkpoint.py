@@ -18,7 +18,6 @@ import logging
 import re
 import shlex
 from collections.abc import Mapping
-from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +25,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from gpt_tf.arguments import check_counts
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.disk import free_bytes, free_files
@@ -246,8 +246,7 @@ class CheckpointStore:
 
 
 def _check(step: int, state: Mapping[str, Any]) -> None:
-    if not isinstance(step, Integral) or step < 0:
-        raise UsageError(f"invalid step: {step!r}. Give a whole number of 0 or more.")
+    check_counts(0, step=step)
     try:
         json.dumps(dict(state))
     except (TypeError, ValueError) as error:

@@ -111,11 +111,11 @@ def test_the_seed_chooses_the_order(documents: list[Path]) -> None:
     ("wrong", "words"),
     [
         ({"windows": "pakced"}, "no such kind in windows: 'pakced'. Choose padded, packed"),
-        *(({name: 0}, f"{name} must be an integer of at least 1, received: 0") for name in
+        *(({name: 0}, f"out of range in {name}: 0. Give a whole number of 1") for name in
           ("batch_size", "context_length", "num_threads", "buffer_size", "epochs")),
-        ({"batch_size": "4"}, "batch_size must be an integer of at least 1, received: '4'"),
-        ({"batch_size": True}, "batch_size must be an integer of at least 1, received: True"),
-        *(({"seed": seed}, f"seed must be an integer of at least 0, received: {seed!r}")
+        ({"batch_size": "4"}, "out of range in batch_size: '4'. Give a whole number of 1"),
+        ({"batch_size": True}, "out of range in batch_size: True. Give a whole number of 1"),
+        *(({"seed": seed}, f"out of range in seed: {seed!r}. Give a whole number of 0")
           for seed in ("x", 1.5, -1, None)),
         ({"num_threads": 10**6}, "num_threads must be at most 64, received: 1000000"),
         ({"shuffle": "no"}, "shuffle must be True or False, received: 'no'"),
@@ -182,9 +182,13 @@ def test_the_state_of_other_data_is_refused(documents: list[Path]) -> None:
 @pytest.mark.parametrize("position", [-1, 1.7, "3", True, None])
 def test_a_position_that_no_batch_has_is_refused(documents: list[Path], position: Any) -> None:
     stream = open_stream(documents)
-    with pytest.raises(UsageError, match="position must be an integer of at least 0"):
+    with pytest.raises(
+        UsageError, match=r"out of range in position: .*\. Give a whole number of 0"
+    ):
         stream.batch_at(position)
-    with pytest.raises(UsageError, match="position must be an integer of at least 0"):
+    with pytest.raises(
+        UsageError, match=r"out of range in position: .*\. Give a whole number of 0"
+    ):
         stream.load_state_dict({**stream.state_dict(), "position": position})
     assert stream.state_dict()["position"] == 0
 
