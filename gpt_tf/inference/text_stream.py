@@ -17,14 +17,12 @@ from tokenizers import decoders
 
 from gpt_tf.arguments import several
 from gpt_tf.errors import UsageError
-from gpt_tf.tokenizer.base import BYTE_ALPHABET, Tokenizer
+from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.byte_table import bytes_of
 
 Ids = Sequence[int]
 STOP_REMEDY = "Give a text, or a list of texts."
 REPLACEMENT = "\ufffd"
-# GPT-2's alphabet: a printable Latin-1 character is its own byte, the others follow in order
-ALPHABET = sorted(BYTE_ALPHABET)
-BYTES = dict(zip(ALPHABET, sorted(range(256), key=lambda b: chr(b) not in ALPHABET), strict=True))
 
 
 def continuation(tokenizer: Tokenizer, prompt_ids: Ids, ids: Ids) -> str:
@@ -167,7 +165,7 @@ class _ByteLevel(_AtTheEnd):
 
     def entry_bytes(self, token_id: int) -> bytes:
         entry = self.entry(token_id) or ""  # text where it was added and has other characters
-        return bytes(BYTES[c] for c in entry) if set(entry) <= BYTES.keys() else entry.encode()
+        return bytes_of(entry)
 
     def decoded(self, data: bytes, *, final: bool = False) -> str:
         """The text of `data` after what was incomplete; broken bytes as the backend replaces."""

@@ -16,17 +16,17 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
-from tokenizers import decoders, models, pre_tokenizers, processors
+from tokenizers import decoders, models, processors
 
 from gpt_tf.arguments import several
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.backend_file import is_panic, raise_others
+from gpt_tf.tokenizer.byte_table import bytes_of
 from gpt_tf.tokenizer.files import read_files, size_of, write_files
 from gpt_tf.tokenizer.ordinary_text import UnseenError, instead_of_control
 
 END_OF_TEXT = "<|endoftext|>"
 PAD, UNK, BOS = "[PAD]", "[UNK]", "[BOS]"
-BYTE_ALPHABET = frozenset(pre_tokenizers.ByteLevel.alphabet())
 IDS_REMEDY = "Give a list of ids; encode() makes one of a text."
 
 T = TypeVar("T", bound="Tokenizer")
@@ -210,7 +210,7 @@ class Tokenizer:
         once = self.backend.decode_batch([[i] for i in ids])
         if isinstance(self.backend.decoder, decoders.ByteLevel):
             texts = zip(once, self.tokens(ids), strict=True)
-            sizes = [_byte_level_size(entry) if text else 0 for text, entry in texts]
+            sizes = [len(bytes_of(entry)) if text else 0 for text, entry in texts]
         else:  # the second of two, because a decoder may treat the first one as a text's begin
             twice = self.backend.decode_batch([[i, i] for i in ids])
             pairs = zip(once, twice, strict=True)
@@ -275,11 +275,6 @@ def _checked(ids: Iterable[int]) -> list[int]:
         if not 0 <= found[-1] < 2**32:
             raise UsageError(f"out of range in ids: {given}. Give ids of 0 or more.")
     return found
-
-
-def _byte_level_size(entry: str) -> int:
-    """A character of an entry is a byte, but of one that was added as text."""
-    return len(entry) if BYTE_ALPHABET.issuperset(entry) else len(entry.encode())
 
 
 def put_before_texts(backend: tokenizers.Tokenizer, token: str) -> None:

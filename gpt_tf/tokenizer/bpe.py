@@ -1,23 +1,26 @@
 """Byte-level byte-pair encoding (Sennrich et al. 2016; the byte alphabet of GPT-2, 2019).
 
-Training needs no network: the pieces are built here and `tokenizers` counts the merges. The
-pre-tokenizer's pattern is GPT-2's, fixed in the library. Equal counts are resolved in favour of
-the pair with the smaller ids, so that training is deterministic.
+`plain_bpe` shows how it works, in plain Python. Here the pieces are built and `tokenizers` counts
+the merges, many times as fast, without a network. The pre-tokenizer's pattern is GPT-2's, fixed in
+the library. Equal counts are resolved in favour of the pair with the smaller ids, so that training
+is deterministic.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
 
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from gpt_tf.errors import UsageError
-from gpt_tf.tokenizer.base import BYTE_ALPHABET, END_OF_TEXT, PAD, Tokenizer
+from gpt_tf.tokenizer.base import END_OF_TEXT, PAD, Tokenizer
+from gpt_tf.tokenizer.byte_table import BYTE_ALPHABET
 from gpt_tf.tokenizer.normalizing import normalizer
-from gpt_tf.tokenizer.texts import check_vocab_size, texts_to_learn
+from gpt_tf.tokenizer.texts import check_size, most_entries, texts_to_learn
 
 SPECIAL_TOKENS = {"eos": END_OF_TEXT, "pad": PAD}
 # The trainer takes quadratic time over a word: one of a megabyte would take it most of an hour.
@@ -35,28 +38,35 @@ class BPETokenizer(Tokenizer):
         cls,
         texts: Iterable[str],
         *,
-        vocab_size: int,
+        vocab_size: int | None = None,
+        num_merges: int | None = None,
+        min_frequency: int = 1,
         lower_case: bool = False,
         remove_punctuation: bool = False,
         show_progress: bool = False,
     ) -> BPETokenizer:
-        """Learn merges from `texts` until the vocabulary has `vocab_size` entries.
+        """Learn merges from `texts` until there are enough of them.
 
-        Fewer entries come out where the texts have no more pairs to merge.
+        Training stops as soon as the vocabulary has `vocab_size` entries, or there are
+        `num_merges` merges, or no pair is left that occurs `min_frequency` times.
 
         Args:
           texts: documents, read once, one after the other; texts, not the paths of files.
-          vocab_size: entries asked for, special tokens and the 256 bytes included.
+          vocab_size: entries asked for, special tokens and the 256 bytes included; needed unless
+            `num_merges` is given.
+          num_merges: merges asked for, 0 or more.
+          min_frequency: how often a pair occurs at least in the texts to be merged.
           lower_case, remove_punctuation: normalizing, saved with the tokenizer.
           show_progress: draw bars on stderr.
 
         Raises:
           UsageError: if `vocab_size` is below the bytes and special tokens or above ten million,
-            or `texts` are a single string or paths.
+            or neither it nor `num_merges` is given, or a number is out of range, or `texts` are a
+            single string or paths.
         """
-        check_vocab_size(vocab_size)
+        check_size(vocab_size, num_merges, min_frequency)
         texts = texts_to_learn(texts)
-        if vocab_size < MINIMUM_VOCAB_SIZE:
+        if vocab_size is not None and vocab_size < MINIMUM_VOCAB_SIZE:
             raise UsageError(
                 f"vocabulary too small in vocab_size: {vocab_size}. "
                 f"The minimum is {MINIMUM_VOCAB_SIZE}: 256 bytes and {len(SPECIAL_TOKENS)} "
@@ -64,7 +74,8 @@ class BPETokenizer(Tokenizer):
             )
         backend = untrained(lower_case, remove_punctuation)
         trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
+            vocab_size=most_entries(vocab_size, num_merges, MINIMUM_VOCAB_SIZE),
+            min_frequency=min(min_frequency, sys.maxsize),
             special_tokens=list(SPECIAL_TOKENS.values()),
             initial_alphabet=sorted(BYTE_ALPHABET),
             show_progress=show_progress,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from numbers import Integral
 from pathlib import Path
 
-from gpt_tf.arguments import several
+from gpt_tf.arguments import check_counts, several
 from gpt_tf.errors import UsageError
 
 LONGEST_PATH = 4096
@@ -27,8 +27,19 @@ def texts_to_learn(texts: Iterable[str]) -> Iterator[str]:
     return _checked(several(texts, "texts", remedy))
 
 
-def check_vocab_size(vocab_size: int) -> None:
-    """Raise UsageError for a size that is no integer or above what a trainer can hold."""
+def check_size(vocab_size: int | None, num_merges: int | None, min_frequency: int) -> None:
+    """Check what ends the training of a tokenizer.
+
+    Raises:
+      UsageError: if neither `vocab_size` nor `num_merges` is given, or a number is out of range.
+    """
+    check_counts(min_frequency=min_frequency)
+    if num_merges is not None:
+        check_counts(0, num_merges=num_merges)
+    elif vocab_size is None:
+        raise UsageError("neither vocab_size nor num_merges is given. Give one, or both.")
+    if vocab_size is None:
+        return
     if not isinstance(vocab_size, Integral):
         raise UsageError(f"no integer in vocab_size: {vocab_size!r:.60}. Give one, such as 8000.")
     if vocab_size > LARGEST_VOCABULARY:
@@ -36,6 +47,23 @@ def check_vocab_size(vocab_size: int) -> None:
             f"vocabulary too large in vocab_size: {vocab_size}. "
             f"The maximum is {LARGEST_VOCABULARY}."
         )
+
+
+def most_entries(vocab_size: int | None, num_merges: int | None, first_entries: int) -> int:
+    """The entries at which training stops: no two merges make the same one.
+
+    (What stands between two ends of entries is always cut in the same way, so that the first merge
+    that makes an entry leaves no other place for it.)
+
+    Args:
+      first_entries: those that are there before the first merge.
+    """
+    limits = [LARGEST_VOCABULARY]
+    if vocab_size is not None:
+        limits.append(vocab_size)
+    if num_merges is not None:
+        limits.append(first_entries + num_merges)
+    return min(limits)
 
 
 def _checked(texts: Iterable[str]) -> Iterator[str]:

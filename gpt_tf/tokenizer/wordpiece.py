@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import repeat
@@ -20,7 +21,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.base import BOS, PAD, UNK, Tokenizer
 from gpt_tf.tokenizer.normalizing import normalizer
-from gpt_tf.tokenizer.texts import check_vocab_size, texts_to_learn
+from gpt_tf.tokenizer.texts import check_size, most_entries, texts_to_learn
 
 SPECIAL_TOKENS = {"pad": PAD, "unk": UNK, "bos": BOS}
 INSIDE_WORD = "##"
@@ -39,35 +40,43 @@ class WordPieceTokenizer(Tokenizer):
         cls,
         texts: Iterable[str],
         *,
-        vocab_size: int,
+        vocab_size: int | None = None,
+        num_merges: int | None = None,
+        min_frequency: int = 1,
         lower_case: bool = True,
         remove_punctuation: bool = False,
     ) -> WordPieceTokenizer:
-        """Learn word parts from `texts` until the vocabulary has `vocab_size` entries.
+        """Learn word parts from `texts` until there are enough of them.
 
-        Fewer entries come out where the texts have no more parts to join.
+        Training stops as soon as the vocabulary has `vocab_size` entries, or parts were joined
+        `num_merges` times, or no two parts are left that stand side by side `min_frequency` times.
 
         Args:
           texts: documents, read once, one after the other; texts, not the paths of files.
-          vocab_size: entries asked for, special tokens and the alphabet included.
+          vocab_size: entries asked for, special tokens and the alphabet included; needed
+            unless `num_merges` is given.
+          num_merges: joined parts asked for, 0 or more.
+          min_frequency: how often two parts stand side by side at least in the texts to be joined.
           lower_case, remove_punctuation: normalizing, saved with the tokenizer.
 
         Raises:
           UsageError: if `vocab_size` is below the alphabet and special tokens or above ten
-            million, or `texts` are a single string or paths.
+            million, or neither it nor `num_merges` is given, or a number is out of range, or
+            `texts` are a single string or paths.
         """
-        check_vocab_size(vocab_size)
+        check_size(vocab_size, num_merges, min_frequency)
         backend = untrained(lower_case, remove_punctuation)
         words = count_words(backend, texts_to_learn(texts))
         first_entries = [*SPECIAL_TOKENS.values(), *alphabet(words)]
-        if vocab_size < len(first_entries):
+        if vocab_size is not None and vocab_size < len(first_entries):
             raise UsageError(
                 f"vocabulary too small in vocab_size: {vocab_size}. "
                 f"The minimum for this text is {len(first_entries)}: its characters, those inside "
                 f"words once more, and {len(SPECIAL_TOKENS)} special tokens."
             )
+        size = most_entries(vocab_size, num_merges, len(first_entries))
         backend.model = models.WordPiece(
-            learn(words, first_entries, vocab_size),
+            learn(words, first_entries, size, min_frequency),
             unk_token=UNK,
             continuing_subword_prefix=INSIDE_WORD,
             max_input_chars_per_word=MAX_WORD_CHARACTERS,
@@ -112,12 +121,15 @@ def alphabet(words: Iterable[str]) -> list[str]:
     return [*sorted(anywhere), *(INSIDE_WORD + character for character in sorted(inside))]
 
 
-def learn(words: Counter[str], first_entries: list[str], vocab_size: int) -> dict[str, int]:
+def learn(
+    words: Counter[str], first_entries: list[str], vocab_size: int, min_frequency: int
+) -> dict[str, int]:
     """Entries and their ids: `first_entries`, then the joined parts, the most frequent first."""
     backend = Backend(models.WordPiece(unk_token=UNK))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
+        min_frequency=min(min_frequency, sys.maxsize),
         special_tokens=first_entries,  # the only entries whose order can be given
         continuing_subword_prefix=INSIDE_WORD,
         show_progress=False,

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference_bpe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from tokenizers import models, pre_tokenizers, trainers
 
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews
+from gpt_tf.tokenizer import byte_table, plain_bpe
 from gpt_tf.tokenizer.bpe import MINIMUM_VOCAB_SIZE, BPETokenizer, cut_long_runs, untrained
 from gpt_tf.tokenizer.wordpiece import WordPieceTokenizer
 
@@ -59,9 +59,24 @@ def merges_of(tokenizer: BPETokenizer) -> list[tuple[str, str]]:
     return [tuple(pair) for pair in json.loads(tokenizer.backend.to_str())["model"]["merges"]]
 
 
-def test_the_examples_of_the_reference():
-    result = doctest.testmod(reference_bpe)
-    assert result.attempted >= 4 and result.failed == 0
+def plain_merges(texts: list[str], num_merges: int, **options: int) -> list[tuple[str, str]]:
+    return plain_bpe.train(texts, num_merges=num_merges, special_tokens=SPECIAL_TOKENS, **options)
+
+
+@pytest.mark.parametrize(("module", "examples"), [(plain_bpe, 9), (byte_table, 2)])
+def test_the_examples_of_the_plain_trainer_and_of_the_byte_table(module, examples):
+    result = doctest.testmod(module)
+    assert result.attempted >= examples and result.failed == 0
+
+
+def test_the_byte_table_is_the_one_of_the_backend():
+    cut = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str
+    assert set(pre_tokenizers.ByteLevel.alphabet()) == byte_table.BYTE_ALPHABET
+    text = "".join(map(chr, range(0x180))) + "中😀"
+    assert byte_table.written(text) == "".join(word for word, _ in cut(text))
+    assert {byte_table.bytes_of(c) for c in byte_table.BYTE_ALPHABET} == {
+        bytes([byte]) for byte in range(256)
+    }
 
 
 @pytest.mark.parametrize("corpus", ["sample_texts", "imdb_texts"])
@@ -69,10 +84,12 @@ def test_the_first_merges_are_those_of_the_naive_trainer(corpus, request):
     texts = request.getfixturevalue(corpus)
     texts = texts[:: len(texts) // 200]
     tokenizer = BPETokenizer.train(texts, vocab_size=MINIMUM_VOCAB_SIZE + 500)
-    expected = reference_bpe.train(texts, SPECIAL_TOKENS, 500)
+    expected = plain_merges(texts, 500)
     assert merges_of(tokenizer)[:500] == expected
+    vocabulary = plain_bpe.entries(expected, SPECIAL_TOKENS)
     for text in texts[::20]:
-        assert tokenizer.encode(text) == reference_bpe.encode(text, expected, SPECIAL_TOKENS)
+        ids = plain_bpe.encode(text, expected, vocabulary)
+        assert tokenizer.encode(text) == ids and plain_bpe.decode(ids, vocabulary) == text
 
 
 def test_ties_go_to_the_pair_with_the_smaller_ids():
@@ -110,7 +127,8 @@ def test_ids_are_the_special_tokens_then_the_bytes_then_the_merges(tokenizer):
     assert tokenizer.control_ids == {1}
     assert tokenizer.token_to_id("[PAD]") == 1 and tokenizer.token_to_id("[BOS]") is None
     assert len(set(tokenizer.tokens(range(tokenizer.vocab_size)))) == tokenizer.vocab_size == 500
-    assert reference_bpe.first_ids(SPECIAL_TOKENS).items() <= tokenizer.backend.get_vocab().items()
+    first = plain_bpe.entries(special_tokens=SPECIAL_TOKENS)
+    assert first.items() <= tokenizer.backend.get_vocab().items()
 
 
 @settings(max_examples=1_000, deadline=None, derandomize=True)
@@ -191,7 +209,7 @@ def test_control_strings_in_the_training_texts_are_ordinary_text(sample_texts):
     tokenizer = BPETokenizer.train(texts, vocab_size=600)
     ids = tokenizer.encode(texts[0])
     assert not {0, 1} & set(ids) and tokenizer.decode(ids) == texts[0]
-    merges = reference_bpe.train(texts, SPECIAL_TOKENS, 342)
+    merges = plain_merges(texts, 342)
     assert merges_of(tokenizer) == merges
 
 
@@ -241,11 +259,61 @@ def test_a_size_that_no_trainer_can_hold_is_refused(kind, vocab_size):
 )
 def test_a_vocabulary_ends_where_there_is_nothing_to_merge(texts, vocab_size, expected):
     tokenizer = BPETokenizer.train(texts, vocab_size=vocab_size)
-    merges = reference_bpe.train(texts, SPECIAL_TOKENS, vocab_size)
+    merges = plain_merges(texts, vocab_size)
     if vocab_size > 258:
         assert merges_of(tokenizer) == merges
         expected = len({a + b for a, b in merges}) + 258
     assert tokenizer.vocab_size == expected
+
+
+@pytest.mark.parametrize("num_merges", [0, 1, 3, 4, 100])
+def test_training_stops_after_so_many_merges(num_merges):
+    texts = ["ab " * 9 + "bc " * 8 + "abc " * 2 + " xbc" * 3 + "yyabcyy"]
+    tokenizer = BPETokenizer.train(texts, num_merges=num_merges)
+    merges = plain_merges(texts, num_merges)
+    assert merges_of(tokenizer) == merges
+    assert tokenizer.backend.get_vocab() == plain_bpe.entries(merges, SPECIAL_TOKENS)
+    assert tokenizer.decode(tokenizer.encode(texts[0])) == texts[0]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.lists(st.text("ab", min_size=2, max_size=20), min_size=1, max_size=5))
+def test_no_two_merges_make_the_same_entry(texts):
+    made = ["".join(pair) for pair in plain_merges(texts, 100)]
+    assert len(set(made)) == len(made)
+    assert BPETokenizer.train(texts, num_merges=5).vocab_size == 258 + min(5, len(made))
+
+
+@pytest.mark.parametrize("min_frequency", [2, 5, 40])
+def test_rarer_pairs_than_asked_for_are_not_merged(sample_texts, min_frequency):
+    texts = sample_texts[:10]
+    tokenizer = BPETokenizer.train(texts, vocab_size=4000, min_frequency=min_frequency)
+    assert merges_of(tokenizer) == plain_merges(texts, 4000, min_frequency=min_frequency)
+
+
+def test_the_defaults_of_training_merge_every_pair(sample_texts):
+    texts = sample_texts[:10]
+    expected = BPETokenizer.train(texts, vocab_size=700).backend.to_str()
+    for more in ({"num_merges": 442}, {"num_merges": 10_000}, {"min_frequency": 1}):
+        assert BPETokenizer.train(texts, vocab_size=700, **more).backend.to_str() == expected
+    merged = BPETokenizer.train(texts, vocab_size=600, num_merges=10)
+    assert merged.vocab_size == 268
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [
+        ({}, "neither vocab_size nor num_merges is given"),
+        ({"num_merges": -1}, "num_merges must be an integer of at least 0, received: -1"),
+        ({"num_merges": 2.0}, "num_merges must be an integer"),
+        ({"num_merges": 2, "min_frequency": 0}, "min_frequency must be an integer of at least 1"),
+        ({"num_merges": 2, "vocab_size": 257}, "vocabulary too small in vocab_size: 257"),
+    ],
+)
+def test_numbers_that_stop_no_training_are_refused(numbers, message):
+    with pytest.raises(UsageError, match=message):
+        BPETokenizer.train(["text"], **numbers)
+    assert BPETokenizer.train(["text"], num_merges=5, min_frequency=10**30).vocab_size == 258
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)

@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import pytest
-import reference_bpe
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews
+from gpt_tf.tokenizer import plain_bpe
 from gpt_tf.tokenizer.wordpiece import (
     MAX_WORD_CHARACTERS,
     REPEATS,
@@ -44,11 +44,11 @@ def naive_words(text: str) -> list[str]:
 
 def joined(symbols: Sequence[str], pair: tuple[str, str]) -> list[str]:
     """`symbols` with each occurrence of a pair, from the left, as one, marked at its start only."""
-    entries = reference_bpe.join(symbols, pair)
+    entries = plain_bpe.join(symbols, pair)
     return [entry[0] + entry[1:].replace("##", "") for entry in entries]
 
 
-def naive_train(texts: Iterable[str], vocab_size: int) -> list[str]:
+def naive_train(texts: Iterable[str], vocab_size: int, min_frequency: int = 1) -> list[str]:
     """Special tokens, characters, characters inside words, merges: the most frequent first."""
     counts = Counter(word for text in texts for word in naive_words(text))
     words = {word: [word[0], *(f"##{c}" for c in word[1:])] for word in counts}
@@ -58,9 +58,9 @@ def naive_train(texts: Iterable[str], vocab_size: int) -> list[str]:
     while len(entries) < vocab_size:
         pairs: Counter[tuple[str, str]] = Counter()
         for word, symbols in words.items():
-            for pair in reference_bpe.pairs(symbols):
+            for pair in plain_bpe.pairs(symbols):
                 pairs[pair] += counts[word]
-        if not pairs:
+        if max(pairs.values(), default=0) < min_frequency:
             break
         ids = {entry: number for number, entry in enumerate(entries)}
         best = min(pairs, key=lambda pair: (-pairs[pair], ids[pair[0]], ids[pair[1]]))
@@ -94,6 +94,25 @@ def test_the_entries_are_those_of_the_naive_trainer(sample_texts, vocab_size):
         expected = naive_train(texts, vocab_size)
         found = WordPieceTokenizer.train(texts, vocab_size=max(vocab_size, len(expected)))
         assert found.tokens(range(found.vocab_size)) == expected
+
+
+@pytest.mark.parametrize("min_frequency", [2, 7])
+def test_rarer_pairs_than_asked_for_are_not_joined(sample_texts, min_frequency):
+    expected = naive_train(sample_texts[:20], 1000, min_frequency)
+    found = WordPieceTokenizer.train(
+        sample_texts[:20], vocab_size=1000, min_frequency=min_frequency
+    )
+    assert found.tokens(range(found.vocab_size)) == expected
+
+
+@pytest.mark.parametrize("num_merges", [0, 1, 30])
+def test_training_stops_after_so_many_merges(sample_texts, num_merges):
+    texts = sample_texts[:20]
+    first = WordPieceTokenizer.train(texts, num_merges=0).vocab_size
+    found = WordPieceTokenizer.train(texts, num_merges=num_merges)
+    assert found.tokens(range(found.vocab_size)) == naive_train(texts, first + num_merges)
+    with pytest.raises(UsageError, match="neither vocab_size nor num_merges"):
+        WordPieceTokenizer.train(texts)
 
 
 def test_ids_are_special_tokens_then_the_alphabet_then_the_joined_parts():
