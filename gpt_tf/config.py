@@ -165,6 +165,15 @@ class TokenizerConfig(Section):
     vocab_size: int = setting(
         8000, "Entries asked for, special tokens included; char takes what the text has.", minimum=2
     )
+    num_merges: int | None = setting(
+        None,
+        "Merges of bpe and wordpiece; null: as many as vocab_size asks for. Whichever of the two "
+        "is reached first ends the training.",
+        minimum=0,
+    )
+    min_frequency: int = setting(
+        1, "How often a pair occurs at least in the texts to be merged.", minimum=1
+    )
     lower_case: bool = setting(False, "Turn text to lower case.")
     remove_punctuation: bool = setting(False, "Turn ASCII punctuation into blanks.")
     unknown_characters: Literal["fail", "replace"] = setting(

@@ -134,11 +134,16 @@ def make_tokenizer(
             lower_case=settings.lower_case,
             remove_punctuation=settings.remove_punctuation,
             unknown_characters=settings.unknown_characters,
+            num_merges=settings.num_merges,
+            min_frequency=settings.min_frequency,
         )
     elapsed = time.perf_counter() - start
     tokenizer.save(directory, option=option, overwrite=overwrite, trained_on=trained_on)
-    if settings.kind != "char" and tokenizer.vocab_size < settings.vocab_size:
-        note(f"the text has no more pairs to merge: asked for {settings.vocab_size:,} entries")
+    by_size = settings.kind != "char" and settings.num_merges is None
+    if by_size and tokenizer.vocab_size < settings.vocab_size:
+        rare = settings.min_frequency > 1
+        pairs = f"pairs that occur {settings.min_frequency:,} times" if rare else "pairs to merge"
+        note(f"the text has no more {pairs}: asked for {settings.vocab_size:,} entries")
     sample_texts = list(choice.sample_texts(config.data))
     tokens = sum(map(len, tokenizer.encode_batch(sample_texts)))
     bytes_a_token = sum(len(text.encode()) for text in sample_texts) / max(1, tokens)

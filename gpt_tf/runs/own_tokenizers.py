@@ -29,6 +29,8 @@ from gpt_tf.tokenizer.ordinary_text import WITH_ENTRY, UnseenError
 
 TOKENIZERS = "tokenizers"
 TRAINED_ON = "trained_on"  # in the manifest
+ADDED_LATER = {"num_merges": None, "min_frequency": 1}  # settings that older records do not have
+OF_MERGES = ("vocab_size", *ADDED_LATER)  # settings that mean nothing to a vocabulary of characters
 Record = dict[str, Any]
 
 
@@ -59,9 +61,12 @@ def tokenizer_directory(workspace: Path, name: str, source: Path | None) -> Path
 def record_of(directory: Path) -> Record:
     """What a tokenizer was trained on; empty for those of version 0.1.0, and if there is none."""
     try:
-        return dict(read_manifest(directory).get(TRAINED_ON, {}))
+        record = dict(read_manifest(directory).get(TRAINED_ON, {}))
     except (RunError, TypeError, ValueError):
         return {}
+    if record.get("kind") in ("bpe", "wordpiece"):
+        return ADDED_LATER | record
+    return record
 
 
 def asked_for(workspace: Path, choice: DataChoice, config: Config) -> Record:
@@ -76,9 +81,10 @@ def asked_for(workspace: Path, choice: DataChoice, config: Config) -> Record:
 
 def settings_of_training(config: Config) -> dict[str, Any]:
     """The settings of the tokenizer's section that its kind has."""
+    is_char = config.tokenizer.kind == "char"
+    idle = OF_MERGES if is_char else ("unknown_characters",)
     settings = dataclasses.asdict(config.tokenizer)
-    del settings["unknown_characters" if config.tokenizer.kind != "char" else "vocab_size"]
-    return settings
+    return {key: value for key, value in settings.items() if key not in idle}
 
 
 def train_own(workspace: Path, choice: DataChoice, config: Config) -> Record:

@@ -86,7 +86,8 @@ RULES = (
     Rule(("tokenizer.unknown_characters",),
          lambda config, choice: config.tokenizer.kind != "char",
          "the tokenizer has no entry for each character", "tokenizer.kind=char"),
-    Rule(("tokenizer.vocab_size",), lambda config, choice: config.tokenizer.kind == "char",
+    Rule(("tokenizer.vocab_size", "tokenizer.num_merges", "tokenizer.min_frequency"),
+         lambda config, choice: config.tokenizer.kind == "char",
          "the entries are the characters of the text", "tokenizer.kind=bpe"),
 )  # fmt: skip
 
@@ -216,7 +217,7 @@ def refuse_for_ready_tokenizer(
       trained: the record of what the tokenizer was trained with; empty if nobody knows.
       remedy: how another is trained, if that is possible, as the end of a sentence.
     """
-    for key in ("kind", "vocab_size", "unknown_characters"):
+    for key in ("kind", "vocab_size", "num_merges", "min_frequency", "unknown_characters"):
         value = getattr(config.tokenizer, key)
         if given.get(f"tokenizer.{key}", "").startswith("--") and trained.get(key) != value:
             raise UsageError(

@@ -19,10 +19,13 @@ def train(
     lower_case: bool,
     remove_punctuation: bool,
     unknown_characters: Literal["fail", "replace"],
+    num_merges: int | None = None,
+    min_frequency: int = 1,
 ) -> Tokenizer:
     """A tokenizer of a kind, trained on `texts`; the arguments are those of `TokenizerConfig`.
 
-    `vocab_size` means nothing to characters, and `unknown_characters` nothing to the others.
+    Only characters have a use for `unknown_characters`, and only the others for `vocab_size`,
+    `num_merges` and `min_frequency`.
 
     Raises:
       UsageError: where `vocab_size` is too small, or the texts are empty of characters.
@@ -36,5 +39,10 @@ def train(
         )
     train_entries = BPETokenizer.train if kind == "bpe" else WordPieceTokenizer.train
     return train_entries(
-        texts, vocab_size=vocab_size, lower_case=lower_case, remove_punctuation=remove_punctuation
+        texts,
+        vocab_size=vocab_size,
+        num_merges=num_merges,
+        min_frequency=min_frequency,
+        lower_case=lower_case,
+        remove_punctuation=remove_punctuation,
     )

@@ -64,6 +64,10 @@ def texts(tmp_path: Path) -> Path:
          ["tokenizer.unknown_characters=replace", "tokenizer.kind=char"]),
         (["tokenizer.kind=char", "tokenizer.vocab_size=300"],
          ["tokenizer.vocab_size=300", "tokenizer.kind=bpe"]),
+        (["tokenizer.kind=char", "tokenizer.num_merges=300"],
+         ["tokenizer.num_merges=300", "tokenizer.kind=bpe"]),
+        (["tokenizer.kind=char", "tokenizer.min_frequency=2"],
+         ["tokenizer.min_frequency=2", "tokenizer.kind=bpe"]),
     ],
 )  # fmt: skip
 def test_a_setting_without_effect_is_refused_and_its_remedy_works(
@@ -128,6 +132,8 @@ def test_settings_of_a_ready_tokenizer_are_refused_unless_it_has_them(
     words = ["train", "--data", "reviews", *TINY_RUN, "--max-steps", "6"]
     assert in_process(*words, "--set", "tokenizer.vocab_size=300", cwd=workspace, check=False) == 2
     assert "tokenizer.vocab_size=300: the tokenizer is ready" in capsys.readouterr().err
+    assert in_process(*words, "--set", "tokenizer.num_merges=3", cwd=workspace, check=False) == 2
+    assert "tokenizer.num_merges=3: the tokenizer is ready" in capsys.readouterr().err
     assignments = ["tokenizer.vocab_size=400"]
     given, trained = given_settings(assignments), record_of(workspace / "tokenizers" / "reviews")
     refuse_for_ready_tokenizer(resolve(parse_assignments(assignments)), given, trained)

@@ -124,7 +124,7 @@ def test_the_command_that_trains_a_missing_tokenizer_reads_the_same_text(
 @pytest.mark.parametrize(
     "change",
     [{"kind": "wordpiece"}, {"vocab_size": 270}, {"lower_case": True}, {"remove_punctuation": True},
-     "min_bytes", "a file"],
+     {"num_merges": 3}, {"min_frequency": 400}, "min_bytes", "a file"],
 )  # fmt: skip
 def test_train_tokenizer_trains_again_for_other_settings_or_data(
     home: Path, capsys: pytest.CaptureFixture[str], change: dict | str
@@ -151,6 +151,37 @@ def test_train_tokenizer_trains_again_for_other_settings_or_data(
     said = capsys.readouterr().err
     assert "is trained again: " in said
     assert all(f"{key} was " in said for key in change if isinstance(change, dict))
+
+
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+def test_a_tokenizer_of_before_num_merges_and_min_frequency_is_not_trained_again(
+    home: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    config = Config(tokenizer=TokenizerConfig(kind=kind, vocab_size=265))
+    choice = choose_data(home, home / "a/texts", config.data)
+    record = train_own(home, choice, config)
+    folder = chosen(home, "a/texts")
+    old = {key: record[key] for key in record if key not in ("num_merges", "min_frequency")}
+    assert len(old) == len(record) - 2
+    Tokenizer.load(folder).save(folder, overwrite=True, trained_on=old)
+    before = (folder / "tokenizer.json").stat().st_ino
+    capsys.readouterr()
+    assert train_own(home, choice, config) == record
+    assert (folder / "tokenizer.json").stat().st_ino == before
+    assert "is trained again" not in capsys.readouterr().err
+
+
+def test_training_ends_by_merges_or_by_frequency_if_that_is_asked_for(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train-tokenizer", "a/texts", "--set", "tokenizer.num_merges=7"]
+    in_process(*words, cwd=home)
+    said = capsys.readouterr()
+    assert "265 entries" in said.out and "no more pairs" not in said.err
+    in_process(*words[:2], "--set", "tokenizer.min_frequency=100000", cwd=home)
+    said = capsys.readouterr()
+    assert "258 entries" in said.out
+    assert "no more pairs that occur 100,000 times: asked for 1,200 entries" in said.err
 
 
 def test_what_another_process_trained_meanwhile_is_not_taken_for_ones_own(home: Path) -> None:

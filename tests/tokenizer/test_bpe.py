@@ -304,9 +304,9 @@ def test_the_defaults_of_training_merge_every_pair(sample_texts):
     ("numbers", "message"),
     [
         ({}, "neither vocab_size nor num_merges is given"),
-        ({"num_merges": -1}, "num_merges must be an integer of at least 0, received: -1"),
-        ({"num_merges": 2.0}, "num_merges must be an integer"),
-        ({"num_merges": 2, "min_frequency": 0}, "min_frequency must be an integer of at least 1"),
+        ({"num_merges": -1}, "out of range in num_merges: -1. Give a whole number of 0 or more"),
+        ({"num_merges": 2.0}, "out of range in num_merges: 2.0"),
+        ({"num_merges": 2, "min_frequency": 0}, "out of range in min_frequency: 0"),
         ({"num_merges": 2, "vocab_size": 257}, "vocabulary too small in vocab_size: 257"),
     ],
 )
