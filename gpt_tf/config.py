@@ -114,15 +114,16 @@ class ModelConfig(Section):
     activation: Literal["gelu", "gelu_tanh", "relu"] = setting(
         "gelu", "Activation of the feed-forward: exact gelu, its tanh approximation, or relu."
     )
+    norm: Literal["layer"] = setting("layer", "Kind of the norms: layer norm.")
     norm_position: Literal["pre", "post"] = setting(
-        "pre", "Layer norm before each sub-layer (GPT-2) or after its residual sum (GPT-1)."
+        "pre", "A norm before each sub-layer (GPT-2) or after its residual sum (GPT-1)."
     )
-    norm_epsilon: float = setting(1e-5, "Added to the variance in layer norms.", minimum=1e-12)
+    norm_epsilon: float = setting(1e-5, "Added to the variance in norms.", minimum=1e-12)
     positions: Literal["learned", "offset", "none"] = setting(
         "learned", "A learned vector for each position; the same shifted by 2 (OPT); or none."
     )
-    embedding_norm: bool = setting(False, "Layer norm right after the embeddings.")
-    final_norm: bool = setting(True, "Layer norm before the head.")
+    embedding_norm: bool = setting(False, "A norm right after the embeddings.")
+    final_norm: bool = setting(True, "A norm before the head.")
     tied_head: bool = setting(True, "The head shares the token embedding's weights.")
     head_bias: bool = setting(False, "The head adds a bias.")
     initial_weights: Literal["keras", "gpt2", "pytorch"] = setting(

@@ -36,6 +36,7 @@ SETTINGS = {
 }
 FIXED = {
     **GPT_WITHOUT_ADAPTERS,
+    "norm": "layer",
     "positions": "learned",
     "embedding_norm": False,
     "head_bias": False,

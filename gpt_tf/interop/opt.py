@@ -78,6 +78,7 @@ OPT = Family(
     # PyTorch's own epsilon; the config has no word for it
     fixed={
         **GPT_WITHOUT_ADAPTERS,
+        "norm": "layer",
         "positions": "offset",
         "embedding_norm": False,
         "head_bias": False,

@@ -15,11 +15,13 @@ import tensorflow as tf
 from gpt_tf.model import fused
 from gpt_tf.model.dense import dense, leading_shape
 from gpt_tf.model.dropout import Dropout
-from gpt_tf.model.initial import derive_seed
+from gpt_tf.model.initial import GPT2, InitialWeights, derive_seed
+from gpt_tf.model.kept_arguments import KeepsArguments
+from gpt_tf.model.positions import POSITIONS
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
-class MultiHeadAttention(keras.layers.Layer):
+class MultiHeadAttention(KeepsArguments):
     """Self-attention in which position t sees positions up to t.
 
     Args:
@@ -27,8 +29,8 @@ class MultiHeadAttention(keras.layers.Layer):
       num_heads, head_dim: N and H; N * H need not be D.
       weights_dropout: share of attention weights dropped while training.
       use_bias: queries, keys and values add a bias; the output always does.
-      initial_weights: scheme of the initial weights (`gpt_tf.model.initial`).
-      initial_std, output_std: standard deviations of the initial projections of "gpt2".
+      positions: an entry of `POSITIONS`, which may turn queries and keys.
+      initial_weights: gives the initializers.
       seed: of initial weights and dropout.
 
     Right-padded rows need no padding mask: no real position looks to its right.
@@ -42,9 +44,8 @@ class MultiHeadAttention(keras.layers.Layer):
         *,
         use_bias: bool = True,
         weights_dropout: float = 0.0,
-        initial_weights: str = "gpt2",
-        initial_std: float = 0.02,
-        output_std: float = 0.02,
+        positions: str = "none",
+        initial_weights: InitialWeights = GPT2,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -54,19 +55,17 @@ class MultiHeadAttention(keras.layers.Layer):
         self.head_dim = head_dim
         self.use_bias = use_bias
         self.weights_dropout = weights_dropout
+        self.positions = positions
         self.initial_weights = initial_weights
-        self.initial_std = initial_std
-        self.output_std = output_std
         self.seed = seed
-        common: dict[str, Any] = {
-            "scheme": initial_weights, "seed": seed, "dtype": self.dtype_policy
-        }  # fmt: skip
-        width = num_heads * head_dim
+        width, dtype = num_heads * head_dim, self.dtype_policy
         self.qkv = dense(
-            3 * width, embed_dim, use_bias=use_bias, std=initial_std, name="qkv", **common
+            3 * width, embed_dim, initial_weights, seed, name="qkv", dtype=dtype, use_bias=use_bias
         )
         self.dropout = Dropout(weights_dropout, seed=derive_seed(seed, "weights"), name="dropout")
-        self.output_projection = dense(embed_dim, width, std=output_std, name="output", **common)
+        self.output_projection = dense(
+            embed_dim, width, initial_weights, seed, name="output", dtype=dtype, to_residual=True
+        )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the two projections for inputs [B, T, D]."""
@@ -79,6 +78,7 @@ class MultiHeadAttention(keras.layers.Layer):
         """Attend within whole rows."""
         time = leading_shape(x_BTD)[1]
         query_BNTH, key_BNTH, value_BNTH = self._project(x_BTD, time)
+        query_BNTH, key_BNTH = POSITIONS[self.positions].turn(query_BNTH, key_BNTH, None)
         if training and fused.pays(query_BNTH):
             mixed_BNTH = self._fused(query_BNTH, key_BNTH, value_BNTH)
         else:
@@ -138,9 +138,3 @@ class MultiHeadAttention(keras.layers.Layer):
         """The heads side by side, projected to D: [R, D]."""
         mixed_BTNH = tf.transpose(mixed_BNTH, (0, 2, 1, 3))
         return self.output_projection(tf.reshape(mixed_BTNH, (-1, self.num_heads * self.head_dim)))
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("embed_dim", "num_heads", "head_dim", "use_bias", "weights_dropout",
-                 "initial_weights", "initial_std", "output_std", "seed")  # fmt: skip
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}

@@ -11,8 +11,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.config import ModelConfig
-from gpt_tf.model import initial
-from gpt_tf.model.initial import derive_seed
+from gpt_tf.model.initial import INITIAL_WEIGHTS, derive_seed
 from gpt_tf.model.language_model import Cache, LanguageModel
 from gpt_tf.model.token_ids import checked_ids
 
@@ -33,9 +32,10 @@ class Bigram(LanguageModel):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the table."""
         config, seed = self.config, derive_seed(self.seed, "table")
+        initial_weights = INITIAL_WEIGHTS[config.initial_weights].of(config)
         self.table_VV = self.add_weight(
             shape=(config.vocab_size, config.vocab_size),
-            initializer=initial.embedding(config.initial_weights, config.initial_std, seed),
+            initializer=initial_weights.embedding(seed),
             name="table",
         )
         self.built = True

@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.model import few_rows, fused
-from gpt_tf.model.initial import bias, derive_seed, kernel
+from gpt_tf.model.initial import InitialWeights, PyTorchWeights, derive_seed
+from gpt_tf.model.kept_arguments import KeepsArguments
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
@@ -56,7 +57,7 @@ class Dense(keras.layers.Dense):
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
-class Adapter(keras.layers.Layer):
+class Adapter(KeepsArguments):
     """What a low-rank change of a kernel adds: scale (x A) B (Hu et al. 2021, section 4.1).
 
     A is random and B zero, so that at first nothing is added.
@@ -78,7 +79,7 @@ class Adapter(keras.layers.Layer):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create A, [inputs, rank], and B, [rank, units]."""
         fan_in: Any = input_shape[-1]
-        random = kernel("pytorch", 0.0, fan_in, self.seed)  # as in the paper's own code
+        random = PyTorchWeights().kernel(fan_in, self.seed)  # as in the paper's own code
         self.a = self.add_weight(shape=(fan_in, self.rank), initializer=random, name="a")
         self.b = self.add_weight(shape=(self.rank, self.units), initializer="zeros", name="b")
 
@@ -86,29 +87,25 @@ class Adapter(keras.layers.Layer):
         """Two thin products: no gradient of the size of the kernel is needed."""
         return tf.matmul(tf.matmul(rows, self.a.value), self.b.value) * self.scale
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("units", "rank", "scale", "seed")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
 
 def dense(
     units: int,
     fan_in: int,
-    *,
-    scheme: str,
-    std: float,
+    initial_weights: InitialWeights,
     seed: int,
+    *,
     name: str,
     dtype: keras.DTypePolicy,
     use_bias: bool = True,
+    to_residual: bool = False,
 ) -> Dense:
-    """A dense layer from `fan_in` to `units` with these initial weights."""
+    """A dense layer from `fan_in` to `units`, whose product may go to the residual stream."""
+    kernel = initial_weights.output if to_residual else initial_weights.kernel
     return Dense(
         units,
         use_bias=use_bias,
-        kernel_initializer=kernel(scheme, std, fan_in, derive_seed(seed, name)),
-        bias_initializer=bias(scheme, fan_in, derive_seed(seed, f"{name}_bias")),
+        kernel_initializer=kernel(fan_in, derive_seed(seed, name)),
+        bias_initializer=initial_weights.bias(fan_in, derive_seed(seed, f"{name}_bias")),
         dtype=dtype,
         name=name,
     )

@@ -12,10 +12,11 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.model import fused
+from gpt_tf.model.kept_arguments import KeepsArguments
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
-class Dropout(keras.layers.Layer):
+class Dropout(KeepsArguments):
     """Sets a share `rate` of units to 0 while training and scales the rest by 1 / (1 - rate)."""
 
     def __init__(self, rate: float, *, seed: int = 0, **kwargs: Any) -> None:
@@ -47,7 +48,3 @@ class Dropout(keras.layers.Layer):
         if self.rate > 0 and training and fused.pays(y):
             return fused.add_dropped(x, y, self.rate, self.next_seed())
         return x + self(tf.cast(y, x.dtype), training=training)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -6,20 +6,20 @@ H head_dim, V vocab.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from gpt_tf.config import ModelConfig
-from gpt_tf.model import few_rows, initial, lora
+from gpt_tf.model import few_rows, lora
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dense import leading_shape
 from gpt_tf.model.dropout import Dropout
-from gpt_tf.model.initial import derive_seed
+from gpt_tf.model.initial import INITIAL_WEIGHTS, derive_seed
 from gpt_tf.model.language_model import Cache, LanguageModel
-from gpt_tf.model.layers import DecoderBlock, FeedForward, TokenAndPositionEmbedding, layer_norm
+from gpt_tf.model.layers import DecoderBlock, FeedForward, TokenAndPositionEmbedding
+from gpt_tf.model.norms import NORMS
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
@@ -51,27 +51,23 @@ class GPT(LanguageModel):
         super().__init__(config, precision, seed, **kwargs)
         products = "float32" if precision == "float32" else f"mixed_{precision}"
         rates = config.dropout
+        self._initial_weights = INITIAL_WEIGHTS[config.initial_weights].of(config)
         self.embedding = TokenAndPositionEmbedding(
             config.vocab_size,
             config.context_length,
             config.embed_dim,
             positions=config.positions,
-            initial_weights=config.initial_weights,
-            initial_std=config.initial_std,
+            initial_weights=self._initial_weights,
             seed=derive_seed(seed, "embedding"),
             name="embedding",
         )
-        self.embedding_norm = (
-            layer_norm(config.norm_epsilon, "embedding_norm") if config.embedding_norm else None
-        )
+        self.embedding_norm = self._norm("embedding_norm") if config.embedding_norm else None
         self.embedding_dropout = Dropout(
             rates.embedding, seed=derive_seed(seed, "embedding_dropout"), name="embedding_dropout"
         )
         self.blocks = [self._block(index, products) for index in range(config.num_layers)]
         lora.adapt(self.blocks, config.lora, seed)
-        self.final_norm = (
-            layer_norm(config.norm_epsilon, "final_norm") if config.final_norm else None
-        )
+        self.final_norm = self._norm("final_norm") if config.final_norm else None
         self.head_dropout = Dropout(
             rates.head, seed=derive_seed(seed, "head_dropout"), name="head_dropout"
         )
@@ -79,20 +75,20 @@ class GPT(LanguageModel):
         self.build((None, config.context_length))
         lora.freeze_base(self.weights, config.lora)
 
+    def _norm(self, name: str) -> keras.layers.Layer:
+        return NORMS[self.config.norm](epsilon=self.config.norm_epsilon, name=name)
+
     def _block(self, index: int, products: str) -> DecoderBlock:
         config, rates = self.config, self.config.dropout
         seed = derive_seed(self.seed, f"block_{index}")
-        # Radford et al. 2019, section 2.3: residual outputs start smaller in deeper models
-        output_std = config.initial_std / math.sqrt(2 * config.num_layers)
         attention = MultiHeadAttention(
             config.embed_dim,
             config.num_heads,
             config.head_width,
             use_bias=config.qkv_bias,
             weights_dropout=rates.attention_weights,
-            initial_weights=config.initial_weights,
-            initial_std=config.initial_std,
-            output_std=output_std,
+            positions=config.positions,
+            initial_weights=self._initial_weights,
             seed=derive_seed(seed, "attention"),
             dtype=products,
             name="attention",
@@ -102,9 +98,7 @@ class GPT(LanguageModel):
             config.ffn_dim,
             activation=config.activation,
             hidden_dropout=rates.ffn_hidden,
-            initial_weights=config.initial_weights,
-            initial_std=config.initial_std,
-            output_std=output_std,
+            initial_weights=self._initial_weights,
             seed=derive_seed(seed, "feed_forward"),
             dtype=products,
             name="feed_forward",
@@ -112,6 +106,7 @@ class GPT(LanguageModel):
         return DecoderBlock(
             attention,
             feed_forward,
+            norm=config.norm,
             norm_position=config.norm_position,
             norm_epsilon=config.norm_epsilon,
             input_dropout=rates.block_input,
@@ -132,19 +127,17 @@ class GPT(LanguageModel):
                 layer.build(shape)
         self.head_DV: keras.Variable | None = None
         self.head_bias_V: keras.Variable | None = None
-        scheme, width = config.initial_weights, config.embed_dim
+        width = config.embed_dim
         if not config.tied_head:
             self.head_DV = self.add_weight(
                 shape=(width, config.vocab_size),
-                initializer=initial.kernel(
-                    scheme, config.initial_std, width, derive_seed(self.seed, "head")
-                ),
+                initializer=self._initial_weights.kernel(width, derive_seed(self.seed, "head")),
                 name="head_kernel",
             )
         if config.head_bias:
             self.head_bias_V = self.add_weight(
                 shape=(config.vocab_size,),
-                initializer=initial.bias(scheme, width, derive_seed(self.seed, "head_bias")),
+                initializer=self._initial_weights.bias(width, derive_seed(self.seed, "head_bias")),
                 name="head_bias",
             )
         self.built = True

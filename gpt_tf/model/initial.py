@@ -1,16 +1,21 @@
-"""Initial weights by scheme, each variable with a seed of its own.
+"""Initial weights by name, each variable with its own seed.
 
-- "gpt2": normal with a deviation of 0.02, residual outputs smaller (Radford et al. 2019)
-- "keras": glorot uniform (Glorot and Bengio 2010), embeddings uniform in ±0.05, biases zero
-- "pytorch": uniform in ±1/√fan_in, biases too; embeddings standard normal
+An entry of `INITIAL_WEIGHTS` says how kernels, biases and embedding tables begin. Layers take the
+object and ask it for initializers.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import zlib
+from dataclasses import dataclass
+from typing import Any
 
 import keras
+from keras.initializers import Initializer
+
+from gpt_tf.config import ModelConfig
 
 
 def derive_seed(seed: int, name: str) -> int:
@@ -18,28 +23,106 @@ def derive_seed(seed: int, name: str) -> int:
     return zlib.crc32(f"{seed}/{name}".encode()) & 0x7FFFFFFF
 
 
-def kernel(scheme: str, std: float, fan_in: int, seed: int) -> keras.initializers.Initializer:
-    """For the matrix of a dense layer with `fan_in` inputs; `std` counts for "gpt2" alone."""
-    if scheme == "keras":
+@dataclass(frozen=True)
+class InitialWeights:
+    """What every entry gives: an initializer for each kind of variable."""
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> InitialWeights:
+        """The entry as a model of these settings needs it."""
+        return cls()
+
+    def kernel(self, fan_in: int, seed: int) -> Initializer:
+        """For the matrix of a dense layer with `fan_in` inputs."""
+        raise NotImplementedError
+
+    def output(self, fan_in: int, seed: int) -> Initializer:
+        """For a kernel whose product is added to the residual stream."""
+        return self.kernel(fan_in, seed)
+
+    def bias(self, fan_in: int, seed: int) -> Initializer:
+        """For the bias of a dense layer with `fan_in` inputs."""
+        return keras.initializers.Zeros()
+
+    def embedding(self, seed: int) -> Initializer:
+        """For a table of vectors."""
+        raise NotImplementedError
+
+    def get_config(self) -> dict[str, Any]:
+        """The fields, for layers that are saved by Keras."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> InitialWeights:
+        """The same object again."""
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="gpt_tf")
+@dataclass(frozen=True)
+class GPT2Weights(InitialWeights):
+    """Normal; residual outputs are smaller in deeper models (Radford et al. 2019, section 2.3)."""
+
+    std: float = 0.02
+    output_std: float = 0.02
+
+    @classmethod
+    def of(cls, config: ModelConfig) -> GPT2Weights:
+        """With the deviation of residual outputs divided by √(2 · layers)."""
+        return cls(config.initial_std, config.initial_std / math.sqrt(2 * config.num_layers))
+
+    def kernel(self, fan_in: int, seed: int) -> Initializer:
+        """Normal with `std`."""
+        return keras.initializers.RandomNormal(stddev=self.std, seed=seed)
+
+    def output(self, fan_in: int, seed: int) -> Initializer:
+        """Normal with `output_std`."""
+        return keras.initializers.RandomNormal(stddev=self.output_std, seed=seed)
+
+    def embedding(self, seed: int) -> Initializer:
+        """Normal with `std`."""
+        return keras.initializers.RandomNormal(stddev=self.std, seed=seed)
+
+
+@keras.saving.register_keras_serializable(package="gpt_tf")
+@dataclass(frozen=True)
+class KerasWeights(InitialWeights):
+    """Keras' defaults: glorot uniform (Glorot and Bengio 2010), embeddings uniform in ±0.05."""
+
+    def kernel(self, fan_in: int, seed: int) -> Initializer:
+        """Uniform by the number of inputs and outputs."""
         return keras.initializers.GlorotUniform(seed=seed)
-    if scheme == "pytorch":
-        return _uniform(1.0 / math.sqrt(fan_in), seed)
-    return keras.initializers.RandomNormal(stddev=std, seed=seed)
 
-
-def bias(scheme: str, fan_in: int, seed: int) -> keras.initializers.Initializer:
-    """For the bias of a dense layer with `fan_in` inputs."""
-    if scheme == "pytorch":
-        return _uniform(1.0 / math.sqrt(fan_in), seed)
-    return keras.initializers.Zeros()
-
-
-def embedding(scheme: str, std: float, seed: int) -> keras.initializers.Initializer:
-    """For a table of vectors."""
-    if scheme == "keras":
+    def embedding(self, seed: int) -> Initializer:
+        """Uniform in ±0.05."""
         return _uniform(0.05, seed)
-    return keras.initializers.RandomNormal(stddev=1.0 if scheme == "pytorch" else std, seed=seed)
 
 
-def _uniform(limit: float, seed: int) -> keras.initializers.Initializer:
+@keras.saving.register_keras_serializable(package="gpt_tf")
+@dataclass(frozen=True)
+class PyTorchWeights(InitialWeights):
+    """PyTorch's defaults: uniform in ±1/√fan_in, biases too; embeddings standard normal."""
+
+    def kernel(self, fan_in: int, seed: int) -> Initializer:
+        """Uniform in ±1/√fan_in."""
+        return _uniform(1.0 / math.sqrt(fan_in), seed)
+
+    def bias(self, fan_in: int, seed: int) -> Initializer:
+        """As the kernel."""
+        return _uniform(1.0 / math.sqrt(fan_in), seed)
+
+    def embedding(self, seed: int) -> Initializer:
+        """Standard normal."""
+        return keras.initializers.RandomNormal(stddev=1.0, seed=seed)
+
+
+INITIAL_WEIGHTS: dict[str, type[InitialWeights]] = {
+    "gpt2": GPT2Weights,
+    "keras": KerasWeights,
+    "pytorch": PyTorchWeights,
+}
+GPT2 = GPT2Weights()  # of a layer that is told nothing else
+
+
+def _uniform(limit: float, seed: int) -> Initializer:
     return keras.initializers.RandomUniform(-limit, limit, seed=seed)

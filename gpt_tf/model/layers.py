@@ -12,11 +12,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gpt_tf.model import fused, initial
+from gpt_tf.model import fused
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dense import Dense, dense
 from gpt_tf.model.dropout import Dropout
-from gpt_tf.model.initial import derive_seed
+from gpt_tf.model.initial import GPT2, InitialWeights, derive_seed
+from gpt_tf.model.kept_arguments import KeepsArguments
+from gpt_tf.model.norms import NORMS
+from gpt_tf.model.positions import POSITIONS
 from gpt_tf.model.token_ids import INT32_MAX, checked_ids
 
 ACTIVATIONS = {
@@ -27,41 +30,8 @@ ACTIVATIONS = {
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
-class LayerNorm(keras.layers.LayerNormalization):
-    """Keras' layer norm in float32 (Ba et al. 2016), fused while training.
-
-    Args:
-      output_dtype: of its outputs.
-    """
-
-    def __init__(self, output_dtype: str = "float32", **kwargs: Any) -> None:
-        super().__init__(**{"dtype": "float32", **kwargs})
-        self.output_dtype = output_dtype
-
-    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Normalize the last axis."""
-        if not (training and fused.pays(x)):
-            return tf.cast(super().call(x), self.output_dtype)
-        gamma_D, beta_D = (tf.convert_to_tensor(v.value) for v in (self.gamma, self.beta))
-        return fused.layer_norm(x, gamma_D, beta_D, self.epsilon, self.output_dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "output_dtype": self.output_dtype}
-
-
-def layer_norm(epsilon: float, name: str, output_dtype: str = "float32") -> LayerNorm:
-    """A layer norm of float32 inputs."""
-    return LayerNorm(epsilon=epsilon, name=name, output_dtype=output_dtype)
-
-
-@keras.saving.register_keras_serializable(package="gpt_tf")
-class TokenAndPositionEmbedding(keras.layers.Layer):
-    """The sum of a learned vector for the token and one for its position.
-
-    `positions` is "learned", "offset" (OPT, Zhang et al. 2022: position t has row t + 2 of a table
-    two rows longer), or "none".
-    """
+class TokenAndPositionEmbedding(KeepsArguments):
+    """A learned vector for each token, to which `positions`, an entry of `POSITIONS`, may add."""
 
     def __init__(
         self,
@@ -70,8 +40,7 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         embed_dim: int,
         *,
         positions: str = "learned",
-        initial_weights: str = "gpt2",
-        initial_std: float = 0.02,
+        initial_weights: InitialWeights = GPT2,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -81,23 +50,18 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         self.embed_dim = embed_dim
         self.positions = positions
         self.initial_weights = initial_weights
-        self.initial_std = initial_std
         self.seed = seed
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the tables."""
         self.tokens_VD = self._table("tokens", self.vocab_size)
         self.positions_TD: keras.Variable | None = None
-        if self.positions != "none":
-            self.positions_TD = self._table("positions", self.context_length + self._offset)
-
-    @property
-    def _offset(self) -> int:
-        return 2 if self.positions == "offset" else 0
+        rows = POSITIONS[self.positions].table_rows(self.context_length)
+        if rows:
+            self.positions_TD = self._table("positions", rows)
 
     def _table(self, name: str, rows: int) -> keras.Variable:
-        scheme, seed = self.initial_weights, derive_seed(self.seed, name)
-        initializer = initial.embedding(scheme, self.initial_std, seed)
+        initializer = self.initial_weights.embedding(derive_seed(self.seed, name))
         return self.add_weight(shape=(rows, self.embed_dim), initializer=initializer, name=name)
 
     def call(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
@@ -106,33 +70,26 @@ class TokenAndPositionEmbedding(keras.layers.Layer):
         Raises:
           ValueError: as `checked_ids`; if a position of your own is not in the table.
         """
-        is_limited = self.positions != "none" and positions_BT is None
+        is_limited = self.positions_TD is not None and positions_BT is None
         longest = self.context_length if is_limited else INT32_MAX
         token_ids_BT = checked_ids(token_ids_BT, self.vocab_size, longest)
         # of the tensor: gathering from the variable makes TensorFlow copy it at every later read
         x_BTD = tf.gather(tf.convert_to_tensor(self.tokens_VD.value), token_ids_BT)
-        if self.positions_TD is None:
-            return x_BTD
-        if positions_BT is None:
-            end = tf.shape(token_ids_BT)[1] + self._offset
-            return x_BTD + self.positions_TD.value[self._offset : end]
+        table_TD = None if self.positions_TD is None else self.positions_TD.value
+        if table_TD is not None and positions_BT is not None:
+            self._check_positions(positions_BT)
+        return POSITIONS[self.positions].add(x_BTD, table_TD, positions_BT)
+
+    def _check_positions(self, positions_BT: tf.Tensor) -> None:
         if tf.executing_eagerly() and int(tf.reduce_max(positions_BT)) >= self.context_length:
             raise ValueError(
                 f"Positions must be below the context_length of {self.context_length}. "
                 f"Received: {int(tf.reduce_max(positions_BT))}."
             )
-        table_TD = tf.convert_to_tensor(self.positions_TD.value)
-        return x_BTD + tf.gather(table_TD, positions_BT + self._offset)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("vocab_size", "context_length", "embed_dim", "positions", "initial_weights",
-                 "initial_std", "seed")  # fmt: skip
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
-class FeedForward(keras.layers.Layer):
+class FeedForward(KeepsArguments):
     """Two dense layers with an activation between them (Vaswani et al. 2017, section 3.3)."""
 
     def __init__(
@@ -142,9 +99,7 @@ class FeedForward(keras.layers.Layer):
         *,
         activation: str = "gelu",
         hidden_dropout: float = 0.0,
-        initial_weights: str = "gpt2",
-        initial_std: float = 0.02,
-        output_std: float = 0.02,
+        initial_weights: InitialWeights = GPT2,
         seed: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -154,16 +109,16 @@ class FeedForward(keras.layers.Layer):
         self.activation = activation
         self.hidden_dropout = hidden_dropout
         self.initial_weights = initial_weights
-        self.initial_std = initial_std
-        self.output_std = output_std
         self.seed = seed
-        common: dict[str, Any] = {
-            "scheme": initial_weights, "seed": seed, "dtype": self.dtype_policy
-        }  # fmt: skip
-        self.expand = dense(ffn_dim, embed_dim, std=initial_std, name="expand", **common)
-        self.dropout = Dropout(hidden_dropout, seed=derive_seed(seed, "hidden"),
-                               dtype=self.dtype_policy, name="dropout")  # fmt: skip
-        self.contract = dense(embed_dim, ffn_dim, std=output_std, name="contract", **common)
+        dtype = self.dtype_policy
+        self.expand = dense(ffn_dim, embed_dim, initial_weights, seed, name="expand", dtype=dtype)
+        self.dropout = Dropout(
+            hidden_dropout, seed=derive_seed(seed, "hidden"), dtype=dtype, name="dropout"
+        )
+        self.contract = dense(
+            embed_dim, ffn_dim, initial_weights, seed, name="contract", dtype=dtype,
+            to_residual=True,
+        )  # fmt: skip
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create both dense layers for inputs [B, T, D]."""
@@ -181,16 +136,10 @@ class FeedForward(keras.layers.Layer):
             hidden_BTF = activation(hidden_BTF)
         return self.contract(self.dropout(hidden_BTF, training=training))
 
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        names = ("embed_dim", "ffn_dim", "activation", "hidden_dropout", "initial_weights",
-                 "initial_std", "output_std", "seed")  # fmt: skip
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
-class DecoderBlock(keras.layers.Layer):
-    """Attention and feed-forward, each with its residual sum.
+class DecoderBlock(KeepsArguments):
+    """Attention and feed-forward, each with its residual sum and its norm, an entry of `NORMS`.
 
     With `norm_position` "pre" a norm stands before each sub-layer (Radford et al. 2019), with
     "post" after each sum (Radford et al. 2018).
@@ -201,6 +150,7 @@ class DecoderBlock(keras.layers.Layer):
         attention: MultiHeadAttention,
         feed_forward: FeedForward,
         *,
+        norm: str = "layer",
         norm_position: str = "pre",
         norm_epsilon: float = 1e-5,
         input_dropout: float = 0.0,
@@ -212,6 +162,7 @@ class DecoderBlock(keras.layers.Layer):
         super().__init__(**kwargs)
         self.attention = attention
         self.feed_forward = feed_forward
+        self.norm = norm
         self.norm_position = norm_position
         self.norm_epsilon = norm_epsilon
         self.input_dropout = input_dropout
@@ -220,8 +171,9 @@ class DecoderBlock(keras.layers.Layer):
         self.seed = seed
         # before a sub-layer, what it reads; after the sum, the residual stream
         dtype = attention.compute_dtype if norm_position == "pre" else "float32"
-        self.attention_norm = layer_norm(norm_epsilon, "attention_norm", dtype)
-        self.ffn_norm = layer_norm(norm_epsilon, "ffn_norm", dtype)
+        norms = {"epsilon": norm_epsilon, "output_dtype": dtype}
+        self.attention_norm = NORMS[norm](name="attention_norm", **norms)
+        self.ffn_norm = NORMS[norm](name="ffn_norm", **norms)
         self.drop_input = Dropout(
             input_dropout, seed=derive_seed(seed, "input"), name="input_dropout"
         )
@@ -275,20 +227,3 @@ class DecoderBlock(keras.layers.Layer):
         x_RD = self.attention_norm(x_RD + tf.cast(y_RD, x_RD.dtype))
         y_RD = self.feed_forward(x_RD)
         return self.ffn_norm(x_RD + tf.cast(y_RD, x_RD.dtype)), fresh
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments; both sub-layers as Keras serializes layers."""
-        names = ("norm_position", "norm_epsilon", "input_dropout", "attention_dropout",
-                 "ffn_dropout", "seed")  # fmt: skip
-        parts = {name: keras.saving.serialize_keras_object(getattr(self, name))
-                 for name in ("attention", "feed_forward")}  # fmt: skip
-        for part in parts.values():
-            part.pop("build_config", None)  # the block builds them, and once
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}, **parts}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> DecoderBlock:
-        """A new block of the same arguments."""
-        parts = ("attention", "feed_forward")
-        layers = {name: keras.saving.deserialize_keras_object(config[name]) for name in parts}
-        return cls(**{**config, **layers})

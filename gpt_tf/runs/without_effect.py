@@ -55,7 +55,7 @@ def _has_none_of(*kinds: str) -> Callable[[Config, DataChoice], bool]:
     return applies
 
 
-BLOCKS = ("num_", "embed_dim", "ffn_dim", "head_", "qkv_bias", "activation", "norm_", "positions",
+BLOCKS = ("num_", "embed_dim", "ffn_dim", "head_", "qkv_bias", "activation", "norm", "positions",
           "embedding_norm", "final_norm", "tied_head", "dropout.")  # fmt: skip
 RULES = (
     Rule(("training.patience", "training.eval_", "data.drop_duplicates"),

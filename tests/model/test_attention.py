@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tiny_models import activations, copied, randomise, values_below
 
 from gpt_tf.model.attention import MultiHeadAttention
+from gpt_tf.model.initial import GPT2Weights
 
 HEADS = [(1, 12), (2, 6), (3, 4), (3, 5), (4, 1)]  # (num_heads, head_dim), also N * H != D = 12
 
@@ -132,8 +133,9 @@ def test_only_the_products_are_bfloat16() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_attention_survives_serialization(dtype: str) -> None:
-    layer = attention_of(weights_dropout=0.25, initial_std=0.5, output_std=0.125, seed=7,
-                         dtype=dtype)  # fmt: skip
+    layer = attention_of(
+        weights_dropout=0.25, initial_weights=GPT2Weights(0.5, 0.125), seed=7, dtype=dtype
+    )
     twin = copied(layer)
     x_BTD = activations(2, 6)
     np.testing.assert_array_equal(*(tf.cast(a(x_BTD), tf.float32) for a in (layer, twin)))
@@ -145,7 +147,7 @@ def test_attention_survives_serialization(dtype: str) -> None:
 def test_initial_weights_follow_the_seed_and_the_deviations() -> None:
     def fresh(seed: int) -> MultiHeadAttention:
         layer = MultiHeadAttention(
-            64, 4, 16, initial_std=0.5, output_std=0.125, seed=seed, name="attention"
+            64, 4, 16, initial_weights=GPT2Weights(0.5, 0.125), seed=seed, name="attention"
         )
         layer.build((None, None, 64))
         return layer

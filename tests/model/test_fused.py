@@ -6,7 +6,8 @@ import tensorflow as tf
 from tiny_models import small_gpt, token_ids
 
 from gpt_tf.model import fused
-from gpt_tf.model.layers import ACTIVATIONS, LayerNorm
+from gpt_tf.model.layers import ACTIVATIONS
+from gpt_tf.model.norms import LayerNorm
 
 SEED = tf.constant([7, 11], tf.uint32)
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}

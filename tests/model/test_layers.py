@@ -12,13 +12,14 @@ from tiny_models import activations, copied, randomise, small_config, token_ids,
 from gpt_tf.config import ModelConfig
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dropout import Dropout
+from gpt_tf.model.initial import GPT2Weights
 from gpt_tf.model.layers import ACTIVATIONS, DecoderBlock, FeedForward, TokenAndPositionEmbedding
 
 POSITIONS = ["learned", "offset", "none"]
 
 
 def embedding_of(positions: str = "learned", **options: object) -> TokenAndPositionEmbedding:
-    settings = {"initial_std": 0.5, "seed": 3, "positions": positions, **options}
+    settings = {"initial_weights": GPT2Weights(0.5), "seed": 3, "positions": positions, **options}
     layer = TokenAndPositionEmbedding(29, 8, 12, name="embedding", **settings)
     layer.build((None, 8))
     return layer
