@@ -24,6 +24,7 @@ from gpt_tf.inference.engine import (
 from gpt_tf.inference.kv_cache import KVCache
 from gpt_tf.model import few_rows
 from gpt_tf.model.language_model import LanguageModel
+from gpt_tf.model.where import Where
 
 
 class Decoder(ModelEngine):
@@ -55,7 +56,7 @@ class Decoder(ModelEngine):
         # slices along a first axis share its memory
         pairs = [tf.unstack(pair, num=2) for pair in tf.unstack(cache, num=layers)]
         x_BTD = self.model.embed(token_ids_BT, positions_BT)
-        return decode_step(self.model, x_BTD, pairs, bias_BTK, wanted_BQ)
+        return decode_step(self.model, x_BTD, pairs, Where(positions_BT, bias_BTK), wanted_BQ)
 
     @functools.cached_property
     def _decode_few_rows(self) -> Callable[..., tuple[tf.Tensor, ...]]:

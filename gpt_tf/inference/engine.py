@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gpt_tf.errors import RunError
 from gpt_tf.inference.kv_cache import Floats, KVCache
 from gpt_tf.model.language_model import LanguageModel
+from gpt_tf.model.where import Where
 
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
@@ -68,11 +69,11 @@ class ModelEngine:
 
 
 def decode_step(
-    model: LanguageModel, x_BTD: tf.Tensor, cache: Sequence[Any], bias_BTK: tf.Tensor,
+    model: LanguageModel, x_BTD: tf.Tensor, cache: Sequence[Any], where: Where,
     wanted_BQ: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # fmt: skip
     """The fields of `Decoded`, for embedded tokens; to be compiled by an engine."""
-    hidden_BTD, fresh = model.decode(x_BTD, cache, bias_BTK)
+    hidden_BTD, fresh = model.decode(x_BTD, cache, where)
     return model.head(tf.gather(hidden_BTD, wanted_BQ, batch_dims=1)), hidden_BTD, fresh
 
 

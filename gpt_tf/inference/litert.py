@@ -31,6 +31,7 @@ from gpt_tf.inference.engine import (
 )
 from gpt_tf.inference.kv_cache import Floats, KVCache
 from gpt_tf.model.language_model import LanguageModel
+from gpt_tf.model.where import Where
 from gpt_tf.storage import atomic
 from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
@@ -67,14 +68,19 @@ def convert(model: LanguageModel, weights: str) -> bytes:
                 )
                 for cache_names in names_of_cache(layers)
             ],
+            tf.TensorSpec([None, None], tf.int32, name="positions"),
             tf.TensorSpec([None, None, None], name="bias"),
             tf.TensorSpec([None, None], tf.int32, name="wanted"),
         ]
     )
     def decode(
-        x_BTD: tf.Tensor, cache: Sequence[Any], bias_BTK: tf.Tensor, wanted_BQ: tf.Tensor
+        x_BTD: tf.Tensor,
+        cache: Sequence[Any],
+        positions_BT: tf.Tensor,
+        bias_BTK: tf.Tensor,
+        wanted_BQ: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        results = decode_step(model, x_BTD, cache, bias_BTK, wanted_BQ)
+        results = decode_step(model, x_BTD, cache, Where(positions_BT, bias_BTK), wanted_BQ)
         return dict(zip(OUTPUTS, results, strict=True))
 
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
@@ -163,7 +169,10 @@ class LiteRTEngine(ModelEngine):
         if cache is None:  # LiteRT has no empty tensors: slots that nobody sees
             cache = self.new_cache(len(token_ids_BT))
             bias_BTK = np.pad(bias_BTK, ((0, 0), (0, 0), (cache.slots, 0)), constant_values=HIDDEN)
-        given = {"x": x_BTD.numpy(), "bias": bias_BTK, "wanted": wanted_BQ.astype(np.int32)}
+        given = {"x": x_BTD.numpy(), "positions": positions_BT, "bias": bias_BTK,
+                 "wanted": wanted_BQ.astype(np.int32)}  # fmt: skip
+        # positions that the decode step does not read are no input of the converted model
+        given = {name: array for name, array in given.items() if name in self._inputs}
         self._fit({name: array.shape for name, array in given.items()}, cache)
         self._mirror(cache)
         for name, array in given.items():

@@ -18,6 +18,7 @@ from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import GPT2, InitialWeights, derive_seed
 from gpt_tf.model.kept_arguments import KeepsArguments
 from gpt_tf.model.positions import POSITIONS
+from gpt_tf.model.where import Where
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
@@ -78,7 +79,6 @@ class MultiHeadAttention(KeepsArguments):
         """Attend within whole rows."""
         time = leading_shape(x_BTD)[1]
         query_BNTH, key_BNTH, value_BNTH = self._project(x_BTD, time)
-        query_BNTH, key_BNTH = POSITIONS[self.positions].turn(query_BNTH, key_BNTH, None)
         if training and fused.pays(query_BNTH):
             mixed_BNTH = self._fused(query_BNTH, key_BNTH, value_BNTH)
         else:
@@ -98,36 +98,39 @@ class MultiHeadAttention(KeepsArguments):
         return fused.causal_attention(query_BNTH, key_BNTH, value_BNTH, rate, seed_2)
 
     def decode(
-        self, x_RD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], bias_BTK: tf.Tensor
+        self, x_RD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], where: Where
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Attend to cached positions, then to the new ones.
 
         Args:
           x_RD: inputs of the new positions, row after row.
           cache: keys and values [B, N, S, H]; they are only read.
-          bias_BTK: added to the scores; a large negative number hides a position.
+          where: the new positions, and what each of them sees.
 
         Returns:
           The outputs, and keys and values of the new positions, [2, B, N, T, H] in float32.
         """
-        time = bias_BTK.shape[1] or tf.shape(bias_BTK)[1]
-        query_BNTH, key_BNTH, value_BNTH = self._project(x_RD, time)
+        time = where.time
+        query_BNTH, key_BNTH, value_BNTH = self._project(x_RD, time, where.positions_BT)
         cached_key_BNSH, cached_value_BNSH = (tf.cast(part, query_BNTH.dtype) for part in cache)
         scores_BNTK = tf.concat(
             [self._scores(query_BNTH, key) for key in (cached_key_BNSH, key_BNTH)], axis=-1
         )
-        weights_BNTK = tf.nn.softmax(scores_BNTK + bias_BTK[:, None])
+        weights_BNTK = tf.nn.softmax(scores_BNTK + where.bias_BTK[:, None])
         weights_BNTK = tf.cast(weights_BNTK, query_BNTH.dtype)
         mixed_BNTH = tf.matmul(weights_BNTK[..., :-time], cached_value_BNSH)
         mixed_BNTH += tf.matmul(weights_BNTK[..., -time:], value_BNTH)
         fresh_2BNTH = tf.cast(tf.stack([key_BNTH, value_BNTH]), tf.float32)
         return self._output(mixed_BNTH), fresh_2BNTH
 
-    def _project(self, x: tf.Tensor, time: int | tf.Tensor) -> list[tf.Tensor]:
+    def _project(
+        self, x: tf.Tensor, time: int | tf.Tensor, positions_BT: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Queries, keys and values, [B, N, T, H] each."""
         qkv = tf.reshape(self.qkv(x), (-1, time, 3, self.num_heads, self.head_dim))
         # unstack, not slices: the gradient of three slices is three padded copies
-        return tf.unstack(tf.transpose(qkv, (2, 0, 3, 1, 4)), num=3)
+        query, key, value = tf.unstack(tf.transpose(qkv, (2, 0, 3, 1, 4)), num=3)
+        return (*POSITIONS[self.positions].turn(query, key, positions_BT), value)
 
     def _scores(self, query_BNTH: tf.Tensor, key_BNSH: tf.Tensor) -> tf.Tensor:
         """How well each query fits each key, in float32."""

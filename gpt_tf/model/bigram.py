@@ -14,6 +14,7 @@ from gpt_tf.config import ModelConfig
 from gpt_tf.model.initial import INITIAL_WEIGHTS, derive_seed
 from gpt_tf.model.language_model import Cache, LanguageModel
 from gpt_tf.model.token_ids import checked_ids
+from gpt_tf.model.where import Where
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
@@ -57,8 +58,6 @@ class Bigram(LanguageModel):
         """Nothing is remembered: a cache of no layers."""
         return (0, 2, rows, 1, slots, 1)
 
-    def decode(
-        self, x: tf.Tensor, cache: Cache, bias_BTK: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode(self, x: tf.Tensor, cache: Cache, where: Where) -> tuple[tf.Tensor, tf.Tensor]:
         """What came in, and the keys and values of no layers."""
         return x, tf.zeros((0, 2, tf.shape(x)[0], 1, tf.shape(x)[1], 1))

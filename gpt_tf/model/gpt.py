@@ -20,6 +20,7 @@ from gpt_tf.model.initial import INITIAL_WEIGHTS, derive_seed
 from gpt_tf.model.language_model import Cache, LanguageModel
 from gpt_tf.model.layers import DecoderBlock, FeedForward, TokenAndPositionEmbedding
 from gpt_tf.model.norms import NORMS
+from gpt_tf.model.where import Where
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
@@ -197,15 +198,13 @@ class GPT(LanguageModel):
         config = self.config
         return (config.num_layers, 2, rows, config.num_heads, slots, config.head_width)
 
-    def decode(
-        self, x_BTD: tf.Tensor, cache: Cache, bias_BTK: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode(self, x_BTD: tf.Tensor, cache: Cache, where: Where) -> tuple[tf.Tensor, tf.Tensor]:
         """Hidden states of new positions, and their keys and values; as in `LanguageModel`."""
         # two axes throughout: LiteRT runs what lies between reshapes as parts of its own
         x_RD = tf.reshape(x_BTD, (-1, self.config.embed_dim))
         fresh = []
         for block, pair in zip(self.blocks, cache, strict=True):
-            x_RD, fresh_2BNTH = block.decode(x_RD, pair, bias_BTK)
+            x_RD, fresh_2BNTH = block.decode(x_RD, pair, where)
             fresh.append(fresh_2BNTH)
         if self.final_norm is not None:
             x_RD = self.final_norm(x_RD)

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from gpt_tf.config import DropoutConfig, LoraConfig, ModelConfig
 from gpt_tf.model.few_rows import Multiplier
+from gpt_tf.model.where import Where
 
 T = TypeVar("T", bound="LanguageModel")
 Cache = Sequence[tuple[tf.Tensor, tf.Tensor]]
@@ -66,16 +67,13 @@ class LanguageModel(keras.Model):
         """The shape of cached keys and values, [L, 2, B, N, S, H]."""
         raise NotImplementedError
 
-    def decode(
-        self, x: tf.Tensor, cache: Cache, bias_BTK: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    def decode(self, x: tf.Tensor, cache: Cache, where: Where) -> tuple[tf.Tensor, tf.Tensor]:
         """Hidden states of new tokens, and the keys and values to be cached for them.
 
         Args:
           x: `embed` of the new tokens of each row.
           cache: keys and values of earlier tokens in each layer, [B, N, S, H]; only read.
-          bias_BTK: added to the attention's scores: what each new token sees of the S cached
-            slots, then of the T new tokens. 0 shows a position, a large negative number hides it.
+          where: where the new tokens stand and what they see of the cached ones and each other.
         """
         raise NotImplementedError
 

@@ -21,6 +21,7 @@ from gpt_tf.model.kept_arguments import KeepsArguments
 from gpt_tf.model.norms import NORMS
 from gpt_tf.model.positions import POSITIONS
 from gpt_tf.model.token_ids import INT32_MAX, checked_ids
+from gpt_tf.model.where import Where
 
 ACTIVATIONS = {
     "gelu": functools.partial(tf.nn.gelu, approximate=False),  # Hendrycks and Gimpel 2016
@@ -215,15 +216,15 @@ class DecoderBlock(KeepsArguments):
         return self.ffn_norm(x_BTD, training=training)
 
     def decode(
-        self, x_RD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], bias_BTK: tf.Tensor
+        self, x_RD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], where: Where
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Both sub-layers over new positions; arguments and results as of the attention."""
         if self.norm_position == "pre":
-            y_RD, fresh = self.attention.decode(self.attention_norm(x_RD), cache, bias_BTK)
+            y_RD, fresh = self.attention.decode(self.attention_norm(x_RD), cache, where)
             x_RD = x_RD + tf.cast(y_RD, x_RD.dtype)
             y_RD = self.feed_forward(self.ffn_norm(x_RD))
             return x_RD + tf.cast(y_RD, x_RD.dtype), fresh
-        y_RD, fresh = self.attention.decode(x_RD, cache, bias_BTK)
+        y_RD, fresh = self.attention.decode(x_RD, cache, where)
         x_RD = self.attention_norm(x_RD + tf.cast(y_RD, x_RD.dtype))
         y_RD = self.feed_forward(x_RD)
         return self.ffn_norm(x_RD + tf.cast(y_RD, x_RD.dtype)), fresh

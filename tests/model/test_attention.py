@@ -10,6 +10,8 @@ from tiny_models import activations, copied, randomise, values_below
 
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.initial import GPT2Weights
+from gpt_tf.model.positions import POSITIONS, Positions
+from gpt_tf.model.where import Where
 
 HEADS = [(1, 12), (2, 6), (3, 4), (3, 5), (4, 1)]  # (num_heads, head_dim), also N * H != D = 12
 
@@ -38,7 +40,8 @@ def decode(
     layer: MultiHeadAttention, x_BTD: np.ndarray, cache: np.ndarray, bias_BTK: np.ndarray
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Outputs [B, T, D], and new keys and values."""
-    y_RD, fresh_2BNTH = layer.decode(tf.reshape(x_BTD, (-1, 12)), cache, bias_BTK)
+    where = Where(tf.zeros(x_BTD.shape[:2], tf.int32), bias_BTK)
+    y_RD, fresh_2BNTH = layer.decode(tf.reshape(x_BTD, (-1, 12)), cache, where)
     return tf.reshape(y_RD, x_BTD.shape), fresh_2BNTH
 
 
@@ -160,3 +163,27 @@ def test_initial_weights_follow_the_seed_and_the_deviations() -> None:
     assert np.std(layer.qkv.kernel) == pytest.approx(0.5, rel=0.05)
     assert np.std(layer.output_projection.kernel) == pytest.approx(0.125, rel=0.05)
     assert not np.any(layer.qkv.bias)
+
+
+def test_positions_may_turn_queries_and_keys_in_the_full_pass_and_while_decoding(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Turned(Positions):
+        def turn(
+            self, query_BNTH: tf.Tensor, key_BNTH: tf.Tensor, positions_BT: tf.Tensor | None
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            if positions_BT is None:
+                positions_BT = tf.range(query_BNTH.shape[2])[None]
+            angle_B1T1 = tf.cast(positions_BT, tf.float32)[:, None, :, None]
+            return query_BNTH * tf.cos(angle_B1T1), key_BNTH * tf.cos(2 * angle_B1T1)
+
+    monkeypatch.setitem(POSITIONS, "turned", Turned())
+    layer, x_BTD, plain = attention_of(positions="turned"), activations(2, 6), attention_of()
+    assert np.abs(layer(x_BTD) - plain(x_BTD)).max() > 0.1
+    cache, outputs = empty_cache(layer, 2), []
+    for start, end in ((0, 4), (4, 5), (5, 6)):
+        where = Where(tf.range(start, end)[None], bias_of([start] * 2, end - start))
+        x_RD = tf.reshape(x_BTD[:, start:end], (-1, 12))
+        y_RD, cache[..., start:end, :] = layer.decode(x_RD, cache, where)
+        outputs.append(tf.reshape(y_RD, (2, -1, 12)))
+    np.testing.assert_allclose(tf.concat(outputs, axis=1), layer(x_BTD), atol=1e-5)

@@ -10,6 +10,7 @@ from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.generate import generate
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.bigram import Bigram
+from gpt_tf.model.where import Where
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.evaluator import evaluate, make_scores_of
 from gpt_tf.training.optimizer import make_optimizer
@@ -34,7 +35,8 @@ def test_decoding_remembers_nothing() -> None:
     cache = np.zeros(model.cache_shape(3, 64), np.float32)
     assert cache.size == 0
     x_BTV = model.embed(ids_BT, np.full((3, 8), 99, np.int32))  # any position will do
-    hidden_BTV, fresh = model.decode(x_BTV, cache, np.zeros((3, 8, 64 + 8), np.float32))
+    where = Where(np.zeros((3, 8), np.int32), np.zeros((3, 8, 64 + 8), np.float32))
+    hidden_BTV, fresh = model.decode(x_BTV, cache, where)
     np.testing.assert_array_equal(model.head(hidden_BTV), model(ids_BT))
     assert tuple(fresh.shape) == model.cache_shape(3, 8)
 

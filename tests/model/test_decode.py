@@ -14,6 +14,7 @@ from tiny_models import randomise, small_config, small_gpt, token_ids
 from gpt_tf.config import DropoutConfig
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, weight_variables
+from gpt_tf.model.where import Where
 
 PRESETS = ["imdb", "demo"]
 
@@ -52,7 +53,8 @@ def decode(
     """Hidden states of new tokens, which are cached."""
     positions_BT = np.broadcast_to(positions, ids_BT.shape).astype(np.int32)
     x_BTD = model.embed(ids_BT, positions_BT)
-    hidden_BTD, fresh = model.decode(x_BTD, cache.tensor, bias_of(visible_BTK))
+    where = Where(positions_BT, bias_of(visible_BTK))
+    hidden_BTD, fresh = model.decode(x_BTD, cache.tensor, where)
     cache.append(fresh.numpy())
     return hidden_BTD.numpy()
 
@@ -141,7 +143,8 @@ def test_the_cache_is_only_read() -> None:
     before = cache.array.copy()
     positions_BT = np.tile(np.arange(3, dtype=np.int32), (2, 1))
     bias_BTK = np.zeros((2, 3, cache.slots + 3), np.float32)
-    _, fresh = model.decode(model.embed(ids_BT, positions_BT), cache.tensor, bias_BTK)
+    where = Where(positions_BT, bias_BTK)
+    _, fresh = model.decode(model.embed(ids_BT, positions_BT), cache.tensor, where)
     np.testing.assert_array_equal(cache.array, before)
     assert fresh.shape == (2, 2, 2, 3, 3, 5)  # [L, 2, B, N, T, H]
 
@@ -169,8 +172,8 @@ def test_bfloat16_decodes_as_it_trains(preset: str) -> None:
     model, ids_BT = GPT(small_config(preset), "bfloat16"), token_ids(2, 8)
     randomise(model)
     cache, positions_BT = new_cache(model, 2), np.tile(np.arange(8, dtype=np.int32), (2, 1))
-    bias_BTK = bias_of(causal(cache, 2, 8))
-    hidden_BTD, fresh = model.decode(model.embed(ids_BT, positions_BT), cache.tensor, bias_BTK)
+    where = Where(positions_BT, bias_of(causal(cache, 2, 8)))
+    hidden_BTD, fresh = model.decode(model.embed(ids_BT, positions_BT), cache.tensor, where)
     assert {hidden_BTD.dtype, fresh.dtype, model.head(hidden_BTD).dtype} == {tf.float32}
     # The same bfloat16 products; only the order of sums may differ, which can turn one rounding
     np.testing.assert_allclose(model.head(hidden_BTD), model(ids_BT), atol=0.05)

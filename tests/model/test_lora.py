@@ -12,6 +12,7 @@ from gpt_tf.model.dense import Adapter
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.lora import is_adapter, merged
 from gpt_tf.model.variables import assign_values, read_values, weight_variables
+from gpt_tf.model.where import Where
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.optimizer import make_optimizer, optimizer_slots
 from gpt_tf.training.train_step import TrainStep
@@ -84,7 +85,8 @@ def test_decoding_with_adapters_equals_the_full_pass() -> None:
     empty = tf.zeros(model.cache_shape(2, 0))
     cache = [tf.unstack(pair, num=2) for pair in tf.unstack(empty)]
     bias_BTK = tf.where(np.tri(8, dtype=bool), 0.0, -1e30)[None]
-    hidden_BTD, _ = model.decode(model.embed(ids_BT), cache, bias_BTK)
+    where = Where(np.arange(8)[None], bias_BTK)
+    hidden_BTD, _ = model.decode(model.embed(ids_BT), cache, where)
     np.testing.assert_allclose(model.head(hidden_BTD), model(ids_BT), atol=1e-5)
 
 

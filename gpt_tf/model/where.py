@@ -1,0 +1,28 @@
+"""What the decode step is told of each new token, besides the token.
+
+Shapes: B batch, T time, S cached time, K all time (S + T).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class Where(NamedTuple):
+    """Where new tokens stand and what they see.
+
+    Attributes:
+      positions_BT: of each token in its window, int32.
+      bias_BTK: added to the attention's scores: what each new token sees of the S cached slots,
+        then of the T new tokens. 0 shows a position, a large negative number hides it.
+    """
+
+    positions_BT: tf.Tensor
+    bias_BTK: tf.Tensor
+
+    @property
+    def time(self) -> int | tf.Tensor:
+        """T, as a number if it is known."""
+        return self.bias_BTK.shape[1] or tf.shape(self.bias_BTK)[1]
