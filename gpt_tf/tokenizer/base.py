@@ -7,9 +7,8 @@ does not keep, so it is set here whenever a tokenizer is made.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -20,14 +19,14 @@ from tokenizers import decoders, models, processors
 
 from gpt_tf.arguments import several
 from gpt_tf.errors import UsageError
-from gpt_tf.tokenizer.backend_file import is_panic, raise_others
 from gpt_tf.tokenizer.byte_table import bytes_of
 from gpt_tf.tokenizer.files import read_files, size_of, write_files
+from gpt_tf.tokenizer.given import check_length, check_texts, checked_ids, fitted
 from gpt_tf.tokenizer.ordinary_text import UnseenError, instead_of_control
+from gpt_tf.tokenizer.unknown import naming_unknown
 
 END_OF_TEXT = "<|endoftext|>"
 PAD, UNK, BOS = "[PAD]", "[UNK]", "[BOS]"
-IDS_REMEDY = "Give a list of ids; encode() makes one of a text."
 
 T = TypeVar("T", bound="Tokenizer")
 
@@ -35,11 +34,20 @@ T = TypeVar("T", bound="Tokenizer")
 class Tokenizer:
     """Encodes text to ids and decodes ids to text.
 
+        tokenizer = BPETokenizer.train(texts, vocab_size=8000)
+        ids = tokenizer("some text")  # or tokenizer.encode("some text")
+        tokenizer.decode(ids)  # "some text"
+        tokenizer.save("my_tokenizer"); Tokenizer.load("my_tokenizer")
+
+    `len(tokenizer)` is the number of its entries.
+
     Args:
       backend: the trained tokenizer.
       special_tokens: role ("eos", "pad", "bos", "unk") to token; roles may be missing.
 
     Attributes:
+      instead_of_control: control tokens that the model itself may give a text, with the ids of
+        their strings as ordinary text.
       eot_id, pad_id, bos_id, unk_id: ids of the special tokens, or None. A pad or begin token
         that is the end token counts as none, but for one that the backend's own template puts
         before every text (OPT's).
@@ -62,7 +70,7 @@ class Tokenizer:
         self.pad_id: int | None = ids.get("pad") if ids.get("pad") != self.eot_id else None
         begins = ids.get("bos") != self.eot_id or self._begins_with(self.eot_id)
         self.bos_id: int | None = ids.get("bos") if begins else None
-        self._instead = instead_of_control(self)
+        self.instead_of_control = instead_of_control(self)
 
     def _special_id(self, token: str) -> int:
         token_id = self.backend.token_to_id(token)
@@ -73,6 +81,20 @@ class Tokenizer:
     def _begins_with(self, token_id: int | None) -> bool:
         """Whether the backend puts this token before a text."""
         return list(self.backend.encode("", add_special_tokens=True).ids[:1]) == [token_id]
+
+    def __len__(self) -> int:
+        return self.vocab_size
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(kind={self.kind!r}, vocab_size={self.vocab_size})"
+
+    @property
+    def kind(self) -> str | None:
+        """What the settings call it: "bpe", "wordpiece", "char", or None for any other."""
+        model = self.backend.model
+        if isinstance(model, models.WordLevel):
+            return "char" if isinstance(self.backend.decoder, decoders.Fuse) else None
+        return {models.BPE: "bpe", models.WordPiece: "wordpiece"}.get(type(model))
 
     @property
     def vocab_size(self) -> int:
@@ -98,70 +120,60 @@ class Tokenizer:
         Raises:
           UsageError: if there is one that the vocabulary has no other entries for.
         """
-        if not self._instead or self._instead.keys().isdisjoint(ids):
+        if not self.instead_of_control or self.instead_of_control.keys().isdisjoint(ids):
             return ids
-        words = dict.fromkeys(i for i in ids if self._instead.get(i) == [])
+        words = dict.fromkeys(i for i in ids if self.instead_of_control.get(i) == [])
         if words:
             raise UnseenError(self.tokens(words))
-        return [own for i in ids for own in self._instead.get(i, [i])]
+        return [own for i in ids for own in self.instead_of_control.get(i, [i])]
 
     @property
     def takes_any_text(self) -> bool:
         """False for a vocabulary of characters or words without an unknown entry."""
         return self.unk_id is not None or not isinstance(self.backend.model, models.WordLevel)
 
-    def encode(self, text: str) -> list[int]:
+    def __call__(
+        self, text: str, *, max_length: int | None = None, padding: bool = False
+    ) -> list[int]:
+        """The ids of `text`, as `encode` gives them."""
+        return self.encode(text, max_length=max_length, padding=padding)
+
+    def encode(
+        self, text: str, *, max_length: int | None = None, padding: bool = False
+    ) -> list[int]:
         """The ids of `text`, no special token added.
 
-        Raises:
-          UsageError: where the vocabulary lacks a character or word of `text` and `[UNK]`.
-        """
-        with self._naming_unknown([text]):
-            ids = list(self.backend.encode(text, add_special_tokens=False).ids)
-        return self._as_text(ids)
+        Args:
+          text: any text; control strings in it are ordinary text.
+          max_length: the ids after so many are cut off.
+          padding: fill up to `max_length` with `pad_id`.
 
-    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        Raises:
+          UsageError: if the vocabulary lacks a character or word of `text` and `[UNK]`, or `text`
+            is not text, or padding is asked for without `max_length` or a pad token.
+        """
+        check_texts([text], "text")
+        check_length(max_length, padding, self.pad_id)
+        with naming_unknown(self, [text]):
+            ids = list(self.backend.encode(text, add_special_tokens=False).ids)
+        return fitted(self._as_text(ids), max_length, self.pad_id if padding else None)
+
+    def encode_batch(
+        self, texts: Sequence[str], *, max_length: int | None = None, padding: bool = False
+    ) -> list[list[int]]:
         """The ids of each text, as `encode`; in one call, which releases Python's lock.
 
         Raises:
           UsageError: as `encode`, and for one string instead of a list of texts.
         """
         several(texts, "texts", "Give a list of texts, or use encode() for one.")
-        with self._naming_unknown(texts):
-            encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [self._as_text(encoding.ids) for encoding in encodings]
-
-    @contextmanager
-    def _naming_unknown(self, texts: Sequence[str]) -> Iterator[None]:
-        """Say which characters or words are unknown where the backend only says that one is.
-
-        A foreign pattern that the backend's regular expressions give up on is a mistake, too.
-        """
-        try:
-            yield
-        except BaseException as error:
-            raise_others(error)
-            if is_panic(error):
-                raise UsageError(
-                    f"the tokenizer's own pattern fails at the text: {error}. Use another."
-                ) from error
-            unknown = self._unknown(texts)
-            if unknown:
-                raise UnseenError(unknown) from error
-            if type(error) is Exception:  # of a model without an entry for what it does not know
-                raise UsageError(
-                    f"text that the tokenizer cannot take: {error}. Use another tokenizer."
-                ) from error
-            raise
-
-    def _unknown(self, texts: Sequence[str]) -> list[str]:
-        """The pieces of `texts` that a vocabulary of characters or words lacks, in order."""
-        if not isinstance(self.backend.model, models.WordLevel):
-            return []
-        cut = self.backend.pre_tokenizer.pre_tokenize_str
-        known = self.backend.get_vocab().keys() - self.tokens(self._instead)
-        found = dict.fromkeys(piece for text in texts for piece, _ in cut(self.normalize(text)))
-        return [piece for piece in found if piece not in known]
+        texts = list(texts)
+        check_texts(texts, "texts")
+        check_length(max_length, padding, self.pad_id)
+        with naming_unknown(self, texts):
+            encodings = self.backend.encode_batch_fast(texts, add_special_tokens=False)
+        pad_id = self.pad_id if padding else None
+        return [fitted(self._as_text(encoding.ids), max_length, pad_id) for encoding in encodings]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; special tokens are left out, broken UTF-8 becomes U+FFFD.
@@ -171,7 +183,7 @@ class Tokenizer:
         Raises:
           UsageError: for anything but ids.
         """
-        return str(self.backend.decode(_checked(ids), skip_special_tokens=True))
+        return str(self.backend.decode(checked_ids(ids), skip_special_tokens=True))
 
     def tokens(self, ids: Iterable[int]) -> list[str]:
         """The vocabulary entry of each id.
@@ -180,7 +192,7 @@ class Tokenizer:
           UsageError: for anything but ids of the vocabulary.
         """
         size, found = self.vocab_size, []
-        for i in _checked(ids):
+        for i in checked_ids(ids):
             entry = self.backend.id_to_token(i)
             if entry is None and i >= size:
                 raise UsageError(f"out of range in ids: {i}. Give ids of 0 to {size - 1}.")
@@ -219,7 +231,7 @@ class Tokenizer:
 
     def save(
         self,
-        directory: Path,
+        directory: str | os.PathLike[str],
         *,
         overwrite: bool | None = False,
         trained_on: Mapping[str, Any] | None = None,
@@ -248,7 +260,7 @@ class Tokenizer:
         )
 
     @classmethod
-    def load(cls: type[T], directory: Path) -> T:
+    def load(cls: type[T], directory: str | os.PathLike[str]) -> T:
         """Read a saved tokenizer, or any folder with a `tokenizer.json`.
 
         Raises:
@@ -262,19 +274,6 @@ class Tokenizer:
                 "Load it with Tokenizer.load()."
             )
         return cls(backend, special_tokens)
-
-
-def _checked(ids: Iterable[int]) -> list[int]:
-    """The ids as Python's integers. Raises UsageError for anything that cannot be an id."""
-    found = []
-    for given in several(ids, "ids", IDS_REMEDY):
-        try:
-            found.append(operator.index(given))
-        except TypeError as error:
-            raise UsageError(f"no integer in ids: {given!r:.60}. {IDS_REMEDY}") from error
-        if not 0 <= found[-1] < 2**32:
-            raise UsageError(f"out of range in ids: {given}. Give ids of 0 or more.")
-    return found
 
 
 def put_before_texts(backend: tokenizers.Tokenizer, token: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 from tokenizers import Tokenizer as Backend
-from tokenizers import decoders, models, normalizers
+from tokenizers import normalizers
 
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.normalizing import normalizer
@@ -21,17 +21,9 @@ def removes_punctuation(tokenizer: Tokenizer) -> bool:
     return not set(string.punctuation).intersection(tokenizer.normalize(string.punctuation))
 
 
-def kind_of(tokenizer: Tokenizer) -> str | None:
-    """The kind that the settings call it by; None for a vocabulary of words and other kinds."""
-    model = tokenizer.backend.model
-    if isinstance(model, models.WordLevel):
-        return "char" if isinstance(tokenizer.backend.decoder, decoders.Fuse) else None
-    return {models.BPE: "bpe", models.WordPiece: "wordpiece"}.get(type(model))
-
-
 def settings_of(tokenizer: Tokenizer) -> dict[str, str | bool]:
     """The settings of `TokenizerConfig` that a tokenizer follows."""
-    kind = kind_of(tokenizer)
+    kind = tokenizer.kind
     settings: dict[str, str | bool] = {} if kind is None else {"kind": kind}
     if kind == "char":
         settings["unknown_characters"] = "fail" if tokenizer.unk_id is None else "replace"
