@@ -192,9 +192,9 @@ class DataConfig(Section):
         "random offsets.",
     )
     document: Literal["file", "line"] = setting(
-        "file", "What a document is in a .txt file; in .jsonl and .csv it is a record."
+        "file", "What a document is in a file of plain text; in other kinds it is a record."
     )
-    column: str = setting("text", "Where the text of a .jsonl or .csv record stands.")
+    column: str = setting("text", "Where the text of a record is, in files of records.")
     strict: bool = setting(
         True,
         "Refuse a .csv or .jsonl file that can be understood in two ways, and find the delimiter "

@@ -9,6 +9,7 @@ import click
 
 from gpt_tf.cli.values import DATA, NAME, PLACE, TEXT
 from gpt_tf.config_files import preset_names
+from gpt_tf.streaming.kinds import KINDS_IN_WORDS
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -25,7 +26,7 @@ _RUN_OPTIONS = (
     click.option("--set", "assignments", multiple=True, type=TEXT, metavar="SECTION.KEY=VALUE",
                  help="Change one setting; may be given again."),
     click.option("--data", type=DATA,
-                 help="Your own text: a file, a folder or a quoted pattern."),
+                 help=f"Your own text: a file, a folder or a quoted pattern ({KINDS_IN_WORDS})."),
     click.option("--validation-data", type=DATA,
                  help="The same, to validate on; else a share of --data is set aside."),
     click.option("--tokenizer", type=PLACE,

@@ -74,8 +74,8 @@ def train(
     With --from RUN the weights, the tokenizer and the model are RUN's, and the preset is
     `finetune`; `finetune-lora` trains low-rank adapters.
 
-    Files are .txt (a document each, or a line each with --set data.document=line), .jsonl and .csv
-    (a document a record, --set data.column=NAME), also gzipped.
+    A file of plain text is a document, or a line each with --set data.document=line; in files of
+    records each record is one (--set data.column=NAME). Files may be gzipped.
 
     With --resume, --data and --validation-data say where the same files are now, if they moved.
 

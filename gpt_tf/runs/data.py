@@ -14,8 +14,9 @@ from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import in_unicode
 from gpt_tf.streaming.corpora.corpus import READY_MADE, Corpus, how_to_prepare, newest_corpus
 from gpt_tf.streaming.corpora.review_corpora import prepare_sample_reviews
-from gpt_tf.streaming.files import drop_blank, facts, stem_of
+from gpt_tf.streaming.files import drop_blank, facts
 from gpt_tf.streaming.finding import find, split_pattern
+from gpt_tf.streaming.kinds import stem_of
 from gpt_tf.streaming.listing import DIGESTS_FILE, Entry, listing
 from gpt_tf.streaming.own_work import has_users_files, is_corpus, is_users_own
 from gpt_tf.streaming.records import part_of

@@ -14,7 +14,8 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import flatten, parse_assignments, text_of
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import DataChoice
-from gpt_tf.streaming.files import kind_of
+from gpt_tf.streaming.kinds import OPTIONS as FILE_OPTIONS
+from gpt_tf.streaming.kinds import in_words, known_kind, suffixes
 
 if TYPE_CHECKING:
     from gpt_tf.training.profiling import Operation
@@ -48,11 +49,18 @@ class Rule(NamedTuple):
         return f", or leave {key} out." if ". " in self.reason else f". Leave {key} out."
 
 
-def _has_none_of(*kinds: str) -> Callable[[Config, DataChoice], bool]:
-    def applies(config: Config, choice: DataChoice) -> bool:
-        return not any(kind_of(path.name) in kinds for path in (*choice.train, *choice.validation))
+def _of_files(option: str) -> Rule:
+    """The rule for a setting that means something to some kinds of data files only."""
 
-    return applies
+    def applies(config: Config, choice: DataChoice) -> bool:
+        files = (*choice.train, *choice.validation)
+        return not any(option in known_kind(path).options for path in files)
+
+    reason = f"no data file is {in_words(suffixes(option))}"
+    if option == "document":
+        others = in_words(suffixes(option, taken=False), "and")
+        reason += f"; in {others} a record is a document"
+    return Rule((f"data.{option}",), applies, reason)
 
 
 BLOCKS = ("num_", "embed_dim", "ffn_dim", "head_", "qkv_bias", "activation", "norm", "positions",
@@ -66,9 +74,7 @@ RULES = (
          lambda config, choice: choice.source is None
          or (choice.validation_given and config.data.validation_share > 0),
          "the validation data are chosen already"),
-    Rule(("data.column",), _has_none_of(".jsonl", ".csv"), "no data file is .jsonl or .csv"),
-    Rule(("data.document",), _has_none_of(".txt"),
-         "no file is .txt; in .jsonl and .csv a record is a document"),
+    *map(_of_files, FILE_OPTIONS),
     Rule(("training.max_epochs",), lambda config, choice: config.training.max_steps is not None,
          "training.max_steps decides", "training.max_steps=null"),
     Rule(("training.muon_",), lambda config, choice: config.training.optimizer != "muon",

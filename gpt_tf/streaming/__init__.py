@@ -1,7 +1,8 @@
 """Documents to batches, in stages, one file each (no TensorFlow).
 
 1. `finding`: which files there are, without what gpt-tf wrote (`own_work`); `sources`: the
-   documents in them (`files` has the bytes, `records` their text, `tables` the records in it)
+   documents in them (`files` has the bytes, `records` their text, `tables` the records in it,
+   `kinds` the table of what files there are)
 2. `cleaning`: what is not the author's text goes
 3. `splits`: which document is trained on; `duplicates`: which ones are in both parts
 4. `order`: a new permutation each epoch, computed and never stored

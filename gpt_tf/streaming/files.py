@@ -1,4 +1,4 @@
-"""Data files on disk: their kinds, and their bytes."""
+"""Data files on disk: their bytes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from typing import BinaryIO, cast
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.plain import NotPlainError, open_plain
 
-KINDS = (".txt", ".jsonl", ".csv")
-KINDS_IN_WORDS = "*.txt, *.jsonl or *.csv, each also *.gz"
 BLOCK = 1 << 18  # bytes read at once
 
 
@@ -25,26 +23,6 @@ class DocumentError(RunError):
 def not_plain(path: Path) -> DocumentError:
     """The error for something that is named as data, and is not a plain file."""
     return DocumentError(f"no regular file: {str(path)!r}. Remove or rename it.")
-
-
-def kind_of(name: str) -> str | None:
-    """The one of `KINDS` that a file's name ends in, compressed or not; None for others.
-
-    >>> kind_of("a.TXT"), kind_of("b.jsonl.gz"), kind_of("c.md")
-    ('.txt', '.jsonl', None)
-    """
-    name = name.lower().removesuffix(".gz")
-    return next((kind for kind in KINDS if name.endswith(kind)), None)
-
-
-def stem_of(name: str) -> str:
-    """A file's name without what says its kind.
-
-    >>> stem_of("wiki.train.txt.gz")
-    'wiki.train'
-    """
-    name = name[: -len(".gz")] if is_packed(name) else name
-    return name[: len(name) - len(kind_of(name) or "")]
 
 
 def is_packed(name: str) -> bool:

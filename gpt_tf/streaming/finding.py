@@ -14,7 +14,8 @@ from pathlib import Path
 
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.manifest import own_files
-from gpt_tf.streaming.files import KINDS_IN_WORDS, DocumentError, is_folder, kind_of, not_plain
+from gpt_tf.streaming.files import DocumentError, is_folder, not_plain
+from gpt_tf.streaming.kinds import KINDS_IN_WORDS, kind_of
 from gpt_tf.streaming.own_work import is_own_folder, is_users_own
 
 WILDCARDS = "*?["

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from gpt_tf.errors import UsageError
 from gpt_tf.streaming.files import BLOCK, DocumentError, open_bytes
@@ -192,6 +193,32 @@ def lines_of(blocks: Iterable[str], end: str = LF) -> Iterator[str]:
         begun.append(rest)
     if last := "".join(begun):
         yield last
+
+
+class DataFile(NamedTuple):
+    """A data file, and how it is read.
+
+    Attributes:
+      blocks: gives its decoded text, in blocks, each time it is called.
+      column: where the text of a record is.
+      strict: refuse what can be understood in two ways; a lone CR may end lines.
+    """
+
+    path: Path
+    blocks: Callable[[], Iterator[str]]
+    column: str = "text"
+    strict: bool = True
+
+    def lines(self) -> Iterator[str]:
+        """Its lines, each with a line feed."""
+        return lines_of(self.blocks(), line_end_of(self.blocks()) if self.strict else LF)
+
+
+def line_texts(file: DataFile) -> Iterator[str]:
+    """Each line that is not blank, without its end."""
+    for line in file.lines():
+        if not is_blank_text(line):
+            yield line.removesuffix("\r\n").removesuffix("\n")
 
 
 def pieces(blocks: Iterable[str], most: int = PIECE) -> Iterator[str]:

@@ -8,23 +8,21 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from gpt_tf.streaming.cleaning import clean, clean_blocks
-from gpt_tf.streaming.files import DocumentError, facts, is_packed, kind_of
+from gpt_tf.streaming.files import DocumentError, facts, is_packed
+from gpt_tf.streaming.kinds import known_kind
 from gpt_tf.streaming.listing import Entry, fingerprint, has_sha256
 from gpt_tf.streaming.records import (
-    LF,
+    DataFile,
     DecodingError,
     is_blank_text,
-    line_end_of,
-    lines_of,
     part_of,
     pieces,
     text_blocks,
 )
-from gpt_tf.streaming.tables import csv_texts, json_texts
 
 Document = Iterator[str]  # a text in pieces of at most `records.PIECE` characters
 WHOLE = (0.0, 1.0)
@@ -41,8 +39,8 @@ class DocumentReader:
       encoding: the files' character encoding.
       replace_breaks: turn `<br />` into blanks.
       on_bad_file: "fail", or "skip" to take a file that does not decode as empty.
-      document: what a document is in a .txt file, the "file" or a "line".
-      column: where the text of a .jsonl or .csv record stands.
+      document: what a document is in a file of plain text, the "file" or a "line".
+      column: where the text of a record is.
       min_bytes: documents of fewer UTF-8 bytes are left out, and those without text always.
       part: from which share of a file's documents to which; of the characters of a single one.
       strict: refuse ambiguous records, detect a CSV's delimiter and CR line ends. False: as in
@@ -101,7 +99,7 @@ class DocumentReader:
 
     def is_one_document(self, path: Path) -> bool:
         """True where the whole file is one document."""
-        return kind_of(path.name) == ".txt" and self.document == "file"
+        return self.document == "file" and "document" in known_kind(path).options
 
     def takes_files_whole(self, files: Sequence[Path]) -> bool:
         """True where each of the files is read as it is, as one document."""
@@ -147,26 +145,21 @@ class DocumentReader:
         """Every document of a file of lines or records, cleaned."""
         if self.on_bad_file == "skip" and not self._decodes(path):
             return
-        end = line_end_of(text_blocks(path, self.encoding)) if self.strict else LF
-        lines = lines_of(self._blocks(path), end)
-        if kind_of(path.name) == ".txt":
-            for line in lines:
-                if not is_blank_text(line):
-                    cleaned = clean(line, replace_breaks=self.replace_breaks)
-                    yield cleaned.removesuffix("\n")
-            return
-        texts_of = json_texts if kind_of(path.name) == ".jsonl" else csv_texts
-        for text in texts_of(lines, path, self.column, strict=self.strict):
+        file = DataFile(path, partial(self._blocks, path), self.column, self.strict)
+        for text in known_kind(path).texts(file):
             yield clean(text, replace_breaks=self.replace_breaks)
 
     def _blocks(self, path: Path) -> Iterator[str]:
         for number, block in enumerate(text_blocks(path, self.encoding)):
-            if number == 0 and kind_of(path.name) == ".txt" and HTML.match(block):
+            is_plain = "document" in known_kind(path).options
+            if number == 0 and is_plain and HTML.match(block):
                 _warn_of_html(path)
             yield block
 
     def _decodes(self, path: Path) -> bool:
         """False, with a warning, for a file that has bytes that are no text."""
+        if "encoding" not in known_kind(path).options:
+            return True
         try:
             for _ in text_blocks(path, self.encoding):
                 pass

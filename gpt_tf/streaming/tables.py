@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from gpt_tf.streaming.cleaning import without_mark
 from gpt_tf.streaming.files import DocumentError
-from gpt_tf.streaming.records import is_blank_text
+from gpt_tf.streaming.records import DataFile, is_blank_text
 
 COMMA = ","
 DELIMITERS = {COMMA: "commas", ";": "semicolons", "\t": "tabs", "|": "pipes"}
@@ -41,21 +41,19 @@ class _Object(list[tuple[str, Any]]):
     """A JSON object as it is written, with every key."""
 
 
-def json_texts(
-    lines: Iterable[str], path: Path, column: str, *, strict: bool = True
-) -> Iterator[str]:
+def json_texts(file: DataFile) -> Iterator[str]:
     """The text of each JSON object, one a line; blank lines are passed over.
 
-    Args:
-      strict: refuse a key that is there twice; otherwise the last one counts.
+    If `file.strict`, a key that is there twice is refused; otherwise the last one counts.
 
     Raises:
       DocumentError: for a line that is no JSON object with a text in `column`, naming file and
         line.
     """
-    for number, line in enumerate(without_mark(lines), 1):
+    for number, line in enumerate(without_mark(file.lines()), 1):
         if not is_blank_text(line):
-            yield _json_text(line, f"{str(path)!r}: line {number}", column, strict)
+            where = f"{str(file.path)!r}: line {number}"
+            yield _json_text(line, where, file.column, file.strict)
 
 
 def _json_text(line: str, where: str, column: str, strict: bool) -> str:
@@ -88,21 +86,20 @@ def _json_text(line: str, where: str, column: str, strict: bool) -> str:
     return text
 
 
-def csv_texts(
-    lines: Iterable[str], path: Path, column: str, *, strict: bool = True
-) -> Iterator[str]:
-    """The field `column` of each record of a CSV with a header.
+def csv_texts(file: DataFile) -> Iterator[str]:
+    """The field `file.column` of each record of a CSV with a header.
 
-    Args:
-      strict: find the delimiter, and refuse what is not clear. Otherwise only commas separate
-        fields, the first of two columns of one name counts, and a single column has any name.
+    If `file.strict`, the delimiter is found, and what is not clear is refused. Otherwise only
+    commas separate fields, the first of two columns of one name counts, and a single column has
+    any name.
 
     Raises:
       DocumentError: for a header without that column, a record of another length, an open quote
         or a NUL, naming file and line.
     """
     csv.field_size_limit(LONGEST_FIELD)  # a document may be long
-    table = _Table(COMMA, 0, _without_nul(without_mark(lines), path))
+    path, column, strict = file.path, file.column, file.strict
+    table = _Table(COMMA, 0, _without_nul(without_mark(file.lines()), path))
     if strict:
         table = _understood(table.lines, path, column)
     rows = csv.reader(table.lines, delimiter=table.delimiter, strict=True)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gpt_tf.streaming import files, records
+from gpt_tf.streaming import records
 from gpt_tf.streaming.files import BLOCK, DocumentError
 from gpt_tf.streaming.records import SINGLE_BLANK, lines_of, pieces
 from gpt_tf.streaming.sources import DocumentReader
@@ -60,9 +60,9 @@ def refusal(path: Path, **options: Any) -> str:
 def test_the_examples_in_the_docstrings() -> None:
     import doctest
 
-    from gpt_tf.streaming import finding, windows
+    from gpt_tf.streaming import finding, kinds, windows
 
-    for module in (files, records, finding, windows):
+    for module in (kinds, records, finding, windows):
         result = doctest.testmod(module)
         assert result.attempted >= 1
         assert result.failed == 0

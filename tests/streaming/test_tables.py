@@ -18,6 +18,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import choose_data, document_reader
 from gpt_tf.streaming import records, tables
 from gpt_tf.streaming.files import BLOCK, DocumentError
+from gpt_tf.streaming.records import DataFile
 from gpt_tf.streaming.sources import DocumentReader
 
 ROWS = [f"The crow sits on wall {i}" for i in range(30)]
@@ -204,7 +205,7 @@ def test_a_quote_that_a_header_never_closes_is_told_before_the_file_is_read(
             yield f"{number}{delimiter}a text\n"
 
     with pytest.raises(DocumentError, match="a quote in the header is never closed"):
-        list(tables.csv_texts(endless(), tmp_path / "a.csv", "text"))
+        list(tables.csv_texts(DataFile(tmp_path / "a.csv", endless)))
     assert len(lines) < tables.LONGEST_HEADER
     short = write(tmp_path / "b.csv", f'"id{delimiter}text\n1{delimiter}a\n')
     assert "a quote in the header is never closed" in refusal(short)
