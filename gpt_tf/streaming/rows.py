@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,21 +28,38 @@ def check_kind(windows: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Store:
-    """Where a token store is kept, and how it is made.
+    """Where a token store is kept, and how it is named.
 
     Attributes:
-      directory: holds the token stores.
+      directory: holds the token stores; None for a temporary folder.
       scratch_directory: for one that is missing in a `directory` that cannot be written.
-      tokenizer_sha256: names the tokenizer.
-      num_threads: threads that tokenize.
-      progress: called with (bytes done, bytes).
+      tokenizer_sha256: names the tokenizer; its own fingerprint if empty.
+      progress: called with (bytes done, bytes) while it is made.
     """
 
-    directory: Path | None
-    scratch_directory: Path | None
-    tokenizer_sha256: str
-    num_threads: int
-    progress: Progress | None
+    directory: Path | None = None
+    scratch_directory: Path | None = None
+    tokenizer_sha256: str = ""
+    progress: Progress | None = None
+
+    @contextmanager
+    def place(
+        self, tokenizer: Tokenizer, documents: UnchangedDocuments, files: Sequence[Path]
+    ) -> Iterator[Path]:
+        """The folder of the token store of some files while it is made and opened.
+
+        A temporary one is removed afterwards: its ids are in a file that is still open.
+        """
+        if self.directory is None:
+            with tempfile.TemporaryDirectory(prefix="gpt-tf-") as folder:
+                yield Path(folder) / "token_store"
+            return
+        named = self.tokenizer_sha256 or tokenizer.fingerprint
+        key = store_key(documents.fingerprint, named, documents.rules(files))
+        place = self.directory / key
+        if self.scratch_directory and not place.exists() and not can_write(self.directory):
+            place = self.scratch_directory / key
+        yield place
 
 
 def open_rows(
@@ -52,6 +71,7 @@ def open_rows(
     batch_size: int,
     order: Mapping[str, Any],
     store: Store,
+    num_threads: int,
 ) -> Windows:
     """The rows of the documents in files.
 
@@ -60,31 +80,21 @@ def open_rows(
       order: context_length, shuffle and seed.
       store: for all but padded windows of files that are a document each, read by a tokenizer
         that takes any text.
+      num_threads: threads that tokenize for the store.
 
     Raises:
-      UsageError: if a store is needed and its place or name is not given, or random windows are
-        asked for in order.
+      UsageError: if random windows are asked for in order.
     """
     # A text that the tokenizer refuses must be met now, not in the middle of training.
     if windows == "padded" and documents.are_files(files) and tokenizer.takes_any_text:
         return PaddedWindows(files, documents.text, tokenizer, **order)
-    if store.directory is None or not store.tokenizer_sha256:
-        refuses = windows == "padded" and not tokenizer.takes_any_text
-        why = " of a tokenizer without an entry [UNK]" if refuses else ""
-        raise UsageError(
-            f"no place for token ids: {windows} windows{why} need store_directory, where ids are "
-            "kept, and tokenizer_sha256, which names them."
+    with store.place(tokenizer, documents, files) as place:
+        ids = open_or_build(
+            place,
+            files,
+            documents.documents,
+            tokenizer,
+            num_threads=num_threads,
+            progress=store.progress,
         )
-    key = store_key(documents.fingerprint, store.tokenizer_sha256, documents.rules(files))
-    place = store.directory / key
-    if store.scratch_directory and not place.exists() and not can_write(store.directory):
-        place = store.scratch_directory / key
-    ids = open_or_build(
-        place,
-        files,
-        documents.documents,
-        tokenizer,
-        num_threads=store.num_threads,
-        progress=store.progress,
-    )
     return windows_of(ids, files, tokenizer, windows=windows, batch_size=batch_size, **order)

@@ -7,6 +7,8 @@ does not keep, so it is set here whenever a tokenizer is made.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -100,6 +102,14 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """Entries of the vocabulary, special tokens included."""
         return size_of(self.backend)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that its ids depend on; the same after save and load."""
+        parts = json.loads(self.backend.to_str())
+        del parts["post_processor"]  # it adds special tokens, which no text has here
+        parts["roles"] = [self.eot_id, self.pad_id, self.bos_id, self.unk_id]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
     def control_ids(self) -> frozenset[int]:

@@ -74,7 +74,7 @@ def _checked(texts: Iterable[str]) -> Iterator[str]:
                 f"no str in texts[{number}]: {text!r:.60}. "
                 "Give texts; of a file, Path(file).read_text()."
             )
-        all_paths = all_paths and _is_path(text)
+        all_paths = all_paths and is_path(text)
         any_text = any_text or bool(text)
         yield text
     if not any_text:
@@ -86,7 +86,8 @@ def _checked(texts: Iterable[str]) -> Iterator[str]:
         )
 
 
-def _is_path(text: str) -> bool:
+def is_path(text: str) -> bool:
+    """Whether a text is the path of something that exists."""
     try:
         return 0 < len(text) <= LONGEST_PATH and "\0" not in text and Path(text).exists()
     except OSError:  # a part of it is longer than any name can be

@@ -14,6 +14,7 @@ from fakes import ByteTokenizer, CountedRows
 from prefetch_threads import prefetching, wait_until
 
 from gpt_tf.errors import UsageError
+from gpt_tf.streaming.batch_stream import BatchStream
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.streaming.files import DocumentError
 from gpt_tf.streaming.sources import DocumentReader
@@ -143,7 +144,7 @@ def test_random_windows_have_no_order(documents: list[Path]) -> None:
 
 def test_the_state_counts_what_was_consumed() -> None:
     rows = CountedRows()
-    with TokenStream(rows, batch_size=2, context_length=1, buffer_size=5) as stream:
+    with BatchStream(rows, shape=(2, 1), buffer_size=5) as stream:
         assert stream.state_dict()["position"] == 0
         for taken in range(1, 15):
             next(stream)
@@ -202,7 +203,7 @@ def test_rewinding_gives_the_same_batches_again(documents: list[Path]) -> None:
 
 
 def test_a_state_past_the_end_gives_nothing_more() -> None:
-    with TokenStream(CountedRows(), batch_size=2, context_length=1, epochs=1) as stream:
+    with BatchStream(CountedRows(), shape=(2, 1), epochs=1) as stream:
         stream.load_state_dict({**stream.state_dict(), "position": 9})
         assert next(stream, None) is None
 
@@ -217,7 +218,7 @@ def seen_in(batches: Iterable[Batch]) -> Counter[int]:
 
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_a_second_loop_over_a_stream_begins_again(epochs: int) -> None:
-    with TokenStream(CountedRows(), batch_size=5, context_length=1, epochs=epochs) as stream:
+    with BatchStream(CountedRows(), shape=(5, 1), epochs=epochs) as stream:
         first = numbers(stream)
         for _ in range(2):
             assert numbers(stream) == first
@@ -233,7 +234,7 @@ def test_a_second_loop_over_a_stream_begins_again(epochs: int) -> None:
 def test_a_stream_restored_at_its_end_says_that_nothing_is_left(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with TokenStream(CountedRows(), batch_size=5, context_length=1, epochs=1) as stream:
+    with BatchStream(CountedRows(), shape=(5, 1), epochs=1) as stream:
         first = numbers(stream)
         stream.load_state_dict(stream.state_dict())
         with pytest.raises(UsageError, match=r"no batches left .* 3 were consumed .* rewind\(\)"):
@@ -261,7 +262,7 @@ def test_three_epochs_of_fit_see_every_document_three_times(epochs: int | None) 
             seen.update(targets[weights == 1].numpy().tolist())
             return {"loss": tf.reduce_sum(weights)}
 
-    with TokenStream(CountedRows(), batch_size=5, context_length=1, epochs=epochs) as stream:
+    with BatchStream(CountedRows(), shape=(5, 1), epochs=epochs) as stream:
         dataset = stream.as_dataset()
         assert int(dataset.cardinality()) == len(dataset) == len(stream) == 3
         model = Notes()
@@ -273,7 +274,7 @@ def test_three_epochs_of_fit_see_every_document_three_times(epochs: int | None) 
             range(12), 1
         )
     loop: Counter[int] = Counter()
-    with TokenStream(CountedRows(), batch_size=5, context_length=1, epochs=1) as stream:
+    with BatchStream(CountedRows(), shape=(5, 1), epochs=1) as stream:
         for _ in range(3):
             loop += seen_in(stream)
     assert loop == seen

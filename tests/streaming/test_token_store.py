@@ -24,6 +24,7 @@ from gpt_tf.streaming.records import PIECE, pieces
 from gpt_tf.streaming.sources import DocumentReader
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.streaming.token_store import TokenStore, open_or_build
+from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.char import CharTokenizer
 
 STORED = ("ids.bin", "offsets.npy", "files.npy")
@@ -230,20 +231,33 @@ def test_other_ids_get_another_store(tmp_path: Path) -> None:
     assert stores() == 6
 
 
-def test_padded_windows_need_a_store_if_the_tokenizer_may_refuse_a_text(tmp_path: Path) -> None:
+def test_padded_windows_go_through_a_store_if_the_tokenizer_may_refuse_a_text(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "a.txt"
     path.write_text("abc")
+    options = {"context_length": 2, "batch_size": 1, "store_directory": tmp_path / "stores"}
     known = CharTokenizer.train(["abc"], unknown="replace")
-    TokenStream.from_documents([path], known, context_length=2, batch_size=1).close()
-    with pytest.raises(UsageError, match=r"padded windows of a tokenizer without an entry \[UNK\]"):
-        TokenStream.from_documents([path], CharTokenizer.train(["abc"]), batch_size=1)
+    TokenStream.from_documents([path], known, **options).close()
+    assert not (tmp_path / "stores").exists()
+    TokenStream.from_documents([path], CharTokenizer.train(["abc"]), **options).close()
+    assert (tmp_path / "stores").exists()
+    with pytest.raises(UsageError, match="not seen: 'c'"):  # before the first step
+        TokenStream.from_documents([path], CharTokenizer.train(["ab"]), **options)
 
 
-def test_packed_windows_need_a_store_and_its_name(tmp_path: Path) -> None:
-    for missing in ({"store_directory": None}, {"tokenizer_sha256": ""}):
-        options = {"store_directory": tmp_path, "tokenizer_sha256": "one"} | missing
-        with pytest.raises(UsageError, match="packed windows need"):
-            TokenStream.from_documents([], ByteTokenizer(), windows="packed", **options)
+def test_a_store_is_named_after_the_tokenizer_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("some words")
+    stores = tmp_path / "stores"
+    trained = CharTokenizer.train(["some words"])
+    other = CharTokenizer.train(["some words "], lower_case=True)
+    trained.save(tmp_path / "tokenizer")
+    options = {"windows": "packed", "context_length": 2, "batch_size": 1, "store_directory": stores}
+    names = []
+    for tokenizer in (trained, Tokenizer.load(tmp_path / "tokenizer"), other):
+        TokenStream.from_documents([tmp_path / "a.txt"], tokenizer, **options).close()
+        names.append({path.name for path in stores.iterdir()})
+    assert names[0] == names[1] < names[2]
 
 
 def test_a_document_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpt_tf.config import DataConfig
+from gpt_tf.streaming.batch_stream import BatchStream
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.streaming.rows import KINDS
 from gpt_tf.streaming.stored_windows import PackedWindows, RandomWindows, StoredPaddedWindows
-from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.streaming.token_store import TokenStore, open_or_build
 from gpt_tf.streaming.windows import SAMPLE, Contents, PaddedWindows
 
@@ -28,7 +28,7 @@ LENGTHS = st.lists(st.integers(0, 9), max_size=12)
 
 def padded(
     texts: list[str], tokenizer: ByteTokenizer, *, context: int, batch_size: int, shuffle=False
-) -> TokenStream:
+) -> BatchStream:
     documents = [Path(str(i)) for i in range(len(texts))]
     rows = PaddedWindows(
         documents,
@@ -38,26 +38,25 @@ def padded(
         shuffle=shuffle,
         seed=3,
     )
-    return TokenStream(
+    return BatchStream(
         rows,
-        batch_size=batch_size,
-        context_length=context,
+        shape=(batch_size, context),
         pad_id=tokenizer.pad_id,
         allow_partial=True,
     )
 
 
-def packed(lengths: list[int], *, context: int, batch_size: int, shuffle: bool) -> TokenStream:
+def packed(lengths: list[int], *, context: int, batch_size: int, shuffle: bool) -> BatchStream:
     """Documents of these lengths, in which no id occurs twice: 0, 1, 2, …"""
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     documents = [Path(str(i)) for i in range(len(lengths))]
     files = np.arange(len(offsets))  # of one document each
     store = TokenStore(np.arange(offsets[-1], dtype=np.uint16), offsets, files)
     rows = PackedWindows(documents, store, context_length=context, shuffle=shuffle, seed=3)
-    return TokenStream(rows, batch_size=batch_size, context_length=context, allow_partial=True)
+    return BatchStream(rows, shape=(batch_size, context), allow_partial=True)
 
 
-def epoch_of(stream: TokenStream, epoch: int = 0) -> list[Batch]:
+def epoch_of(stream: BatchStream, epoch: int = 0) -> list[Batch]:
     return [stream.batch_at(epoch * len(stream) + i) for i in range(len(stream))]
 
 
