@@ -19,12 +19,14 @@ Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Worker:
-    """A script of this folder, started with `arguments`."""
+    """A script of this folder, or at an absolute path, started with `arguments`."""
 
-    def __init__(self, python: str, script: str, *arguments: str) -> None:
-        self.command = [python, str(Path(__file__).with_name(script)), *arguments]
+    def __init__(
+        self, python: str, script: str, *arguments: str, env: dict[str, str] | None = None
+    ) -> None:
+        self.command = [python, str(Path(__file__).parent / script), *arguments]
         self.process = subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
         )
 
     def ask(self, **request: Any) -> dict[str, Any]:

@@ -30,8 +30,9 @@ _PUBLIC = {
     "CheckpointManager": "gpt_tf.training.checkpoint",
     "EarlyStopping": "gpt_tf.training.early_stopping",
     "Config": "gpt_tf.config",
-    "train": "gpt_tf.runs.assemble",
-    "load": "gpt_tf.inference.loading",
+    "train": "gpt_tf.runs.face",
+    "load": "gpt_tf.runs.face",
+    "Run": "gpt_tf.runs.run",
     "generate": "gpt_tf.inference.generate",
 }
 _WITHOUT_TENSORFLOW = ("gpt_tf.tokenizer", "gpt_tf.streaming", "gpt_tf.config")

@@ -240,7 +240,11 @@ class TrainingConfig(Section):
         minimum=0.0,
     )
     min_learning_rate: float = setting(0.0, "Learning rate at the horizon.", minimum=0.0)
-    warmup_steps: int = setting(100, "Steps of linear warm-up.", minimum=0)
+    warmup_steps: int = setting(
+        100,
+        "Steps of linear warm-up; of a shorter run, a tenth of its steps.",
+        minimum=0,
+    )
     schedule: Literal["cosine", "linear", "constant"] = setting(
         "cosine", "How the rate falls from its peak to min_learning_rate, if it does."
     )
@@ -352,13 +356,6 @@ class Config(Section):
             problems.append(
                 "training.min_learning_rate must be at most training.peak_learning_rate "
                 f"({training.peak_learning_rate}), received: {training.min_learning_rate}"
-            )
-        if training.max_steps is not None and training.max_steps <= training.warmup_steps:
-            problems.append(
-                f"training.max_steps must exceed training.warmup_steps ({training.warmup_steps}), "
-                f"received: {training.max_steps}. Lower training.warmup_steps, as with "
-                f"--set training.warmup_steps={training.max_steps // 10}, or raise "
-                "training.max_steps and end a run earlier with --stop-at-step"
             )
         if problems:
             raise UsageError("\n".join(problems))

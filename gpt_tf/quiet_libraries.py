@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 from gpt_tf.errors import GptTfError
 
@@ -43,19 +43,34 @@ def quiet_libraries() -> Iterator[None]:
 def import_for_python() -> None:
     """Import TensorFlow for a program that uses `gpt_tf`, without its start-up lines.
 
-    Errors that it logs later are shown, and the environment is as it was. Nothing is done if
-    TensorFlow is imported already, or the program, or its user, has set `TF_CPP_MIN_LOG_LEVEL`; nor
-    if another thread may be writing to standard error.
+    The environment is as it was afterwards. Nothing is done if TensorFlow is imported already, or
+    the program, or its user, has set `TF_CPP_MIN_LOG_LEVEL`. In a program of one thread errors that
+    TensorFlow logs later are shown; in others, as a notebook is, standard error is not touched and
+    TensorFlow logs nothing: what fails is raised in Python, too.
     """
-    if "tensorflow" in sys.modules or LOG_LEVEL in os.environ or threading.active_count() > 1:
+    if "tensorflow" in sys.modules or LOG_LEVEL in os.environ:
         return
+    alone = is_alone()
+    os.environ[LOG_LEVEL] = "2" if alone else "3"
     try:
-        os.fstat(2)
-    except OSError:  # standard error is closed
-        return
-    os.environ[LOG_LEVEL] = "2"
-    try:
-        with quiet_libraries():
+        with quiet_libraries() if alone else nullcontext():
             import tensorflow  # noqa: F401
     finally:
         del os.environ[LOG_LEVEL]
+
+
+def set_up_devices() -> None:
+    """Let TensorFlow look for its devices, of which it tells lines at their first use."""
+    with quiet_libraries() if is_alone() else nullcontext():
+        import tensorflow as tf
+
+        tf.constant(0)
+
+
+def is_alone() -> bool:
+    """Whether standard error is open, and no other thread may be writing to it."""
+    try:
+        os.fstat(2)
+    except OSError:
+        return False
+    return threading.active_count() == 1

@@ -9,13 +9,16 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from gpt_tf.cli.standard_streams import discard
 from gpt_tf.storage.names import printable
+
+if TYPE_CHECKING:
+    from gpt_tf.runs.console import Console, MakeWriters
 
 # What folding never breaks: a word, a command between backticks, or one after a colon.
 UNIT = re.compile(r"\s*(?:\S*`[^`]*`\S*|(?<=: )gpt-tf .*|\S+)")
@@ -23,7 +26,6 @@ UNBOUNDED = 10_000  # columns, where there is no terminal
 
 _quiet = False
 _debug = False
-_said: set[str] | None = None  # by `note_once`
 
 
 def set_quiet(quiet: bool) -> None:
@@ -66,26 +68,6 @@ def note(text: str) -> None:
             if isinstance(problem, BrokenPipeError):  # as in `gpt-tf train 2>&1 | head -1`
                 discard(sys.stderr.fileno())
                 set_quiet(True)
-
-
-@contextmanager
-def each_note_once() -> Iterator[None]:
-    """Inside the block `note_once` repeats nothing, as for the cells of a sweep."""
-    global _said
-    _said = set()
-    try:
-        yield
-    finally:
-        _said = None
-
-
-def note_once(text: str) -> None:
-    """A note on what all trainings of one command have in common, such as the data."""
-    if _said is not None and text in _said:
-        return
-    if _said is not None:
-        _said.add(text)
-    note(text)
 
 
 def error(text: str) -> None:
@@ -160,6 +142,19 @@ def progress_bar(description: str, unit: str = "") -> Iterator[Callable[[int, in
         yield advance
     finally:
         progress.stop()
+
+
+def training(stop_at_step: int | None = None) -> AbstractContextManager[MakeWriters]:
+    """Show a training: a bar on a terminal, a line a log interval elsewhere, and what is logged."""
+    from gpt_tf.cli.progress import BarProgress
+    from gpt_tf.runs.progress import LineProgress, training_shown
+
+    console: Console = sys.modules[__name__]
+    is_live = sys.stderr.isatty() and not _quiet
+    return training_shown(
+        console, BarProgress if is_live else lambda total: LineProgress(total, console),
+        stop_at_step,
+    )  # fmt: skip
 
 
 def print_table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

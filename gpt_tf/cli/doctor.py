@@ -81,11 +81,13 @@ def _check_run(workspace: Path, run: RunDirectory) -> list[Finding]:
 
 def _data_changes(workspace: Path, run: RunDirectory, checkpoint: Checkpoint) -> str | None:
     """What changed in the run's data since a checkpoint."""
+    from gpt_tf.cli import console
     from gpt_tf.config_files import read_config_file, resolve_stored
     from gpt_tf.runs.resuming import data_changes
     from gpt_tf.runs.run_data import data_of_run
+    from gpt_tf.runs.workspace import Workspace
 
     config = resolve_stored(read_config_file(run.config_file))
     command = f"gpt-tf train --resume {run.called(workspace)}"
-    choice = data_of_run(workspace, run, config.data, command=command)
+    choice = data_of_run(Workspace(workspace, console), run, config.data, command=command)
     return data_changes(run, checkpoint, choice, keep_digests=False)

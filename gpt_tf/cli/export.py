@@ -47,17 +47,17 @@ def export(run_name: str | None, format_name: str, directory: Path, overwrite: b
 
     The folder appears whole, with a SHA-256 manifest of its files.
     """
-    from gpt_tf.cli.console import result
+    from gpt_tf.cli import console
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.interop.stored_run import read_run
     from gpt_tf.quiet_libraries import quiet_libraries
+    from gpt_tf.runs.workspace import Workspace
     from gpt_tf.storage.folders import new_directory
     from gpt_tf.storage.manifest import write_manifest
-    from gpt_tf.storage.run_directory import find_run, newest_run
     from gpt_tf.storage.targets import check_folder
     from gpt_tf.version import __version__
 
-    run = find_run(Path.cwd(), run_name) if run_name else newest_run(Path.cwd())
+    run = Workspace(Path.cwd(), console).run(run_name)
     check_folder(directory, "--to", overwrite=overwrite)
     stored = read_run(run)
     chosen = FORMATS[format_name]
@@ -74,4 +74,4 @@ def export(run_name: str | None, format_name: str, directory: Path, overwrite: b
         facts = {"format": format_name, "run": run.name, "checkpoint": stored.checkpoint,
                  "gpt_tf": __version__}  # fmt: skip
         write_manifest(temporary, names, facts)
-    result(f"{directory}: {format_name}, {run.name}, {stored.checkpoint}")
+    console.result(f"{directory}: {format_name}, {run.name}, {stored.checkpoint}")

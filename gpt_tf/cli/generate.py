@@ -112,11 +112,11 @@ def generate(
       gpt-tf generate --prompt "The film" --sampler random --temperature 0.8 --top-p 0.95
       gpt-tf generate --sampler beam --num-beams 3 --no-repeat-ngram 3
     """
-    from gpt_tf.cli.console import note
+    from gpt_tf.cli import console
     from gpt_tf.cli.output import STDOUT, check_output
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.config_files import resolve_stored
-    from gpt_tf.storage.run_directory import find_run, newest_run
+    from gpt_tf.runs.workspace import Workspace
 
     _refuse_together(prompt=prompt, prompts_file=prompts_file, interactive=interactive or None)
     _refuse_together(output=output, show_probabilities=show_probabilities or None,
@@ -137,7 +137,7 @@ def generate(
                 f"no effect in --raw: all characters are as they are in {output}. Leave it out."
             )
         check_output(output, overwrite=overwrite)
-    run = find_run(Path.cwd(), run_name) if run_name else newest_run(Path.cwd())
+    run = Workspace(Path.cwd(), console).run(run_name)
     checkpoint = run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow
     sampling = resolve_stored(checkpoint.manifest["config"]).sampling
     prompts = _prompts(prompt, prompts_file, sampling.prompt)
@@ -145,8 +145,8 @@ def generate(
     given["logit_bias"] = _logit_bias(given.pop("logit_bias"))
     seconds = import_tensorflow()
     from gpt_tf.cli import writing
-    from gpt_tf.cli.engines import load_quietly
     from gpt_tf.inference.options import check_options
+    from gpt_tf.runs.engines import load_quietly
 
     own = {name: given[name] for name in given if name not in writing.NOT_OF_SAMPLERS}
     check_options(sampler, own)
@@ -154,7 +154,7 @@ def generate(
         given.setdefault("num_beams", sampling.num_beams)
         given.setdefault("length_penalty", sampling.length_penalty)
     given.setdefault("max_new_tokens", sampling.max_new_tokens)
-    generator = load_quietly(run, engine, checkpoint)
+    generator = load_quietly(run, engine, checkpoint, console)
     vocab_size = generator.tokenizer.vocab_size
     if given.get("top_k", 0) > vocab_size:
         raise UsageError(
@@ -162,7 +162,7 @@ def generate(
         )
     if not interactive:
         _refuse_too_long(generator, prompts, given.get("truncate"), prompts_file)
-    note(f"run: {run.path}  sampler: {sampler}")
+    console.note(f"run: {run.path}  sampler: {sampler}")
     writer = writing.Writer(generator, sampler, given, raw=raw, import_seconds=seconds)
     if interactive:
         writer.converse()

@@ -9,6 +9,7 @@ import click
 
 from gpt_tf.cli.values import DATA, NAME, PLACE, TEXT
 from gpt_tf.config_files import preset_names
+from gpt_tf.storage.names import NEWEST
 from gpt_tf.streaming.kinds import KINDS_IN_WORDS
 
 Function = TypeVar("Function", bound=Callable[..., object])
@@ -34,6 +35,34 @@ _RUN_OPTIONS = (
     click.option("--max-steps", type=int, help="Updates in all; the learning rate follows it."),
 )  # fmt: skip
 
+_TRAIN_OPTIONS = (
+    click.option("--from", "from_run", type=NAME, metavar="RUN",
+                  help="Fine-tune: begin with the weights and the tokenizer of RUN."),
+    click.option("--train-tokenizer", is_flag=True,
+                  help="Train the tokenizer first, unless one has these settings."),
+    click.option("--name", type=NAME, help="Name of the run's directory below runs/."),
+    click.option("--batch-size", type=int, help="Rows of a batch."),
+    click.option("--learning-rate", type=float, help="The peak learning rate."),
+    click.option("--stop-at-step", type=click.IntRange(min=1),
+                  help="End this call at this step; the learning rate still follows "
+                  "--max-steps."),
+    click.option("--resume", type=NAME, is_flag=False, flag_value=NEWEST, metavar="[RUN]",
+                  help="Go on with RUN, or with the newest run."),
+    click.option("--accept-data-change", is_flag=True,
+                  help="With --resume: go on though the data files are others."),
+    click.option(
+        "--overwrite",
+        is_flag=True,
+        help="Replace the run called --name when the new one has a checkpoint; with files of your "
+        "own in it, it is refused.",
+    ),
+    click.option("--profile", is_flag=True,
+                  help="Show where a step's time goes; the trace is for TensorBoard."),
+    click.option("--print-config", is_flag=True, help="Show the resolved settings and stop."),
+    click.option("--dry-run", is_flag=True,
+                 help="Look at the data, show the model's size and stop."),
+)  # fmt: skip
+
 
 engine_option = click.option(
     "--engine", type=click.Choice(["tensorflow", "litert", "litert-float32"]), default="tensorflow",
@@ -50,6 +79,13 @@ def overwrite_option(what: str) -> Callable[[Function], Function]:
 def run_options(command: Function) -> Function:
     """What a run is made of: settings, data, tokenizer, steps."""
     for option in reversed(_RUN_OPTIONS):
+        command = option(command)
+    return command
+
+
+def train_options(command: Function) -> Function:
+    """What only `train` takes."""
+    for option in reversed(_TRAIN_OPTIONS):
         command = option(command)
     return command
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.names import in_picture
 
@@ -71,6 +72,24 @@ def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str) -> bytes:
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
     return picture.getvalue()
+
+
+class Picture:
+    """A PNG that a notebook shows as it is."""
+
+    def __init__(self, png: bytes) -> None:
+        self._png = png
+
+    def __repr__(self) -> str:
+        """How to see it elsewhere."""
+        return "<Picture: a notebook shows it; save(path) writes it>"
+
+    def _repr_png_(self) -> bytes:
+        return self._png
+
+    def save(self, path: str | Path) -> None:
+        """Write it to a file, in place of one that is there."""
+        atomic.write_bytes(Path(path), self._png)
 
 
 class LossPicture:

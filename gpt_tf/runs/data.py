@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 
-from gpt_tf.cli.console import note_once, progress_bar
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.console import SILENT, Console
+from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.names import in_unicode
 from gpt_tf.streaming.corpora.corpus import READY_MADE, Corpus, how_to_prepare, newest_corpus
 from gpt_tf.streaming.corpora.review_corpora import prepare_sample_reviews
@@ -49,6 +50,7 @@ class DataChoice:
       source: what the user gave; None for a prepared corpus.
       validation_given: whether the validation files were given apart.
       distinct: no text is known to be in both splits, as `prepare` makes them.
+      console: is told what is found in the data.
     """
 
     name: str
@@ -61,6 +63,7 @@ class DataChoice:
     source: Path | None = None
     validation_given: bool = False
     distinct: bool = False
+    console: Console = field(default=SILENT, compare=False, repr=False)
 
     @property
     def store_directory(self) -> Path:
@@ -75,7 +78,7 @@ class DataChoice:
         """
         cache = self.store_directory / DIGESTS_FILE if keep else None
         files = self.train if split == "train" else self.validation
-        with progress_bar("reading the data for their SHA-256", "bytes") as progress:
+        with self.console.progress_bar("reading the data for their SHA-256", "bytes") as progress:
             return listing(files, cache, progress)
 
     def reader(self, data: DataConfig, split: str) -> DocumentReader:
@@ -115,7 +118,7 @@ class DataChoice:
 
 
 def choose_data(
-    workspace: Path, source: Path | None, data: DataConfig, validation: Path | None = None
+    workspace: Workspace, source: Path | None, data: DataConfig, validation: Path | None = None
 ) -> DataChoice:
     """The documents that `source` names, else the newest prepared corpus, else sample reviews.
 
@@ -130,22 +133,21 @@ def choose_data(
     if source is not None:
         choice = _choose_own(workspace, source, 0.0 if validation else data.validation_share)
     else:
-        corpus = newest_corpus(workspace)
+        corpus, console = newest_corpus(workspace.path), workspace.console
         if corpus is None:
-            note_once(
+            console.note(
                 "no prepared corpus here: writing sample reviews (made by a grammar of gpt-tf)"
             )
-            corpus = prepare_sample_reviews(workspace, progress=progress_bar).corpus
-        choice = prepared(corpus)
+            corpus = prepare_sample_reviews(workspace.path, console.progress_bar).corpus
+        choice = prepared(corpus, console)
     return with_validation(choice, validation)
 
 
-def prepared(corpus: Corpus) -> DataChoice:
+def prepared(corpus: Corpus, console: Console) -> DataChoice:
     """The documents of a prepared corpus."""
     train, validation = (corpus.documents(split) for split in ("train", "validation"))
-    return DataChoice(
-        corpus.name, corpus.preset, corpus.directory, train, validation, distinct=True
-    )
+    return DataChoice(corpus.name, corpus.preset, corpus.directory, train, validation,
+                      distinct=True, console=console)  # fmt: skip
 
 
 def with_validation(choice: DataChoice, validation: Path | None) -> DataChoice:
@@ -155,32 +157,33 @@ def with_validation(choice: DataChoice, validation: Path | None) -> DataChoice:
     aside = f"{len(choice.validation):,}"
     if choice.validation_part != WHOLE:
         aside = f"its end from {100 * choice.validation_part[0]:g} % on"
-    note_once(
+    choice.console.note(
         f"data: {choice.source or choice.directory} (training files: {len(choice.train):,}, "
         f"for validation: {aside})"
     )
     return choice
 
 
-def choose_preset(workspace: Path, source: Path | None) -> str:
+def choose_preset(workspace: Workspace, source: Path | None) -> str:
     """The newest prepared corpus's preset; `demo` without any, and for data of one's own."""
-    corpus = newest_corpus(workspace) if source is None else None
+    corpus = newest_corpus(workspace.path) if source is None else None
     preset = corpus.preset if corpus else "demo"
-    note_once(f"preset: {preset}")
+    workspace.console.note(f"preset: {preset}")
     return preset
 
 
-def _choose_own(workspace: Path, source: Path, share: float) -> DataChoice:
+def _choose_own(workspace: Workspace, source: Path, share: float) -> DataChoice:
     is_ours = not source.exists() or is_corpus(source)
     if is_ours and source.name in READY_MADE and source.parent.name == "data":
         raise UsageError(
             f"a corpus of gpt-tf's own: {source}. {how_to_prepare(source)} Then leave it out: the "
             "corpus prepared last is taken."
         )
-    files = _files_with_text(source)
+    files = _files_with_text(source, workspace.console)
     root, _ = split_pattern(source)
     name = name_of(source)
-    whole = DataChoice(name, "demo", _place_of(workspace, name), files, [], source=source)
+    place = _place_of(workspace, name)
+    whole = DataChoice(name, "demo", place, files, [], source=source, console=workspace.console)
     if share == 0:
         return whole
     if len(files) == 1:
@@ -197,12 +200,13 @@ def _choose_own(workspace: Path, source: Path, share: float) -> DataChoice:
     )
 
 
-def _place_of(workspace: Path, name: str) -> Path:
+def _place_of(workspace: Workspace, name: str) -> Path:
     """Where what is made of own data is kept: never in a folder of the user's."""
-    place = workspace / "data" / name
-    if is_users_own(workspace / "data") or has_users_files(place):
-        place = workspace / OWN_DATA / name
-        note_once(f"token stores are kept in {place}: {workspace / 'data'} is a folder of your own")
+    data = workspace.path / "data"
+    place = data / name
+    if is_users_own(data) or has_users_files(place):
+        place = workspace.path / OWN_DATA / name
+        workspace.console.note(f"token stores are kept in {place}: {data} is a folder of your own")
     return place
 
 
@@ -214,7 +218,7 @@ def name_of(source: Path) -> str:
 
 def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
     """`choice` with validation data of their own, which are not trained on."""
-    validation = _files_with_text(source)
+    validation = _files_with_text(source, choice.console)
     apart = {path.resolve() for path in validation}
     train = [path for path in choice.train if path.resolve() not in apart]
     if not train:
@@ -223,7 +227,7 @@ def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
             "--validation-data."
         )
     if len(train) < len(choice.train):
-        note_once(
+        choice.console.note(
             f"not trained on: {len(choice.train) - len(train):,} files that are for validation"
         )
     return dataclasses.replace(
@@ -231,13 +235,13 @@ def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
     )
 
 
-def _files_with_text(source: Path) -> list[Path]:
+def _files_with_text(source: Path, console: Console) -> list[Path]:
     found = find(source)
     if found.left_out:
-        note_once(f"{source}: {found.describe_left_out()}")
+        console.note(f"{source}: {found.describe_left_out()}")
     files, blank = drop_blank(found.files)
     if blank:
-        note_once(f"skipped {len(blank)} files without text, the first {str(blank[0])!r}")
+        console.note(f"skipped {len(blank)} files without text, the first {str(blank[0])!r}")
     return files
 
 

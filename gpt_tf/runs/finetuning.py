@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gpt_tf.cli.console import note
 from gpt_tf.config import Config, ModelConfig, OriginConfig
 from gpt_tf.config_files import merge, read_config_file, resolve_stored
 from gpt_tf.errors import UsageError
 from gpt_tf.model.lora import merged
 from gpt_tf.runs.resuming import changed_settings
+from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.checkpoint import Arrays
 from gpt_tf.storage.manifest import MANIFEST, sha256_file
 from gpt_tf.storage.places import recorded
-from gpt_tf.storage.run_directory import RunDirectory, find_run
+from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.files import check_same_tokenizer
 
 PRESET = "finetune"
@@ -91,13 +91,14 @@ class Pretrained:
         return Weights(arrays, origin)
 
 
-def find_pretrained(workspace: Path, name: str) -> Pretrained:
+def find_pretrained(workspace: Workspace, name: str) -> Pretrained:
     """The run to begin with. Raises UsageError where there is none."""
-    run = find_run(workspace, name)
+    run = workspace.run(name)
     config = resolve_stored(read_config_file(run.config_file))
     architecture, _ = merged(config.model, {})
-    note(f"from: {run.path}")
-    return Pretrained(run, dataclasses.replace(config, model=architecture), workspace)
+    workspace.console.note(f"from: {run.path}")
+    config = dataclasses.replace(config, model=architecture)
+    return Pretrained(run, config, workspace.path)
 
 
 def first_weights(config: Config, pretrained: Pretrained | None) -> tuple[Config, Arrays | None]:

@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.cli.console import note, note_once
-from gpt_tf.cli.train_tokenizer import make_tokenizer
 from gpt_tf.config import Config, TokenizerConfig
 from gpt_tf.config_files import flatten, read_preset, resolve, text_of
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.runs.console import Console
 from gpt_tf.runs.data import READING, DataChoice
+from gpt_tf.runs.tokenizer_training import make_tokenizer
+from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import recorded
 from gpt_tf.streaming.listing import fingerprint
@@ -39,19 +40,19 @@ def has_tokenizer(directory: Path) -> bool:
     return (directory / "tokenizer.json").is_file()
 
 
-def place_of(workspace: Path, name: str, source: Path | None) -> str:
+def place_of(workspace: Workspace, name: str, source: Path | None) -> str:
     """Which data are meant: a place of the user's, or a prepared corpus.
 
-    >>> place_of(Path("/work"), "texts", Path("/work/old/texts"))
+    >>> place_of(Workspace(Path("/work")), "texts", Path("/work/old/texts"))
     'data old/texts'
     """
-    return f"corpus {name}" if source is None else f"data {recorded(source, workspace)}"
+    return f"corpus {name}" if source is None else f"data {recorded(source, workspace.path)}"
 
 
-def tokenizer_directory(workspace: Path, name: str, source: Path | None) -> Path:
+def tokenizer_directory(workspace: Workspace, name: str, source: Path | None) -> Path:
     """Where `train-tokenizer` puts the tokenizer of these data."""
     place = place_of(workspace, name, source)
-    plain = workspace / TOKENIZERS / name
+    plain = workspace.path / TOKENIZERS / name
     own = plain.with_name(f"{name}-{hashlib.sha256(os.fsencode(place)).hexdigest()[:8]}")
     if own.exists():
         return own
@@ -69,7 +70,7 @@ def record_of(directory: Path) -> Record:
     return record
 
 
-def asked_for(workspace: Path, choice: DataChoice, config: Config) -> Record:
+def asked_for(workspace: Workspace, choice: DataChoice, config: Config) -> Record:
     """The record of a tokenizer that is trained on these data with these settings."""
     return {
         "place": place_of(workspace, choice.name, choice.source),
@@ -87,7 +88,7 @@ def settings_of_training(config: Config) -> dict[str, Any]:
     return {key: value for key, value in settings.items() if key not in idle}
 
 
-def train_own(workspace: Path, choice: DataChoice, config: Config) -> Record:
+def train_own(workspace: Workspace, choice: DataChoice, config: Config) -> Record:
     """Train the tokenizer of these data, unless there is one trained with the same settings.
 
     Returns:
@@ -97,12 +98,12 @@ def train_own(workspace: Path, choice: DataChoice, config: Config) -> Record:
     asked = asked_for(workspace, choice, config)
     if has_tokenizer(directory) and record_of(directory) == asked:
         return asked
-    tell_replaced(directory, asked)
-    note(make_tokenizer(choice, config, directory, asked))
+    tell_replaced(directory, asked, workspace.console)
+    workspace.console.note(make_tokenizer(choice, config, directory, asked))
     return asked
 
 
-def tell_replaced(directory: Path, asked: Record) -> None:
+def tell_replaced(directory: Path, asked: Record, console: Console) -> None:
     """Say in what the tokenizer that is there, if any, differs from the one that replaces it."""
     trained = record_of(directory)
     changed = [key for key in asked if asked[key] != trained.get(key)]
@@ -111,7 +112,7 @@ def tell_replaced(directory: Path, asked: Record) -> None:
             f"{key} was {trained.get(key)}, is {asked[key]}" if hasattr(TokenizerConfig, key)
             else f"other {key}" for key in changed
         )  # fmt: skip
-        note(f"{directory} is trained again: {named}")
+        console.note(f"{directory} is trained again: {named}")
 
 
 def refuse_replaced(directory: Path, expected: Record) -> None:
@@ -139,19 +140,22 @@ def naming_remedy(train_tokenizer: bool) -> Iterator[None]:
         ) from error
 
 
-def ready_tokenizer(workspace: Path, name: str, source: Path | None) -> Path | None:
+def ready_tokenizer(workspace: Workspace, name: str, source: Path | None) -> Path | None:
     """The tokenizer trained on these data, or one of their name that does not say on which."""
-    directory, plain = tokenizer_directory(workspace, name, source), workspace / TOKENIZERS / name
+    directory, plain = (
+        tokenizer_directory(workspace, name, source),
+        workspace.path / TOKENIZERS / name,
+    )
     if has_tokenizer(directory):
-        note_once(f"tokenizer: {directory}")
+        workspace.console.note(f"tokenizer: {directory}")
         return directory
     if not has_tokenizer(plain):
         return None
     if not record_of(plain):
-        note_once(f"tokenizer: {plain}, which does not say what it was trained on")
+        workspace.console.note(f"tokenizer: {plain}, which does not say what it was trained on")
         return plain
     place = str(record_of(plain).get("place")).removeprefix("data ")
-    note_once(f"{plain} belongs to other data: {place}")
+    workspace.console.note(f"{plain} belongs to other data: {place}")
     return None
 
 
@@ -188,7 +192,7 @@ def require_tokenizer(directory: Path, given: Path | None, command: str | None =
 
 
 def choose_tokenizer(
-    workspace: Path, choice: DataChoice, given: Path | None, command: str | None = None
+    workspace: Workspace, choice: DataChoice, given: Path | None, command: str | None = None
 ) -> Path:
     """The tokenizer's folder: `given`, else the one trained on these data.
 
@@ -202,5 +206,5 @@ def choose_tokenizer(
         return ready
     directory = given or tokenizer_directory(workspace, choice.name, choice.source)
     require_tokenizer(directory, given, command)
-    note_once(f"tokenizer: {directory}")
+    workspace.console.note(f"tokenizer: {directory}")
     return directory

@@ -6,18 +6,19 @@ import dataclasses
 import logging
 import math
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from gpt_tf.config import Config, Section
 from gpt_tf.config_files import flatten, read_config_file, resolve_stored
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.runs.console import Console
 from gpt_tf.runs.data import DataChoice
-from gpt_tf.runs.run_data import Moved
+from gpt_tf.runs.run_data import Places
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
-from gpt_tf.storage.places import recorded
-from gpt_tf.storage.run_directory import DATA_FILES_FILE, SOURCE_FILE, RunDirectory
+from gpt_tf.storage.run_directory import DATA_FILES_FILE, RunDirectory
 from gpt_tf.streaming.listing import changes, dated_fingerprint, fingerprint
 
 NAMED = 5  # changed files
@@ -37,16 +38,16 @@ CHANGEABLE = (
 )
 
 
-def stored_config(run: RunDirectory, overrides: dict[str, Any]) -> Config:
+def stored_config(run: RunDirectory, console: Console, *overrides: Mapping[str, Any]) -> Config:
     """A run's settings with the overrides of a resume laid over them.
 
     If their file is lost, those of the last checkpoint are taken, with a warning.
     """
     if run.config_file.exists() or not run.checkpoints.names():
-        return resolve_stored(read_config_file(run.config_file), overrides)
+        return resolve_stored(read_config_file(run.config_file), *overrides)
     checkpoint = run.checkpoints.last(weights_only=True)
-    log.warning("no settings in %s: those of %s are taken", run.config_file, checkpoint.name)
-    return resolve_stored(checkpoint.manifest["config"], overrides)
+    console.note(f"warning: no settings in {run.config_file}: those of {checkpoint.name} are taken")
+    return resolve_stored(checkpoint.manifest["config"], *overrides)
 
 
 def check_state(run: RunDirectory, checkpoint: Checkpoint, workspace: Path) -> None:
@@ -156,7 +157,7 @@ def check_same_data(
     run: RunDirectory,
     checkpoint: Checkpoint,
     choice: DataChoice,
-    moved: Moved,
+    moved: Places,
     command: str,
     accepted: bool,
 ) -> None:
@@ -177,29 +178,6 @@ def check_same_data(
             "or start a new run."
         )
     log.warning("%s", changed)
-
-
-def write_data_files(run: RunDirectory, choice: DataChoice) -> None:
-    """Record names and SHA-256 of the files, so that a resume can say which have changed."""
-    record = {split: choice.entries(split) for split in ("train", "validation")}
-    atomic.write_json(run.path / DATA_FILES_FILE, record)
-
-
-def write_source(
-    staged: RunDirectory, workspace: Path, data: Path | None, validation: Path | None, corpus: str
-) -> None:
-    """Record where the data of the run are; what is inside the workspace may move with it."""
-    given = {"data": data, "validation": validation}
-    source = {key: path and recorded(path, workspace) for key, path in given.items()}
-    atomic.write_json(staged.path / SOURCE_FILE, {**source, "corpus": corpus})
-
-
-def write_moved(run: RunDirectory, staged: RunDirectory, workspace: Path, moved: Moved) -> None:
-    """Record the new place of the data in `staged`, from where it gets into the run."""
-    home = run.workspace(workspace)
-    now = {"data": moved.data, "validation": moved.validation}
-    places = {key: recorded(path, home) for key, path in now.items() if path}
-    atomic.write_json(staged.path / SOURCE_FILE, {**run.source(), **places})
 
 
 def changed_settings(stored: Section, given: Section, free: tuple[str, ...] = ()) -> list[str]:

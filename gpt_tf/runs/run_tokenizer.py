@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from gpt_tf.cli.console import note_once
 from gpt_tf.config import Config
+from gpt_tf.runs.console import Console
 from gpt_tf.storage.manifest import MANIFEST
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.cleaned import cleaned, settings_of
@@ -16,7 +16,7 @@ from gpt_tf.tokenizer.round_trip import what_is_lost
 CLEANING = ("lower_case", "remove_punctuation")
 
 
-def write_tokenizer(config: Config, source: Path, directory: Path) -> Tokenizer:
+def write_tokenizer(config: Config, source: Path, directory: Path, console: Console) -> Tokenizer:
     """Write a run's copy of a tokenizer; the copy cleans text as `config` asks for.
 
     The tokenizer is read from the copy, because another process may replace `source` at any time.
@@ -34,24 +34,24 @@ def write_tokenizer(config: Config, source: Path, directory: Path) -> Tokenizer:
     loaded = Tokenizer.load(directory)
     is_own = (source / MANIFEST).exists()
     if not is_own and (lost := what_is_lost(loaded)):
-        note_once(f"warning: the tokenizer in {source}: {lost}")
+        console.note(f"warning: the tokenizer in {source}: {lost}")
     asked, does = dataclasses.asdict(config.tokenizer), settings_of(loaded)
     lacking = {key: asked[key] and not does[key] for key in CLEANING}
     if any(lacking.values()):
         named = " and ".join(f"tokenizer.{key}" for key in CLEANING if lacking[key])
         verb = "ask" if all(lacking.values()) else "asks"
-        note_once(f"the run's copy of the tokenizer cleans text first, as {named} {verb} for")
+        console.note(f"the run's copy of the tokenizer cleans text first, as {named} {verb} for")
         loaded = cleaned(loaded, **lacking)
         loaded.save(directory, overwrite=True)
     return loaded
 
 
-def as_followed(config: Config, tokenizer: Tokenizer) -> Config:
+def as_followed(config: Config, tokenizer: Tokenizer, console: Console) -> Config:
     """The settings with what the tokenizer does; says what is not as it was asked for."""
     asked = dataclasses.asdict(config.tokenizer)
     for key, value in settings_of(tokenizer).items():
         if asked[key] != value:
             shown = str(value).lower() if isinstance(value, bool) else value
-            note_once(f"tokenizer.{key} is {shown} in this run: the tokenizer was made so")
+            console.note(f"tokenizer.{key} is {shown} in this run: the tokenizer was made so")
             asked[key] = value
     return dataclasses.replace(config, tokenizer=dataclasses.replace(config.tokenizer, **asked))

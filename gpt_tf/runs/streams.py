@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from gpt_tf.cli.console import note_once, progress_bar
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import DataChoice
@@ -44,9 +43,9 @@ class Streams:
         once |= {"epochs": 1, "allow_partial": True}
         self.validation = self._open("validation", **once) if choice.validation else None
         self._train_once = self._open("train", **once)
-        note_once(f"train: {self.train.contents().describe()}")
+        choice.console.note(f"train: {self.train.contents().describe()}")
         if self.validation:
-            note_once(f"validation: {self.validation.contents().describe()}")
+            choice.console.note(f"validation: {self.validation.contents().describe()}")
             self._check_targets()
 
     @property
@@ -121,7 +120,7 @@ def open_stream(
     files, skipped = choice.train, None
     if split == "validation":
         files, skipped = validation_documents(config, choice)
-    with progress_bar("tokenizing", "bytes") as progress:
+    with choice.console.progress_bar("tokenizing", "bytes") as progress:
         return TokenStream.from_documents(
             files,
             tokenizer,
@@ -151,7 +150,7 @@ def validation_documents(config: Config, choice: DataChoice) -> tuple[list[Path]
         Part(files, choice.reader(config.data, split))
         for split, files in (("train", choice.train), ("validation", choice.validation))
     )
-    with progress_bar("looking for duplicates", "bytes") as progress:
+    with choice.console.progress_bar("looking for duplicates", "bytes") as progress:
         found = find_duplicates(train, validation, choice.store_directory, progress)
     if not found:
         return choice.validation, {}
@@ -170,5 +169,5 @@ def validation_documents(config: Config, choice: DataChoice) -> tuple[list[Path]
             "text with --validation-data, or keep them with --set data.drop_duplicates=false; of "
             "a run that is resumed or evaluated, restore the files instead."
         )
-    note_once(f"left out of the validation: {count:,} documents that are trained on, too")
+    choice.console.note(f"left out of the validation: {count:,} documents that are trained on, too")
     return kept, found

@@ -7,88 +7,78 @@ import logging
 import math
 import platform
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+from keras.optimizers import Optimizer
 
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
+from gpt_tf.inference.text_generator import TextGenerator
+from gpt_tf.model.architectures import make_model
+from gpt_tf.model.language_model import LanguageModel
+from gpt_tf.model.lora import is_adapter
+from gpt_tf.model.variables import assign_values, weight_variables
+from gpt_tf.reports.plot import LossPicture
 from gpt_tf.runs.claiming import Claim
+from gpt_tf.runs.job import Job
 from gpt_tf.runs.streams import Streams
 from gpt_tf.storage.checkpoint import Arrays, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory, next_sequence
 from gpt_tf.streaming.prefetch import WaitCancelledError
 from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.training.checkpoint import CheckpointManager
+from gpt_tf.training.evaluator import Evaluation, evaluate, make_scores_of
+from gpt_tf.training.freezing import freeze, trained_parameters
+from gpt_tf.training.loop import Evaluate, Outcome, Trainer
+from gpt_tf.training.optimizer import make_optimizer
+from gpt_tf.training.profiling import ProfiledStep
+from gpt_tf.training.schedule import make_schedule
+from gpt_tf.training.train_step import TrainStep
+from gpt_tf.training.writers import (
+    JsonlWriter,
+    SamplesWriter,
+    TensorBoardWriter,
+    Writer,
+    Writers,
+)
 from gpt_tf.version import __version__
-
-if TYPE_CHECKING:  # what imports TensorFlow is imported in the functions
-    from keras.optimizers import Optimizer
-
-    from gpt_tf.model.language_model import LanguageModel
-    from gpt_tf.training.checkpoint import CheckpointManager
-    from gpt_tf.training.loop import Evaluate
-    from gpt_tf.training.profiling import Operation, ProfiledStep
-    from gpt_tf.training.train_step import TrainStep
-    from gpt_tf.training.writers import Writer
 
 log = logging.getLogger(__name__)
 
 
-class Run(NamedTuple):
-    """A run that ended."""
+class Parts(NamedTuple):
+    """What is found and opened before the model is built.
 
-    directory: RunDirectory
-    step: int
-    reason: str
-    signal: int | None
+    Attributes:
+      tokenizer_sha256: of the run's own copy.
+      first_weights: what a new run begins with instead of random weights, adapters apart; emptied
+        when they are taken over.
+      checkpoint: what a resumed run goes on with.
+    """
+
+    streams: Streams
+    tokenizer: Tokenizer
+    tokenizer_sha256: str
+    first_weights: Arrays | None = None
+    checkpoint: Checkpoint | None = None
 
 
-def run_training(
-    config: Config,
-    claim: Claim,
-    *,
-    workspace: Path,
-    streams: Streams,
-    tokenizer: Tokenizer,
-    tokenizer_sha256: str,
-    more_writers: Callable[[Config], list[Any]],
-    stop_at_step: int | None,
-    first_weights: Arrays | None = None,
-    checkpoint: Checkpoint | None = None,
-    profile: list[Operation] | None = None,
-) -> Run:
+def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Outcome]:
     """Build model, optimizer and step, and hand them with everything else to the loop.
 
     The run begins, and its directory changes, when all of that is there.
 
     Args:
+      job: with its resolved settings.
       claim: the run's directory.
-      tokenizer_sha256: of the run's own copy.
-      first_weights: what a new run begins with instead of random weights, adapters apart; it
-        is emptied.
-      checkpoint: what a resumed run goes on with.
-      profile: filled with the operations of a few steps, where it is given.
     """
-    from gpt_tf.model.architectures import make_model
-    from gpt_tf.model.lora import is_adapter
-    from gpt_tf.model.variables import assign_values, weight_variables
-    from gpt_tf.training.freezing import freeze, trained_parameters
-    from gpt_tf.training.loop import Trainer
-    from gpt_tf.training.optimizer import make_optimizer
-    from gpt_tf.training.schedule import make_schedule
-    from gpt_tf.training.train_step import TrainStep
-    from gpt_tf.training.writers import Writers
-
-    run, training = claim.run, config.training
-    model = make_model(config.model, training.precision, training.seed)
-    if first_weights is not None:
-        named = weight_variables(model)
-        base = {name: variable for name, variable in named.items() if not is_adapter(name)}
-        assign_values(base, first_weights, f"checkpoint {config.origin.checkpoint}")
-        first_weights.clear()  # not to be held while training
-    freeze(model, training.freeze)
+    run, config, streams, checkpoint = claim.run, job.config, parts.streams, parts.checkpoint
+    training = config.training
+    model = first_model(config, parts.first_weights)
     optimizer = make_optimizer(model, training)
     shape = (training.batch_size, config.model.context_length)
-    writer = Writers(check=claim.check)
     step = TrainStep(
         model,
         optimizer,
@@ -98,18 +88,20 @@ def run_training(
         steps_per_execution=training.steps_per_execution or 1,
         xla=training.xla == "on",
     )
-    checkpoints = checkpoint_manager(config, claim, model, optimizer, tokenizer_sha256)
+    checkpoints = checkpoint_manager(config, claim, model, optimizer, parts.tokenizer_sha256)
     checkpoints.check_room()
+    writer = Writers(check=claim.check)
+    profile = job.profile
     trainer = Trainer(
         training,
         stream=streams.train,
-        step=step if profile is None else profiled(step, run, profile),
+        step=step if profile is None else ProfiledStep(step, run.path, profile.extend),
         schedule=make_schedule(training),
-        evaluate=evaluation(config, model, tokenizer, streams) if streams.validation else None,
+        evaluate=evaluation(config, model, parts) if streams.validation else None,
         checkpoints=checkpoints,
         writer=writer,
-        sample_text=sampling(config, model, tokenizer),
-        sequence=lambda: next_sequence(workspace),
+        sample_text=sampling(config, model, parts.tokenizer),
+        sequence=lambda: next_sequence(job.workspace.path),
         evaluate_first=config.origin.run is not None,
     )
     if checkpoint is not None:
@@ -124,30 +116,31 @@ def run_training(
             log.info("resumed from %s", checkpoint.name)
         for each in own_writers(run, checkpoint):  # opened one by one: `writer` closes them
             writer.add([each])
-        writer.add(more_writers(config))
-        outcome = trainer.run(stop_at_step)
+        writer.add(job.writers(config))
+        return run, trainer.run(job.stop_at_step)
     finally:
         writer.close()
-    return Run(run, outcome.step, outcome.reason, outcome.signal)
 
 
-def profiled(step: TrainStep, run: RunDirectory, profile: list[Operation]) -> ProfiledStep:
-    """The step, with a few calls profiled into the run's directory."""
-    from gpt_tf.training.profiling import ProfiledStep
-
-    return ProfiledStep(step, run.path, profile.extend)
-
-
-def evaluation(
-    config: Config, model: LanguageModel, tokenizer: Tokenizer, streams: Streams
-) -> Evaluate:
-    """What measures a split: as many batches of each, always the same."""
-    from gpt_tf.training.evaluator import Evaluation, evaluate, make_scores_of
-
+def first_model(config: Config, first_weights: Arrays | None) -> LanguageModel:
+    """The model with its first weights, random or given, and what is frozen frozen."""
     training = config.training
+    model = make_model(config.model, training.precision, training.seed)
+    if first_weights is not None:
+        named = weight_variables(model)
+        base = {name: variable for name, variable in named.items() if not is_adapter(name)}
+        assign_values(base, first_weights, f"checkpoint {config.origin.checkpoint}")
+        first_weights.clear()  # not to be held while training
+    freeze(model, training.freeze)
+    return model
+
+
+def evaluation(config: Config, model: LanguageModel, parts: Parts) -> Evaluate:
+    """What measures a split: as many batches of each, always the same."""
+    training, streams = config.training, parts.streams
     shape = (training.batch_size, config.model.context_length)
     scores_of = make_scores_of(model, shape, xla=training.xla == "on")
-    token_bytes_V = tokenizer.token_bytes()
+    token_bytes_V = parts.tokenizer.token_bytes()
 
     def evaluate_split(split: str, should_stop: Callable[[], bool]) -> Evaluation | None:
         with streams.evaluation(split) as stream:
@@ -168,8 +161,6 @@ def evaluation(
 
 def sampling(config: Config, model: LanguageModel, tokenizer: Tokenizer) -> Callable[[], str]:
     """What continues the sample prompt with the weights that the model has at the time."""
-    from gpt_tf.inference.text_generator import TextGenerator
-
     settings = config.sampling
     generator = TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)
     prompt = settings.prompt
@@ -201,8 +192,6 @@ def checkpoint_manager(
     tokenizer_sha256: str,
 ) -> CheckpointManager:
     """Saves to the run's checkpoints, with what ties them to config and tokenizer."""
-    from gpt_tf.training.checkpoint import CheckpointManager
-
     facts = {
         "config": dataclasses.asdict(config),
         "tokenizer_sha256": tokenizer_sha256,
@@ -221,9 +210,6 @@ def checkpoint_manager(
 
 def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> Iterator[Writer]:
     """Opens the files of the run's directory; the picture reads what the first one wrote."""
-    from gpt_tf.reports.plot import LossPicture
-    from gpt_tf.training.writers import JsonlWriter, SamplesWriter, TensorBoardWriter
-
     resumed_step = checkpoint.state["loop"]["step"] if checkpoint else 0
     yield JsonlWriter(run.metrics_file, resumed_step)
     yield TensorBoardWriter(run.path, resumed_step)
@@ -233,9 +219,6 @@ def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> Iterator[Wr
 
 def versions() -> dict[str, str]:
     """What a checkpoint was written with."""
-    import keras
-    import tensorflow as tf
-
     return {
         "gpt_tf": __version__,
         "python": platform.python_version(),

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gpt_tf.cli.console import note_once
 from gpt_tf.config import Config
 from gpt_tf.config_files import flatten, parse_assignments, text_of
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.console import Console
 from gpt_tf.runs.data import DataChoice
 from gpt_tf.streaming.kinds import OPTIONS as FILE_OPTIONS
 from gpt_tf.streaming.kinds import in_words, known_kind, suffixes
@@ -162,10 +162,11 @@ def refuse_idle(configs: Sequence[Config], choice: DataChoice, given: Given) -> 
         if rule is RULES[0] and not key.startswith(DERIVED)
     ]
     if needing:
-        note_once(f"no validation data, so these have no effect: {', '.join(needing)}")
+        named = ", ".join(needing)
+        choice.console.note(f"no validation data, so these have no effect: {named}")
 
 
-def check_end(config: Config, stop_at_step: int | None, step: int = 0) -> None:
+def check_end(config: Config, stop_at_step: int | None, step: int = 0, *, console: Console) -> None:
     """Refuse a stop that ends nothing earlier; note patience that no evaluation can use up.
 
     Args:
@@ -185,18 +186,18 @@ def check_end(config: Config, stop_at_step: int | None, step: int = 0) -> None:
         )
     before_the_end = (last - 1) // interval + (config.origin.run is not None)
     if training.patience is not None and training.patience >= before_the_end:
-        note_once(
+        console.note(
             f"training.patience {training.patience} has no effect: the first evaluation is the "
             f"best so far, and {max(0, before_the_end - 1)} more come before the last step"
         )
 
 
-def tell_uneven_heads(config: Config) -> None:
+def tell_uneven_heads(config: Config, console: Console) -> None:
     """Say that the heads together are narrower than the model, if `num_heads` does not divide."""
     model = config.model
     together = model.num_heads * model.head_width
     if model.architecture == "gpt" and model.head_dim is None and together != model.embed_dim:
-        note_once(
+        console.note(
             f"model.num_heads {model.num_heads} makes heads of {model.head_width}, together "
             f"{together} of model.embed_dim {model.embed_dim}: transformers has no such model, so "
             "it cannot be exported as hf"

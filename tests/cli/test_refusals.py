@@ -12,13 +12,13 @@ import pytest
 from commands import TINY_RUN, gpt_tf
 from fakes import ByteTokenizer
 from places import RELEASES
+from workspaces import choose_data
 
 import gpt_tf as package
 from gpt_tf.cli.main import main
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.config_files import preset_names
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.data import choose_data
 from gpt_tf.runs.streams import Streams
 from gpt_tf.storage.run_directory import RunDirectory
 

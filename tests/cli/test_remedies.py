@@ -14,12 +14,12 @@ from commands import TINY_RUN, in_process
 from fakes import ByteTokenizer
 from hugging_face_folders import write_folder
 from places import REPOSITORY
+from workspaces import choose_data, workspace_at
 
 from gpt_tf.cli.main import COMMANDS, cli
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.interop.gpt2 import GPT2
-from gpt_tf.runs.data import choose_data
 from gpt_tf.runs.run_data import data_of_run
 from gpt_tf.runs.streams import Streams
 from gpt_tf.storage.run_directory import RunDirectory
@@ -205,14 +205,6 @@ def test_the_smallest_vocabulary_that_is_told_can_be_trained(
     in_process(*words, minimum, cwd=home)
 
 
-def test_a_horizon_within_the_warm_up_has_its_remedy(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    words = ["train", "--max-steps", "10", "--print-config"]
-    assert "Lower training.warmup_steps" in failed(capsys, *words, cwd=home)
-    in_process(*words, "--set", "training.warmup_steps=9", cwd=home)
-
-
 @pytest.mark.long
 def test_a_corpus_that_is_gone_is_prepared(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = home / "runs" / "one"
@@ -221,11 +213,11 @@ def test_a_corpus_that_is_gone_is_prepared(home: Path, capsys: pytest.CaptureFix
         '{"data": null, "validation": null, "corpus": "sample-reviews"}'
     )
     with pytest.raises(UsageError) as gone:
-        data_of_run(home, RunDirectory(run), DataConfig())
+        data_of_run(workspace_at(home), RunDirectory(run), DataConfig())
     (command,) = commands_in(str(gone.value))
     assert command == "gpt-tf prepare sample-reviews"
     in_process(*words_of(command), cwd=home)
-    assert data_of_run(home, RunDirectory(run), DataConfig()).train
+    assert data_of_run(workspace_at(home), RunDirectory(run), DataConfig()).train
 
 
 def test_other_text_is_read_as_the_message_says(

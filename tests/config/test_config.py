@@ -64,7 +64,6 @@ def test_all_problems_are_reported_at_once() -> None:
             "model.embed_dim must be at least num_heads",
         ),
         ({"training": {"min_learning_rate": 1.0}}, "at most training.peak_learning_rate"),
-        ({"training": {"max_steps": 100}}, r"must exceed training.warmup_steps \(100\)"),
         ({"training": {"epsilon": float("nan")}}, "a finite number"),
         ({"training": {"batch_size": True}}, "of type int, received: True"),
         ({"data": {"windows": "random-ish"}}, "one of padded, packed"),

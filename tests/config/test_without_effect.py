@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 from commands import TINY_RUN, in_process, tree
+from workspaces import choose_data, workspace_at
 
+from gpt_tf.cli import console
 from gpt_tf.config_files import parse_assignments, preset_names, read_preset, resolve
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.assemble import train
+from gpt_tf.runs.assemble import begin
 from gpt_tf.runs.claiming import claimed
-from gpt_tf.runs.data import choose_data
+from gpt_tf.runs.job import Job
 from gpt_tf.runs.own_tokenizers import record_of
 from gpt_tf.runs.without_effect import (
     DEFAULTS,
@@ -195,7 +197,7 @@ def test_an_option_without_effect_is_refused_and_changes_nothing(
 def test_patience_that_no_evaluation_can_use_up_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     def said(patience: int, **origin: str) -> str:
         training = {"patience": patience, "max_steps": 20, "eval_interval": 5, "warmup_steps": 5}
-        check_end(resolve({"training": training, "origin": origin}), None)
+        check_end(resolve({"training": training, "origin": origin}), None, console=console)
         return capsys.readouterr().err
 
     assert said(2) == ""  # steps 5, 10 and 15
@@ -232,7 +234,10 @@ def test_a_refused_training_leaves_no_file_open(workspace: Path) -> None:
     gc.disable()  # what is in a circle stays
     try:
         with pytest.raises(UsageError, match="its last step is"):
-            train(config, workspace=workspace, data=workspace / "reviews", stop_at_step=10**9)
+            begin(
+                Job(config=config, workspace=workspace_at(workspace), data=workspace / "reviews",
+                    stop_at_step=10**9)
+            )  # fmt: skip
         links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
         assert not [link for link in links if link.readlink().name == "ids.bin"]
     finally:
@@ -240,8 +245,8 @@ def test_a_refused_training_leaves_no_file_open(workspace: Path) -> None:
 
 
 def test_heads_that_do_not_divide_the_width_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    tell_uneven_heads(resolve({"model": {"num_heads": 4}}))
+    tell_uneven_heads(resolve({"model": {"num_heads": 4}}), console)
     assert capsys.readouterr().err == ""
-    tell_uneven_heads(resolve({"model": {"num_heads": 3}}))
+    tell_uneven_heads(resolve({"model": {"num_heads": 3}}), console)
     said = " ".join(capsys.readouterr().err.split())
     assert "makes heads of 42, together 126 of model.embed_dim 128" in said

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from workspaces import workspace_at
 
 from gpt_tf.cli import console
 from gpt_tf.errors import GptTfError, UsageError
@@ -42,10 +43,10 @@ def values(checkpoint: Checkpoint) -> dict[str, Any]:
 def what_is_read(run: RunDirectory) -> dict[str, Any]:
     """What resuming, generating and evaluating read, with their checks."""
     last = run.checkpoints.last()
-    config = stored_config(run, {})
+    config = stored_config(run, console)
     check_same_config(last, config)
     check_same_tokenizer(run.tokenizer, last.manifest["tokenizer_sha256"])
-    data = data_of_run(run.path.parents[1], run, config.data)
+    data = data_of_run(workspace_at(run.path.parents[1]), run, config.data)
     if fingerprint(data.entries("train")) != last.state["stream"]["fingerprint"]:
         raise UsageError("the data changed, as the stream says")
     tokenizer = Tokenizer.load(run.tokenizer)

@@ -18,7 +18,7 @@ from faults.trainers import (
     run_of,
 )
 
-from gpt_tf.cli.progress import REPORTS, Eta
+from gpt_tf.runs.progress import REPORTS, Eta
 from gpt_tf.storage.metrics_file import read_rows
 
 PAUSE = 1.0  # seconds

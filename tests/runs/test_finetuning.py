@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from commands import TINY_RUN, in_process
 from run_digests import digests, metrics
+from workspaces import workspace_at
 
 from gpt_tf.config import Config, LoraConfig
 from gpt_tf.config_files import as_yaml, read_config_file, read_preset, resolve
@@ -122,7 +123,7 @@ def test_the_preset_is_a_linear_fall_from_5e_5(tuned: Path, capsys: Capture) -> 
 
 def test_another_preset_gives_all_but_the_model(tuned: Path) -> None:
     preset = read_preset("imdb")
-    config = resolve(find_pretrained(tuned, "base").settings(preset))
+    config = resolve(find_pretrained(workspace_at(tuned), "base").settings(preset))
     imdb, base = resolve(preset), config_of(tuned, "base")
     assert (config.training, config.data) == (imdb.training, imdb.data)
     dropout = dataclasses.replace(base.model.dropout, **preset["model"]["dropout"])
@@ -154,7 +155,7 @@ def test_a_run_with_adapters_generates_and_is_measured(tuned: Path, capsys: Capt
 
 
 def test_adapters_are_merged_for_exports_and_further_training(tuned: Path) -> None:
-    pretrained = find_pretrained(tuned, "lora")
+    pretrained = find_pretrained(workspace_at(tuned), "lora")
     assert pretrained.config.model == config_of(tuned, "base").model
     arrays, origin = pretrained.read(32)
     stored = weights(tuned, "lora")

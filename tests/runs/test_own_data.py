@@ -17,11 +17,12 @@ from commands import called, in_process
 from data import data_file
 from fakes import ByteTokenizer
 from places import SUPPORT
+from workspaces import choose_data, workspace_at
 
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.config_files import read_preset, resolve
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.own_tokenizers import choose_tokenizer, training_command
 from gpt_tf.runs.streams import Streams
 from gpt_tf.streaming.records import PIECE
@@ -207,7 +208,7 @@ def test_a_tokenizer_is_asked_for_by_the_name_given(tmp_path: Path) -> None:
     command = training_command(choice, resolve(read_preset("demo")))
     assert command == f"gpt-tf train-tokenizer '{tmp_path}/my texts/*.txt'"
     with pytest.raises(UsageError, match=re.escape(f"Train one with `{command}`")):
-        choose_tokenizer(tmp_path, choice, None, command)
+        choose_tokenizer(workspace_at(tmp_path), choice, None, command)
 
 
 # Faults

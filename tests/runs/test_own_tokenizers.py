@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from commands import in_process
+from workspaces import choose_data, workspace_at
 
-from gpt_tf.cli.train_tokenizer import make_tokenizer
 from gpt_tf.config import Config, DataConfig, TokenizerConfig
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.data import choose_data
 from gpt_tf.runs.dry_run import with_real_vocabulary
+from gpt_tf.runs.job import Job
 from gpt_tf.runs.own_tokenizers import (
     asked_for,
     choose_tokenizer,
@@ -23,6 +23,7 @@ from gpt_tf.runs.own_tokenizers import (
     tokenizer_directory,
     train_own,
 )
+from gpt_tf.runs.tokenizer_training import make_tokenizer
 from gpt_tf.tokenizer.base import Tokenizer
 
 
@@ -38,7 +39,8 @@ def write(path: Path, words: str) -> None:
 
 
 def chosen(workspace: Path, data: str) -> Path:
-    return choose_tokenizer(workspace, choose_data(workspace, workspace / data, DataConfig()), None)
+    choice = choose_data(workspace, workspace / data, DataConfig())
+    return choose_tokenizer(workspace_at(workspace), choice, None)
 
 
 @pytest.fixture
@@ -55,7 +57,8 @@ def test_a_dry_run_counts_with_the_tokenizer_that_training_takes(
 ) -> None:
     def counted(data: str | None = "texts") -> int:
         path = home / data if data else None
-        return with_real_vocabulary(Config(), home, None, path).model.vocab_size
+        job = Job(config=Config(), workspace=workspace_at(home), data=path)
+        return with_real_vocabulary(job).model.vocab_size
 
     asked = Config().model.vocab_size
     assert counted() == asked
@@ -131,10 +134,10 @@ def test_train_tokenizer_trains_again_for_other_settings_or_data(
 ) -> None:
     config = Config(tokenizer=TokenizerConfig(vocab_size=265))
     choice = choose_data(home, home / "a/texts", config.data)
-    train_own(home, choice, config)
+    train_own(workspace_at(home), choice, config)
     folder = chosen(home, "a/texts")
     before = (folder / "tokenizer.json").stat().st_ino
-    train_own(home, choice, config)
+    train_own(workspace_at(home), choice, config)
     assert (folder / "tokenizer.json").stat().st_ino == before
     capsys.readouterr()
     if isinstance(change, dict):
@@ -145,9 +148,9 @@ def test_train_tokenizer_trains_again_for_other_settings_or_data(
     else:
         write(home / "a" / "texts" / "new.txt", "more words")
         choice = choose_data(home, home / "a/texts", config.data)
-    train_own(home, choice, config)
+    train_own(workspace_at(home), choice, config)
     assert (folder / "tokenizer.json").stat().st_ino != before
-    assert record_of(folder) == asked_for(home, choice, config)
+    assert record_of(folder) == asked_for(workspace_at(home), choice, config)
     said = capsys.readouterr().err
     assert "is trained again: " in said
     assert all(f"{key} was " in said for key in change if isinstance(change, dict))
@@ -159,14 +162,14 @@ def test_a_tokenizer_of_before_num_merges_and_min_frequency_is_not_trained_again
 ) -> None:
     config = Config(tokenizer=TokenizerConfig(kind=kind, vocab_size=265))
     choice = choose_data(home, home / "a/texts", config.data)
-    record = train_own(home, choice, config)
+    record = train_own(workspace_at(home), choice, config)
     folder = chosen(home, "a/texts")
     old = {key: record[key] for key in record if key not in ("num_merges", "min_frequency")}
     assert len(old) == len(record) - 2
     Tokenizer.load(folder).save(folder, overwrite=True, trained_on=old)
     before = (folder / "tokenizer.json").stat().st_ino
     capsys.readouterr()
-    assert train_own(home, choice, config) == record
+    assert train_own(workspace_at(home), choice, config) == record
     assert (folder / "tokenizer.json").stat().st_ino == before
     assert "is trained again" not in capsys.readouterr().err
 
@@ -188,10 +191,10 @@ def test_what_another_process_trained_meanwhile_is_not_taken_for_ones_own(home: 
     """Two trainings with other settings at once have one folder for their tokenizers."""
     ours, theirs = (Config(tokenizer=TokenizerConfig(vocab_size=size)) for size in (265, 270))
     choice = choose_data(home, home / "a/texts", ours.data)
-    trained = train_own(home, choice, ours)
+    trained = train_own(workspace_at(home), choice, ours)
     folder = chosen(home, "a/texts")
     refuse_replaced(folder, trained)
-    train_own(home, choice, theirs)
+    train_own(workspace_at(home), choice, theirs)
     with pytest.raises(UsageError, match=r"another tokenizer in .* Try again"):
         refuse_replaced(folder, trained)
     kept = (folder / "tokenizer.json").read_bytes()
@@ -211,7 +214,9 @@ def test_a_tokenizer_without_a_record_is_taken_aloud_and_never_replaced(
     assert "which does not say what it was trained on" in capsys.readouterr().err
     in_process("train-tokenizer", "b/texts", "--vocab-size", "260", cwd=home)
     assert (folder / "tokenizer.json").read_bytes() == kept
-    assert chosen(home, "b/texts") == tokenizer_directory(home, "texts", home / "b" / "texts")
+    assert chosen(home, "b/texts") == tokenizer_directory(
+        workspace_at(home), "texts", home / "b" / "texts"
+    )
     assert Tokenizer.load(chosen(home, "b/texts")).vocab_size == 260
 
 

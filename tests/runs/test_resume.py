@@ -13,8 +13,10 @@ import pytest
 from commands import TINY_RUN, called, gpt_tf, in_process, tree
 from google.protobuf.message import DecodeError
 from run_digests import digests, metrics
+from workspaces import workspace_at
 
 from gpt_tf.config import DataConfig
+from gpt_tf.config_files import read_config_file
 from gpt_tf.errors import RunError
 from gpt_tf.inference.loading import load
 from gpt_tf.runs.resuming import check_state, data_changes
@@ -23,6 +25,15 @@ from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.storage.yaml_file import dump_yaml
 from gpt_tf.training.event_files import write_records
+
+
+def test_a_warm_up_longer_than_the_run_is_shortened_aloud(workspace: Path) -> None:
+    words = ["train", "--data", "reviews", "--name", "short", *TINY_RUN, "--max-steps", "3"]
+    result = called(*words, "--set", "training.warmup_steps=5", cwd=workspace)
+    assert "training.warmup_steps 5 is shortened to 0: the run has 3 steps" in result.stderr
+    stored = read_config_file(workspace / "runs" / "short" / "config.yaml")["training"]
+    assert (stored["warmup_steps"], stored["max_steps"]) == (0, 3)
+    assert "shortened" not in called("train", "--resume", "short", cwd=workspace).stderr
 
 
 def test_resumed_run_equals_uninterrupted_run(stopped: Path) -> None:
@@ -182,7 +193,7 @@ def test_what_is_typed_again_to_accept_changed_data_keeps_the_other_options(stop
 
 def test_a_file_that_was_trained_on_and_is_now_validated_on_is_named(stopped: Path) -> None:
     run = RunDirectory(stopped / "runs" / "stopped")
-    choice = data_of_run(stopped, run, DataConfig())
+    choice = data_of_run(workspace_at(stopped), run, DataConfig())
     checkpoint = run.checkpoints.last()
     assert data_changes(run, checkpoint, choice) is None
     (first, *train), (other, *validation) = choice.train, choice.validation

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 from commands import TINY_RUN
 
-import gpt_tf
 from gpt_tf.config_files import parse_assignments, resolve
+from gpt_tf.runs.assemble import begin
 from gpt_tf.runs.claiming import claimed
+from gpt_tf.runs.job import Job
 from gpt_tf.runs.run_log import logging_to
+from gpt_tf.runs.workspace import Workspace
 
 log = logging.getLogger("gpt_tf.test")
 
@@ -56,7 +58,11 @@ def test_a_run_has_its_log_before_its_first_step(
         return []
 
     settings = parse_assignments([*TINY_RUN[1::2], "training.max_steps=6"])
-    gpt_tf.train(resolve(settings), workspace=tmp_path, data=trained_workspace / "reviews",
-                 tokenizer=trained_workspace / "tokenizers" / "reviews", name="new",
-                 writers=no_writers)  # fmt: skip
+    begin(
+        Job(
+            config=resolve(settings), workspace=Workspace(tmp_path), name="new",
+            data=trained_workspace / "reviews", writers=no_writers,
+            tokenizer=trained_workspace / "tokenizers" / "reviews",
+        )
+    )  # fmt: skip
     assert "tokens" in said[0] and "parameters" in said[0]

@@ -7,11 +7,13 @@ import pytest
 from commands import in_process
 from hugging_face_folders import write_folder, write_json
 
+from gpt_tf.cli import console
 from gpt_tf.config import Config
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.interop.gpt2 import GPT2
 from gpt_tf.interop.importing import read_folder
 from gpt_tf.runs.run_tokenizer import as_followed, write_tokenizer
+from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.char import CharTokenizer
 from gpt_tf.tokenizer.cleaned import cleaned, settings_of
@@ -38,11 +40,11 @@ def not_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs are put together and written, and their training loop ends at once."""
     from gpt_tf.runs import assemble
     from gpt_tf.runs.claiming import Claim
-    from gpt_tf.runs.wiring import Run
+    from gpt_tf.training.loop import Outcome
 
-    def begun(config: Config, claim: Claim, **_: object) -> Run:
+    def begun(job: object, claim: Claim, parts: object) -> tuple[RunDirectory, Outcome]:
         claim.begin()
-        return Run(claim.run, 0, "", None)
+        return claim.run, Outcome(0, "", None)
 
     monkeypatch.setattr(assemble, "run_training", begun)
 
@@ -69,8 +71,8 @@ def test_a_run_cleans_as_asked_for_and_its_settings_say_what_is_done(
         made(kind, *does).save(tmp_path / f"{number}")
         capsys.readouterr()
         copy = tmp_path / f"run {number}"
-        found = write_tokenizer(config, tmp_path / f"{number}", copy)
-        followed = as_followed(config, found).tokenizer
+        found = write_tokenizer(config, tmp_path / f"{number}", copy, console)
+        followed = as_followed(config, found, console).tokenizer
         lower, plain = (a or d for a, d in zip(asked, does, strict=True))
         assert (followed.kind, followed.lower_case, followed.remove_punctuation) == (
             kind, lower, plain)  # fmt: skip

@@ -138,7 +138,7 @@ def test_a_refused_python_call_leaves_the_holder_s_files(  # N4
         process.stdout.readline()
         before = tree(Path("runs"))
         with pytest.raises(InUseError, match=f"in use: .*mine by process {process.pid}"):
-            gpt_tf.train(config, data=Path("reviews"), name="mine", overwrite=True)
+            gpt_tf.train(config=config, data=Path("reviews"), name="mine", overwrite=True)
         assert tree(Path("runs")) == before
         process.communicate()
     assert not Path("runs", "mine").exists()

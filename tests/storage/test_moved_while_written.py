@@ -47,8 +47,8 @@ def train(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
     config = resolve(read_config_file(TINY / "config.yaml"))
 
     def run(step: int, act: Callable[[], Any]) -> Any:
-        return gpt_tf.train(config, data=Path("reviews"), name="mine",
-                            writers=lambda config: [At(step, act)])  # fmt: skip
+        return gpt_tf.train(config=config, data=Path("reviews"), name="mine",
+                            writers=[At(step, act)])  # fmt: skip
 
     return run
 

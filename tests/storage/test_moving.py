@@ -11,10 +11,10 @@ from time import sleep
 import pytest
 from commands import in_process
 from fakes import ByteTokenizer
+from workspaces import choose_data, workspace_at
 
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.data import choose_data
 from gpt_tf.runs.run_data import data_of_run
 from gpt_tf.runs.streams import Streams
 from gpt_tf.storage.atomic import write_json
@@ -209,7 +209,7 @@ def test_a_run_of_version_0_1_0_knows_its_data_by_their_times(
 ) -> None:
     run = RunDirectory(stopped / "runs" / "stopped")
     checkpoint = run.checkpoints.last()
-    choice = data_of_run(stopped, run, DataConfig())
+    choice = data_of_run(workspace_at(stopped), run, DataConfig())
     entries = choice.entries("train")
     state = checkpoint.state
     state["stream"]["fingerprint"] = dated_fingerprint(entries)

@@ -11,11 +11,12 @@ from commands import TINY_RUN, in_process
 from fakes import ByteTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
+from workspaces import choose_data
 
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.config_files import resolve_stored
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.streams import Streams, validation_documents
 from gpt_tf.streaming import duplicates
 from gpt_tf.streaming.duplicates import Part, find_duplicates, text_digest

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from commands import TINY_RUN, in_process
+from workspaces import choose_data
 
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.data import choose_data
 from gpt_tf.storage.manifest import write_manifest
 from gpt_tf.streaming.finding import find, refuse_users_data
 from gpt_tf.streaming.sources import DocumentReader

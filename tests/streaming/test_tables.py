@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 from commands import in_process
+from workspaces import choose_data
 
 from gpt_tf.config import DataConfig
 from gpt_tf.config_files import resolve, resolve_stored
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.data import choose_data, document_reader
+from gpt_tf.runs.data import document_reader
 from gpt_tf.streaming import records, tables
 from gpt_tf.streaming.files import BLOCK, DocumentError
 from gpt_tf.streaming.records import DataFile

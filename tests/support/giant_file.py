@@ -8,10 +8,11 @@ import resource
 import sys
 from pathlib import Path
 
-from gpt_tf.cli.train_tokenizer import make_tokenizer
+from workspaces import choose_data
+
 from gpt_tf.config_files import resolve
-from gpt_tf.runs.data import choose_data
 from gpt_tf.runs.streams import open_stream
+from gpt_tf.runs.tokenizer_training import make_tokenizer
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import tokenizer_sha256
 

@@ -19,6 +19,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors
 
 import gpt_tf
+from gpt_tf.cli import console
 from gpt_tf.config import Config
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.interop.gpt2 import GPT2 as GPT2_FAMILY
@@ -339,7 +340,7 @@ def test_a_tokenizer_that_does_not_give_text_back_is_told(
         caplog.clear()
         read_foreign(tmp_path)
         assert len(caplog.messages) == bool(lost) and (lost or "") in caplog.text
-        write_tokenizer(Config(), tmp_path, tmp_path / "copy")
+        write_tokenizer(Config(), tmp_path, tmp_path / "copy", console)
         assert (lost or "") in capsys.readouterr().err
 
 

@@ -122,9 +122,9 @@ def test_training_takes_its_paths_as_strings_and_no_texts(folder: Path) -> None:
 
     for path in (folder, str(folder)):
         with pytest.raises(UsageError, match=rf"no tokenizer in {folder}/tokenizers/"):
-            gpt_tf.train(gpt_tf.Config(), workspace=path, data=path, validation=f"{folder}/b.txt")
+            gpt_tf.train(path, workspace=path, validation=f"{folder}/b.txt", train_tokenizer=False)
         with pytest.raises(UsageError, match="no such"):
-            gpt_tf.train(gpt_tf.Config(), workspace=path, data=f"{path}/missing", tokenizer="x")
-    for name in ("workspace", "data", "validation", "tokenizer"):
+            gpt_tf.train(f"{path}/missing", workspace=path, tokenizer="x")
+    for name in ("workspace", "validation", "tokenizer"):
         with pytest.raises(UsageError, match=rf"no path in {name}: \['a text'\]"):
-            gpt_tf.train(gpt_tf.Config(), **{name: ["a text"]})
+            gpt_tf.train(**{name: ["a text"]})

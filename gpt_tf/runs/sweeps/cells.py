@@ -2,117 +2,81 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+import keras
+import tensorflow as tf
+
+from gpt_tf.config import Config
 from gpt_tf.errors import GptTfError
-from gpt_tf.runs.stopping import Stopped, signals_raised
+from gpt_tf.runs.assemble import begin, resume
+from gpt_tf.runs.job import Job
+from gpt_tf.runs.resuming import stored_config
+from gpt_tf.runs.run_data import Places
+from gpt_tf.runs.stopping import Stopped
+from gpt_tf.runs.sweeps.begin import Sweep
+from gpt_tf.runs.sweeps.data import ChangedError, checking, data_of_plan, with_present_data
+from gpt_tf.runs.sweeps.grid import Cell
+from gpt_tf.runs.sweeps.results import Results, Stopwatch, read_result, write_hparams
+from gpt_tf.storage.places import found
+from gpt_tf.storage.run_directory import RUNS, RunDirectory
 
-if TYPE_CHECKING:
-    from gpt_tf.config import Config
-    from gpt_tf.runs.data import DataChoice
-    from gpt_tf.runs.sweeps.grid import Cell
-    from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
-    from gpt_tf.runs.sweeps.results import Results, Stopwatch
-    from gpt_tf.runs.wiring import Run
-    from gpt_tf.storage.lock import HeldLock
 
+def train_cells(sweep: Sweep) -> Results:
+    """Train every cell that is not done; what all of them have come to.
 
-def train_cells(
-    workspace: Path, directory: SweepDirectory, plan: Plan, configs: list[Config], lock: HeldLock
-) -> int:
-    """Train every cell that is not done; the exit code."""
-    from gpt_tf.cli import console
-    from gpt_tf.cli.console import note, result
-    from gpt_tf.cli.tensorflow_quietly import import_tensorflow
-    from gpt_tf.runs.run_data import Moved
-    from gpt_tf.runs.sweeps.data import checking, with_present_data
-    from gpt_tf.runs.sweeps.results import Results, aligned
-    from gpt_tf.storage.run_directory import RUNS, RunDirectory
-    from gpt_tf.storage.waiting_signals import SIGNALS
-
-    check = checking(plan, directory, workspace)
-
-    def look_again() -> None:
-        with_present_data(plan, directory, workspace, Moved(), configs[0].data)
-
-    note(f"{directory.path}: {len(plan.cells):,} cells")
-    results = Results(directory, plan, lock.check)
-    try:
-        # between two loops nothing is lost, as a killed sweep loses nothing
-        with signals_raised(SIGNALS):
-            import_tensorflow()
-            for number, (cell, config) in enumerate(zip(plan.cells, configs, strict=True), 1):
-                label = f"cell {number} of {len(plan.cells)}: {plan.describe(cell)}"
-                before = results.of(cell)
-                run = RunDirectory(workspace / RUNS / cell.run)
-                if before and before.state == "done" and run.checkpoints.names():
-                    note(f"{label}, done before")
-                    continue
-                note(label)
-                _train_cell(workspace, run, plan, cell, config, results, check, look_again)
-                results.publish()
-    except Stopped as stopped:
-        result(f"stopped; go on with: gpt-tf sweep --resume {directory.called}", err=True)
-        return 128 + stopped.number
+    Raises:
+      Stopped: where a signal ended it; the cell at work is saved.
+      UsageError: data or tokenizer are not those of the plan any more.
+    """
+    plan, console = sweep.plan, sweep.workspace.console
+    results = Results(sweep.directory, plan, sweep.lock.check)
+    for number, (cell, config) in enumerate(zip(plan.cells, sweep.configs, strict=True), 1):
+        label = f"cell {number} of {len(plan.cells)}: {plan.describe(cell)}"
+        before = results.of(cell)
+        run = RunDirectory(sweep.workspace.path / RUNS / cell.run)
+        if before and before.state == "done" and run.checkpoints.names():
+            console.note(f"{label}, done before")
+            continue
+        console.note(label)
+        _train_cell(sweep, cell, config, results)
+        results.publish()
     results.publish()
-    result(aligned(*results.table(), console.columns()))
-    for cell, one in results.failed():
-        result(f"{one.run} ({plan.describe(cell)}) failed: {one.error}")
-    result(f"{directory.path}: {directory.table_file.name}, {directory.picture.name}")
-    failed = len(results.failed())
-    if failed:
-        console.error(f"{failed} of {len(plan.cells)} cells failed in {directory.path}. Try them "
-                      f"again with: gpt-tf sweep --resume {directory.name}")  # fmt: skip
-    return int(failed > 0)
+    return results
 
 
-def _train_cell(
-    workspace: Path,
-    run: Any,
-    plan: Plan,
-    cell: Cell,
-    config: Config,
-    results: Results,
-    check: Callable[[DataChoice], None],
-    look_again: Callable[[], None],
-) -> None:
+def _train_cell(sweep: Sweep, cell: Cell, config: Config, results: Results) -> None:
     """Train a cell to its end and store what came of it.
-
-    Args:
-      check: raises ChangedError for data, once they are found, or a tokenizer not of the plan.
-      look_again: raises UsageError if the plan's data or tokenizer are not there, or others.
 
     Raises:
       Stopped: where a signal ended it; it is saved.
       UsageError: data or tokenizer are not those of the plan; the cell was not begun.
     """
-    import keras
-    import tensorflow as tf
-
-    from gpt_tf.cli import console
-    from gpt_tf.runs.sweeps.data import ChangedError
-    from gpt_tf.runs.sweeps.results import Stopwatch, read_result
+    run = RunDirectory(sweep.workspace.path / RUNS / cell.run)
 
     def tell(seconds: float) -> None:
         results.store(read_result(run, "begun", seconds))
 
-    resumed = bool(run.checkpoints.names())  # if all are damaged it fails; nothing is overwritten
+    is_resumed = bool(run.checkpoints.names())  # if all are damaged it fails; none is overwritten
     before = results.of(cell)
-    stopwatch = Stopwatch(before.seconds if before and resumed else 0.0, tell)
+    stopwatch = Stopwatch(before.seconds if before and is_resumed else 0.0, tell)
     state, error, number = "done", "", None
     try:
-        number = _train_or_resume(
-            workspace, run, plan, cell, config, resumed, stopwatch, check
-        ).signal
+        job = _job_of(sweep, cell, config, stopwatch)
+        if is_resumed:
+            job = dataclasses.replace(job, config=stored_config(run, sweep.workspace.console))
+        _, outcome = resume(run, job) if is_resumed else begin(job)
+        number = outcome.signal
     except ChangedError:
         raise
     except (GptTfError, MemoryError, tf.errors.ResourceExhaustedError) as problem:
-        look_again()  # without them every other cell would fail, too
+        # without the data every other cell would fail, too
+        with_present_data(
+            sweep.plan, sweep.directory, sweep.workspace, Places(), sweep.configs[0].data
+        )
         state, error = "failed", str(problem) or type(problem).__name__
-        console.error(f"{cell.run}: {error}")
+        sweep.workspace.console.error(f"{cell.run}: {error}")
     finally:
         keras.utils.clear_session()
         gc.collect()
@@ -122,46 +86,24 @@ def _train_cell(
         raise Stopped(number)
 
 
-def _train_or_resume(
-    workspace: Path,
-    run: Any,
-    plan: Plan,
-    cell: Cell,
-    config: Config,
-    resumed: bool,
-    stopwatch: Stopwatch,
-    check: Callable[[DataChoice], None],
-) -> Run:
-    from gpt_tf.cli.progress import training_output
-    from gpt_tf.runs import assemble
-    from gpt_tf.runs.resuming import stored_config
-    from gpt_tf.runs.run_data import Moved
-    from gpt_tf.runs.sweeps.data import data_of_plan
-    from gpt_tf.runs.sweeps.results import write_hparams
-    from gpt_tf.storage.places import found
-
+def _job_of(sweep: Sweep, cell: Cell, config: Config, stopwatch: Stopwatch) -> Job:
+    plan, workspace = sweep.plan, sweep.workspace
+    run = RunDirectory(workspace.path / RUNS / cell.run)
     data, validation = data_of_plan(plan)
-    with training_output() as progress:
 
-        def writers(config: Config) -> list[Any]:
-            write_hparams(run, cell.settings)  # the run's directory is there and empty by now
-            return [*progress(config), stopwatch]
+    def writers(config: Config) -> list[Stopwatch]:
+        write_hparams(run, cell.settings)  # the run has begun by now
+        return [stopwatch]
 
-        if resumed:
-            config = stored_config(run, {})
-            moved = Moved(data, validation)  # as the plan says, whatever the run does
-            return assemble.resume(
-                run, config, workspace=workspace, moved=moved, check_data=check, writers=writers
-            )
-        return assemble.train(
-            config,
-            workspace=workspace,
-            data=data,
-            validation=validation,
-            tokenizer=found(plan.tokenizer, workspace),
-            preset=plan.preset,
-            name=cell.run,
-            overwrite=True,
-            check_data=check,
-            writers=writers,
-        )
+    return Job(
+        config=config,
+        workspace=workspace,
+        data=data,
+        validation=validation,
+        tokenizer=found(plan.tokenizer, workspace.path),
+        preset=plan.preset,
+        name=cell.run,
+        overwrite=True,
+        check_data=checking(plan, sweep.directory, workspace),
+        writers=writers,
+    )

@@ -9,8 +9,9 @@ from pathlib import Path
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import DataChoice, choose_data
-from gpt_tf.runs.run_data import Moved, refuse_missing
+from gpt_tf.runs.run_data import Places, refuse_missing
 from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
+from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.places import found, recorded
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
 from gpt_tf.streaming.listing import fingerprint
@@ -36,7 +37,7 @@ def fingerprint_of(choice: DataChoice) -> str:
 
 
 def checking(
-    plan: Plan, directory: SweepDirectory, workspace: Path
+    plan: Plan, directory: SweepDirectory, workspace: Workspace
 ) -> Callable[[DataChoice], None]:
     """What raises ChangedError if chosen data, or the tokenizer, are not those of the plan."""
 
@@ -44,7 +45,7 @@ def checking(
         _check_tokenizer(plan, directory, workspace)
         if choice.source is None and choice.name != plan.corpus:
             raise ChangedError(
-                f"another corpus in {workspace}: {choice.name}, the sweep was begun on "
+                f"another corpus in {workspace.path}: {choice.name}, the sweep was begun on "
                 f"{plan.corpus}. Prepare that one again: `gpt-tf prepare {plan.corpus}`."
             )
         if plan.fingerprint not in (None, fingerprint_of(choice)):
@@ -57,12 +58,12 @@ def checking(
     return check
 
 
-def _check_tokenizer(plan: Plan, directory: SweepDirectory, workspace: Path) -> None:
-    folder = found(plan.tokenizer, workspace)
+def _check_tokenizer(plan: Plan, directory: SweepDirectory, workspace: Workspace) -> None:
+    folder = found(plan.tokenizer, workspace.path)
     is_there = (folder / TOKENIZER_FILE).is_file()
     if is_there and plan.tokenizer_sha256 in (None, tokenizer_sha256(folder)):
         return
-    runs = (RunDirectory(workspace / RUNS / cell.run) for cell in plan.cells)
+    runs = (RunDirectory(workspace.path / RUNS / cell.run) for cell in plan.cells)
     copies = (run.tokenizer for run in runs if (run.tokenizer / TOKENIZER_FILE).is_file())
     copy = next((c for c in copies if tokenizer_sha256(c) == plan.tokenizer_sha256), None)
     what = f"another tokenizer in {folder} than"
@@ -76,7 +77,7 @@ def _check_tokenizer(plan: Plan, directory: SweepDirectory, workspace: Path) -> 
 
 
 def with_present_data(
-    plan: Plan, directory: SweepDirectory, workspace: Path, moved: Moved, config: DataConfig
+    plan: Plan, directory: SweepDirectory, workspace: Workspace, moved: Places, config: DataConfig
 ) -> Plan:
     """The plan with the present place of its data, which are the same files.
 
@@ -92,6 +93,6 @@ def with_present_data(
     checking(plan, directory, workspace)(choice)
     return dataclasses.replace(
         plan,
-        data=recorded(data, workspace) if data else None,
-        validation=recorded(validation, workspace) if validation else None,
+        data=recorded(data, workspace.path) if data else None,
+        validation=recorded(validation, workspace.path) if validation else None,
     )

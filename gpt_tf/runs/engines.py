@@ -1,21 +1,25 @@
-"""A run loaded for a command: with a word on what takes long, and no noise of libraries."""
+"""A run loaded: with a word on what takes long, and no noise of libraries."""
 
 from __future__ import annotations
 
-from gpt_tf.cli.console import note
 from gpt_tf.inference import loading
 from gpt_tf.inference.loading import LITERT_WEIGHTS, EngineName
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.quiet_libraries import quiet_libraries
+from gpt_tf.runs.console import Console
 from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
 
 
-def load_quietly(run: RunDirectory, engine: EngineName, checkpoint: Checkpoint) -> TextGenerator:
+def load_quietly(
+    run: RunDirectory, engine: EngineName, checkpoint: Checkpoint, console: Console
+) -> TextGenerator:
     """The run's text generator with this engine and the weights of its checkpoint."""
     if engine != "tensorflow":
         weights = LITERT_WEIGHTS[engine]
         if not run.engine(weights, checkpoint.name).is_dir():
-            note(f"converting to LiteRT, {weights} weights, once; a large model takes minutes")
+            console.note(
+                f"converting to LiteRT, {weights} weights, once; a large model takes minutes"
+            )
     with quiet_libraries():
         return loading.load(run, engine=engine, checkpoint=checkpoint)

@@ -1,0 +1,42 @@
+"""What `gpt-tf train` tells at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpt_tf.cli.console import note, print_table, result
+
+if TYPE_CHECKING:
+    from gpt_tf.storage.run_directory import RunDirectory
+    from gpt_tf.training.loop import Outcome
+    from gpt_tf.training.profiling import Operation
+
+MOST_OPERATIONS = 20
+
+
+def show_profile(operations: list[Operation]) -> None:
+    """The operations that take longest, a step."""
+    from gpt_tf.training.profiling import ENOUGH_STEPS
+
+    if not operations:  # stopped before, or all steps were in one call
+        note(f"nothing profiled: it takes {ENOUGH_STEPS} steps")
+        return
+    total = sum(operation.milliseconds for operation in operations)
+    shown = operations[:MOST_OPERATIONS]
+    rest = sum(operation.milliseconds for operation in operations[MOST_OPERATIONS:])
+    rows = [(name, f"{calls:,.1f}", f"{spent:,.1f}", f"{spent / total:.1%}")
+            for name, calls, spent in shown]  # fmt: skip
+    rows.append(("all others", "", f"{rest:,.1f}", f"{rest / total:.1%}"))
+    title = "A step by operation; the times of threads are added up"
+    print_table(title, ("operation", "calls", "ms", "share"), rows)
+
+
+def report(run: RunDirectory, outcome: Outcome) -> int:
+    """Say where the run is and how it ended; the exit code."""
+    result(f"{run.path}: step {outcome.step:,}, {outcome.reason}")
+    if outcome.signal is None:
+        return 0
+    called = run.called(Path.cwd())
+    result(f"saved; go on with: gpt-tf train --resume {called}", err=True)
+    return 128 + outcome.signal

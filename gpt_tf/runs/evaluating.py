@@ -1,0 +1,71 @@
+"""The figures of a run's checkpoint on documents: loss, perplexity, accuracy, bits per byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gpt_tf.inference import scoring
+from gpt_tf.inference.loading import EngineName
+from gpt_tf.runs.console import Advance
+from gpt_tf.runs.engines import load_quietly
+from gpt_tf.runs.measured_data import MeasuredData, Measurement
+from gpt_tf.runs.streams import open_stream, unknown_words
+from gpt_tf.streaming.batches import Batch
+from gpt_tf.streaming.stream import TokenStream
+from gpt_tf.tokenizer.files import tokenizer_sha256
+from gpt_tf.training.evaluator import evaluate, make_scores_of
+
+
+def measure(
+    asked: Measurement, measured: MeasuredData, engine: EngineName, scratch: Path
+) -> dict[str, Any]:
+    """The figures by name, exact and in float32, or with int8 weights.
+
+    Args:
+      scratch: a folder for what cannot be kept where it belongs.
+    """
+    choice, part, config = measured
+    console = asked.workspace.console
+    generator = load_quietly(asked.run, engine, asked.checkpoint, console)
+    stream = open_stream(
+        config,
+        choice,
+        part,
+        generator.tokenizer,
+        tokenizer_sha256(asked.run.tokenizer),
+        windows="padded" if config.data.windows == "padded" else "packed",
+        shuffle=False,
+        epochs=1,
+        allow_partial=True,
+        scratch_directory=scratch,
+    )
+    if unknown := unknown_words(stream, generator.tokenizer):
+        console.note(f"warning: {unknown}. The figures measure little else.")
+    shape = (config.training.batch_size, config.model.context_length)
+    if engine != "tensorflow":
+        scores_of = scoring.make_scores_of(generator.engine)
+    else:
+        scores_of = make_scores_of(generator.model, shape, xla=config.training.xla == "on")
+    with stream, console.progress_bar("evaluating", "batches") as advance:
+        result = evaluate(
+            scores_of, _counted(stream, advance), token_bytes_V=generator.tokenizer.token_bytes()
+        )
+    assert result is not None, "nothing stops this evaluation"
+    contents = stream.contents()
+    return {
+        "loss": result.loss,
+        "perplexity": result.perplexity,
+        "accuracy": result.accuracy,
+        "bits_per_byte": result.bits_per_byte,
+        "tokens": result.tokens,
+        "documents": contents.documents,
+        "cut_share": contents.cut,
+    }
+
+
+def _counted(stream: TokenStream, advance: Advance) -> Iterator[Batch]:
+    for done, batch in enumerate(stream, 1):
+        yield batch
+        advance(done, len(stream))

@@ -1,0 +1,209 @@
+"""`gpt_tf.train` and `gpt_tf.load`: the commands `train` and `generate` for Python programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from gpt_tf.arguments import path_of
+from gpt_tf.config import Config, TrainingConfig
+from gpt_tf.config_files import nested, resolve
+from gpt_tf.errors import UsageError
+from gpt_tf.inference.loading import EngineName
+from gpt_tf.quiet_libraries import set_up_devices
+from gpt_tf.runs.assemble import begin
+from gpt_tf.runs.console import SILENT, Console
+from gpt_tf.runs.data import OWN_DATA, name_of
+from gpt_tf.runs.job import Job
+from gpt_tf.runs.own_tokenizers import ready_tokenizer
+from gpt_tf.runs.printed import Printed
+from gpt_tf.runs.run import Run
+from gpt_tf.runs.settings import choose_settings
+from gpt_tf.runs.workspace import Workspace
+from gpt_tf.storage import atomic
+from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
+from gpt_tf.storage.names import nearest
+from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.streaming.corpora.corpus import READY_MADE, newest_corpus
+
+Data = str | PathLike[str] | Sequence[str]
+OF_TRAINING = {field.name for field in dataclasses.fields(TrainingConfig)}
+OF_JOB = ("validation", "train_tokenizer", "overwrite", "stop_at_step", "writers")
+
+
+def train(
+    data: Data | None = None,
+    *,
+    preset: str | None = None,
+    set: Mapping[str, Any] | None = None,
+    config: Config | None = None,
+    tokenizer: str | PathLike[str] | None = None,
+    name: str | None = None,
+    workspace: str | PathLike[str] | None = None,
+    **others: Any,
+) -> Run:
+    """Train a new run, and show its losses and sample texts while it is trained.
+
+        run = gpt_tf.train("my_folder", preset="demo", max_steps=500)
+        run.generate("Once upon a time", sampler="random", top_p=0.9)
+
+    Args:
+      data: a file, a folder or a pattern, or a list of texts. By default the newest prepared
+        corpus of the workspace, else sample reviews that gpt-tf writes itself.
+      preset: the settings to begin with; `gpt_tf.presets()` lists them.
+      set: settings laid over them: `{"model.num_layers": 4}` or `{"model": {"num_layers": 4}}`.
+      config: all settings, in place of a preset.
+      tokenizer: the folder of a ready one. By default that of the data, which is trained first if
+        there is none.
+      name: of the run; by default the preset's with a number.
+      workspace: the folder in which data/, tokenizers/ and runs/ lie; by default the present one.
+      others: settings of training by name, such as `max_steps`, `batch_size`, `seed`; and
+        - `validation`: text to validate on; else a share of the data is set aside,
+        - `train_tokenizer=True`: train the tokenizer again if it has other settings,
+        - `overwrite=True`: replace the run called `name` when this one has a checkpoint,
+        - `stop_at_step`: end earlier; the schedule keeps its horizon,
+        - `writers`: objects that receive the numbers and texts, too, with the methods
+          `write_scalars(step, scalars)`, `write_text(step, text)` and `close()`,
+        - `quiet=True`: print nothing.
+
+    Raises:
+      UsageError: for a mistake in data, settings or names.
+      RunError: for damage, a full disk, a loss that is not finite.
+    """
+    set_up_devices()
+    console = _console(others.pop("quiet", False))
+    place = Workspace(path_of(workspace, "workspace") or Path.cwd(), console)
+    of_job = {key: others.pop(key) for key in OF_JOB if key in others}
+    _refuse_unknown(others)
+    source = _source(data, place)
+    overrides = [nested(dict(set or {})), {"training": others} if others else {}]
+    if config is None:
+        preset, config = choose_settings(place, preset, source, overrides)
+    elif preset is not None:
+        raise UsageError(f"preset and config are both given: {preset}. Give one of them.")
+    else:
+        config = resolve(*overrides, base=dataclasses.asdict(config))
+    folder = path_of(tokenizer, "tokenizer")
+    writers = list(of_job.pop("writers", ()))
+    train_tokenizer = of_job.pop("train_tokenizer", None)
+    if train_tokenizer is None:
+        train_tokenizer = folder is None and not _has_tokenizer(place, source)
+    directory, outcome = begin(
+        Job(
+            config=config,
+            workspace=place,
+            data=source,
+            validation=path_of(of_job.pop("validation", None), "validation"),
+            tokenizer=folder,
+            train_tokenizer=train_tokenizer,
+            preset=preset or "run",
+            name=name,
+            writers=lambda resolved: writers,
+            **of_job,
+        )
+    )
+    return Run(directory, place, outcome=outcome)
+
+
+def load(
+    run: str | PathLike[str] | RunDirectory | None = None,
+    *,
+    checkpoint: int | str | Checkpoint = "best",
+    engine: EngineName = "tensorflow",
+) -> Run:
+    """A run that was trained, imported or fine-tuned before.
+
+        gpt_tf.load("demo-001").generate("This movie is")
+
+    Args:
+      run: its name in the present workspace, or its path; by default the newest.
+      checkpoint: a step, "best" (else the last), or "last".
+      engine: what runs the model; "litert" has int8 weights, "litert-float32" exact ones, both
+        converted once and kept in the run if it can be written.
+
+    Raises:
+      UsageError: where there is no such run, no such checkpoint, or another tokenizer.
+      RunError: where no checkpoint is intact.
+    """
+    set_up_devices()
+    workspace = Workspace(Path.cwd())
+    if isinstance(run, RunDirectory):
+        directory = run
+    else:
+        path = path_of(run, "run")
+        directory = workspace.run(None if path is None else str(path))
+    found = _read(directory, checkpoint)
+    loaded = Run(directory, workspace, engine=engine, checkpoint=found)
+    _ = loaded.generator  # what is missing or damaged is said now
+    return loaded
+
+
+def _read(directory: RunDirectory, checkpoint: int | str | Checkpoint) -> Checkpoint:
+    store = directory.checkpoints
+    if isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    if checkpoint == "best":
+        return store.best(weights_only=True)
+    if checkpoint == "last":
+        return store.last(weights_only=True)
+    names = {checkpoint_step(name): name for name in store.names()}
+    if checkpoint in names:
+        return store.read(names[int(checkpoint)], weights_only=True)
+    there = ", ".join(map(str, names)) or "none"
+    raise UsageError(
+        f"no such checkpoint in {directory.path}: {checkpoint}. Give a step ({there}), best or "
+        "last."
+    )
+
+
+def _console(quiet: bool) -> Console:
+    return SILENT if quiet else Printed()
+
+
+def _refuse_unknown(others: Mapping[str, Any]) -> None:
+    known = {*OF_TRAINING, *OF_JOB, "quiet"}
+    for key in others:
+        if key not in known:
+            raise UsageError(
+                f"unknown argument of train: {key}.{nearest(key, known)} Settings of other "
+                f"sections than training are given with set={{'section.{key}': value}}."
+            )
+
+
+def _source(data: Data | None, workspace: Workspace) -> Path | None:
+    """The place of the data; texts are written to a file of the workspace first."""
+    if data is None or isinstance(data, (str, PathLike)):
+        return path_of(data, "data")
+    if isinstance(data, Config):
+        raise UsageError("settings in data. Give them as config=.")
+    texts = list(data)
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise UsageError(
+            f"no texts in data: {texts!r:.60}. Give a list of texts; of several files their "
+            "folder, or a pattern."
+        )
+    if all(len(text) < 4096 and "\0" not in text and Path(text).exists() for text in texts):
+        raise UsageError(
+            f"paths in a list of texts, in data: {texts[0]}. Give their folder or a pattern, or "
+            "the texts themselves: [Path(name).read_text() for name in names]."
+        )
+    lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
+    content = lines.encode()
+    place = workspace.path / OWN_DATA / f"texts-{hashlib.sha256(content).hexdigest()[:8]}.jsonl"
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        atomic.write_bytes(place, content)
+    return place
+
+
+def _has_tokenizer(workspace: Workspace, source: Path | None) -> bool:
+    """Whether the data have a tokenizer."""
+    corpus = newest_corpus(workspace.path)
+    name = name_of(source) if source else corpus.name if corpus else READY_MADE[-1]
+    quietly = Workspace(workspace.path)
+    return ready_tokenizer(quietly, name, source) is not None

@@ -1,0 +1,76 @@
+"""What a person asks of `train-tokenizer`, and how it is done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpt_tf.config_files import read_preset, resolve
+from gpt_tf.errors import UsageError
+from gpt_tf.runs.data import choose_data
+from gpt_tf.runs.own_tokenizers import TOKENIZERS, asked_for, tell_replaced, tokenizer_directory
+from gpt_tf.runs.tokenizer_training import make_tokenizer
+from gpt_tf.runs.without_effect import Given, refuse_idle
+from gpt_tf.runs.workspace import Workspace
+from gpt_tf.storage.targets import check_folder
+from gpt_tf.streaming.finding import refuse_users_data
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerJob:
+    """A tokenizer to train.
+
+    Attributes:
+      data: a file, a folder or a pattern; else the newest prepared corpus, else sample reviews.
+      preset: whose settings are taken; else that of the corpus.
+      overrides: settings of any section laid over it.
+      settings: settings of the tokenizer laid over both.
+      given: where the user typed each setting.
+      output: the folder to write; else the corpus's own, which is replaced.
+      overwrite: a tokenizer in `output` is replaced, too.
+    """
+
+    workspace: Workspace
+    data: Path | None
+    preset: str | None
+    overrides: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    given: Given
+    output: Path | None
+    overwrite: bool
+
+
+def train_tokenizer(job: TokenizerJob) -> str:
+    """Train and save the tokenizer; a line on what came out.
+
+    Raises:
+      UsageError: for a mistake in data or settings, or a folder that may not be written.
+    """
+    workspace, console = job.workspace, job.workspace.console
+    reading = [read_preset(job.preset) if job.preset else {}, job.overrides]
+    data = resolve(*({"data": each.get("data", {})} for each in reading)).data
+    choice = choose_data(workspace, job.data, data)
+    preset = read_preset(job.preset or choice.preset)
+    config = resolve(preset, job.overrides, {"tokenizer": job.settings})
+    if job.settings.get("vocab_size") is not None and config.tokenizer.kind == "char":
+        raise UsageError(
+            f"--vocab-size {job.settings['vocab_size']} cannot be given with the kind char: its "
+            "entries are the characters of the text. Leave it out, or choose --kind bpe."
+        )
+    if job.output is None:
+        refuse_users_data(workspace.path / TOKENIZERS)
+    if others := [key for key in job.given if not key.startswith(("tokenizer.", "data."))]:
+        raise UsageError(
+            f"no effect in --set: {others[0]} is not of a tokenizer or of data. Leave it out."
+        )
+    refuse_idle([config], choice, job.given)
+    directory = job.output or tokenizer_directory(workspace, choice.name, choice.source)
+    option, may_replace = "--output" if job.output else None, job.overwrite or job.output is None
+    check_folder(directory, option, overwrite=may_replace)
+    record = asked_for(workspace, choice, config)
+    tell_replaced(directory, record, console)
+    return make_tokenizer(
+        choice, config, directory, record, option="--output", overwrite=may_replace
+    )

@@ -1,0 +1,129 @@
+"""The lines that README and docstrings show, as a Python program and a notebook type them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+import gpt_tf
+from gpt_tf.errors import UsageError
+
+SMALL = {
+    "model.num_layers": 1, "model.embed_dim": 32, "model.num_heads": 2, "model.ffn_dim": 64,
+    "model.context_length": 32, "tokenizer": {"vocab_size": 300}, "sampling.max_new_tokens": 5,
+}  # fmt: skip
+LINES = f"""
+import gpt_tf
+run = gpt_tf.train("my_folder", preset="demo", max_steps=12, batch_size=4, set={SMALL!r})
+print(run.generate("The film", sampler="random", top_p=0.9, max_new_tokens=5))
+print("measured", run.evaluate()["loss"])
+print(run)
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a folder of texts; what is trained in it, all tests see."""
+    folder = tmp_path_factory.mktemp("face")
+    (folder / "my_folder").mkdir()
+    for number in range(12):
+        text = f"The film number {number} was slow, and the music of it was warm. " * 8
+        (folder / "my_folder" / f"{number}.txt").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def printed(home: Path) -> str:
+    """What the lines print as a program."""
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    result = subprocess.run(
+        [sys.executable, "-c", LINES], cwd=home, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""  # no library's noise
+    return result.stdout
+
+
+def test_a_program_sees_losses_and_its_own_figures(printed: str) -> None:
+    assert re.search(r"validation loss \d\.\d{4}", printed)
+    assert "training.warmup_steps 50 is shortened to 1: the run has 12 steps" in printed
+    assert re.search(r"^measured \d\.\d+$", printed, re.MULTILINE)
+    assert "<Run demo-001: step 12, checkpoints [12]>" in printed
+
+
+def test_a_notebook_sees_losses_too(home: Path) -> None:
+    lines = LINES.replace("max_steps=12", 'name="of_notebook", max_steps=12')
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(lines), nbformat.v4.new_code_cell("run.plot()")]
+    )
+    resources = {"metadata": {"path": str(home)}}
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=resources).execute()
+    first, second = (cell["outputs"] for cell in notebook.cells)
+    assert {output["name"] for output in first} == {"stdout"}, first  # no library's noise
+    assert re.search(r"validation loss \d\.\d{4}", "".join(output["text"] for output in first))
+    assert "image/png" in second[0]["data"]
+
+
+def test_a_run_tells_what_it_was_trained_with_and_goes_on(
+    home: Path, printed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    stopped = gpt_tf.train("my_folder", preset="demo", name="stopped", max_steps=10, batch_size=4,
+                           set=SMALL, stop_at_step=4, quiet=True)  # fmt: skip
+    assert (stopped.step, stopped.checkpoints) == (4, [4])
+    assert stopped.settings.training.max_steps == 10
+    ended = stopped.resume()
+    assert (ended.step, ended.outcome.reason) == (10, "all steps done")  # type: ignore[union-attr]
+    assert ended.metrics[-1]["step"] == 10 and "eval/loss" in ended.metrics[-1]
+    ended.plot().save(home / "curve.png")
+    assert (home / "curve.png").read_bytes().startswith(b"\x89PNG")
+    early = gpt_tf.load("stopped", checkpoint=4)
+    assert early.step == 4 and early.generate("The", max_new_tokens=3)
+    with pytest.raises(UsageError, match=r"no such checkpoint in .*: 5. Give a step \(4, 10\)"):
+        gpt_tf.load("stopped", checkpoint=5)
+    assert gpt_tf.load().name == "stopped"  # the newest
+
+
+def test_texts_are_data_and_names_of_files_are_not_texts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = [f"Text {number} of a list, with some words in it. " * 6 for number in range(20)]
+    run = gpt_tf.train(texts, max_steps=2, batch_size=2, set=SMALL, quiet=True)
+    (kept,) = (tmp_path / "gpt-tf-data").glob("texts-*.jsonl")
+    assert [json.loads(line)["text"] for line in kept.read_text().splitlines()] == texts
+    assert run.resume().step == 2  # its data are there
+    Path("a.txt").write_text("a")
+    before = sorted(tmp_path.rglob("*"))
+    for data, words in (
+        (["a.txt"], "paths in a list of texts, in data: a.txt"),
+        ([], "no texts in data"),
+        ([1], "no texts in data"),
+        (gpt_tf.Config(), "settings in data. Give them as config="),
+    ):
+        with pytest.raises(UsageError, match=words):
+            gpt_tf.train(data, set=SMALL)  # type: ignore[arg-type]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"max_step": 3}, "unknown argument of train: max_step. Did you mean max_steps?"),
+        ({"set": {"model.layers": 3}}, "unknown key model.layers"),
+        ({"preset": "demo", "config": gpt_tf.Config()}, "preset and config are both given"),
+    ],
+)
+def test_a_mistake_in_the_arguments_changes_nothing(
+    arguments: dict, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=re.escape(words)):
+        gpt_tf.train(**arguments)
+    assert list(tmp_path.iterdir()) == []
