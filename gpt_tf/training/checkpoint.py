@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
-from gpt_tf.arguments import check_counts
-from gpt_tf.errors import RunError
+from gpt_tf.arguments import check_counts, path_of
+from gpt_tf.errors import RunError, UsageError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, read_values, seed_variables, weight_variables
 from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
@@ -16,25 +17,36 @@ from gpt_tf.training.optimizer import optimizer_slots
 
 
 class CheckpointManager:
-    """Saves and restores a model, its optimizer and the loop's state.
+    """Saves and restores a model, its optimizer and the state of a loop.
+
+        manager = CheckpointManager(model, optimizer, "my_checkpoints")
+        state = manager.restore() if manager.latest() else {"stream": stream.state_dict()}
+        stream.load_state_dict(state["stream"])
+        ...
+        manager.save(step, {"stream": stream.state_dict()})
+
+    After `restore` training goes on bit for bit: weights, optimizer slots and dropout seeds are as
+    they were. The optimizer's learning rate is not saved: it is a function of the step.
 
     Args:
-      model, optimizer: built.
-      store: where checkpoints are.
-      facts: what each manifest says besides: config, tokenizer SHA-256, versions.
+      model: built, as a `GPT` is.
+      optimizer: Adam, AdamW or Muon; it is built if it is not yet.
+      store: the folder of the checkpoints, made if it is missing; or a `CheckpointStore`.
+      facts: what each manifest says besides, such as config and versions.
       keep: recent checkpoints kept besides the best, 1 or more.
       check: raises RunError if nothing may be written to the store any more.
       saved: called after each save.
 
     Raises:
-      UsageError: for a `keep` that is not a whole number of 1 or more.
+      UsageError: for a `keep` that is not a whole number of 1 or more, a `store` that is not a
+        folder, or another optimizer.
     """
 
     def __init__(
         self,
         model: LanguageModel,
         optimizer: keras.optimizers.Optimizer,
-        store: CheckpointStore,
+        store: str | os.PathLike[str] | CheckpointStore,
         *,
         facts: Mapping[str, Any] | None = None,
         keep: int = 2,
@@ -42,28 +54,48 @@ class CheckpointManager:
         saved: Callable[[], None] = lambda: None,
     ) -> None:
         check_counts(keep=keep)
+        self.store = store if isinstance(store, CheckpointStore) else _store_in(store)
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
         self._weights = weight_variables(model)
         self._training = {
             **{f"seeds/{name}": v for name, v in seed_variables(model).items()},
             **{f"optimizer/{name}": v for name, v in optimizer_slots(optimizer, model).items()},
         }
-        self.store = store
         self._facts = dict(facts or {})
         self._keep = keep
         self._check = check
         self._saved = saved
+
+    def __repr__(self) -> str:
+        folder = str(self.store.directory)
+        return f"CheckpointManager({folder!r}, keep={self._keep}, latest={self.latest()!r})"
+
+    def latest(self) -> str | None:
+        """The name of the newest checkpoint, such as "step-00000300"; None if there is none."""
+        names = self.store.names()
+        return names[-1] if names else None
 
     def check_room(self) -> None:
         """Raise UsageError where the disk has no room for the checkpoints that are kept."""
         variables = (*self._weights.values(), *self._training.values())
         self.store.check_room(sum(v.value.numpy().nbytes for v in variables), self._keep)
 
-    def save(self, step: int, state: Mapping[str, Any], **facts: Any) -> str:
+    def save(self, step: int, state: Mapping[str, Any] | None = None, **facts: Any) -> str:
         """Commit a checkpoint, then drop old ones.
+
+        Args:
+          step: how many updates the model has had; the checkpoint is named after it.
+          state: what the loop needs to go on, as JSON can hold it; `restore` gives it back.
+          facts: what this manifest says besides; `best_step` names the checkpoint that is kept
+            however old it becomes.
+
+        Returns:
+          The name of the checkpoint.
 
         Raises:
           UsageError: for a step or a state that cannot be stored.
-          RunError: where the disk is full or fails, or the run's directory has gone.
+          RunError: if the disk is full or fails, or the folder of the checkpoints has gone.
         """
         self._check()
         if not self.store.directory.is_dir():
@@ -76,7 +108,7 @@ class CheckpointManager:
                 step,
                 read_values(self._weights),
                 read_values(self._training),
-                state,
+                state or {},
                 {**self._facts, **facts},
             )
         except RunError:
@@ -86,9 +118,49 @@ class CheckpointManager:
         self.store.rotate(self._keep, name)
         return name
 
-    def restore(self, checkpoint: Checkpoint) -> dict[str, Any]:
-        """Give every variable its stored value; the loop's state comes back."""
+    def restore(self, checkpoint: Checkpoint | str | int | None = None) -> dict[str, Any]:
+        """Give every variable its stored value.
+
+        Args:
+          checkpoint: its name or its step, or what a store has read; the newest intact one if it
+            is not given.
+
+        Returns:
+          The state that was saved with it.
+
+        Raises:
+          UsageError: if there is no such checkpoint, or it is of another model or optimizer.
+          RunError: if it is damaged.
+        """
+        if not isinstance(checkpoint, Checkpoint):
+            checkpoint = self._read(checkpoint)
         source = f"checkpoint {checkpoint.name}"
         assign_values(self._weights, checkpoint.model, source)
         assign_values(self._training, checkpoint.training, source)
         return checkpoint.state
+
+    def _read(self, checkpoint: str | int | None) -> Checkpoint:
+        names = self.store.names()
+        if not names:
+            raise UsageError(f"no checkpoint in {self.store.directory}. Save one first.")
+        if checkpoint is None:
+            return self.store.last()
+        if isinstance(checkpoint, int):
+            checkpoint = f"step-{checkpoint:08d}"
+        if checkpoint not in names:
+            raise UsageError(
+                f"no such checkpoint in {self.store.directory}: {checkpoint}. "
+                f"Choose one of {', '.join(names)}."
+            )
+        return self.store.read(checkpoint)
+
+
+def _store_in(folder: str | os.PathLike[str]) -> CheckpointStore:
+    """The checkpoints in a folder, which is made if it is missing."""
+    directory = path_of(folder, "store")
+    if directory is None:
+        raise UsageError("no path in store: None. Give the folder of the checkpoints.")
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"not a folder in store: {directory}. Choose another place.")
+    directory.mkdir(parents=True, exist_ok=True)
+    return CheckpointStore(directory)

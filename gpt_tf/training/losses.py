@@ -41,10 +41,29 @@ def masked_loss(logits_BTV: tf.Tensor, targets_BT: tf.Tensor, weights_BT: tf.Ten
 
 def weighted_nats(logits_BTV: tf.Tensor, targets_BT: tf.Tensor, weights_BT: tf.Tensor) -> tf.Tensor:
     """Sum over targets of weight times cross entropy, in nats."""
-    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
+    return tf.reduce_sum(nats_of(logits_BTV, targets_BT) * weights_BT)
+
+
+def nats_of(logits_BTV: tf.Tensor, targets_BT: tf.Tensor) -> tf.Tensor:
+    """The cross entropy of each target, in nats, [B, T] in float32."""
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(
         targets_BT, tf.cast(logits_BTV, tf.float32)
     )
-    return tf.reduce_sum(nats * weights_BT)
+
+
+def weights_of(targets_BT: tf.Tensor, sample_weight: Any, pad_id: int | None) -> tf.Tensor:
+    """How much each target counts: its sample weight, or 1; 0 if it is `pad_id`.
+
+    Args:
+      sample_weight: [B, T], or [B] for whole rows, or None.
+    """
+    weights_BT = tf.ones(tf.shape(targets_BT))
+    if sample_weight is not None:
+        given = tf.cast(sample_weight, tf.float32)
+        weights_BT *= given[:, None] if given.shape.rank == 1 else given
+    if pad_id is not None:
+        weights_BT *= tf.cast(targets_BT != pad_id, tf.float32)
+    return weights_BT
 
 
 def scores(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.config import TrainingConfig
+from gpt_tf.errors import UsageError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import relative_name
 from gpt_tf.training.muon import Muon, is_hidden_matrix
@@ -60,11 +61,18 @@ def optimizer_slots(
     """The optimizer's variables by name: the step counter, and "kind/variable" for each slot.
 
     The rate is left out: it is a function of the step.
+
+    Raises:
+      UsageError: for an optimizer with other slots than Adam, AdamW and Muon have.
     """
     slots = [v for v in optimizer.variables
              if v is not optimizer.iterations and v is not optimizer.learning_rate]  # fmt: skip
     expected = expected_slots(optimizer, model.trainable_variables)
-    assert len(slots) == len(expected), "unexpected optimizer variables"
+    if len(slots) != len(expected):
+        raise UsageError(
+            f"optimizer whose variables cannot be saved: {type(optimizer).__name__}. "
+            "Use Adam, AdamW or Muon."
+        )
     named = {"iterations": optimizer.iterations}
     for slot, (kind, target) in zip(slots, expected, strict=True):
         belongs = slot.path.endswith(f"{target.path.replace('/', '_')}_{kind}")

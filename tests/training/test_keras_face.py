@@ -1,0 +1,166 @@
+"""What `compile` and `fit` of Keras take: the loss, the metric, the callback; and an own loop."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import gpt_tf
+from gpt_tf.config import ModelConfig
+from gpt_tf.errors import UsageError
+from gpt_tf.tokenizer.bpe import BPETokenizer
+
+TEXTS = [f"some words of text number {number}, not one more" for number in range(6)]
+SIZES = {"context_length": 16, "num_layers": 1, "num_heads": 2, "embed_dim": 8, "ffn_dim": 16}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> BPETokenizer:
+    return BPETokenizer.train(TEXTS, num_merges=20)
+
+
+def tiny_gpt(tokenizer: BPETokenizer) -> gpt_tf.GPT:
+    return gpt_tf.GPT(ModelConfig(vocab_size=len(tokenizer), **SIZES), seed=1)
+
+
+def stream_of(tokenizer: BPETokenizer, **options: Any) -> gpt_tf.TokenStream:
+    return gpt_tf.TokenStream(TEXTS, tokenizer, context_length=16, batch_size=3, **options)
+
+
+def test_a_model_is_compiled_and_fitted_and_writes_after_each_epoch(
+    tokenizer: BPETokenizer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tiny_gpt(tokenizer)
+    lines: list[str] = []
+    model.compile(
+        keras.optimizers.Adam(0.01),
+        loss=gpt_tf.MaskedLoss(),
+        metrics=[gpt_tf.Perplexity(pad_id=tokenizer.pad_id)],
+        weighted_metrics=[gpt_tf.Perplexity(name="weighted")],
+    )
+    shown = gpt_tf.SampleTexts(tokenizer, "some", max_new_tokens=4)
+    rare = gpt_tf.SampleTexts(tokenizer, "more", every=2, sampler="greedy", write=lines.append)
+    with stream_of(tokenizer) as stream:
+        history = model.fit(
+            stream.as_dataset(), epochs=3, callbacks=[shown, rare], shuffle=False, verbose=0
+        ).history
+    assert history["loss"][2] < history["loss"][0] < 7
+    np.testing.assert_allclose(history["perplexity"], history["weighted"], rtol=1e-5)
+    with stream_of(tokenizer, epochs=1, shuffle=False) as stream:
+        loss, perplexity, _ = model.evaluate(stream.as_dataset(), verbose=0)
+        batches = list(stream)
+    losses = [gpt_tf.masked_loss(model(b.inputs), b.targets, b.weights) for b in batches]
+    assert loss == pytest.approx(np.mean(losses), rel=1e-5)
+    weights = [b.weights.sum() for b in batches]
+    assert perplexity == pytest.approx(np.exp(np.average(losses, weights=weights)), rel=1e-5)
+    printed = capsys.readouterr().out
+    assert [line[:13] for line in printed.split("\n") if line.startswith("epoch")] == [
+        "epoch 1: some", "epoch 2: some", "epoch 3: some"
+    ]  # fmt: skip
+    assert [line[:14] for line in lines] == ["\nepoch 2: more"]
+    assert repr(shown) == f"SampleTexts({tokenizer!r}, 'some', every=1)"
+
+
+def test_a_prompt_or_a_model_that_does_not_fit_is_refused_before_the_training() -> None:
+    letters = gpt_tf.CharTokenizer.train(["abc"])
+    callback = gpt_tf.SampleTexts(letters, "xyz")
+    with stream_of(letters := gpt_tf.CharTokenizer.train(TEXTS)) as stream:
+        model = tiny_gpt(letters)
+        model.compile("adam", loss=gpt_tf.MaskedLoss())
+        with pytest.raises(UsageError, match="not seen: 'x'"):
+            model.fit(stream.as_dataset(), callbacks=[callback], shuffle=False, verbose=0)
+    callback.set_model(keras.Sequential())
+    with pytest.raises(UsageError, match="not a GPT or a Bigram"):
+        callback.on_train_begin()
+    with pytest.raises(UsageError, match="out of range in every: 0"):
+        gpt_tf.SampleTexts(letters, every=0)
+
+
+@pytest.mark.parametrize("weights", [None, "row", "token"])
+@pytest.mark.parametrize("pad_id", [None, 2])
+def test_the_loss_and_the_perplexity_count_weights_and_no_padding(
+    weights: str | None, pad_id: int | None
+) -> None:
+    draw = np.random.default_rng(3)
+    logits, targets = draw.normal(size=(2, 4, 5)).astype(np.float32), draw.integers(0, 5, (2, 4))
+    given = {None: None, "row": np.array([0.5, 2.0]), "token": draw.random((2, 4))}[weights]
+    counted = np.ones((2, 4)) if given is None else given.reshape(2, -1) * np.ones((2, 4))
+    counted = (counted * (targets != pad_id)).astype(np.float32)
+    expected = float(gpt_tf.masked_loss(logits, targets, counted))
+    loss, perplexity = gpt_tf.MaskedLoss(pad_id), gpt_tf.Perplexity(pad_id)
+    assert float(loss(targets.astype(np.float32), logits, given)) == pytest.approx(expected)
+    perplexity.update_state(targets, logits, given)
+    assert float(perplexity.result()) == pytest.approx(np.exp(expected), rel=1e-5)
+    if given is None:
+        mean = tf.reduce_sum(loss.call(targets, logits)) / counted.sum()
+        assert float(mean) == pytest.approx(expected)
+    for each in (loss, perplexity):
+        text = json.dumps(keras.saving.serialize_keras_object(each))
+        twin = keras.saving.deserialize_keras_object(json.loads(text))
+        assert type(twin) is type(each) and twin.pad_id == pad_id
+
+
+def test_a_batch_that_counts_nothing_has_no_loss() -> None:
+    logits = np.zeros((1, 2, 3), np.float32)
+    assert float(gpt_tf.MaskedLoss(pad_id=1)(np.array([[1, 1]]), logits)) == 0.0
+
+
+# An own loop
+
+
+def train(model: gpt_tf.GPT, optimizer: Any, stream: gpt_tf.TokenStream, steps: int) -> list[float]:
+    losses = []
+    for _ in range(steps):
+        batch = next(stream)
+        with tf.GradientTape() as tape:
+            logits = model(batch.inputs, training=True)
+            loss = gpt_tf.masked_loss(logits, batch.targets, batch.weights)
+        weights = model.trainable_variables
+        optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        losses.append(float(loss))
+    return losses
+
+
+def test_an_own_loop_goes_on_from_its_folder_of_checkpoints(
+    tokenizer: BPETokenizer, tmp_path: Path
+) -> None:
+    folder = str(tmp_path / "my" / "checkpoints")
+
+    def begin() -> tuple[Any, ...]:
+        model, optimizer = tiny_gpt(tokenizer), keras.optimizers.Adam(0.01)
+        manager = gpt_tf.CheckpointManager(model, optimizer, folder, keep=1)
+        return model, optimizer, stream_of(tokenizer), manager
+
+    model, optimizer, stream, manager = begin()
+    with stream:
+        assert manager.latest() is None
+        with pytest.raises(UsageError, match=r"no checkpoint in .*checkpoints\. Save one first"):
+            manager.restore()
+        train(model, optimizer, stream, 1)
+        manager.save(1)
+        train(model, optimizer, stream, 2)
+        assert manager.save(3, {"stream": stream.state_dict()}) == manager.latest()
+        assert repr(manager) == f"CheckpointManager({folder!r}, keep=1, latest='step-00000003')"
+        expected = train(model, optimizer, stream, 3)
+    for checkpoint in (None, 3, "step-00000003"):
+        model, optimizer, stream, manager = begin()
+        with stream:
+            stream.load_state_dict(manager.restore(checkpoint)["stream"])
+            assert train(model, optimizer, stream, 3) == expected
+    with pytest.raises(UsageError, match=r"no such checkpoint in .*: step-00000001\. Choose"):
+        manager.restore(1)
+
+
+def test_what_cannot_hold_checkpoints_is_refused(tokenizer: BPETokenizer, tmp_path: Path) -> None:
+    model, adam = tiny_gpt(tokenizer), keras.optimizers.Adam()
+    (tmp_path / "file").touch()
+    for store, message in ((tmp_path / "file", "not a folder in store"), ("", "empty path"),
+                           (None, "no path in store"), (3, "no path in store")):  # fmt: skip
+        with pytest.raises(UsageError, match=message):
+            gpt_tf.CheckpointManager(model, adam, store)
+    with pytest.raises(UsageError, match=r"cannot be saved: RMSprop\. Use Adam, AdamW or Muon"):
+        gpt_tf.CheckpointManager(model, keras.optimizers.RMSprop(), tmp_path / "new")
