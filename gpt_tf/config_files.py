@@ -32,6 +32,15 @@ def preset_names() -> list[str]:
     return sorted(item.name.removesuffix(".yaml") for item in folder.iterdir())
 
 
+def presets() -> list[str]:
+    """The names of the ready-made runs, for `gpt_tf.train(preset=...)`.
+
+    >>> presets()[0]
+    'demo'
+    """
+    return preset_names()
+
+
 def read_preset(name: str) -> dict[str, Any]:
     """The settings of a ready-made run, laid over those of its `base` where it names one.
 

@@ -9,7 +9,14 @@ from gpt_tf.errors import RunError
 
 
 class EarlyStopping:
-    """Follows the lowest evaluation loss.
+    """Follows the lowest evaluation loss, and says when to stop.
+
+        stopping = EarlyStopping(patience=3)
+        ...
+        if stopping.update(loss, step):  # the best so far
+            manager.save(step, best_step=step)
+        if stopping.should_stop:
+            break
 
     Args:
       patience: evaluations without strict improvement before it says stop; None for never.
@@ -24,6 +31,12 @@ class EarlyStopping:
         self.best = math.inf
         self.best_step: int | None = None
         self.waited = 0
+
+    def __repr__(self) -> str:
+        return (
+            f"EarlyStopping(patience={self.patience}, best={self.best:.4f}, "
+            f"best_step={self.best_step}, waited={self.waited})"
+        )
 
     def update(self, loss: float, step: int) -> bool:
         """Take in an evaluation; True where it is the best so far.

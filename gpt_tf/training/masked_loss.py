@@ -31,6 +31,9 @@ class MaskedLoss(keras.losses.Loss):
         super().__init__(name=name, **{"reduction": "mean_with_sample_weight", **kwargs})
         self.pad_id = pad_id
 
+    def __repr__(self) -> str:
+        return f"MaskedLoss(pad_id={self.pad_id})"
+
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         """The loss of targets [B, T], logits [B, T, V] and weights [B, T], a scalar."""
         targets = tf.cast(y_true, tf.int32)

@@ -63,6 +63,10 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         span = self.peak_learning_rate - self.min_learning_rate
         return tf.where(step < self.warmup_steps, rising, self.min_learning_rate + span * left)
 
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value}" for name, value in self.get_config().items())
+        return f"{type(self).__name__}({given})"
+
     def _left(self, decayed: tf.Tensor) -> tf.Tensor:
         """What is left of the span between peak and minimum after a share of the fall, 0 to 1."""
         raise NotImplementedError
@@ -76,7 +80,12 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
 class WarmupCosine(WarmupSchedule):
-    """Falls along half a cosine (Loshchilov and Hutter 2017, SGDR, without restarts)."""
+    """Falls along half a cosine (Loshchilov and Hutter 2017, SGDR, without restarts).
+
+        keras.optimizers.AdamW(WarmupCosine(1e-3, warmup_steps=100, max_steps=2000))
+
+    The arguments are those of `WarmupSchedule`.
+    """
 
     def _left(self, decayed: tf.Tensor) -> tf.Tensor:
         return 0.5 * (1.0 + tf.cos(math.pi * decayed))

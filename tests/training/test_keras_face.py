@@ -10,7 +10,6 @@ import pytest
 import tensorflow as tf
 
 import gpt_tf
-from gpt_tf.config import ModelConfig
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.bpe import BPETokenizer
 
@@ -24,7 +23,7 @@ def tokenizer() -> BPETokenizer:
 
 
 def tiny_gpt(tokenizer: BPETokenizer) -> gpt_tf.GPT:
-    return gpt_tf.GPT(ModelConfig(vocab_size=len(tokenizer), **SIZES), seed=1)
+    return gpt_tf.GPT(gpt_tf.ModelConfig(vocab_size=len(tokenizer), **SIZES), seed=1)
 
 
 def stream_of(tokenizer: BPETokenizer, **options: Any) -> gpt_tf.TokenStream:
