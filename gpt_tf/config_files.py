@@ -156,6 +156,16 @@ def nested(settings: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def setting_names() -> dict[str, str]:
+    """The dotted name of each setting of a section, by its last part.
+
+    >>> setting_names()["batch_size"]
+    'training.batch_size'
+    """
+    dotted = [key for key in flatten(dataclasses.asdict(Config())) if key.count(".") == 1]
+    return {key.partition(".")[2]: key for key in dotted}
+
+
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings with dotted keys.
 

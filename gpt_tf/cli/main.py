@@ -78,13 +78,16 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an error that names a parameter of it names its flag instead."""
+        """Run the command; an error that names a parameter names its flag or setting instead."""
         try:
             return super().invoke(ctx)
         except ParameterError as error:
+            from gpt_tf.config_files import setting_names
+
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
             params = command.params if command else []
             flags = {str(each.name): max(each.opts, key=len) for each in params}
+            flags = {**setting_names(), **flags}
             raise UsageError(error.with_flags(flags)) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -9,7 +9,8 @@
 5. `windows`: token ids of one row; `stored_windows` gives those of a `token_store`;
    `rows` chooses
 6. `batches`: batch i, a pure function; `prefetch`: threads that work ahead, in order
-7. `stream`: `TokenStream`, the iterator of batches with its state; `dataset` for TensorFlow
+7. `batch_stream`: the iterator of batches with its state; `dataset` for TensorFlow
+8. `stream`: `TokenStream`, all of this from a folder's name, files or texts (`given_data`)
 
 `corpora` prepares ready corpora; `sample_reviews` writes one of our own.
 """

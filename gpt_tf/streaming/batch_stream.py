@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gpt_tf.arguments import check_counts
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import ParameterError, UsageError
 from gpt_tf.streaming.batches import Batch, Batches
 from gpt_tf.streaming.dataset import make_dataset
 from gpt_tf.streaming.prefetch import Prefetcher
@@ -83,9 +83,10 @@ class BatchStream:
         check_counts(batch_size=batch_size, context_length=context_length, buffer_size=buffer_size,
                      epochs=1 if epochs is None else epochs)  # fmt: skip
         if len(rows) < (1 if allow_partial else batch_size):
-            raise UsageError(
-                f"dataset gives 0 batches: {len(rows)} samples < batch_size {batch_size}. "
-                "Give more text or reduce training.batch_size."
+            raise ParameterError(
+                f"dataset gives 0 batches: {len(rows)} samples for a batch of {batch_size}. "
+                "Give more text or reduce batch_size.",
+                "batch_size",
             )
         self._rows = rows
         self._batches = Batches(rows, shape, pad_id)

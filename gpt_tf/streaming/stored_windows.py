@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import ParameterError
 from gpt_tf.streaming.order import mix, round_keys, visited
 from gpt_tf.streaming.token_store import TokenStore
 from gpt_tf.streaming.windows import Contents, Row, Windows, padded_shares
@@ -242,7 +242,7 @@ def windows_of(
     if windows == "packed":
         return PackedWindows(files, store, **order)
     if not shuffle:
-        raise UsageError("random windows have no order: data.shuffle must be true.")
+        raise ParameterError("random windows have no order: shuffle must be true.", "shuffle")
     return RandomWindows(
         files, store, context_length=context_length, batch_size=batch_size, seed=seed
     )

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_tf.errors import RunError, UsageError
+from gpt_tf.errors import ParameterError, RunError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
@@ -186,7 +186,7 @@ def _build(
                     counts[piece.file] += 1
             report(chunk)
     if len(ends) == 1:
-        raise UsageError(_nothing(files, left_out))
+        raise ParameterError(_nothing(files, left_out), "min_bytes", "validation_share")
     np.save(directory / "offsets.npy", np.array(ends, np.int64), allow_pickle=False)
     starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     np.save(directory / "files.npy", starts, allow_pickle=False)
@@ -201,8 +201,7 @@ def _nothing(files: Sequence[Path], left_out: Counter[Path]) -> str:
     named = f", the first {str(files[0])!r}" if files else ""
     return (
         f"no documents in {len(files):,} files{named}: {sum(left_out.values()):,} have no text or "
-        "fewer than data.min_bytes. Give more text, or lower data.min_bytes or "
-        "data.validation_share."
+        "fewer than min_bytes. Give more text, or lower min_bytes or validation_share."
     )
 
 

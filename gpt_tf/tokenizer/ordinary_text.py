@@ -6,18 +6,20 @@ The backend does not look for special tokens in a text, but its model may have t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tokenizers import models
 
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import ParameterError
 
 if TYPE_CHECKING:
     from gpt_tf.tokenizer.base import Tokenizer
 
 UNKNOWN_NAMED = 5
 WITH_ENTRY = "--set tokenizer.unknown_characters=replace"
+IN_PYTHON = "CharTokenizer.train(texts, unknown='replace')"
+ON_THE_COMMAND_LINE = f"`gpt-tf train-tokenizer DATA --kind char {WITH_ENTRY}`"
 UNSEEN = "\U0010ffff"  # no text has it
 
 
@@ -62,7 +64,7 @@ def _ids_of(model: models.Model, piece: str) -> list[int]:
         return []
 
 
-class UnseenError(UsageError):
+class UnseenError(ParameterError):
     """Characters or words that a vocabulary lacks.
 
     Attributes:
@@ -80,11 +82,15 @@ class UnseenError(UsageError):
         )
         remedy = (
             "Train one on text that has them, or with an entry for what it has not seen: "
-            f"`gpt-tf train-tokenizer DATA --kind char {WITH_ENTRY}`."
+            f"{IN_PYTHON}."
             if characters
             else "Use only words in its vocabulary; a word list cannot be retrained."
         )
         super().__init__(f"{self.what}. {remedy}")
+
+    def with_flags(self, flags: Mapping[str, str]) -> str:
+        """The message with what trains such a tokenizer on the command line."""
+        return str(self).replace(IN_PYTHON, ON_THE_COMMAND_LINE)
 
 
 def _named(piece: str) -> str:

@@ -55,7 +55,7 @@ def test_undecodable_document(tmp_path: Path) -> None:  # D3
 def test_fewer_documents_than_a_batch(workspace: Path) -> None:  # D14
     message = refused(*TRAIN, "--set", "data.windows=padded", "--batch-size", "500", cwd=workspace)
     assert "dataset gives 0 batches" in message
-    assert "batch_size 500" in message
+    assert "for a batch of 500. Give more text or reduce --batch-size." in message
 
 
 def test_swapped_tokenizer(workspace: Path) -> None:  # D17

@@ -13,8 +13,9 @@ from gpt_tf.config_files import (
     read_config_file,
     read_preset,
     resolve,
+    setting_names,
 )
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import ParameterError, UsageError
 from gpt_tf.storage.yaml_file import parse_yaml
 
 
@@ -142,3 +143,9 @@ def test_text_that_yaml_would_drop_is_refused_with_its_quoted_form(text: str) ->
     command, typed = shlex.split(str(error.value).split("quote it: ")[1])
     assert command == "--set"
     assert parse_assignments([typed]) == {"sampling": {"prompt": text}}
+
+
+def test_an_error_of_python_names_the_setting_on_the_command_line() -> None:
+    error = ParameterError("Reduce batch_size or seed.", "batch_size", "seed")
+    flags = {**setting_names(), "seed": "--seed"}
+    assert error.with_flags(flags) == "Reduce training.batch_size or --seed."

@@ -91,7 +91,7 @@ def test_unknown_characters_are_named(tmp_path, load):
     if load:
         tokenizer.save(tmp_path / "tokenizer")
         tokenizer = Tokenizer.load(tmp_path / "tokenizer")
-    some = r"not seen: 'é' \(U\+00E9\), '\\x85' \(U\+0085\)\. Train.*unknown_characters=replace"
+    some = r"not seen: 'é' \(U\+00E9\), '\\x85' \(U\+0085\)\. Train.*unknown='replace'\)"
     for encode in (tokenizer.encode, lambda text: tokenizer.encode_batch(["ab", text])):
         with pytest.raises(UsageError, match=some) as error:
             encode("abécé\x85")
