@@ -57,9 +57,9 @@ def extract(
 ) -> int:
     """Unpack a .tar, .tar.gz or .tar.xz below `destination`; returns the number of files written.
 
-    The kind of archive is told by its first bytes, not by its name. `wanted` is asked with each
-    file's cleaned name (no leading ``./``). `max_files` counts all members, `max_bytes` the bytes
-    of all files, wanted or not. `progress` receives (bytes of the archive read, its size).
+    The kind of archive is recognized by its first bytes, not by its name. `wanted` is asked with
+    each file's cleaned name (no leading ``./``). `max_files` counts all members, `max_bytes` the
+    bytes of all files, wanted or not. `progress` receives (bytes of the archive read, its size).
 
     Files get mode 0644 and the member's time stamp, folders 0755. `destination` must be a folder
     that the caller throws away when this raises: `storage.folders.new_directory`.

@@ -1,8 +1,8 @@
 """Files that appear whole or not at all, and what directories that do so are made of.
 
 The order is always the same: write under a temporary name in the same directory, fsync the
-contents, rename, fsync the parent directory. Whoever writes holds a shared lock of the parent
-directory meanwhile; it dies with the process, and without it what is temporary there is litter.
+contents, rename, fsync the parent directory. A process that writes holds a shared lock of the
+parent directory. The lock ends with the process; temporary files that no lock protects are litter.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from gpt_tf.storage.waiting_signals import signals_waiting
 
 TEMPORARY_SUFFIX = ".tmp"
 RETIRED = "gpt-tf-old"
-# No other name is ever swept; nobody else gives such a one.
+# No other name is ever swept; no other program uses such a name.
 TEMPORARY = re.compile(rf".+\.(gpt-tf-\d+-[0-9a-f]{{6}}|{RETIRED}(-[0-9a-f]{{6}})?)\.tmp")
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP)
 NOT_ALLOWED = {
@@ -80,7 +80,7 @@ def write_bytes(path: Path, data: bytes, *, replace: bool = True) -> None:
       replace: if False, a file that is at `path` in the end stays, and the error says so.
 
     Raises:
-      RunError: where the disk is full or fails; what was there is intact.
+      RunError: if the disk is full or fails; what was there is intact.
     """
     temporary = temporary_name(path)
     with explaining_failure(path.parent, len(data)):
@@ -92,7 +92,7 @@ def write_bytes(path: Path, data: bytes, *, replace: bool = True) -> None:
 def _write_durably(temporary: Path, path: Path, data: bytes, replace: bool) -> None:
     try:
         with measuring(path.parent), temporary.open("wb") as file:
-            keep_mode(path, temporary)  # first, so that nobody else reads it meanwhile
+            keep_mode(path, temporary)  # first, so that no other user reads it meanwhile
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -130,7 +130,7 @@ def read_json(path: Path) -> Any:
     """The value in a JSON file.
 
     Raises:
-      ValueError: for text that is no JSON, is nested too deep, or repeats a key.
+      ValueError: for text that is not JSON, is nested too deep, or repeats a key.
       OSError: if the file cannot be read, or is not a plain file.
     """
     try:
@@ -140,7 +140,7 @@ def read_json(path: Path) -> Any:
 
 
 def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object of these pairs in JSON. Raises ValueError where a key is there twice."""
+    """The object of these pairs in JSON. Raises ValueError if a key is there twice."""
     value = dict(pairs)
     if len(value) < len(pairs):
         ((repeated, _),) = Counter(key for key, _ in pairs).most_common(1)
@@ -209,7 +209,7 @@ def can_write(directory: Path) -> bool:
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Swap two paths in one step; False where one is missing or the system cannot do it."""
+    """Swap two paths in one step; False if one is missing or the system cannot do it."""
     return _renamed(first, second, RENAME_EXCHANGE) == 0
 
 
@@ -238,7 +238,7 @@ def _renamed(source: Path, target: Path, flag: int) -> int:
 def sweep(parent: Path, name: str | None = None) -> list[str]:
     """Remove what killed writers left in `parent`, bringing retired directories back.
 
-    It does nothing where another process is writing there, or where the file system has no locks.
+    It does nothing if another process is writing there, or if the file system has no locks.
     Returns the names removed or restored.
 
     Args:
@@ -269,10 +269,10 @@ def _left(parent: Path, name: str | None = None) -> list[Path]:
 
 
 def _swept(entry: Path) -> bool:
-    """Put a retired directory back where its successor is missing, else remove the entry.
+    """Put a retired directory back if its successor is missing; otherwise remove the entry.
 
     Of a directory that was whole, only what its manifest lists is removed: it had another name
-    before, and files of somebody else may be in it.
+    before, and files of others may be in it.
     False if that is not possible, as in a folder that may only be read: the entry does no harm.
     """
     from gpt_tf.storage.discarding import discard  # which writes and reads by means of this module

@@ -54,7 +54,7 @@ class Checkpoint(NamedTuple):
 
     name: str
     model: Arrays
-    training: Arrays  # empty where only the weights were asked for
+    training: Arrays  # empty if only the weights were asked for
     state: dict[str, Any]
     manifest: dict[str, Any]
 
@@ -87,7 +87,7 @@ class CheckpointStore:
         Raises:
           UsageError: for a step that is not a whole number of 0 or more, or a state that JSON
             cannot hold.
-          RunError: where it cannot be written; the ones before it are intact.
+          RunError: if it cannot be written; the ones before it are intact.
         """
         _check(step, state)
         name = f"step-{step:08d}"
@@ -112,8 +112,8 @@ class CheckpointStore:
         """A verified checkpoint.
 
         Raises:
-          RunError: where a file is damaged or missing.
-          UsageError: where it was written in another format.
+          RunError: if a file is damaged or missing.
+          UsageError: if it was written in another format.
         """
         directory = self.directory / name
         manifest = read_manifest(directory)
@@ -138,8 +138,8 @@ class CheckpointStore:
         """The newest checkpoint that verifies; a warning names every one passed over.
 
         Raises:
-          UsageError: where there is no checkpoint.
-          RunError: where none verifies.
+          UsageError: if there is no checkpoint.
+          RunError: if none verifies.
         """
         names = self.names()
         damaged: list[str] = []
@@ -165,7 +165,7 @@ class CheckpointStore:
         )
 
     def best(self, *, weights_only: bool = False) -> Checkpoint:
-        """The best checkpoint, or the last where none was evaluated or it is damaged."""
+        """The best checkpoint, or the last if none was evaluated or it is damaged."""
         try:
             name = self.best_name()
             if name is not None:
@@ -177,7 +177,7 @@ class CheckpointStore:
         return self.last(weights_only=weights_only)
 
     def best_name(self) -> str | None:
-        """What the newest intact manifest says is the best; None where nothing was evaluated."""
+        """What the newest intact manifest says is the best; None if nothing was evaluated."""
         names = self.names()
         for candidate in reversed(names):
             try:
@@ -202,13 +202,13 @@ class CheckpointStore:
                     remove_directory(self.directory / name, OWN_FILES)
 
     def check_places(self, step: int) -> None:
-        """Raise UsageError if somebody's file is in the place of a checkpoint after `step`."""
+        """Raise UsageError if another file is in the place of a checkpoint after `step`."""
         for path in sorted(self.directory.glob("step-*")):
             if NAME.fullmatch(path.name) and checkpoint_step(path.name) > step:
                 check_folder(path, own=OWN_FILES)
 
     def check_room(self, size: int, keep: int) -> None:
-        """Raise UsageError where `keep` checkpoints of `size` bytes, the best and a new one do not
+        """Raise UsageError if `keep` checkpoints of `size` bytes, the best and a new one do not
         fit on the disk.
         """
         used = sum(path.stat().st_size for path in self.directory.rglob("*") if path.is_file())
@@ -232,7 +232,7 @@ class CheckpointStore:
             )
 
     def _why_none(self) -> str:
-        """Who is about to write the first one, else what is there, and the remedy."""
+        """Who is about to write the first one, or what is there instead, and the remedy."""
         parent = self.directory.parent
         if by := holder(parent):
             return (

@@ -1,4 +1,4 @@
-"""Removing folders that gpt-tf wrote; what somebody else put into one meanwhile stays."""
+"""Removing folders that gpt-tf wrote; files that others put into one meanwhile stay."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ def discard(folder: Path, path: Path, own: Collection[str] = ()) -> None:
         folder.rmdir()
         return
     if (foreign := first_foreign(folder, listed)) is not None:
-        log.warning("not removed: %s holds %s, which gpt-tf did not write there",
-                    put_back(folder, path), foreign)  # fmt: skip
+        log.warning(
+            "not removed: %s holds %s, which gpt-tf did not write there",
+            put_back(folder, path),
+            foreign,
+        )
 
 
 def remove_listed(folder: Path, own: Collection[str] = ()) -> Collection[str]:

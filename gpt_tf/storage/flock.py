@@ -1,7 +1,7 @@
 """Advisory locks of files and folders: they die with their process, and no wait is silent.
 
 A lock that another program holds, as in `flock FOLDER gpt-tf train`, is waited for a moment; then
-it is named in a warning, and gpt-tf goes on without it.
+it is named in a warning, and gpt-tf continues without it.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def acquire(descriptor: int, kind: int, patience: float = 0.0) -> bool:
 
 @contextmanager
 def writing_in(directory: Path) -> Iterator[None]:
-    """Hold the shared lock that says that somebody writes in `directory`.
+    """Hold the shared lock that says that a process writes in `directory`.
 
     It is done without if the file system has no locks, or if another program holds the folder
-    alone: while it does, nobody else can take what is written there for litter.
+    alone: while it does, no other process can take what is written there for litter.
     """
     descriptor = os.open(directory, os.O_RDONLY)
     try:
@@ -57,8 +57,11 @@ def writing_in(directory: Path) -> Iterator[None]:
             patience = 0.0 if folder in _held_by_others else PATIENCE
             if not acquire(descriptor, fcntl.LOCK_SH, patience) and patience:
                 _held_by_others.add(folder)
-                log.warning("%s holds a lock of %s; going on without it",
-                            describe(holder_of(descriptor)), directory)  # fmt: skip
+                log.warning(
+                    "%s holds a lock of %s; going on without it",
+                    describe(holder_of(descriptor)),
+                    directory,
+                )
         yield
     finally:
         os.close(descriptor)
@@ -66,12 +69,12 @@ def writing_in(directory: Path) -> Iterator[None]:
 
 @contextmanager
 def alone_in(directory: Path) -> Iterator[bool]:
-    """Whether nobody writes in `directory`; nobody begins to while the block lasts."""
+    """Whether no process writes in `directory`; none begins to while the block lasts."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         try:
             alone = acquire(descriptor, fcntl.LOCK_EX)
-        except OSError:  # without locks nobody can tell
+        except OSError:  # without locks this cannot be known
             alone = False
         yield alone
     finally:

@@ -19,8 +19,8 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES, what: str = "JSON") -> dic
       what: the file is, for the message.
 
     Raises:
-      UsageError: where it is missing, no plain file, or too large.
-      RunError: where it is damaged: no JSON, no object, a key that is repeated.
+      UsageError: if it is missing, not a plain file, or too large.
+      RunError: if it is damaged: not JSON, not an object, or with a repeated key.
     """
     size = plain_file(path).stat().st_size
     if size > max_bytes:
@@ -37,8 +37,8 @@ def read_json(path: Path, max_bytes: int = MAX_BYTES, what: str = "JSON") -> dic
 
 
 def plain_file(path: Path) -> Path:
-    """`path`, where a plain file is (a FIFO would block). Raises UsageError."""
+    """`path`, if it is a plain file (a FIFO would block). Raises UsageError."""
     if not path.is_file():
-        reason = "it is no plain file" if path.exists() else "it is missing"
+        reason = "it is not a plain file" if path.exists() else "it is missing"
         raise UsageError(f"cannot read {path}: {reason}. Get the file again.")
     return path

@@ -212,7 +212,7 @@ def _place(folder: int) -> str | None:
 
 
 def holder(directory: Path) -> str | None:
-    """Who holds the lock of `directory`; None if nobody does."""
+    """The holder of the lock of `directory`, or None."""
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a FIFO would block
         file = os.open(directory / LOCK_FILE, flags)

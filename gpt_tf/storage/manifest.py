@@ -18,12 +18,12 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.plain import NotPlainError, open_plain
 
 MANIFEST = "manifest.json"
-VERSION = 2  # 1 had no SHA-256 of its own, nor this number
-# Facts by which those without are told from another program's: of a checkpoint, a tokenizer, a
+VERSION = 2  # 1 had neither its own SHA-256 nor this number
+# Facts that tell those without it from another program's: of a checkpoint, a tokenizer, a
 # token store, an engine, an export.
 FIRST_FACTS = ({"format", "step"}, {"vocab_size"}, {"dtype", "left_out"}, {"weights_sha256"},
                {"format", "gpt_tf"})  # fmt: skip
-MAX_BYTES = 1 << 24  # a longer file is no manifest of ours
+MAX_BYTES = 1 << 24  # a longer file is not one of our manifests
 
 
 def sha256_file(path: Path) -> str:
@@ -53,7 +53,7 @@ def _own_sha256(manifest: Mapping[str, Any]) -> str:
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """The manifest of `directory`. Raises RunError where it is missing or damaged."""
+    """The manifest of `directory`. Raises RunError if it is missing or damaged."""
     path = directory / MANIFEST
     try:
         manifest = atomic.read_json(path)
@@ -83,7 +83,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 def own_files(directory: Path) -> set[str]:
     """Names of the files in a folder that gpt-tf wrote: its manifest, and what that lists.
 
-    Nothing if the manifest is missing, damaged or another program's: nobody says what is ours.
+    None if the manifest is missing, damaged or another program's.
     """
     try:
         status = (directory / MANIFEST).lstat()

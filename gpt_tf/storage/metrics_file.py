@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one JSON object a logged step."""
+"""`metrics.jsonl`: one JSON object per logged step."""
 
 from __future__ import annotations
 

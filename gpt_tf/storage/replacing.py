@@ -1,4 +1,4 @@
-"""A run begun again: the old run is kept aside until the new one has a checkpoint.
+"""A run started again: the old run is kept aside until the new one has a checkpoint.
 
 Its files are moved to `previous-run/`, the checkpoints last, and come back if the new run ends
 before it has saved anything. A killed process leaves one of these states:
@@ -43,7 +43,7 @@ def clear(run: Path) -> None:
 
 
 def settle(run: Path) -> None:
-    """Keep one of two runs in a directory: the new one if it has a checkpoint, else the old."""
+    """Keep one of two runs: the new one if it has a checkpoint, otherwise the old one."""
     previous = run / PREVIOUS
     if not is_set_aside(run):
         return
@@ -60,7 +60,7 @@ def settle(run: Path) -> None:
 
 
 def settle_if_unused(run: Path) -> None:
-    """The same, if a killed process left two runs there and nobody is at work."""
+    """The same, if a killed process left two runs there and no process is at work."""
     if is_set_aside(run):
         try:
             with locked(run):
@@ -100,7 +100,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, or a folder in which no file of the user is."""
+    """Remove a file, or a folder that holds no file of the user."""
     if not _is_folder(path):
         path.unlink(missing_ok=True)
         return

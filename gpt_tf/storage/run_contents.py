@@ -1,6 +1,6 @@
 """What gpt-tf itself writes into a run directory: all that it may remove, and no links.
 
-A user's own file beside it is never removed. A run may come from elsewhere: where a file of it is
+A user's own file beside it is never removed. A run may come from elsewhere: if a file of it is
 a link, what is written to the run would change a file outside.
 """
 

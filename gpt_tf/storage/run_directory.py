@@ -1,4 +1,4 @@
-"""Run directories: `runs/<name>/` in the workspace, what stands in them, and which is newest."""
+"""Run directories: `runs/<name>/` in the workspace, what they hold, and which is newest."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class RunDirectory:
 
     @property
     def metrics_file(self) -> Path:
-        """One JSON object a logged step."""
+        """One JSON object per logged step."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -107,7 +107,7 @@ class RunDirectory:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether a process ended here before it logged a step, and nobody is at work."""
+        """Whether a process ended here before it logged a step, and no process is at work."""
         return (
             self.path.is_dir()
             and not self.holds_work
@@ -128,10 +128,11 @@ class RunDirectory:
         return self
 
     def called(self, workspace: Path) -> str:
-        """What finds the run from `workspace`, as it is typed: its name, else its path."""
+        """The run's name, if that finds it from `workspace`, otherwise its path; as it is typed."""
         here = RunDirectory(workspace / RUNS / self.name)
-        return shlex.quote(self.name if here.path.resolve() == self.path.resolve()
-                           else str(self.path.absolute()))  # fmt: skip
+        return shlex.quote(
+            self.name if here.path.resolve() == self.path.resolve() else str(self.path.absolute())
+        )
 
     def workspace(self, default: Path) -> Path:
         """The workspace that the run is in; `default` for a directory that is in none."""
@@ -144,7 +145,7 @@ class RunDirectory:
         Paths inside the workspace are relative to it, as `storage.places` records them.
 
         Raises:
-          RunError: where the record is missing or damaged.
+          RunError: if the record is missing or damaged.
         """
         path = self.path / SOURCE_FILE
         try:
@@ -161,7 +162,7 @@ class RunDirectory:
             ) from error
 
     def newest_sequence(self) -> int:
-        """The counter of the newest committed checkpoint; 0 where there is none."""
+        """The counter of the newest committed checkpoint; 0 if there is none."""
         store = self.checkpoints
         for name in reversed(store.names()):
             try:
@@ -172,7 +173,7 @@ class RunDirectory:
 
 
 def _whole_names(directory: Path) -> set[str]:
-    """What is in a directory, apart from what somebody is writing or left half written."""
+    """What is in a directory, apart from what a process is writing or left half written."""
     if not directory.is_dir():
         return set()
     names = {entry.name for entry in directory.iterdir()}
@@ -238,7 +239,7 @@ def next_sequence(workspace: Path) -> int:
 
 
 def new_run(workspace: Path, preset: str, name: str | None) -> RunDirectory:
-    """A directory for a new run: `name`, else `<preset>-NNN` with the next free number.
+    """A directory for a new run: `name`, or `<preset>-NNN` with the next free number.
 
     The number of a run that ended before it logged a step is free.
     """

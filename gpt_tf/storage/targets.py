@@ -2,7 +2,7 @@
 
 A target folder is new, empty, or holds nothing but plain files that its own readable manifest
 lists. A target file is new, or a plain file that the user told us to overwrite. Everything else
-belongs to somebody else, and is refused with `--overwrite` too. What is refused changes nothing.
+belongs to others, and is refused with `--overwrite` too. What is refused changes nothing.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class StoredTensor(NamedTuple):
 
     Attributes:
       dtype: as safetensors names it; F64, F32, F16 and BF16 can be read.
-      read: gives it in float32; raises RunError where the file is damaged.
+      read: gives it in float32; raises RunError if the file is damaged.
     """
 
     file: Path
@@ -50,8 +50,8 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of a safetensors file by name.
 
     Raises:
-      UsageError: where the file is missing.
-      RunError: where it is cut short or its header is damaged.
+      UsageError: if the file is missing.
+      RunError: if it is cut short or its header is damaged.
     """
     plain_file(path)
     try:

@@ -1,4 +1,4 @@
-"""Signals that wait: for moments in which one would leave what nobody knows of."""
+"""Signals that wait while an interruption would leave something that no record names."""
 
 from __future__ import annotations
 

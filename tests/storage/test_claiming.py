@@ -60,8 +60,9 @@ def test_an_overwritten_run_comes_back_if_the_new_one_saves_nothing(command) -> 
     before = tree(Path("runs"))
     late = ["--set", "training.eval_interval=100", "--set", "training.checkpoint_interval=100"]
     hot = ["--learning-rate", "1e30", "--set", "training.clip_norm=0"]
-    code, said = command(*AGAIN, "--max-steps", "90", "--set", "training.warmup_steps=1", *hot,
-                         *late)  # fmt: skip
+    code, said = command(
+        *AGAIN, "--max-steps", "90", "--set", "training.warmup_steps=1", *hot, *late
+    )
     assert code == 1
     assert "non-finite" in said
     assert tree(Path("runs")) == before
@@ -203,8 +204,10 @@ def test_what_the_user_put_into_the_run_before_moves_to_the_new_one(
         claim.saved()
     del notes["tiny/notes.txt"]
     assert texts(Path("runs")) == {
-        **notes, "tiny/notes.txt": "another", "tiny/notes.txt~": "notes.txt"
-    }  # fmt: skip
+        **notes,
+        "tiny/notes.txt": "another",
+        "tiny/notes.txt~": "notes.txt",
+    }
     assert not (TINY / "previous-run").exists()
     assert (TINY / "config.yaml").read_text() == "new"
 

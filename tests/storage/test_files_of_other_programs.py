@@ -16,9 +16,12 @@ TINY = Path("runs", "tiny")
 def theirs(folder: Path) -> None:
     """A run of another program, which writes to runs/ too."""
     for name in (
-        "checkpoints/step-00001000/model.safetensors", "config.yaml", "run.log", "loss.png",
+        "checkpoints/step-00001000/model.safetensors",
+        "config.yaml",
+        "run.log",
+        "loss.png",
         "events.out.tfevents.1700000000.host.42.0",
-    ):  # fmt: skip
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("mine")
 
@@ -57,8 +60,9 @@ def test_temporary_names_of_others_stay(workspace: Path, name: str) -> None:
     in_process("export", "tiny", "--to", "out", cwd=workspace)
     in_process("plot", "tiny", cwd=workspace)
     assert before == {
-        name: tree(workspace / name), "plot": (workspace / "plot.png.7.tmp").read_text(),
-    }  # fmt: skip
+        name: tree(workspace / name),
+        "plot": (workspace / "plot.png.7.tmp").read_text(),
+    }
 
 
 @pytest.mark.parametrize(
@@ -72,9 +76,7 @@ def test_a_previous_run_of_the_users_own_stays(workspace: Path, names: list[str]
     before = tree(workspace / "runs")
     in_process("plot", "tiny", cwd=workspace)
     in_process("generate", "--max-new-tokens", "1", cwd=workspace)
-    assert in_process(
-        *TRAIN, "--name", "tiny", "--overwrite", cwd=workspace, check=False
-    ) == 2  # fmt: skip
+    assert in_process(*TRAIN, "--name", "tiny", "--overwrite", cwd=workspace, check=False) == 2
     assert tree(workspace / "runs") == before
 
 

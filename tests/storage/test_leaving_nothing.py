@@ -130,9 +130,12 @@ def test_a_library_that_ends_the_process_is_told(
     (tmp_path / "yaml.py").write_text("raise SystemExit(3)")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     result = subprocess.run(
-        [sys.executable, "-m", "gpt_tf", "train", "--print-config"], cwd=tmp_path, text=True,
-        env={**os.environ, "PYTHONPATH": path}, capture_output=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "gpt_tf", "train", "--print-config"],
+        cwd=tmp_path,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+    )
     assert result.returncode == 3
     assert result.stderr == "error: ended early in gpt-tf train: 3. Try again with --debug.\n"
     with pytest.raises(SystemExit) as end:

@@ -47,8 +47,9 @@ def train(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
     config = resolve(read_config_file(TINY / "config.yaml"))
 
     def run(step: int, act: Callable[[], Any]) -> Any:
-        return gpt_tf.train(config=config, data=Path("reviews"), name="mine",
-                            writers=[At(step, act)])  # fmt: skip
+        return gpt_tf.train(
+            config=config, data=Path("reviews"), name="mine", writers=[At(step, act)]
+        )
 
     return run
 
@@ -112,9 +113,12 @@ def test_no_command_follows_a_link_inside_a_run(
     path.symlink_to(outside)
     before = tree(workspace)
     for command in (
-        ["train", "--resume", "tiny"], ["generate", "--run", "tiny"], ["evaluate", "tiny"],
-        [*TRAIN, "--name", "tiny", "--overwrite"], ["export", "tiny", "--to", "out"],
-    ):  # fmt: skip
+        ["train", "--resume", "tiny"],
+        ["generate", "--run", "tiny"],
+        ["evaluate", "tiny"],
+        [*TRAIN, "--name", "tiny", "--overwrite"],
+        ["export", "tiny", "--to", "out"],
+    ):
         assert in_process(*command, cwd=workspace, check=False) == 2, command
         assert f"a link in {workspace / TINY}: {name}." in capsys.readouterr().err
         assert tree(workspace) == before, command
@@ -200,8 +204,11 @@ def test_a_run_that_was_replaced_when_it_was_killed_comes_back(workspace: Path) 
     killed(workspace / TINY)
     assert newest_run(workspace).name == "tiny"
     left = {"new.gpt-tf-4194305-abcdef.tmp", "lock"}
-    found = {name: data for name, data in tree(workspace / TINY).items()
-             if name.split("/")[0] not in left}  # fmt: skip
+    found = {
+        name: data
+        for name, data in tree(workspace / TINY).items()
+        if name.split("/")[0] not in left
+    }
     assert found == before
 
 

@@ -114,10 +114,14 @@ def test_paths_inside_a_workspace_are_recorded_relative_to_it(
     (home / "far").symlink_to(tmp_path / "other")
     monkeypatch.chdir(home)
     inside = {
-        "texts": "texts", "./texts/": "texts", str(home / "texts"): "texts",
-        str(tmp_path / "link" / "texts"): "texts", "../home/texts": "texts",
-        "texts/**/*.txt": "texts/**/*.txt", "far": "far",
-    }  # fmt: skip
+        "texts": "texts",
+        "./texts/": "texts",
+        str(home / "texts"): "texts",
+        str(tmp_path / "link" / "texts"): "texts",
+        "../home/texts": "texts",
+        "texts/**/*.txt": "texts/**/*.txt",
+        "far": "far",
+    }
     for given, record in inside.items():
         assert recorded(Path(given), home) == record
         assert found(record, home) == home / record

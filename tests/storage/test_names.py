@@ -42,11 +42,20 @@ def test_data_of_any_name_are_trained_on_and_measured(
     first = next((workspace / name).rglob("*.txt"))
     first.rename(first.with_name(f"{name}.txt"))
     in_process("train-tokenizer", name, "--vocab-size", "300", cwd=workspace)
-    in_process(*TRAIN, "--data", name, "--validation-data", str(first.with_name(f"{name}.txt")),
-               "--name", "new", cwd=workspace)  # fmt: skip
+    in_process(
+        *TRAIN,
+        "--data",
+        name,
+        "--validation-data",
+        str(first.with_name(f"{name}.txt")),
+        "--name",
+        "new",
+        cwd=workspace,
+    )
     in_process("evaluate", "new", name, cwd=workspace)
-    in_process("train", "--resume", "new", "--set", "training.max_steps=3", cwd=workspace,
-               check=False)  # fmt: skip
+    in_process(
+        "train", "--resume", "new", "--set", "training.max_steps=3", cwd=workspace, check=False
+    )
     in_process("doctor", "new", cwd=workspace)
     assert not re.search(r"[^\n\t -~]", (workspace / "runs" / "new" / "run.log").read_text())
     shown_is_harmless(capsys)
@@ -79,8 +88,11 @@ def test_files_of_any_name_are_written_and_folders_refused_escaped(
             before = modes_and_contents(workspace)
             continue
         assert any(shown in said for shown in (r"caf\xe9", r"caf\\xe9", r"caf\udce9")), said
-        now = {path: thing for path, thing in modes_and_contents(workspace).items()
-               if not path.endswith((".prepare.lock", "/data/imdb", "/data"))}  # fmt: skip
+        now = {
+            path: thing
+            for path, thing in modes_and_contents(workspace).items()
+            if not path.endswith((".prepare.lock", "/data/imdb", "/data"))
+        }
         assert now.items() <= before.items(), arguments
 
 
@@ -105,8 +117,9 @@ def test_results_name_files_harmlessly_on_standard_output(
     assert r"a\x1b[2J" in shown_is_harmless(capsys)
     in_process("export", "tiny", "--to", folder, cwd=workspace)
     assert r"a\x1b[2J" in shown_is_harmless(capsys)
-    in_process("train-tokenizer", "reviews", "--vocab-size", "300", "--output", f"{folder}2",
-               cwd=workspace)  # fmt: skip
+    in_process(
+        "train-tokenizer", "reviews", "--vocab-size", "300", "--output", f"{folder}2", cwd=workspace
+    )
     assert r"a\x1b[2J" in shown_is_harmless(capsys)
 
 

@@ -62,8 +62,12 @@ def test_no_record_is_waited_for(tmp_path: Path, kind: str) -> None:
 def test_another_run_is_not_waited_for(workspace: Path) -> None:
     run = workspace / "runs" / "tiny"
     checkpoint = run / "checkpoints" / "step-00000020"
-    for path in (run / "metrics.jsonl", run / "source.json", run / "lock",
-                 checkpoint / "manifest.json"):  # fmt: skip
+    for path in (
+        run / "metrics.jsonl",
+        run / "source.json",
+        run / "lock",
+        checkpoint / "manifest.json",
+    ):
         put_odd(path, "fifo")
     called(*TRAIN, "--name", "next", cwd=workspace)
     assert (workspace / "runs" / "next" / "checkpoints").is_dir()

@@ -103,10 +103,21 @@ def below_a_file(target: Path) -> None:
     target.parent.write_text("mine")
 
 
-OTHERS = [file_beside, file_in_a_folder_of_ours, folder_beside, link_of_a_listed_name,
-          fifo_of_a_listed_name, manifest_of_somebody_else, manifest_alike_of_somebody_else,
-          manifest_lost, linked,
-          linked_to_nothing, a_file, a_fifo, below_a_file]  # fmt: skip
+OTHERS = [
+    file_beside,
+    file_in_a_folder_of_ours,
+    folder_beside,
+    link_of_a_listed_name,
+    fifo_of_a_listed_name,
+    manifest_of_somebody_else,
+    manifest_alike_of_somebody_else,
+    manifest_lost,
+    linked,
+    linked_to_nothing,
+    a_file,
+    a_fifo,
+    below_a_file,
+]
 
 
 @pytest.mark.parametrize("change", OTHERS)
