@@ -92,8 +92,9 @@ def check_packages() -> Iterator[Finding]:
         if requirement.specifier.contains(version, prereleases=True):
             fine.append(f"{name} {version}")
         else:
-            yield Finding("broken", name, f"{version}, not {bounds}",
-                          f'pip install "{name}{bounds}"')  # fmt: skip
+            yield Finding(
+                "broken", name, f"{version}, not {bounds}", f'pip install "{name}{bounds}"'
+            )
     yield Finding("ok", "packages", ", ".join(fine))
 
 
@@ -112,7 +113,7 @@ def check_rivals() -> Iterator[Finding]:
         folders = places.get(name, set())
         if len(folders) > 1:
             found = f"installed {len(folders)} times: {', '.join(sorted(folders))}"
-            yield Finding("warning", name, found, "Use an environment of its own.")
+            yield Finding("warning", name, found, "Use a separate environment.")
         spec = importlib.util.find_spec(name)
         origin = spec.origin if spec else None
         if origin and folders and not any(Path(origin).is_relative_to(f) for f in folders):
@@ -127,8 +128,12 @@ def check_processor() -> Finding:
     precision = "bfloat16 where it pays" if bfloat16_flags() else "float32"
     found = f"{cores} cores, {', '.join(known) or platform.machine()}: precision {precision}"
     if flags and platform.machine() == "x86_64" and "avx" not in flags:
-        return Finding("broken", "processor", f"{found}; no AVX",
-                       "TensorFlow's packages need AVX: use another machine.")  # fmt: skip
+        return Finding(
+            "broken",
+            "processor",
+            f"{found}; no AVX",
+            "TensorFlow's packages need AVX: use another machine.",
+        )
     return Finding("ok", "processor", found)
 
 
@@ -146,8 +151,9 @@ def check_disk(workspace: Path) -> Finding:
     free = shutil.disk_usage(workspace).free
     found = f"{free / GB:.1f} GB free in {workspace}"
     if not os.access(workspace, os.W_OK):
-        return Finding("warning", "disk", f"{workspace} cannot be written",
-                       "Change to a folder of your own.")  # fmt: skip
+        return Finding(
+            "warning", "disk", f"{workspace} cannot be written", "Change to a folder of your own."
+        )
     if free < LITTLE_DISK:
         return Finding("warning", "disk", found, "Free some, or change to another disk.")
     return Finding("ok", "disk", found)
@@ -168,5 +174,9 @@ def check_encoding() -> Finding:
     encoding = sys.stdout.encoding or "ascii"
     if encoding.lower().replace("-", "") == "utf8":
         return Finding("ok", "encoding", encoding)
-    return Finding("warning", "encoding", f"{encoding}: other characters are shown as codes",
-                   "Set LC_ALL=C.UTF-8, and no PYTHONIOENCODING.")  # fmt: skip
+    return Finding(
+        "warning",
+        "encoding",
+        f"{encoding}: other characters are shown as codes",
+        "Set LC_ALL=C.UTF-8, and no PYTHONIOENCODING.",
+    )

@@ -28,7 +28,7 @@ def draw_grid(
 ) -> None:
     """Draw `values` into a PNG; a cell that has none is blank, the lowest is marked.
 
-    One key gives a line (points where its values are names), two a heat map, more a heat map for
+    One key gives a line (points if its values are names), two a heat map, more a heat map for
     each combination of the rest.
     """
     finite = {key: value for key, value in values.items() if abs(value) < DRAWABLE}
@@ -51,8 +51,14 @@ def _line(grid: Mapping[str, Sequence[Any]], values: Mapping[Key, float]) -> Any
     style = "" if any(isinstance(choice, str) for choice in choices) else "-"
     if points:
         axes.plot(*zip(*points, strict=True), marker="o", linestyle=style)
-        axes.plot(*min(points, key=lambda point: point[1]), marker="o", markersize=15,
-                  markerfacecolor="none", markeredgecolor=BEST, markeredgewidth=2)  # fmt: skip
+        axes.plot(
+            *min(points, key=lambda point: point[1]),
+            marker="o",
+            markersize=15,
+            markerfacecolor="none",
+            markeredgecolor=BEST,
+            markeredgewidth=2,
+        )
     for x, y in points:
         axes.annotate(_number(y), (x, y), (0, 12), textcoords="offset points", ha="center")
     axes.set_xticks(range(len(choices)), [_label(choice) for choice in choices])
@@ -110,23 +116,34 @@ def _map(
         colour = colours.to_rgba(values[key])
         axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour))
         light = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] > 0.5  # luma, ITU-R BT.601
-        axes.text(x, y, _number(values[key]), ha="center", va="center",
-                  color="black" if light else "white")  # fmt: skip
+        axes.text(
+            x,
+            y,
+            _number(values[key]),
+            ha="center",
+            va="center",
+            color="black" if light else "white",
+        )
         if key == best:
-            axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=BEST, linewidth=3,
-                                     zorder=3, clip_on=False))  # fmt: skip
+            axes.add_patch(
+                Rectangle(
+                    corner, 1, 1, fill=False, edgecolor=BEST, linewidth=3, zorder=3, clip_on=False
+                )
+            )
     axes.set_xticks(range(len(columns)), [_label(choice) for choice in columns])
     axes.set_yticks(range(len(rows)), [_label(choice) for choice in rows])
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     axes.set(xlabel=_label(column_key, 80), ylabel=_label(row_key, 80))
     if others:
-        words = [f"{name.rpartition('.')[2]}={_label(choice)}"
-                 for (name, _), choice in zip(others, combination, strict=True)]  # fmt: skip
+        words = [
+            f"{name.rpartition('.')[2]}={_label(choice)}"
+            for (name, _), choice in zip(others, combination, strict=True)
+        ]
         axes.set_title("\n".join(words), fontsize="medium")
 
 
 def _norm(values: Mapping[Key, float]) -> Any:
-    """Colours by the logarithm where the values differ by more than a factor of ten."""
+    """Colours by the logarithm if the values differ by more than a factor of ten."""
     from matplotlib.colors import LogNorm, Normalize
 
     low, high = min(values.values(), default=1.0), max(values.values(), default=2.0)

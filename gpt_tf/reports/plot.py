@@ -93,7 +93,7 @@ class Picture:
 
 
 class LossPicture:
-    """A writer that draws the picture anew at each evaluation, from the metrics file."""
+    """A writer that draws the picture again at each evaluation, from the metrics file."""
 
     def __init__(self, metrics_file: Path, picture: Path, title: str) -> None:
         self._metrics_file = metrics_file

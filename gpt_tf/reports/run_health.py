@@ -83,7 +83,7 @@ def _checkpoints(run: RunDirectory, intact: list[Checkpoint]) -> Iterator[Findin
 
 
 def _beginning(run: RunDirectory) -> str:
-    """The command, typed in the workspace, that begins a run again as it was begun."""
+    """The command, typed in the workspace, that starts a run again as it was started."""
     words = ["gpt-tf", "train", "--name", run.name]
     with suppress(GptTfError):
         source = run.source()
@@ -136,8 +136,12 @@ def _data(checkpoint: Checkpoint, data_changes: Callable[[Checkpoint], str | Non
         return Finding("warning", "data", str(error), remedy)
     if changed is None:
         return Finding("ok", "data", "as they were")
-    return Finding("warning", "data", "changed since the last checkpoint",
-                   "Restore the files, or add --accept-data-change to --resume.")  # fmt: skip
+    return Finding(
+        "warning",
+        "data",
+        "changed since the last checkpoint",
+        "Restore the files, or add --accept-data-change to --resume.",
+    )
 
 
 def _litter(run: RunDirectory) -> Finding:
@@ -149,9 +153,17 @@ def _litter(run: RunDirectory) -> Finding:
     left |= {path.name for path in run.checkpoints.directory.glob("step-*") if path.suffix == ""}
     left -= set(run.checkpoints.names())
     if (run.path / PREVIOUS).is_dir():
-        return Finding("warning", "litter", f"{PREVIOUS}: the run before an --overwrite that was "
-                       "killed", "The next command that reads the run puts it back.")  # fmt: skip
+        return Finding(
+            "warning",
+            "litter",
+            f"{PREVIOUS}: the run before an --overwrite that was killed",
+            "The next command that reads the run puts it back.",
+        )
     if not left:
         return Finding("ok", "litter", "none")
-    return Finding("warning", "litter", ", ".join(sorted(left)[:3]),
-                   "A killed process left it; delete it, or let --resume do it.")  # fmt: skip
+    return Finding(
+        "warning",
+        "litter",
+        ", ".join(sorted(left)[:3]),
+        "A killed process left it; delete it, or let --resume do it.",
+    )

@@ -233,9 +233,12 @@ def test_a_broken_installation_is_named(tmp_path: Path, files: dict[str, str], w
         (tmp_path / "site" / name).write_text(text)
     paths = f"{tmp_path / 'site'}:{os.environ.get('PYTHONPATH', '')}"
     result = subprocess.run(
-        [sys.executable, "-m", "gpt_tf", "doctor"], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-m", "gpt_tf", "doctor"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
         env={**os.environ, "PYTHONPATH": paths},
-    )  # fmt: skip
+    )
     assert result.returncode == 1, result.stderr
     assert words in result.stdout
     assert "Traceback" not in result.stderr
