@@ -87,7 +87,7 @@ class LoraConfig(Section):
         super().__post_init__()
         if self.rank and not (self.qkv or self.attention_output or self.ffn):
             raise UsageError(
-                "rank must be 0 where none of qkv, attention_output, ffn is true, "
+                "rank must be 0 if none of qkv, attention_output, ffn is true, "
                 f"received: {self.rank}"
             )
 
@@ -108,7 +108,7 @@ class ModelConfig(Section):
     embed_dim: int = setting(128, "Width of the residual stream.", minimum=1)
     ffn_dim: int = setting(512, "Width of the feed-forward's hidden layer.", minimum=1)
     head_dim: int | None = setting(
-        None, "Width of one attention head; embed_dim // num_heads where none is given.", minimum=1
+        None, "Width of one attention head; embed_dim // num_heads if not set.", minimum=1
     )
     qkv_bias: bool = setting(True, "Queries, keys and values add a bias.")
     activation: Literal["gelu", "gelu_tanh", "relu"] = setting(
@@ -146,7 +146,7 @@ class ModelConfig(Section):
             )
         if self.head_dim is None and self.embed_dim < self.num_heads:
             raise UsageError(
-                f"embed_dim must be at least num_heads ({self.num_heads}) where head_dim is "
+                f"embed_dim must be at least num_heads ({self.num_heads}) if head_dim is "
                 f"none, received: {self.embed_dim}"
             )
 
@@ -194,7 +194,7 @@ class DataConfig(Section):
     document: Literal["file", "line"] = setting(
         "file", "What a document is in a file of plain text; in other kinds it is a record."
     )
-    column: str = setting("text", "Where the text of a record is, in files of records.")
+    column: str = setting("text", "The field that holds the text, in files of records.")
     strict: bool = setting(
         True,
         "Refuse a .csv or .jsonl file that can be understood in two ways, and find the delimiter "
@@ -225,12 +225,12 @@ class TrainingConfig(Section):
     """The loop: steps, optimizer, schedule, evaluation, checkpoints."""
 
     seed: int = setting(2023, "Seed of weights, dropout and shuffling.", minimum=0)
-    batch_size: int = setting(32, "Rows of a batch.", minimum=1)
+    batch_size: int = setting(32, "Rows per batch.", minimum=1)
     grad_accum_steps: int = setting(1, "Batches summed into one update.", minimum=1)
     max_steps: int | None = setting(
-        None, "Updates in all, the schedule's horizon; from max_epochs where none.", minimum=1
+        None, "Updates in all, the schedule's horizon; if not set, from max_epochs.", minimum=1
     )
-    max_epochs: float = setting(1.0, "Passes over the data where max_steps is none.", minimum=1e-6)
+    max_epochs: float = setting(1.0, "Passes over the data, if max_steps is not set.", minimum=1e-6)
     optimizer: Literal["adam", "adamw", "muon"] = setting(
         "adam", "Adam; AdamW; or Muon for the matrices of the blocks and AdamW for the rest."
     )
@@ -283,27 +283,27 @@ class TrainingConfig(Section):
     )
     xla: Literal["auto", "on", "off"] = setting("auto", "Compile the whole step with XLA.")
     steps_per_execution: int | None = setting(
-        None, "Most updates of one compiled call; by the model's size where none.", minimum=1
+        None, "Most updates in one compiled call; if not set, by the model's size.", minimum=1
     )
     log_interval: int = setting(10, "Steps between log lines.", minimum=1)
     eval_interval: int | None = setting(
-        None, "Steps between evaluations; once an epoch where none.", minimum=1
+        None, "Steps between evaluations; if not set, once per epoch.", minimum=1
     )
     eval_batches: int | None = setting(
-        None, "Validation batches of an evaluation while training; all where none.", minimum=1
+        None, "Validation batches of an evaluation during training; if not set, all.", minimum=1
     )
     checkpoint_interval: int | None = setting(
-        None, "Steps between checkpoints; as eval_interval where none.", minimum=1
+        None, "Steps between checkpoints; if not set, eval_interval.", minimum=1
     )
     keep_checkpoints: int = setting(2, "Recent checkpoints kept besides the best.", minimum=1)
     patience: int | None = setting(
-        None, "Evaluations without improvement before stopping; never where none.", minimum=1
+        None, "Evaluations without improvement before stopping; if not set, never.", minimum=1
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig(Section):
-    """The sample text written at each evaluation, and what `generate` does unless told."""
+    """The sample text written at each evaluation, and the defaults of `generate`."""
 
     prompt: str = setting("This movie is", "Text to continue.")
     max_new_tokens: int = setting(60, "Tokens to generate.", minimum=1, given=(1, 100_000))
@@ -373,7 +373,7 @@ def check_section(section: Section) -> list[str]:
 
 
 def check_value(value: Any, hint: Any, metadata: Any) -> str | None:
-    """None where `value` fits, else the rule that it breaks and the value received."""
+    """None if `value` fits, otherwise the rule that it breaks and the value received."""
     received = f"received: {value!r}"
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         if value is None:
@@ -407,7 +407,7 @@ def check_given(kind: type[Section], values: Any, prefix: str = "") -> list[str]
     It is refused only if it is given now: a stored run loads whatever it was trained with.
 
     Args:
-      values: a section as a mapping; what is no number is left to `check_section`.
+      values: a section as a mapping; anything that is not a number is left to `check_section`.
       prefix: of the keys in the messages.
     """
     hints = typing.get_type_hints(kind)

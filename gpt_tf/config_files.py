@@ -21,7 +21,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import nearest
 from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 
-MAX_PROBLEMS = 20  # told of at once
+MAX_PROBLEMS = 20  # reported at once
 # What version 0.1.0 did, whose stored runs lack these settings: their documents stay the same.
 BEFORE = {"data": {"strict": False, "drop_duplicates": False}}
 
@@ -42,10 +42,10 @@ def presets() -> list[str]:
 
 
 def read_preset(name: str) -> dict[str, Any]:
-    """The settings of a ready-made run, laid over those of its `base` where it names one.
+    """The settings of a ready-made run, laid over those of its `base` if it names one.
 
     Raises:
-      UsageError: with the nearest name where there is no such preset.
+      UsageError: if there is no such preset, with the nearest name.
     """
     if name not in preset_names():
         raise UsageError(
@@ -59,7 +59,7 @@ def read_preset(name: str) -> dict[str, Any]:
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file. Raises UsageError where it is missing or no mapping."""
+    """The settings in a YAML file. Raises UsageError if it is missing or not a mapping."""
     try:
         text = path.read_text("utf-8")
     except OSError as error:

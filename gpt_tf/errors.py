@@ -1,4 +1,4 @@
-"""The two kinds of failure that a user is told about, each with its exit code.
+"""The two kinds of failure that are reported to a user, each with its exit code.
 
 Every message has the form ``<what> in <file or option>: <value>. <remedy>``; the CLI puts
 ``error: `` before it and shows a traceback only with ``--debug``.

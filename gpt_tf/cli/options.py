@@ -41,7 +41,7 @@ _TRAIN_OPTIONS = (
     click.option("--train-tokenizer", is_flag=True,
                   help="Train the tokenizer first, unless one has these settings."),
     click.option("--name", type=NAME, help="Name of the run's directory below runs/."),
-    click.option("--batch-size", type=int, help="Rows of a batch."),
+    click.option("--batch-size", type=int, help="Rows per batch."),
     click.option("--learning-rate", type=float, help="The peak learning rate."),
     click.option("--stop-at-step", type=click.IntRange(min=1),
                   help="End this call at this step; the learning rate still follows "

@@ -41,11 +41,13 @@ def test_later_layers_win() -> None:
 
 def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(UsageError) as caught:
-        resolve({
-            "training": {"lerning_rate": 3, "batch_size": 0, "max_steps": "x"},
-            "model": {"dropout": {"head": 2.0}},
-            "modle": {},
-        })  # fmt: skip
+        resolve(
+            {
+                "training": {"lerning_rate": 3, "batch_size": 0, "max_steps": "x"},
+                "model": {"dropout": {"head": 2.0}},
+                "modle": {},
+            }
+        )
     message = str(caught.value)
     for words in (
         "unknown key training.lerning_rate. Did you mean",
@@ -80,8 +82,9 @@ def test_a_text_needs_no_quotes_of_yaml() -> None:
     for text in ("ROMEO:", "12", "true", "- a"):
         assert resolve(parse_assignments([f"sampling.prompt={text}"])).sampling.prompt == text
     assert parse_assignments(["sampling.prompt='ROMEO:'", "training.seed=1"]) == {
-        "sampling": {"prompt": "ROMEO:"}, "training": {"seed": 1}
-    }  # fmt: skip
+        "sampling": {"prompt": "ROMEO:"},
+        "training": {"seed": 1},
+    }
 
 
 @pytest.mark.parametrize(

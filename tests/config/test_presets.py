@@ -60,8 +60,11 @@ def test_every_preset_is_listed() -> None:
 
 
 def test_the_readme_s_table_is_that_of_the_presets() -> None:
-    rows = re.findall(r"^\| `([\w-]+)` \| .* \| ([\d,]+) \| (.+) \| (.+) \| ([\d,]+) \| (.+) \|$",
-                      (REPOSITORY / "README.md").read_text("utf-8"), re.MULTILINE)  # fmt: skip
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| .* \| ([\d,]+) \| (.+) \| (.+) \| ([\d,]+) \| (.+) \|$",
+        (REPOSITORY / "README.md").read_text("utf-8"),
+        re.MULTILINE,
+    )
     assert sorted(row[0] for row in rows) == sorted(PARAMETERS)
     for name, context, shape, width, parameters, tokenizer in rows:
         config = resolve(read_preset(name))

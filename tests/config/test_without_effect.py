@@ -88,8 +88,13 @@ def test_an_option_that_decides_is_left_out_before_set_is_added(
     texts: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["train", "--data", "texts", "--preset", "imdb", "--set", "training.max_epochs=3"]
-    end = ["--set", "training.batch_size=100000", "--train-tokenizer", "--set",
-           "tokenizer.kind=char"]  # fmt: skip
+    end = [
+        "--set",
+        "training.batch_size=100000",
+        "--train-tokenizer",
+        "--set",
+        "tokenizer.kind=char",
+    ]
     assert in_process(*words, "--max-steps", "9000", *end, cwd=texts, check=False) == 2
     said = capsys.readouterr().err
     assert "Leave --max-steps out and add --set training.max_steps=null" in said

@@ -154,7 +154,7 @@ def test_a_model_with_adapters_is_made_again_from_its_config() -> None:
 
 
 def test_adapters_that_make_no_sense_are_refused() -> None:
-    with pytest.raises(UsageError, match="rank must be 0 where none of qkv"):
+    with pytest.raises(UsageError, match="rank must be 0 if none of qkv"):
         LoraConfig(rank=4, qkv=False)
     with pytest.raises(UsageError, match="rank must be 0 for the architecture bigram"):
         ModelConfig(architecture="bigram", lora=LoraConfig(rank=4))
