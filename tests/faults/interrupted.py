@@ -103,8 +103,9 @@ class Interruptions:
     def _run(self, arguments: list[str], **options: Any) -> tuple[int, str]:
         if self.command.instead:
             options["instead"] = self.command.instead
-        return self.server.run(self.workspace, arguments, output=self.folder,
-                               eagerly=self.command.eagerly, **options)  # fmt: skip
+        return self.server.run(
+            self.workspace, arguments, output=self.folder, eagerly=self.command.eagerly, **options
+        )
 
     def kill_at(self, number: int) -> None:
         """Leave the workspace as a process leaves it that is killed at an operation."""
@@ -157,9 +158,10 @@ class Interruptions:
         lost = [
             name
             for name, digest in self.before.items()
-            if digest != "empty folder" and now.get(name) != digest
+            if digest != "empty folder"
+            and now.get(name) != digest
             and not name.startswith(self.command.replaces or "\0")
-        ]  # fmt: skip
+        ]
         assert not lost, f"lost or changed {when}: {lost}"
 
     def _call_again(self) -> None:

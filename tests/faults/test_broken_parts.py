@@ -92,9 +92,16 @@ def make_trainer(
 ) -> tuple[Trainer, TokenStream]:
     """A loop over the parts; `settings` as of the config."""
     config = TrainingConfig(
-        **{"max_steps": STEPS, "warmup_steps": 1, "batch_size": SHAPE[0], "eval_interval": 3,
-           "checkpoint_interval": 1, "log_interval": 1, **settings}
-    )  # fmt: skip
+        **{
+            "max_steps": STEPS,
+            "warmup_steps": 1,
+            "batch_size": SHAPE[0],
+            "eval_interval": 3,
+            "checkpoint_interval": 1,
+            "log_interval": 1,
+            **settings,
+        }
+    )
     options: dict[str, Any] = {"batch_size": SHAPE[0], "context_length": SHAPE[1], "num_threads": 2}
     stream = TokenStream.from_documents(parts.documents[4:], parts.tokenizer, **options)
 
@@ -308,16 +315,23 @@ def test_ten_thousand_steps_take_no_more_memory(parts: Parts, tmp_path: Path) ->
     """C29: with evaluations and checkpoints; the last batch of an epoch is ragged."""
     seen = Seen()
     trainer, _ = make_trainer(
-        parts, tmp_path, writer=seen, max_steps=10_000, log_interval=50, eval_interval=1000,
+        parts,
+        tmp_path,
+        writer=seen,
+        max_steps=10_000,
+        log_interval=50,
+        eval_interval=1000,
         checkpoint_interval=500,
-    )  # fmt: skip
+    )
     trainer.run()
     rows = [row for row in seen.rows if "perf/memory_gb" in row and row["step"] > 2000]
     steps, memory = (np.array([row[key] for row in rows]) for key in ("step", "perf/memory_gb"))
     slope = float(np.polyfit(steps, memory, 1)[0])
     growth = slope * (steps[-1] - steps[0]) / memory[0]
-    print(f"10,000 steps: {memory[0] * 1000:.1f} MB at step {steps[0]:,.0f}, "
-          f"{memory[-1] * 1000:.1f} MB at the end, {growth:+.2%} by the slope; "
-          f"{parts.step.traces} trace")  # fmt: skip
+    print(
+        f"10,000 steps: {memory[0] * 1000:.1f} MB at step {steps[0]:,.0f}, "
+        f"{memory[-1] * 1000:.1f} MB at the end, {growth:+.2%} by the slope; "
+        f"{parts.step.traces} trace"
+    )
     assert growth < 0.005  # a leak of 1.5 kB a step made 0.014
     assert parts.step.traces == 1

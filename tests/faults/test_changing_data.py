@@ -14,14 +14,27 @@ from faults.trainers import RESUME, RUN, TrainerServer, everything, run_of
 STEPS = 120
 EARLY = 60  # a step at which a checkpoint is saved anyway
 TRAIN = [
-    "train", "--data", "texts", "--tokenizer", "tokenizers/reviews", "--name", RUN,
-    "--max-steps", str(STEPS), *TINY_RUN,
-    "--set", "training.log_interval=1",
-    "--set", "training.eval_interval=30",
-    "--set", "training.checkpoint_interval=10",
-    "--set", "data.num_threads=1",
-    "--set", "data.buffer_size=2",
-]  # fmt: skip
+    "train",
+    "--data",
+    "texts",
+    "--tokenizer",
+    "tokenizers/reviews",
+    "--name",
+    RUN,
+    "--max-steps",
+    str(STEPS),
+    *TINY_RUN,
+    "--set",
+    "training.log_interval=1",
+    "--set",
+    "training.eval_interval=30",
+    "--set",
+    "training.checkpoint_interval=10",
+    "--set",
+    "data.num_threads=1",
+    "--set",
+    "data.buffer_size=2",
+]
 FILE = "neg/1_1.txt"
 
 

@@ -46,8 +46,12 @@ def check_refusal(said: str, reason: str, remedy: str) -> None:
     """One error that names folder, reason, bytes and remedy."""
     (error,) = re.findall(r"^error: .*", said, re.MULTILINE)
     assert "Traceback" not in said
-    for part in (r"cannot write in \S*/runs/run/checkpoints: ", reason,
-                 r"[\d,]+ bytes are needed, [\d,]+ are free", remedy):  # fmt: skip
+    for part in (
+        r"cannot write in \S*/runs/run/checkpoints: ",
+        reason,
+        r"[\d,]+ bytes are needed, [\d,]+ are free",
+        remedy,
+    ):
         assert re.search(part, error), error
     print(error)
 

@@ -52,9 +52,11 @@ COMMANDS = {
     ),
     "sweep": Command(
         arguments=[*SWEEP, "training.seed=1", *SMALL_SWEEP],
-        then=RESUME_SWEEP, begun="sweeps/grid/sweep.yaml", eagerly=True,
+        then=RESUME_SWEEP,
+        begun="sweeps/grid/sweep.yaml",
+        eagerly=True,
     ),
-}  # fmt: skip
+}
 SECOND_CELL = Command(arguments=RESUME_SWEEP, replaces=("sweeps/grid/",), eagerly=True)
 
 
@@ -104,8 +106,11 @@ def test_a_sweep_is_killed_in_its_second_cell(
     first_cell.kill_at(begun)
     command = Interruptions(server, first_cell.workspace, tmp_path, SECOND_CELL)
     # What the cell's run writes is what the first one's wrote: one in five of that is tried.
-    numbers = [number for number, (_, path) in enumerate(command.operations, 1)
-               if "/sweeps/" in path or number % 5 == 0]  # fmt: skip
+    numbers = [
+        number
+        for number, (_, path) in enumerate(command.operations, 1)
+        if "/sweeps/" in path or number % 5 == 0
+    ]
     print(check(command, numbers, "kill"))
 
 
@@ -121,14 +126,19 @@ def test_a_command_stopped_while_it_takes_a_folder_leaves_no_trace(
     name: str, places: tuple[str, ...], server: TrainerServer, template: Path, tmp_path: Path
 ) -> None:  # N42
     command = interruptions(name, server, template, tmp_path)
-    taking = [number for number, (_, path) in enumerate(command.operations, 1)
-              if path.endswith(places)][:4]  # fmt: skip
+    taking = [
+        number for number, (_, path) in enumerate(command.operations, 1) if path.endswith(places)
+    ][:4]
     print(check(command, taking, f"signal {int(signal.SIGTERM)}"))
 
 
 STOP = f"signal {int(signal.SIGINT)}"
-KINDS = [(name, kind) for name in COMMANDS for kind in ("kill", "torn", "ENOSPC", "EIO", STOP)
-         if name != "sweep" or kind == "kill"]  # fmt: skip
+KINDS = [
+    (name, kind)
+    for name in COMMANDS
+    for kind in ("kill", "torn", "ENOSPC", "EIO", STOP)
+    if name != "sweep" or kind == "kill"
+]
 
 
 @pytest.mark.long

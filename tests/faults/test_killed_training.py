@@ -66,10 +66,12 @@ def check_kills(
         assert not litter(run_of(workspace))
         shutil.rmtree(workspace)
         runs += 1
-    print(f"{len(lost)} SIGKILLs in {runs} runs, as many resumes; steps done again: "
-          f"{max(lost)} at most, {sum(lost) / len(lost):.1f} in the mean (a checkpoint every "
-          f"{INTERVAL}); all runs SHA-256-equal to the uninterrupted one; "
-          f"{time.monotonic() - begun:.0f} s")  # fmt: skip
+    print(
+        f"{len(lost)} SIGKILLs in {runs} runs, as many resumes; steps done again: "
+        f"{max(lost)} at most, {sum(lost) / len(lost):.1f} in the mean (a checkpoint every "
+        f"{INTERVAL}); all runs SHA-256-equal to the uninterrupted one; "
+        f"{time.monotonic() - begun:.0f} s"
+    )
 
 
 def test_a_few_kills_lose_at_most_an_interval(

@@ -11,10 +11,25 @@ from gpt_tf.storage.run_directory import RunDirectory
 
 STEPS, STOP = 20, 7
 TRAIN = ["train", "--data", "reviews", "--max-steps", str(STEPS), *TINY_RUN]
-TUNE = ["train", "--data", "reviews", "--from", "tiny", "--max-steps", str(STEPS),
-        "--set", "training.warmup_steps=2", "--set", "training.batch_size=4",
-        "--set", "training.eval_interval=5", "--set", "training.eval_batches=2",
-        "--set", "sampling.max_new_tokens=3"]  # fmt: skip
+TUNE = [
+    "train",
+    "--data",
+    "reviews",
+    "--from",
+    "tiny",
+    "--max-steps",
+    str(STEPS),
+    "--set",
+    "training.warmup_steps=2",
+    "--set",
+    "training.batch_size=4",
+    "--set",
+    "training.eval_interval=5",
+    "--set",
+    "training.eval_batches=2",
+    "--set",
+    "sampling.max_new_tokens=3",
+]
 
 
 def settings(*assignments: str) -> list[str]:
@@ -30,7 +45,10 @@ KINDS = {
     "frozen layers": [*TUNE, *settings("training.freeze=[block_0]")],
     "lora": [*TUNE, "--preset", "finetune-lora"],
     "lora, feed-forward layers too": [
-        *TUNE, "--preset", "finetune-lora", *settings("model.lora.ffn=true"),
+        *TUNE,
+        "--preset",
+        "finetune-lora",
+        *settings("model.lora.ffn=true"),
     ],
     "several steps in a call": [*TRAIN, *settings("training.steps_per_execution=4")],
     "padded windows": [*TRAIN, *settings("data.windows=padded")],
@@ -41,7 +59,7 @@ KINDS = {
         *TRAIN,
         *settings("data.windows=random", "training.optimizer=muon", "training.xla=on", *BFLOAT16),
     ],
-}  # fmt: skip
+}
 
 
 def check(server: TrainerServer, trained_workspace: Path, folder: Path, kind: str) -> None:

@@ -155,9 +155,12 @@ def test_a_file_system_without_locks_is_named(preloaded: dict[str, str], tmp_pat
     )
     without_locks = {"FAULTS_PREFIX": "/", "FAULTS_KIND": "ENOLCK"}
     result = subprocess.run(
-        [sys.executable, "-c", script], env={**preloaded, **without_locks}, cwd=tmp_path,
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", script],
+        env={**preloaded, **without_locks},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
     said = [result.stdout.strip(), the_error(result.stderr)]
     assert all("No locks available. Work on a file system that has locks." in each for each in said)
     assert result.returncode == 1
@@ -175,16 +178,30 @@ def readers(workspace: Path, elsewhere: Path) -> dict[str, list[str]]:
         "doctor": ["doctor", "tiny"],
         "evaluate": ["evaluate", "tiny"],
         "evaluate DATA": ["evaluate", "tiny", "reviews"],
-        "generate litert": ["generate", "--run", "tiny", "--engine", "litert",
-                            "--max-new-tokens", "2"],
-    }  # fmt: skip
+        "generate litert": [
+            "generate",
+            "--run",
+            "tiny",
+            "--engine",
+            "litert",
+            "--max-new-tokens",
+            "2",
+        ],
+    }
 
 
 @pytest.mark.parametrize(
     "name",
-    ["generate", "export", "plot", "doctor", pytest.param("evaluate", marks=pytest.mark.long),
-     "evaluate DATA", pytest.param("generate litert", marks=pytest.mark.long)],
-)  # fmt: skip
+    [
+        "generate",
+        "export",
+        "plot",
+        "doctor",
+        pytest.param("evaluate", marks=pytest.mark.long),
+        "evaluate DATA",
+        pytest.param("generate litert", marks=pytest.mark.long),
+    ],
+)
 def test_a_reader_of_a_read_only_workspace_needs_no_right_to_write(
     name: str, workspace: Path, run: Run, tmp_path: Path
 ) -> None:
@@ -209,12 +226,18 @@ def test_a_home_folder_that_may_not_be_written_changes_nothing(
     home.mkdir(mode=READ_ONLY_FOLDER)
     without_rights = []
     if os.geteuid() == 0:
-        without_rights = ["setpriv", "--bounding-set=-dac_override,-dac_read_search",
-                          "--inh-caps=-all"]  # fmt: skip
+        without_rights = [
+            "setpriv",
+            "--bounding-set=-dac_override,-dac_read_search",
+            "--inh-caps=-all",
+        ]
         if shutil.which("setpriv") is None:
             pytest.skip("root without setpriv cannot be bound by modes")
-    kept = {name: value for name, value in os.environ.items()
-            if not name.startswith(("XDG_", "MPL", "HF_", "KERAS"))}  # fmt: skip
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("XDG_", "MPL", "HF_", "KERAS"))
+    }
     result = subprocess.run(
         [*without_rights, sys.executable, "-m", "gpt_tf", "plot", "tiny"],
         cwd=workspace,

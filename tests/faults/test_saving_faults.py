@@ -39,8 +39,10 @@ def check(scenario: str, found: dict[str, list[tuple[str, int | None]]]) -> None
         else:  # said with folder and bytes, or met while cleaning up, where it does no harm
             assert {*how} <= {saving.REFUSED, saving.ABSORBED} and saving.REFUSED in how
             assert all(what == "new" for what, end in ends if end == saving.ABSORBED)
-        print(f"{scenario}, {kind}: {count} operations, {dict(Counter(ends))}, 0 unloadable, "
-              "0 mixed, 0 litter")  # fmt: skip
+        print(
+            f"{scenario}, {kind}: {count} operations, {dict(Counter(ends))}, 0 unloadable, "
+            "0 mixed, 0 litter"
+        )
 
 
 def test_every_operation_of_a_new_best(tmp_path: Path, preloaded: dict[str, str]) -> None:
@@ -70,6 +72,9 @@ def test_what_is_renamed_was_synced_before(tmp_path: Path, preloaded: dict[str, 
         assert at["fsync", file] == written < at["fsync", temporary] < published, name
     contents = [i for i, step in enumerate(log) if step[1].startswith(f"{temporary}/")]
     assert max(contents) < at["fsync", temporary]
-    removals = [i for i, (kind, path) in enumerate(log)
-                if kind in ("unlink", "rmdir") and "step-0000000" in path]  # fmt: skip
+    removals = [
+        i
+        for i, (kind, path) in enumerate(log)
+        if kind in ("unlink", "rmdir") and "step-0000000" in path
+    ]
     assert published < at["fsync", str(folder)] < min(removals)

@@ -84,8 +84,10 @@ def check_signals(
         digests = part["digests"]
         part["digests"] = {name: digests[name] for name in digests if name.startswith(last)}
     assert found == expected
-    print(f"{count} signals: saved and gone within {max(seconds):.1f} s, 0 steps lost, the end "
-          "SHA-256-equal")  # fmt: skip
+    print(
+        f"{count} signals: saved and gone within {max(seconds):.1f} s, 0 steps lost, the end "
+        "SHA-256-equal"
+    )
     assert max(seconds) < ALLOWED
 
 

@@ -23,13 +23,25 @@ INTERVAL = 10  # steps between two checkpoints
 RUN = "run"
 # It ends by early stopping, long before its last step.
 TRAIN = [
-    "train", "--data", "reviews", "--name", RUN, "--max-steps", "5000", *TINY_RUN,
-    "--set", "training.log_interval=1",
-    "--set", "training.eval_interval=25",
-    "--set", f"training.checkpoint_interval={INTERVAL}",
-    "--set", "training.patience=3",
-    "--set", "training.peak_learning_rate=0.02",
-]  # fmt: skip
+    "train",
+    "--data",
+    "reviews",
+    "--name",
+    RUN,
+    "--max-steps",
+    "5000",
+    *TINY_RUN,
+    "--set",
+    "training.log_interval=1",
+    "--set",
+    "training.eval_interval=25",
+    "--set",
+    f"training.checkpoint_interval={INTERVAL}",
+    "--set",
+    "training.patience=3",
+    "--set",
+    "training.peak_learning_rate=0.02",
+]
 RESUME = ["train", "--resume", RUN]
 
 
@@ -148,16 +160,23 @@ def everything(run: RunDirectory) -> dict[str, Any]:
         {key: value for key, value in row.items() if not key.startswith("perf/")}
         for row in read_rows(run.metrics_file)
     ]
-    return {"digests": digests, "best": store.best_name(), "metrics": rows,
-            "samples": run.samples_file.read_text()}  # fmt: skip
+    return {
+        "digests": digests,
+        "best": store.best_name(),
+        "metrics": rows,
+        "samples": run.samples_file.read_text(),
+    }
 
 
 def litter(run: RunDirectory) -> list[str]:
     """What a killed trainer left and the next one did not remove."""
     known = {"config.yaml", "source.json", "data_files.json", "tokenizer", "checkpoints",
              "metrics.jsonl", "samples.md", "loss.png", "run.log", "lock"}  # fmt: skip
-    found = [path.name for path in run.path.iterdir()
-             if path.name not in known and not path.name.startswith("events.")]  # fmt: skip
+    found = [
+        path.name
+        for path in run.path.iterdir()
+        if path.name not in known and not path.name.startswith("events.")
+    ]
     names = run.checkpoints.names()
     return found + [p.name for p in run.checkpoints.directory.iterdir() if p.name not in names]
 

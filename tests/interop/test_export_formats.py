@@ -53,8 +53,9 @@ def exported(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) 
     """The folders `savedmodel` and `keras`, made of the run `tiny`."""
     folder = tmp_path_factory.mktemp("exported")
     for name in ("savedmodel", "keras"):
-        in_process("export", "tiny", "--format", name, "--to", str(folder / name),
-                   cwd=trained_workspace)  # fmt: skip
+        in_process(
+            "export", "tiny", "--format", name, "--to", str(folder / name), cwd=trained_workspace
+        )
     return folder
 
 
@@ -64,8 +65,9 @@ def writer(trained_workspace: Path) -> TextGenerator:
 
 
 @pytest.mark.parametrize("name", ["savedmodel", "keras"])
-def test_an_export_is_replaced_when_asked(exported: Path, trained_workspace: Path, name: str,
-                                          tmp_path: Path) -> None:  # fmt: skip
+def test_an_export_is_replaced_when_asked(
+    exported: Path, trained_workspace: Path, name: str, tmp_path: Path
+) -> None:
     shutil.copytree(exported / name, tmp_path / name)
     assert first_foreign(tmp_path / name) is None
     again = ["export", "tiny", "--format", name, "--to", str(tmp_path / name), "--overwrite"]
@@ -79,8 +81,14 @@ def test_a_saved_model_needs_no_gpt_tf(
     prompts = np.array([writer.prompt_ids("This movie is")] * 2, np.int32)
     prompts[1, 0] = 5
     np.save(tmp_path / "ids.npy", prompts)
-    script = [sys.executable, "-c", ALONE, str(exported / "savedmodel"),
-              str(tmp_path / "ids.npy"), str(tmp_path / "out.npz")]  # fmt: skip
+    script = [
+        sys.executable,
+        "-c",
+        ALONE,
+        str(exported / "savedmodel"),
+        str(tmp_path / "ids.npy"),
+        str(tmp_path / "out.npz"),
+    ]
     subprocess.run(script, cwd=tmp_path, check=True, timeout=120, capture_output=True)
     with np.load(tmp_path / "out.npz") as found:
         np.testing.assert_allclose(found["logits"], writer.model(prompts), atol=1e-5)
@@ -104,8 +112,9 @@ def test_a_keras_file_is_read_back_with_every_weight(exported: Path, writer: Tex
 def test_every_file_is_in_the_manifest(exported: Path) -> None:
     for folder in (exported / "savedmodel", exported / "keras"):
         files = json.loads((folder / "manifest.json").read_text())["files"]
-        there = {path.relative_to(folder).as_posix() for path in folder.rglob("*")
-                 if path.is_file()}  # fmt: skip
+        there = {
+            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        }
         assert there - {"manifest.json"} == files.keys()
         assert all(sha256_file(folder / name) == entry["sha256"] for name, entry in files.items())
         settings = json.loads((folder / "tokenizer" / "tokenizer_config.json").read_text())

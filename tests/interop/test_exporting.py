@@ -28,10 +28,18 @@ def test_the_manifest_has_the_sha256_of_every_file(exported: Path) -> None:
     manifest = json.loads((exported / "manifest.json").read_text())
     assert manifest["run"] == "tiny" and manifest["format"] == "hf"
     files = {path.name: path for path in exported.iterdir() if path.name != "manifest.json"}
-    assert manifest["files"].keys() == files.keys() >= {
-        "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
-        "tokenizer_config.json", "README.md",
-    }  # fmt: skip
+    assert (
+        manifest["files"].keys()
+        == files.keys()
+        >= {
+            "config.json",
+            "generation_config.json",
+            "model.safetensors",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "README.md",
+        }
+    )
     for name, path in files.items():
         assert manifest["files"][name]["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 

@@ -46,8 +46,9 @@ def manifest_entry(name: str) -> None:
         facts = read_manifest(directory)
         files = facts.pop("files")
         del facts["manifest"]  # of an older version, that has no sum of its own
-        (directory / MANIFEST).write_text(json.dumps({**facts, "files": {**files, name: {
-            "sha256": "0" * 64, "bytes": 1}}}))  # fmt: skip
+        (directory / MANIFEST).write_text(
+            json.dumps({**facts, "files": {**files, name: {"sha256": "0" * 64, "bytes": 1}}})
+        )
 
 
 def safetensors(header: bytes, size: int | None = None) -> bytes:
@@ -66,7 +67,7 @@ def planted_store() -> Command:
         "data.windows=packed",
         "--batch-size",
         "1000000",
-    )  # fmt: skip  - no batch, but a store
+    )  # no batch, but a store
     for directory in Path("data", "reviews", "token_stores").iterdir():
         facts = read_manifest(directory)
         names = facts.pop("files")
@@ -128,10 +129,14 @@ HOSTILE: dict[str, Callable[[], Command]] = {
     "pickled weights": lambda: of_checkpoint("model.safetensors", pickle.dumps(Payload()))(),
     "pickled state": lambda: of_checkpoint("state.json", pickle.dumps(Payload()))(),
     "header of a terabyte": of_checkpoint("model.safetensors", safetensors(b"{}", 1 << 40)),
-    "shape of a terabyte": of_checkpoint("model.safetensors", safetensors(
-        b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,64]}}')),
-    "offsets outside": of_checkpoint("model.safetensors", safetensors(
-        b'{"a":{"dtype":"F32","shape":[16],"data_offsets":[4096,4160]}}')),
+    "shape of a terabyte": of_checkpoint(
+        "model.safetensors",
+        safetensors(b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,64]}}'),
+    ),
+    "offsets outside": of_checkpoint(
+        "model.safetensors",
+        safetensors(b'{"a":{"dtype":"F32","shape":[16],"data_offsets":[4096,4160]}}'),
+    ),
     "array of objects": planted_store,
     "manifest path upwards": with_entry("../../../../outside/secret"),
     "manifest path absolute": with_entry("/etc/passwd"),
@@ -142,8 +147,10 @@ HOSTILE: dict[str, Callable[[], Command]] = {
     "YAML anchors": lambda: config(LAUGHS),
     "YAML merge key": lambda: config("a: &a {x: 1}\nb: {<<: *a}\n"),
     "YAML in --set": lambda: ["train", "--print-config", "--set", f"training.seed={TOUCH}"],
-    "YAML of a run": lambda: [RUN.joinpath("config.yaml").write_text(f"model: {TOUCH}\n"),
-                              ["doctor", "tiny"]][1],
+    "YAML of a run": lambda: [
+        RUN.joinpath("config.yaml").write_text(f"model: {TOUCH}\n"),
+        ["doctor", "tiny"],
+    ][1],
     "huge number": lambda: config(f"training: {{seed: {'9' * 10_000}}}\n"),
     "run name upwards": lambda: ["train", "--data", "reviews", "--name", "../../outside/run"],
     "run name absolute": lambda: ["train", "--data", "reviews", "--name", "/tmp/run"],
@@ -151,11 +158,15 @@ HOSTILE: dict[str, Callable[[], Command]] = {
     "empty file that steers a terminal": lambda: named_by_a_stranger(b" "),
     "pattern without end": tokenizer_pattern,
     "link out of a run": linked_run,
-    "model of Keras as data": lambda: [Path("m.keras").write_bytes(b"PK\3\4"),
-                                       ["train", "--data", "m.keras"]][1],
-    "link out of a folder": lambda: [Path("reviews", "l.txt").symlink_to("/etc/passwd"),
-                                     ["train-tokenizer", "reviews"]][1],
-}  # fmt: skip
+    "model of Keras as data": lambda: [
+        Path("m.keras").write_bytes(b"PK\3\4"),
+        ["train", "--data", "m.keras"],
+    ][1],
+    "link out of a folder": lambda: [
+        Path("reviews", "l.txt").symlink_to("/etc/passwd"),
+        ["train-tokenizer", "reviews"],
+    ][1],
+}
 
 
 WORDS = {

@@ -43,10 +43,8 @@ CONFIGS = {
             SMALL, positions="offset", norm_position="post", final_norm=False, tied_head=False
         ),
     ),
-    "openai-gpt": (
-        OPENAI_GPT, dataclasses.replace(SMALL, norm_position="post", final_norm=False)
-    ),
-}  # fmt: skip
+    "openai-gpt": (OPENAI_GPT, dataclasses.replace(SMALL, norm_position="post", final_norm=False)),
+}
 
 
 def test_the_real_checkpoint_has_its_reference_logits(mgm: Path) -> None:
@@ -200,9 +198,12 @@ def test_the_same_weights_in_another_form(form: str, tmp_path: Path) -> None:
         "float64": {name: values.astype(np.float64) for name, values in tensors.items()},
         "bare": {name.removeprefix("transformer."): each for name, each in tensors.items()},
         "tied-head": {**tensors, "lm_head.weight": tensors["transformer.wte.weight"]},
-        "masks": {**tensors, "transformer.h.0.attn.bias": np.ones((1, 1, 8, 8), bool),
-                  "transformer.h.0.attn.masked_bias": np.array(-1e4, np.float32)},
-    }  # fmt: skip
+        "masks": {
+            **tensors,
+            "transformer.h.0.attn.bias": np.ones((1, 1, 8, 8), bool),
+            "transformer.h.0.attn.masked_bias": np.array(-1e4, np.float32),
+        },
+    }
     folder = write_folder(tmp_path / "form", GPT2, forms.get(form, tensors))
     if form == "shards":
         write_shards(folder, tensors)

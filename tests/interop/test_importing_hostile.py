@@ -207,7 +207,7 @@ CASES: dict[str, tuple[Spoil, int, str, str]] = {  # what is done, exit code, fi
     "a number of 9,999 digits": (
         put(CONFIG, '{"n_embd": ' + "9" * 9999 + "}"), 1, CONFIG, "damaged JSON"),
     "no weights": (lambda f: (f / SAFETENSORS).unlink(), 2, SAFETENSORS, "no weights"),
-    "weights are a FIFO": (fifo, 2, SAFETENSORS, "no plain file"),
+    "weights are a FIFO": (fifo, 2, SAFETENSORS, "not a plain file"),
     "safetensors cut": (cut(SAFETENSORS, 2000), 1, SAFETENSORS, "damaged"),
     "safetensors empty": (cut(SAFETENSORS, 0), 1, SAFETENSORS, "damaged"),
     "header bomb": (put(SAFETENSORS, struct.pack("<Q", 2**62) + b"{}"), 1, SAFETENSORS, "damaged"),

@@ -12,9 +12,14 @@ from gpt_tf.training.losses import masked_loss
 pytestmark = pytest.mark.parity
 
 CONFIG = ModelConfig(
-    vocab_size=97, context_length=24, num_layers=3, num_heads=4, embed_dim=32, ffn_dim=80,
+    vocab_size=97,
+    context_length=24,
+    num_layers=3,
+    num_heads=4,
+    embed_dim=32,
+    ffn_dim=80,
     activation="gelu_tanh",
-)  # fmt: skip
+)
 
 # Ours to theirs, inside one block; both keep dense kernels as [in, out].
 BLOCK_NAMES = {
@@ -51,7 +56,7 @@ def models():
             n_inner=80,
             activation_function="gelu_new",
         )
-    ).eval()  # fmt: skip
+    ).eval()
     values = read_values(weight_variables(ours))
     names = {"embedding/tokens": "wte.weight", "embedding/positions": "wpe.weight",
              "final_norm/gamma": "ln_f.weight", "final_norm/beta": "ln_f.bias"}  # fmt: skip

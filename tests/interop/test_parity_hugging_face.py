@@ -31,15 +31,30 @@ def draw(family: str, seed: int) -> dict[str, Any]:
     activation = str(random.choice(["gelu_new", "gelu", "relu", "gelu_pytorch_tanh"]))
     ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     if family == "gpt2":
-        return {**common, **ids, "n_layer": layers, "n_head": heads, "n_embd": width,
-                "n_inner": inner if seed % 2 else None, "n_positions": context,
-                "activation_function": activation,
-                "layer_norm_epsilon": float(random.choice([1e-5, 1e-3]))}  # fmt: skip
-    return {**common, **ids, "num_hidden_layers": layers, "num_attention_heads": heads,
-            "hidden_size": width, "ffn_dim": inner, "max_position_embeddings": context,
-            "activation_function": activation, "do_layer_norm_before": seed % 4 != 1,
-            "_remove_final_layer_norm": seed % 4 == 2,
-            "word_embed_proj_dim": width if seed < 10 else width + 2}  # fmt: skip
+        return {
+            **common,
+            **ids,
+            "n_layer": layers,
+            "n_head": heads,
+            "n_embd": width,
+            "n_inner": inner if seed % 2 else None,
+            "n_positions": context,
+            "activation_function": activation,
+            "layer_norm_epsilon": float(random.choice([1e-5, 1e-3])),
+        }
+    return {
+        **common,
+        **ids,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "hidden_size": width,
+        "ffn_dim": inner,
+        "max_position_embeddings": context,
+        "activation_function": activation,
+        "do_layer_norm_before": seed % 4 != 1,
+        "_remove_final_layer_norm": seed % 4 == 2,
+        "word_embed_proj_dim": width if seed < 10 else width + 2,
+    }
 
 
 def saved_by_transformers(family: str, seed: int, folder: Path) -> Any:
@@ -94,8 +109,12 @@ def test_a_drawn_model_comes_in_right_and_goes_out_as_it_was(
         np.testing.assert_array_equal(first[name], again[name], err_msg=name)
     # these may say the same in other words: names of the tanh approximation, four widths, the
     # final norm that is not there anyway where norms come after the sums
-    kept = drawn.keys() - {"activation_function", "n_inner", "word_embed_proj_dim",
-                           "_remove_final_layer_norm"}  # fmt: skip
+    kept = drawn.keys() - {
+        "activation_function",
+        "n_inner",
+        "word_embed_proj_dim",
+        "_remove_final_layer_norm",
+    }
     config = loaded(tmp_path / "ours")[0].config
     assert {key: getattr(config, key) for key in kept} == {
         key: getattr(theirs.config, key) for key in kept
