@@ -3,7 +3,7 @@
     python benchmarks/generation.py [--sizes S M] [--systems gpt-tf kerashub] [--check]
 
 All have the same random fp32 weights and the same prompts of 16 ids, and write 100 new tokens with
-a cache of keys and values and without an end token. Each system is a process of its own that is
+a cache of keys and values and without an end token. Each system is a separate process that is
 warmed up, then asked in turn, round after round; a speed is that of the median time, the ratio
 is to the faster peer. A second table sets the speeds against the memory: a token cannot be faster
 than the weights of blocks and head are read. The greedy ids of all with fp32 weights must be equal,
@@ -57,7 +57,7 @@ RATIOS: dict[tuple[str, str], dict[Task, float]] = {  # to the better peer
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """A worker; what is no peer is one of our engines."""
+    """A worker; one that is not a peer is one of our engines."""
 
     name: str
     script: str
@@ -90,7 +90,7 @@ class Measured(NamedTuple):
     bandwidth: float
 
     def speed(self, task: Task, system: str) -> float:
-        """New tokens a second."""
+        """New tokens per second."""
         return task.batch * NEW_TOKENS / statistics.median(self.seconds[task, system])
 
 
@@ -117,7 +117,7 @@ def random_model(size: Size, seed: int) -> LanguageModel:
 
 
 def read_speed(matrix: Any) -> float:
-    """Bytes of the matrix read a second, in a product with one row or in a sum, with all cores."""
+    """Bytes of the matrix read per second, in a product of one row or a sum, with all cores."""
     import tensorflow as tf
 
     row = tf.ones((1, matrix.shape[0]))
@@ -163,7 +163,7 @@ def measure(options: Any, systems: list[System], size: str, workspace: Path) -> 
 def speed_rows(
     size: str, measured: Measured, systems: list[System], figures: dict[str, Any]
 ) -> list[list[Any]]:
-    """Speeds of all systems, and the ratio of those that are no peers to the better peer."""
+    """Speeds of all systems, and the ratio of those that are not peers to the better peer."""
     rows = []
     for task in TASKS:
         speeds = {system.name: measured.speed(task, system.name) for system in systems}
@@ -241,8 +241,15 @@ def id_rows(
             if task.sampler == "top-k":
                 continue
             equal = compare(measured, task, first.name, system.name)
-            rows.append([size, task, system.name, equal.leading,
-                         "–" if equal.margin is None else f"{equal.margin:.1e}"])  # fmt: skip
+            rows.append(
+                [
+                    size,
+                    task,
+                    system.name,
+                    equal.leading,
+                    "–" if equal.margin is None else f"{equal.margin:.1e}",
+                ]
+            )
             figures[f"{size}, {task}"][f"{system.name} equal tokens"] = equal.leading
             if task.sampler == "greedy" and first.weights == system.weights:
                 promises[f"{size}, {task}: {system.name} writes the tokens of {first.name}"] = (
@@ -252,7 +259,7 @@ def id_rows(
 
 
 def ratio_promises(size: str, systems: list[System], figures: dict[str, Any]) -> dict[str, bool]:
-    """Whether the faster of our engines for the weights reaches each ratio, where measured."""
+    """Whether the faster of our engines for the weights reaches each ratio, if it was measured."""
     promises = {}
     for (weights, promised_size), wanted in RATIOS.items():
         ours = [system for system in systems if not system.is_peer and system.weights == weights]
@@ -271,7 +278,9 @@ def main() -> None:
     arguments.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--workspace", type=Path, help="for the weights; else a temporary one")
+    arguments.add_argument(
+        "--workspace", type=Path, help="for the weights; otherwise a temporary one"
+    )
     arguments.add_argument(
         "--peer-python", default=sys.executable, help="a Python that has torch and keras-hub"
     )
@@ -291,7 +300,7 @@ def main() -> None:
             promises |= ratio_promises(size, systems, figures)
     titles = [system.name for system in systems]
     ratios = [f"{system.name} / better peer" for system in systems if not system.is_peer]
-    print(f"New tokens a second after {PROMPT_TOKENS} of the prompt:")
+    print(f"New tokens per second after {PROMPT_TOKENS} of the prompt:")
     print_markdown(["size", "task", *titles, *ratios], speeds)
     print("\nShare of the speed at which all cores can read the fp32 weights of blocks and head:")
     print_markdown(["size", "task", "bound, tokens/s", *titles], bounds)

@@ -76,5 +76,9 @@ def load(weights: Weights, size: Size, jit_compile: bool) -> Generate:
 
 
 if __name__ == "__main__":
-    serve({"graph": functools.partial(load, jit_compile=False),
-           "xla": functools.partial(load, jit_compile=True)})  # fmt: skip
+    serve(
+        {
+            "graph": functools.partial(load, jit_compile=False),
+            "xla": functools.partial(load, jit_compile=True),
+        }
+    )

@@ -88,5 +88,9 @@ def load(weights: Weights, size: Size, spins: str | None) -> Generate:
 
 
 if __name__ == "__main__":
-    serve({"eager": functools.partial(load, spins=None),
-           "short-spins": functools.partial(load, spins="3000")})  # fmt: skip
+    serve(
+        {
+            "eager": functools.partial(load, spins=None),
+            "short-spins": functools.partial(load, spins="3000"),
+        }
+    )

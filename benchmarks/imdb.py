@@ -53,7 +53,7 @@ def bigram_loss(
 def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--workspace", type=Path, default=Path())
-    arguments.add_argument("--run", help="the newest where not given")
+    arguments.add_argument("--run", help="default: the newest")
     options = arguments.parse_args()
     workspace = options.workspace
     run = find_run(workspace, options.run) if options.run else newest_run(workspace)

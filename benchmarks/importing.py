@@ -98,11 +98,11 @@ def main() -> None:
         "copy_seconds": round(copy_seconds, 2),
     }
     promises = {
-        "importing takes less memory than half the weights, libraries apart":
-            peak - least < size / 2,
-        "and at most 4 times as long as copying and hashing them, and 5 s":
-            seconds < 4 * copy_seconds + 5,
-    }  # fmt: skip
+        "importing takes less memory than half the weights, libraries apart": peak - least
+        < size / 2,
+        "and at most 4 times as long as copying and hashing them, and 5 s": seconds
+        < 4 * copy_seconds + 5,
+    }
     finish(figures, promises, options.check)
 
 

@@ -2,7 +2,7 @@
 
 The model and its training are those of the KerasNLP example "GPT text generation from scratch":
 TokenAndPositionEmbedding, TransformerDecoder blocks, a Dense head; Adam 1e-3; the padding mask
-keeps pads out of the loss. Started by `benchmarks/kerasnlp.py` in a process of its own.
+keeps pads out of the loss. Started by `benchmarks/kerasnlp.py` in a separate process.
 """
 
 from __future__ import annotations

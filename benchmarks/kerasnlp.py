@@ -90,10 +90,20 @@ def peer_figures(python: str, workspace: Path, name: str, seed: int) -> dict[str
 def sizes(config: Config) -> list[str]:
     """The peer's options."""
     model = config.model
-    names = ("vocab_size", "context_length", "embed_dim", "ffn_dim", "num_layers", "num_heads",
-             "norm_position")  # fmt: skip
-    return [word for name in names
-            for word in (f"--{name.replace('_', '-')}", str(getattr(model, name)))]  # fmt: skip
+    names = (
+        "vocab_size",
+        "context_length",
+        "embed_dim",
+        "ffn_dim",
+        "num_layers",
+        "num_heads",
+        "norm_position",
+    )
+    return [
+        word
+        for name in names
+        for word in (f"--{name.replace('_', '-')}", str(getattr(model, name)))
+    ]
 
 
 def compare(options: Any, workspace: Path, novels: Path) -> tuple[dict[str, Any], dict[str, bool]]:
@@ -123,15 +133,24 @@ def compare(options: Any, workspace: Path, novels: Path) -> tuple[dict[str, Any]
 
 def rank(options: Any, workspace: Path, novels: Path) -> dict[str, float]:
     """Models 1 to 4 after a short training, best first."""
-    jobs = [job(f"small-{preset}", preset, 1, options.rank_steps, novels, *SMALL)
-            for preset in MODELS.values()]  # fmt: skip
+    jobs = [
+        job(f"small-{preset}", preset, 1, options.rank_steps, novels, *SMALL)
+        for preset in MODELS.values()
+    ]
     found = all_figures(workspace, jobs)
     ranked = sorted(MODELS.items(), key=lambda item: found[f"small-{item[1]}"]["loss"])
     rows = [
-        (place, model, preset, *(round(found[f"small-{preset}"][key], 4)
-                                 for key in ("perplexity", "accuracy", "bits_per_byte")))
+        (
+            place,
+            model,
+            preset,
+            *(
+                round(found[f"small-{preset}"][key], 4)
+                for key in ("perplexity", "accuracy", "bits_per_byte")
+            ),
+        )
         for place, (model, preset) in enumerate(ranked, 1)
-    ]  # fmt: skip
+    ]
     print_markdown(("rank", "model", "preset", "perplexity", "accuracy", "bits per byte"), rows)
     return {model: round(found[f"small-{preset}"]["perplexity"], 2) for model, preset in ranked}
 
@@ -151,8 +170,14 @@ def main() -> None:
     workspace.mkdir(parents=True, exist_ok=True)
     if not (workspace / "tokenizers").exists():
         whole = ["--set", "data.validation_share=0.0"]  # the validation file is given apart
-        gpt_tf(workspace, "train-tokenizer", str(novels / "train.txt"),
-               "--preset", "kerasnlp-mini", *whole)  # fmt: skip
+        gpt_tf(
+            workspace,
+            "train-tokenizer",
+            str(novels / "train.txt"),
+            "--preset",
+            "kerasnlp-mini",
+            *whole,
+        )
     ranking = rank(options, workspace, novels)
     figures, promises = compare(options, workspace, novels)
     finish({**figures, "ranking": ranking}, promises, options.check)

@@ -1,4 +1,4 @@
-"""The memory that `train --dry-run` foretells against that which training takes.
+"""The memory that `train --dry-run` estimates against the memory that training takes.
 
     python benchmarks/memory.py TEXT FOLDER [--check]
 
@@ -63,7 +63,7 @@ def main() -> None:
         rows.append([name, round(foretold), round(taken), f"{wrong:+.0%}"])
         promises[f"{name}: {wrong:+.0%}, at most {MOST_WRONG:.0%}"] = abs(wrong) <= MOST_WRONG
         print(rows[-1], file=sys.stderr, flush=True)
-    print_markdown(["case", "foretold MB", "taken MB", "wrong by"], rows)
+    print_markdown(["case", "estimated MB", "used MB", "difference"], rows)
     finish({row[0]: row[1:] for row in rows}, promises, options.check)
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/precision.py WORKSPACE [--preset NAME] [--seeds 1 2 3] [--check]
 
-WORKSPACE is that of benchmarks/shakespeare.py, whose float32 runs are read where they stand.
+WORKSPACE is that of benchmarks/shakespeare.py, whose float32 runs are read in place.
 """
 
 import statistics
@@ -26,11 +26,20 @@ def main() -> None:
         "bfloat16": [f"{options.preset}-bfloat16-seed-{seed}" for seed in options.seeds],
     }
     jobs = [
-        Job(name, ["--preset", options.preset, "--set", f"training.seed={seed}",
-                   "--set", f"training.precision={precision}"])
+        Job(
+            name,
+            [
+                "--preset",
+                options.preset,
+                "--set",
+                f"training.seed={seed}",
+                "--set",
+                f"training.precision={precision}",
+            ],
+        )
         for precision in names
         for name, seed in zip(names[precision], options.seeds, strict=True)
-    ]  # fmt: skip
+    ]
     found = all_figures(options.workspace, jobs, options.parallel)
     losses = {key: [round(found[name]["loss"], 4) for name in names[key]] for key in names}
     means = {precision: statistics.mean(values) for precision, values in losses.items()}

@@ -9,12 +9,12 @@ from typing import Any
 def parser(description: str | None) -> argparse.ArgumentParser:
     """An argument parser with `--check`."""
     result = argparse.ArgumentParser(description=description)
-    result.add_argument("--check", action="store_true", help="exit 1 where a promise is missed")
+    result.add_argument("--check", action="store_true", help="exit 1 if a promise is missed")
     return result
 
 
 def finish(figures: dict[str, Any], promises: dict[str, bool], check: bool) -> None:
-    """Say which promise holds, print the figures last, and exit 1 where one is missed."""
+    """Say which promise holds, print the figures last, and exit 1 if one is missed."""
     for promise, kept in promises.items():
         print(f"{'kept' if kept else 'MISSED'}: {promise}")
     print(json.dumps(figures))

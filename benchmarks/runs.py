@@ -1,4 +1,4 @@
-"""Training runs of a benchmark: begun, resumed after a kill, or found finished; then measured."""
+"""Training runs of a benchmark: started, resumed after a kill, or found finished; then measured."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def figures_of(workspace: Path, job: Job, threads: int | None = None) -> dict[st
 def all_figures(
     workspace: Path, jobs: Sequence[Job], parallel: int = 1
 ) -> dict[str, dict[str, Any]]:
-    """The figures of every run by name; `parallel` runs at a time, a thread each where above 1."""
+    """The figures of every run by name; `parallel` runs at a time, each in its own thread."""
     threads = 1 if parallel > 1 else None
     with ThreadPoolExecutor(parallel) as pool:
         results = pool.map(lambda job: figures_of(workspace, job, threads), jobs)

@@ -4,7 +4,7 @@
 
 From the model of `kerasnlp-mini` (workload W4 of benchmarks/training.py) one size is varied at a
 time, the others as they are. The feed-forward is as wide as the model; rows of other lengths and
-numbers are other amounts of work, so that a step's time is given beside the time of a token.
+numbers are other amounts of work, so the time per step is given beside the time per token.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def varied(base: Workload, what: str, size: int) -> Workload:
 
 
 def measure(workload: Workload) -> dict[str, float]:
-    """Seconds a step, microseconds a token, and peak memory."""
+    """Seconds per step, microseconds per token, and peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         write_inputs(workload, Path(folder))
         running = Running(workload, Path(folder), OURS, "auto")
@@ -50,13 +50,13 @@ def measure(workload: Workload) -> dict[str, float]:
         running.worker.close()
     return {
         "seconds": round(seconds, 4),
-        "microseconds a token": round(1e6 * seconds / workload.tokens, 2),
+        "microseconds per token": round(1e6 * seconds / workload.tokens, 2),
         "peak MB": round(running.memory),
     }
 
 
 def draw(found: dict[str, dict[int, dict[str, float]]], picture: Path) -> None:
-    """A panel for what was varied: time of a token, and memory."""
+    """A panel for each varied size: time per token, and memory."""
     matplotlib.use("agg")
     from matplotlib import pyplot
 
@@ -64,7 +64,7 @@ def draw(found: dict[str, dict[int, dict[str, float]]], picture: Path) -> None:
     most = 1.1 * max(f["peak MB"] / 1000 for each in found.values() for f in each.values())
     for panel, (what, figures) in zip(panels, found.items(), strict=True):
         sizes = list(figures)
-        panel.plot(sizes, [f["microseconds a token"] for f in figures.values()], "o-", color="C0")
+        panel.plot(sizes, [f["microseconds per token"] for f in figures.values()], "o-", color="C0")
         panel.set(xlabel=what, xscale="log", xticks=sizes, xticklabels=[f"{n:,}" for n in sizes])
         panel.minorticks_off()
         memory = panel.twinx()
@@ -72,7 +72,7 @@ def draw(found: dict[str, dict[int, dict[str, float]]], picture: Path) -> None:
         memory.set_ylim(0, most)
         memory.tick_params(labelright=what == list(found)[-1])
     panels[0].set_ylim(bottom=0)
-    panels[0].set_ylabel("µs a token (blue)")
+    panels[0].set_ylabel("µs per token (blue)")
     memory.set_ylabel("peak memory, GB (orange)")
     figure.tight_layout()
     figure.savefig(picture, dpi=100)
@@ -90,7 +90,7 @@ def main() -> None:
             figures = found.setdefault(what, {})[size] = measure(varied(base, what, size))
             rows.append([what, f"{size:,}", *figures.values()])
     draw(found, options.picture)
-    print_markdown(["varied", "to", "s a step", "µs a token", "peak MB"], rows)
+    print_markdown(["varied", "to", "s per step", "µs per token", "peak MB"], rows)
     finish(found, {}, options.check)
 
 

@@ -2,12 +2,14 @@
 
     python benchmarks/streaming.py WORKSPACE [--check]
 
-WORKSPACE holds data/imdb and tokenizers/imdb. Waiting: the consumer takes 100 ms a batch, as a
-fast step would; what it waits beyond that is the share printed, the first batch, which starts
-the threads, apart. Rate: tokens a second of a pass over the training reviews, by `TokenStream` with
-1, 2 and 4 threads and by `tf.data` doing the same (read, clean, encode, shift, batch), against
-`tokenizers.encode_batch_fast` alone on texts that are in memory already, with all its threads. They
-take turns, each round in another order.
+WORKSPACE holds data/imdb and tokenizers/imdb.
+
+- Waiting: the consumer takes 100 ms per batch, as a fast step would. The share of the time that it
+  waits beyond that is printed. The first batch, which starts the threads, is left out.
+- Rate: tokens per second of a pass over the training reviews, by `TokenStream` with 1, 2 and 4
+  threads and by `tf.data` doing the same (read, clean, encode, shift, batch), compared with
+  `tokenizers.encode_batch_fast` alone, with all its threads, on texts that are already in memory.
+  All take turns, in another order each round.
 """
 
 from __future__ import annotations
@@ -109,7 +111,7 @@ def one_pass_of_tf_data(documents: Sequence[Path], tokenizer: Tokenizer) -> None
 
 
 def rates(documents: Sequence[Path], tokenizer: Tokenizer, rounds: int) -> dict[str, float]:
-    """Median tokens a second of each way."""
+    """Median tokens per second of each way."""
     read = DocumentReader()
     texts = ["".join(read.text(path)) for path in documents]
     tokens = encode_alone(texts, tokenizer)

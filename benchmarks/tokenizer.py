@@ -5,7 +5,7 @@ On all 50,000 IMDB reviews, ours and the library called directly with the same s
     python benchmarks/tokenizer.py WORKSPACE [--rounds 2] [--check]
 
 WORKSPACE is where `gpt-tf prepare imdb` was run. The machine may be shared: the ratio of the
-medians counts, not the seconds, and the ratio of CPU seconds stands beside it.
+medians counts, not the seconds, and the ratio of CPU seconds is given beside it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--rounds", type=int, default=2, help="trainings of each kind")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a promise is missed")
+    parser.add_argument("--check", action="store_true", help="exit 1 if a promise is missed")
     arguments = parser.parse_args()
 
     os.environ["TOKENIZERS_PARALLELISM"] = "true"  # for both

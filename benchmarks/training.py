@@ -3,7 +3,7 @@
     python benchmarks/training.py [--workloads W1 W2] [--peers torch] [--check]
 
 Random ids in full windows, the preset's dropout, AdamW and clipping with all. Each mode of a peer
-is a process of its own that is warmed up, then it and gpt-tf are asked in turn, round after round;
+is a separate process that is warmed up, then it and gpt-tf are asked in turn, round after round;
 a ratio is that of the median times of those rounds. The best of PyTorch's four modes counts, and
 KerasHub's better one. Before, the losses of gpt-tf and PyTorch with the same weights must agree.
 """
@@ -103,7 +103,7 @@ class Running:
         self.steps(self.count)
 
     def steps(self, count: int | None = None) -> float:
-        """Seconds a step."""
+        """Seconds per step."""
         count = count or self.count
         answer = self.worker.ask(do="steps", count=count)
         self.memory = answer["memory"]
@@ -141,8 +141,10 @@ def measure(workload: Workload, peers: list[str], rounds: int, folder: Path) -> 
             theirs.worker.close()
             our_times += [pair[0] for pair in pairs]
             mine, other = (statistics.median(times) for times in zip(*pairs, strict=True))
-            print(f"{workload.name}: {peer} {mode} {other:.3f} s a step, gpt-tf {mine:.3f}",
-                  file=sys.stderr)  # fmt: skip
+            print(
+                f"{workload.name}: {peer} {mode} {other:.3f} s per step, gpt-tf {mine:.3f}",
+                file=sys.stderr,
+            )
             speed = workload.tokens / other
             found[f"{peer} {mode}"] = Mode(speed, other / mine, theirs.memory, theirs.first_step)
     our_times = our_times or [ours.steps() for _ in range(rounds)]
@@ -165,8 +167,17 @@ def table(
     for label, mode in modes.items():
         rate = mode.tokens_per_second * matrix_operations(workload) / 1e9
         shares = {kind: round(rate / peak, 3) for kind, peak in peaks.items()}
-        rows.append([workload.name, label, round(mode.tokens_per_second), round(mode.ratio, 2),
-                     round(mode.memory), *shares.values(), round(mode.first_step, 1)])  # fmt: skip
+        rows.append(
+            [
+                workload.name,
+                label,
+                round(mode.tokens_per_second),
+                round(mode.ratio, 2),
+                round(mode.memory),
+                *shares.values(),
+                round(mode.first_step, 1),
+            ]
+        )
         figures[label] = {**mode._asdict(), "peak shares": shares}
     return rows
 

@@ -24,15 +24,18 @@ def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> Sy
     rate = shape["dropout"]["attention_output"]
     inputs = keras.layers.Input(shape=(None,), dtype="int32")
     x = keras_hub.layers.TokenAndPositionEmbedding(
-        vocabulary_size=shape["vocab_size"], sequence_length=shape["context_length"],
+        vocabulary_size=shape["vocab_size"],
+        sequence_length=shape["context_length"],
         embedding_dim=shape["embed_dim"],
-    )(inputs)  # fmt: skip
+    )(inputs)
     for _ in range(shape["num_layers"]):
         x = keras_hub.layers.TransformerDecoder(
-            num_heads=shape["num_heads"], intermediate_dim=shape["ffn_dim"], dropout=rate,
+            num_heads=shape["num_heads"],
+            intermediate_dim=shape["ffn_dim"],
+            dropout=rate,
             activation=shape["activation"].partition("_")[0],
             normalize_first=shape["norm_position"] == "pre",
-        )(x)  # fmt: skip
+        )(x)
     logits = keras.layers.Dense(shape["vocab_size"], dtype="float32")(x)
     model = keras.Model(inputs, logits)
     model.compile(

@@ -1,7 +1,7 @@
 """Trains a plain GPT in PyTorch, for `benchmarks/training.py`: fused attention, fused AdamW.
 
 The architecture is that of gpt-tf's `ModelConfig`, with its names of weights. PyTorch's threads
-spin shorter for each other than by default (GOMP_SPINCOUNT): where anything else runs on the
+spin shorter for each other than by default (GOMP_SPINCOUNT): if anything else runs on the
 machine, that is many times faster. On a quiet one set it to 300000, the default, which is faster
 there.
 """

@@ -1,6 +1,6 @@
 """Trains transformers' GPT-2 of the workload's dimensions, for `benchmarks/training.py`.
 
-Its architecture is its own: pre-norm, tied head, tanh gelu; dropout 0.1 where the workload has any.
+Its architecture is its own: pre-norm, tied head, tanh gelu; dropout 0.1 if the workload has any.
 """
 
 from __future__ import annotations
@@ -25,10 +25,16 @@ def load(workload: Workload, weights: Mapping[str, np.ndarray], mode: str) -> Sy
     shape, rate = workload.model, 0.1 if any(workload.model["dropout"].values()) else 0.0
     heads = shape["num_heads"] if shape["embed_dim"] % shape["num_heads"] == 0 else 4
     config = GPT2Config(
-        vocab_size=shape["vocab_size"], n_positions=shape["context_length"],
-        n_embd=shape["embed_dim"], n_layer=shape["num_layers"], n_head=heads,
-        n_inner=shape["ffn_dim"], resid_pdrop=rate, embd_pdrop=rate, attn_pdrop=rate,
-    )  # fmt: skip
+        vocab_size=shape["vocab_size"],
+        n_positions=shape["context_length"],
+        n_embd=shape["embed_dim"],
+        n_layer=shape["num_layers"],
+        n_head=heads,
+        n_inner=shape["ffn_dim"],
+        resid_pdrop=rate,
+        embd_pdrop=rate,
+        attn_pdrop=rate,
+    )
     model = GPT2LMHeadModel(config).train()
 
     def training_loss(ids: np.ndarray) -> torch.Tensor:

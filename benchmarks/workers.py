@@ -1,4 +1,4 @@
-"""Systems that a benchmark compares, each in a process of its own that answers lines of JSON.
+"""Systems that a benchmark compares, each in a separate process that answers lines of JSON.
 
 A worker is a script that reads a request a line from stdin and answers each with a line on stdout,
 until stdin ends; what libraries print goes to stderr.

@@ -60,8 +60,17 @@ def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_sample_reviews(workspace / "corpus", train_per_class=100, test_per_class=0)
     (workspace / "corpus" / "train").rename(workspace / "reviews")
     called("train-tokenizer", "reviews", "--vocab-size", "400", cwd=workspace)
-    gpt_tf("train", "--data", "reviews", "--name", "tiny", "--max-steps", "20", *TINY_RUN,
-           cwd=workspace)  # fmt: skip
+    gpt_tf(
+        "train",
+        "--data",
+        "reviews",
+        "--name",
+        "tiny",
+        "--max-steps",
+        "20",
+        *TINY_RUN,
+        cwd=workspace,
+    )
     return workspace
 
 
@@ -87,8 +96,19 @@ def stopped_workspace(trained_workspace: Path, tmp_path_factory: pytest.TempPath
     """The trained workspace with a run `stopped` that ended at step 10 of 20; do not write."""
     workspace = tmp_path_factory.mktemp("stopped") / "workspace"
     shutil.copytree(trained_workspace, workspace)
-    gpt_tf("train", "--data", "reviews", "--name", "stopped", "--max-steps", "20",
-           "--stop-at-step", "10", *TINY_RUN, cwd=workspace)  # fmt: skip
+    gpt_tf(
+        "train",
+        "--data",
+        "reviews",
+        "--name",
+        "stopped",
+        "--max-steps",
+        "20",
+        "--stop-at-step",
+        "10",
+        *TINY_RUN,
+        cwd=workspace,
+    )
     return workspace
 
 

@@ -119,9 +119,14 @@ def test_a_figure_is_stale_once_a_file_that_it_depends_on_has_changed(tmp_path: 
     (tmp_path / "model.py").write_text("x = 1\n")
     git(tmp_path, "add", "model.py")
     git(tmp_path, "commit", "--quiet", "--message", "The model")
-    entry: dict[str, Any] = {"command": "benchmarks/a.py", "date": "2026-11-22", "minutes": 7,
-                             "commit": git(tmp_path, "rev-parse", "HEAD"),
-                             "depends": ["model.py"], "figures": [{"name": "speed"}]}  # fmt: skip
+    entry: dict[str, Any] = {
+        "command": "benchmarks/a.py",
+        "date": "2026-11-22",
+        "minutes": 7,
+        "commit": git(tmp_path, "rev-parse", "HEAD"),
+        "depends": ["model.py"],
+        "figures": [{"name": "speed"}],
+    }
 
     def write(**changes: None) -> None:
         file = tmp_path / "docs" / "figures.json"

@@ -157,9 +157,13 @@ def test_no_tensorflow_noise_and_no_network_on_any_command(trained_workspace: Pa
 
 def test_environment_of_another_keras_does_no_harm(trained_workspace: Path) -> None:
     result = run_gpt_tf(
-        "generate", "--max-new-tokens", "3", cwd=trained_workspace,
-        KERAS_BACKEND="jax", TF_USE_LEGACY_KERAS="1",
-    )  # fmt: skip
+        "generate",
+        "--max-new-tokens",
+        "3",
+        cwd=trained_workspace,
+        KERAS_BACKEND="jax",
+        TF_USE_LEGACY_KERAS="1",
+    )
     assert result.returncode == 0
 
 
@@ -176,22 +180,44 @@ def test_reader_of_stdout_that_has_gone(trained_workspace: Path) -> None:
 def test_wheel_holds_everything(tmp_path: Path, trained_workspace: Path) -> None:
     """A wheel built from the repository works alone, away from it."""
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path),
-         str(REPOSITORY)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "build",
+            "--wheel",
+            "--no-isolation",
+            "--outdir",
+            str(tmp_path),
+            str(REPOSITORY),
+        ],
+        check=True,
+        capture_output=True,
+    )
     wheel = next(tmp_path.glob("*.whl"))
     site = tmp_path / "site"
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site),
-         str(wheel)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--target",
+            str(site),
+            str(wheel),
+        ],
+        check=True,
+        capture_output=True,
+    )
     code = "import gpt_tf; from gpt_tf.cli.main import main; print(gpt_tf.__file__); main()"
     result = subprocess.run(
         [sys.executable, "-c", code, "train", "--preset", "imdb", "--print-config"],
-        cwd=tmp_path, env={"PYTHONPATH": str(site), "PATH": ""}, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(site), "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stderr
     assert str(site) in result.stdout
     assert "vocab_size: 50358" in result.stdout
