@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gpt_tf.cli.options import engine_option, overwrite_option, refuse_without
-from gpt_tf.cli.values import NAME, PLACE, TEXT
-from gpt_tf.config import FLOAT32_MAX, FLOAT32_MIN, in_float32
-from gpt_tf.errors import UsageError
+from gpt_tf.cli.sampling_options import SamplingCommand, flag, sampling_options
+from gpt_tf.cli.values import NAME, PLACE
+from gpt_tf.errors import ParameterError, UsageError
+from gpt_tf.inference.options import OPTIONS, SAMPLERS, check_options, option_of_drawing, users
 
 if TYPE_CHECKING:
     from gpt_tf.inference.loading import EngineName
     from gpt_tf.inference.text_generator import TextGenerator
 
-FINITE = f"0, or from {FLOAT32_MIN:g} to {FLOAT32_MAX:g}"
-POSITIVE = click.IntRange(min=1)
-# also in gpt_tf.inference.options, which needs TensorFlow: a test holds them equal
-SAMPLERS = ("greedy", "random", "beam", "diverse-beam", "contrastive")
 
-
-class FiniteRange(click.FloatRange):
-    """A range of numbers that refuses nan, and what float32 has only as infinity or 0."""
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """The number, or a usage error."""
-        number = float(super().convert(value, param, ctx))
-        if not in_float32(number):
-            self.fail(f"{value} is not a finite number: {FINITE}.", param, ctx)
-        return number
-
-
-SHARE = FiniteRange(min=0, max=1, min_open=True)
-
-
-@click.command()
+@click.command(cls=SamplingCommand)
 @click.option("--prompt", help="Text to continue, - for standard input (without its last "
               "line end); the run's own sample prompt where not given.")  # fmt: skip
 @click.option(
@@ -45,46 +28,7 @@ SHARE = FiniteRange(min=0, max=1, min_open=True)
 @click.option(
     "--run", "run_name", type=NAME, help="Run or its directory; the newest run where not given."
 )
-@click.option("--sampler", type=click.Choice(SAMPLERS), default="greedy", show_default=True,
-              help="How the next token is chosen.")  # fmt: skip
-@click.option("--max-new-tokens", type=click.IntRange(min=1, max=100_000),
-              help="Tokens to generate.")  # fmt: skip
-@click.option("--num-samples", type=click.IntRange(min=1, max=1000), default=1,
-              help="Texts for each prompt: draws of random, the best of beam.")  # fmt: skip
-@click.option(
-    "--stop", multiple=True, type=TEXT, help="End a text before this string; may be given again."
-)
-@click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1), help="Random: names the draw.")
-@click.option("--temperature", type=FiniteRange(min=0, min_open=True),
-              help="Random: below 1 sharper, above 1 flatter.")  # fmt: skip
-@click.option("--top-k", type=POSITIVE, help="Random, contrastive: only the k likeliest tokens.")
-@click.option("--top-p", type=SHARE,
-              help="Random: only the likeliest tokens that reach this probability.")  # fmt: skip
-@click.option("--min-p", type=FiniteRange(min=0, max=1),
-              help="Random: only tokens this fraction as likely as the likeliest.")  # fmt: skip
-@click.option("--typical", type=SHARE, help="Random: only the tokens nearest to the expected "
-              "surprise that reach this probability.")  # fmt: skip
-@click.option("--num-beams", type=click.IntRange(min=1, max=64), help="Beam: how many to keep.")
-@click.option("--length-penalty", type=FiniteRange(min=-10, max=10),
-              help="Beam: the score is log-probability / length ** this.")  # fmt: skip
-@click.option("--num-beam-groups", type=POSITIVE, help="Diverse beam: groups that differ.")
-@click.option("--diversity-penalty", type=FiniteRange(min=0),
-              help="Diverse beam: what a token of another group costs.")  # fmt: skip
-@click.option("--alpha", type=FiniteRange(min=0, max=1),
-              help="Contrastive: weight of being unlike earlier tokens.")  # fmt: skip
-@click.option("--repetition-penalty", type=FiniteRange(min=0, min_open=True),
-              help="Above 1: tokens already in the text are less likely.")  # fmt: skip
-@click.option("--no-repeat-ngram", type=POSITIVE,
-              help="No sequence of so many tokens occurs twice.")  # fmt: skip
-@click.option("--ban", "banned_words", multiple=True, type=TEXT, metavar="WORD",
-              help="Never write this word; may be given again.")  # fmt: skip
-@click.option("--logit-bias", multiple=True, type=TEXT, metavar="ID=BIAS",
-              help="Add to a token's logit; may be given again.")  # fmt: skip
-@click.option("--past-context", type=click.Choice(["slide", "half"]), default="slide",
-              show_default=True, help="Beyond the context: encode the last tokens anew for every "
-              "token, exact; or keep the newer half, fast.")  # fmt: skip
-@click.option("--truncate", type=click.Choice(["left"]),
-              help="Shorten a prompt longer than the context instead of refusing it.")  # fmt: skip
+@sampling_options
 @engine_option
 @click.option("--output", type=PLACE, help="Write text, ids and "
               "log-probabilities to this .jsonl file, - for standard output.")  # fmt: skip
@@ -97,7 +41,7 @@ def generate(
     prompt: str | None,
     prompts_file: str | None,
     run_name: str | None,
-    sampler: str,
+    sampler: str | None,
     engine: EngineName,
     output: Path | None,
     overwrite: bool,
@@ -122,15 +66,13 @@ def generate(
     _refuse_together(output=output, show_probabilities=show_probabilities or None,
                      interactive=interactive or None)  # fmt: skip
     refuse_without("output", output, overwrite=overwrite)
-    for option, is_given, other in (
-        ("--show-probabilities", show_probabilities, "--output"),
-        ("--interactive", interactive, "--prompt"),
-    ):
-        if is_given and ("beam" in sampler or options["num_samples"] > 1):
-            raise UsageError(
-                f"{option} follows one text token by token: not with --sampler {sampler} and "
-                f"{options['num_samples']} texts. Use {other}."
-            )
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    sampler = sampler or _sampler_for(given)
+    _refuse_following(
+        sampler,
+        given["num_samples"],
+        {"--show-probabilities": show_probabilities, "--interactive": interactive},
+    )
     if output is not None:
         if raw and output != STDOUT:
             raise UsageError(
@@ -141,24 +83,20 @@ def generate(
     checkpoint = run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow
     sampling = resolve_stored(checkpoint.manifest["config"]).sampling
     prompts = _prompts(prompt, prompts_file, sampling.prompt)
-    given = {name: value for name, value in options.items() if value is not None}
-    given["logit_bias"] = _logit_bias(given.pop("logit_bias"))
+    check_options(sampler, given)
+    for name in OPTIONS:
+        if OPTIONS[name].from_run and sampler in users(OPTIONS[name]):
+            given.setdefault(name, getattr(sampling, name))
     seconds = import_tensorflow()
     from gpt_tf.cli import writing
-    from gpt_tf.inference.options import check_options
     from gpt_tf.runs.engines import load_quietly
 
-    own = {name: given[name] for name in given if name not in writing.NOT_OF_SAMPLERS}
-    check_options(sampler, own)
-    if sampler in ("beam", "diverse-beam"):
-        given.setdefault("num_beams", sampling.num_beams)
-        given.setdefault("length_penalty", sampling.length_penalty)
-    given.setdefault("max_new_tokens", sampling.max_new_tokens)
     generator = load_quietly(run, engine, checkpoint, console)
     vocab_size = generator.tokenizer.vocab_size
     if given.get("top_k", 0) > vocab_size:
-        raise UsageError(
-            f"too large in --top-k: {given['top_k']}. The vocabulary has {vocab_size} entries."
+        raise ParameterError(
+            f"too large in top_k: {given['top_k']}. The vocabulary has {vocab_size} entries.",
+            "top_k",
         )
     if not interactive:
         _refuse_too_long(generator, prompts, given.get("truncate"), prompts_file)
@@ -174,6 +112,17 @@ def generate(
         writer.print_texts(prompts)
 
 
+def _sampler_for(given: Mapping[str, Any]) -> str:
+    """The sampler if none is named: random if an option asks for it, and that is said."""
+    from gpt_tf.cli.console import note
+
+    asks = option_of_drawing(given)
+    if asks is None:
+        return "greedy"
+    note(f"sampler: random, because only drawing uses {flag(OPTIONS[asks])}")
+    return "random"
+
+
 def _prompts(prompt: str | None, prompts_file: str | None, own: str) -> list[str]:
     """The prompts asked for; at least one."""
     from gpt_tf.cli.prompts import STDIN, prompt_of_standard_input, read_prompts
@@ -185,22 +134,15 @@ def _prompts(prompt: str | None, prompts_file: str | None, own: str) -> list[str
     return [own if prompt is None else prompt]
 
 
-def _logit_bias(biases: tuple[str, ...]) -> dict[int, float] | None:
-    found: dict[int, float] = {}
-    for text in biases:
-        token_id, _, bias = text.partition("=")
-        try:
-            number, value = int(token_id), float(bias)
-        except ValueError:
+def _refuse_following(sampler: str, num_samples: int, flags: Mapping[str, bool]) -> None:
+    """Raise for a flag that follows one text, if there are several or none before the end."""
+    others = {"--show-probabilities": "--output", "--interactive": "--prompt"}
+    for name, is_given in flags.items():
+        if is_given and (SAMPLERS[sampler].searches or num_samples > 1):
             raise UsageError(
-                f"not understood in --logit-bias: {text}. Give ID=BIAS, as in 17=-2.5."
-            ) from None
-        if not in_float32(value):
-            raise UsageError(f"not a finite number in --logit-bias: {text}. Give {FINITE}.")
-        if number in found:
-            raise UsageError(f"repeated id in --logit-bias: {number}. Give one bias for it.")
-        found[number] = value
-    return found or None
+                f"{name} follows one text token by token: not with --sampler {sampler} and "
+                f"{num_samples} texts. Use {others[name]}."
+            )
 
 
 def _refuse_together(**options: Any) -> None:

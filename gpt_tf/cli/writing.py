@@ -18,19 +18,11 @@ import psutil
 from gpt_tf.cli.console import note, print_table, progress_bar
 from gpt_tf.cli.output import STDOUT, write_output
 from gpt_tf.cli.prompts import typed_lines
+from gpt_tf.inference.options import SAMPLERS
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
 from gpt_tf.runs.stopping import handled
 from gpt_tf.storage.names import printable
 
-# what every sampler takes; the options of each stand in gpt_tf.inference.options
-NOT_OF_SAMPLERS = (
-    "max_new_tokens",
-    "num_samples",
-    "stop",
-    "banned_words",
-    "past_context",
-    "truncate",
-)
 BATCH = 16  # prompts decoded together
 NEXT_BEST = 3
 COLOURS = ((0.5, "green"), (0.1, "yellow"), (0.0, "red"))  # from this probability on
@@ -63,7 +55,7 @@ class Writer:
 
     def print_texts(self, prompts: Sequence[str]) -> None:
         """One text while it is made; several, or a search's, when they are done."""
-        streams = "beam" not in self._sampler and self._options["num_samples"] == 1
+        streams = not SAMPLERS[self._sampler].searches and self._options["num_samples"] == 1
         if len(prompts) == 1 and streams:
             for _ in self._streamed(prompts[0]):
                 pass

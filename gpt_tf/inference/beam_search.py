@@ -1,4 +1,4 @@
-"""Beam search: keep the most likely continuations, best score first.
+"""Hypothesis search: keep the most likely continuations, best score first.
 
 A beam's score is the sum of its log-probabilities / generated length ** length_penalty, the end
 token included (as in transformers). Beams of different lengths compare by that score alone.
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from numbers import Integral
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from gpt_tf.errors import ParameterError, UsageError
+from gpt_tf.errors import ParameterError
 from gpt_tf.inference.filters import Filter, Logits, compose
+from gpt_tf.inference.options import OPTIONS, check
 from gpt_tf.inference.session import Session
 
 UNCHANGED = compose([])
@@ -29,8 +29,8 @@ def never(row: int, token_ids: Sequence[int]) -> bool:
     return False
 
 
-class Beam(NamedTuple):
-    """One continuation."""
+class Hypothesis(NamedTuple):
+    """One continuation that a search keeps: a beam."""
 
     token_ids: list[int]  # generated, the end token included where there is one
     log_probabilities: list[float]  # of each
@@ -40,52 +40,72 @@ class Beam(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BeamSearch:
+class Beam:
     """How wide to search and how to compare.
 
     With more than one group the search is diverse (Vijayakumar et al. 2018): groups take turns at
     each step, and a token costs `diversity_penalty` in log-probability for each beam of an
     earlier group that has just taken it. The penalty decides what is kept; scores are without it.
 
+    Filters act on each beam with its own text, before log-probabilities are taken: these, and so
+    the scores, are of the filtered distribution. A repetition penalty therefore moves probability
+    from tokens that are in the beam (prompt included) to others, and a beam is not charged for
+    what its text already has.
+
     Raises:
       UsageError: for an option out of range.
     """
 
-    num_beams: int = 4
-    length_penalty: float = 1.0
+    draws: ClassVar[bool] = False
+
+    num_beams: int = OPTIONS["num_beams"].default
+    length_penalty: float = OPTIONS["length_penalty"].default  # beyond 10 a power overflows
     num_beam_groups: int = 1
     diversity_penalty: float = 0.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.num_beams, Integral) or self.num_beams < 1:
-            raise UsageError(f"out of range in num_beams: {self.num_beams}. Give 1 or more.")
-        if not -10 <= self.length_penalty <= 10:  # beyond, length ** length_penalty overflows
-            raise UsageError(
-                f"out of range in length_penalty: {self.length_penalty}. Give -10 to 10."
-            )
-        groups = self.num_beam_groups
-        if not isinstance(groups, Integral) or groups < 1 or self.num_beams % self.num_beam_groups:
+        for name, value in vars(self).items():
+            check(name, value)
+        if self.num_beams % self.num_beam_groups:
             raise ParameterError(
                 f"out of range in num_beam_groups: {self.num_beam_groups}. Give a divisor of "
                 f"num_beams ({self.num_beams}).",
-                "num_beam_groups", "num_beams",
-            )  # fmt: skip
-        if not 0 <= self.diversity_penalty < float("inf"):
-            raise UsageError(
-                f"out of range in diversity_penalty: {self.diversity_penalty}. Give a finite "
-                "number, 0 or more."
+                "num_beam_groups",
+                "num_beams",
             )
+
+
+class DiverseBeam(Beam):
+    """A search in groups that are kept different: of one beam each, unless told otherwise."""
+
+    def __init__(
+        self,
+        *,
+        num_beams: int = OPTIONS["num_beams"].default,
+        length_penalty: float = OPTIONS["length_penalty"].default,
+        num_beam_groups: int | None = None,
+        diversity_penalty: float = OPTIONS["diversity_penalty"].default,
+    ) -> None:
+        super().__init__(
+            num_beams=num_beams,
+            length_penalty=length_penalty,
+            num_beam_groups=num_beams if num_beam_groups is None else num_beam_groups,
+            diversity_penalty=diversity_penalty,
+        )
+
+
+BeamSearch = Beam  # its name before
 
 
 class Group:
     """Beams that compete with one another."""
 
-    def __init__(self, width: int, search: BeamSearch, max_new_tokens: int) -> None:
+    def __init__(self, width: int, search: Beam, max_new_tokens: int) -> None:
         self._width = width
         self._search = search
         self._max_new_tokens = max_new_tokens
-        self.alive = [Beam([], [], 0.0, 0.0)]
-        self.ended: list[Beam] = []
+        self.alive = [Hypothesis([], [], 0.0, 0.0)]
+        self.ended: list[Hypothesis] = []
         self.done = False
 
     def extend(
@@ -93,10 +113,10 @@ class Group:
     ) -> None:
         """Replace the living beams by their best continuations."""
         length = len(self.alive[0].token_ids) + 1
-        continued: list[Beam] = []
+        continued: list[Hypothesis] = []
         for rank, (old, token, value) in enumerate(self._ranked(logits_WV, taken)):
             total = old.total + value
-            beam = Beam(
+            beam = Hypothesis(
                 [*old.token_ids, token],
                 [*old.log_probabilities, value],
                 total,
@@ -112,7 +132,9 @@ class Group:
         self.alive = continued
         self.done = not continued or self._is_decided()
 
-    def _ranked(self, logits_WV: Logits, taken: Counter[int]) -> Iterator[tuple[Beam, int, float]]:
+    def _ranked(
+        self, logits_WV: Logits, taken: Counter[int]
+    ) -> Iterator[tuple[Hypothesis, int, float]]:
         """Beams with tokens and the tokens' log-probabilities, best first, as far as asked for."""
         given, count = 0, 2 * self._width  # enough, where one token of each beam ends it
         while True:
@@ -124,7 +146,7 @@ class Group:
 
     def _best(
         self, logits_WV: Logits, taken: Counter[int], count: int
-    ) -> list[tuple[Beam, int, float]]:
+    ) -> list[tuple[Hypothesis, int, float]]:
         """The `count` best of them."""
         penalty = self._search.diversity_penalty
         found = [
@@ -155,7 +177,7 @@ class Group:
         )
         return worst >= reachable
 
-    def best(self) -> list[Beam]:
+    def best(self) -> list[Hypothesis]:
         """The results, best first: ended ones, and the living where the length was used up."""
         beams = self.ended if self.done and self.ended else self.ended + self.alive
         return sorted(beams, key=lambda beam: -beam.score)[: self._width]
@@ -163,13 +185,13 @@ class Group:
 
 def beam_search(
     session: Session,
-    search: BeamSearch,
+    search: Beam,
     *,
     max_new_tokens: int,
     end_id: int | None = None,
     stops: Stops = never,
     logits_filter: Filter = UNCHANGED,
-) -> list[list[Beam]]:
+) -> list[list[Hypothesis]]:
     """The best `num_beams` continuations of each row, best first.
 
     A beam that ends is set aside; the others go on until as many as wanted have ended and none

@@ -17,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from gpt_tf.errors import ParameterError
+from gpt_tf.inference.options import check
 
 Logits = NDArray[np.float32]
 History = NDArray[np.int32]
@@ -49,7 +50,7 @@ def compose(filters: Sequence[Filter]) -> Filter:
 
 def temperature(value: float) -> Filter:
     """Divide logits by `value`: below 1 sharper, above 1 flatter. The highest becomes 0."""
-    _check(0 < value < math.inf, "temperature", value, "Give a finite number above 0.")
+    check("temperature", value)
 
     def apply(logits_BV: Logits, history_BT: History, lengths_B: Lengths) -> Logits:
         below_BV = _below_highest(logits_BV)
@@ -65,7 +66,7 @@ def repetition_penalty(penalty: float) -> Filter:
 
     It depends on the sign of a logit, so it comes before `temperature`.
     """
-    _check(0 < penalty < math.inf, "repetition_penalty", penalty, "Give a finite number above 0.")
+    check("repetition_penalty", penalty)
 
     def apply(logits_BV: Logits, history_BT: History, lengths_B: Lengths) -> Logits:
         result_BV = logits_BV.copy()
@@ -102,7 +103,7 @@ def logit_bias(biases: Mapping[int, float], vocab_size: int) -> Filter:
 
 def top_k(k: int) -> Filter:
     """Keep the k most likely tokens (Fan et al. 2018); ties with the k-th stay."""
-    _check(isinstance(k, int) and k >= 1, "top_k", k, "Give 1 or more.")
+    check("top_k", k)
 
     def apply(logits_BV: Logits, history_BT: History, lengths_B: Lengths) -> Logits:
         rank = max(logits_BV.shape[-1] - k, 0)
@@ -114,7 +115,7 @@ def top_k(k: int) -> Filter:
 
 def top_p(p: float) -> Filter:
     """Keep the fewest most likely tokens whose probabilities reach p (Holtzman et al. 2020)."""
-    _check(0 < p <= 1, "top_p", p, "Give a number above 0, at most 1.")
+    check("top_p", p)
 
     def keep(logits_V: Logits) -> NDArray[np.bool_]:
         # Sorting values takes a fraction of sorting ids; of ties at the end the smaller ids stay.
@@ -131,7 +132,7 @@ def top_p(p: float) -> Filter:
 
 def min_p(p: float) -> Filter:
     """Keep tokens with at least p times the highest probability (Nguyen et al. 2024)."""
-    _check(0 <= p <= 1, "min_p", p, "Give a number from 0 to 1.")
+    check("min_p", p)
     gap = math.log(p) if p > 0 else -math.inf
 
     def apply(logits_BV: Logits, history_BT: History, lengths_B: Lengths) -> Logits:
@@ -143,7 +144,7 @@ def min_p(p: float) -> Filter:
 
 def typical(mass: float) -> Filter:
     """Keep the tokens nearest to the expected surprise that reach `mass` (Meister et al. 2022)."""
-    _check(0 < mass <= 1, "typical", mass, "Give a number above 0, at most 1.")
+    check("typical", mass)
 
     def keep(logits_V: Logits) -> NDArray[np.bool_]:
         keep_V = logits_V > FORBIDDEN
@@ -190,7 +191,7 @@ def ban_sequences(sequences: Collection[Sequence[int]]) -> Filter:
 
 def no_repeat_ngram(size: int) -> Filter:
     """No n-gram of `size` tokens occurs twice in a row's text (Paulus et al. 2017)."""
-    _check(isinstance(size, int) and size >= 1, "no_repeat_ngram", size, "Give 1 or more.")
+    check("no_repeat_ngram", size)
 
     def completing(seen: History) -> NDArray[np.int32]:
         if len(seen) < size:
@@ -199,6 +200,21 @@ def no_repeat_ngram(size: int) -> Filter:
         return windows[(windows[:, :-1] == seen[len(seen) - size + 1 :]).all(axis=1), -1]
 
     return _forbid_by_history(completing)
+
+
+# The filters by the names of their options, in the order in which they act: those that forbid
+# before those that weigh.
+FILTERS: dict[str, Callable[..., Filter]] = {
+    "repetition_penalty": repetition_penalty,
+    "no_repeat_ngram": no_repeat_ngram,
+    "banned_sequences": ban_sequences,
+    "logit_bias": logit_bias,
+    "temperature": temperature,
+    "top_k": top_k,
+    "top_p": top_p,
+    "min_p": min_p,
+    "typical": typical,
+}
 
 
 # What the filters share

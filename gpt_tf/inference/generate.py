@@ -5,20 +5,27 @@ Shapes: B rows (prompts), W samples of a prompt, V vocab.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gpt_tf.arguments import check_counts
-from gpt_tf.errors import ParameterError, UsageError
-from gpt_tf.inference.beam_search import Beam, BeamSearch, Stops, beam_search, never
+from gpt_tf.errors import UsageError
+from gpt_tf.inference.beam_search import Beam, Hypothesis, Stops, beam_search, never
+from gpt_tf.inference.choosing import (
+    AnySampler,
+    check_ids,
+    check_samples,
+    chosen_sampler,
+    make_filters,
+    make_sampler,
+)
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.filters import Filter, ban, compose, log_softmax
-from gpt_tf.inference.options import check_ids, make_filters, make_sampler
-from gpt_tf.inference.samplers import ContrastiveSampler, Greedy, Sampler
-from gpt_tf.inference.session import PastContext, Session, Truncate
+from gpt_tf.inference.options import OPTIONS, PastContext, Truncate, check
+from gpt_tf.inference.samplers import Sampler
+from gpt_tf.inference.session import Session
 
 Finish = Literal["end", "stop", "length"]
 
@@ -51,19 +58,63 @@ class Continuation:
     score: float | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of `generate` and `stream`, besides the options of samplers and filters.
+
+    Attributes:
+      num_samples: texts of each prompt; above 1 for a sampler that draws and for a beam.
+      end_id: ends a text; `stream` gives it out.
+      banned_ids: control tokens, never chosen.
+      stops: whether a row's generated ids end a text.
+      past_context, truncate: as of `Session`.
+    """
+
+    max_new_tokens: int = OPTIONS["max_new_tokens"].default
+    num_samples: int = OPTIONS["num_samples"].default
+    end_id: int | None = None
+    banned_ids: frozenset[int] = frozenset()
+    stops: Stops = never
+    past_context: PastContext = "slide"
+    truncate: Truncate | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_new_tokens", "num_samples"):
+            check(name, getattr(self, name))
+
+
+class Prepared(NamedTuple):
+    """A request with what chooses, and the filters before it."""
+
+    request: Request
+    chooser: Sampler | Beam
+    logits_filter: Filter
+
+
+def prepare(sampler: AnySampler | None, options: Mapping[str, Any], vocab_size: int) -> Prepared:
+    """Sort the arguments of a call, and check them.
+
+    Raises:
+      UsageError: for an unknown sampler, options it does not use or out of range.
+    """
+    asked = {field.name for field in fields(Request)} & options.keys()
+    request = Request(**{name: options[name] for name in asked})
+    others = {name: value for name, value in options.items() if name not in asked}
+    sampler = chosen_sampler(sampler, others)
+    check_ids("banned_ids", request.banned_ids, vocab_size)
+    chooser = make_sampler(sampler, others)
+    check_samples(sampler, chooser, request.num_samples)
+    filters = [ban(request.banned_ids)] if request.banned_ids else []
+    filters += make_filters(sampler, others, vocab_size)
+    return Prepared(request, chooser, compose(filters))
+
+
 def stream(
     engine: Engine,
     prompts: Sequence[Sequence[int]],
-    sampler: str | Sampler = "greedy",
+    sampler: AnySampler | None = None,
     *,
-    max_new_tokens: int = 60,
-    num_samples: int = 1,
-    end_id: int | None = None,
-    banned_ids: frozenset[int] = frozenset(),
-    stops: Stops = never,
     alternatives: int | None = None,
-    past_context: PastContext = "slide",
-    truncate: Truncate | None = None,
     **options: Any,
 ) -> Iterator[Chosen]:
     """The tokens that continue each prompt, as they are chosen.
@@ -71,48 +122,38 @@ def stream(
     Args:
       engine: runs a model with weights.
       prompts: ids, at least one each.
-      sampler: a name of `gpt_tf.inference.options.SAMPLERS` but "beam" and "diverse-beam", or an
-        object of your own.
-      num_samples: continuations of each prompt; above 1 for "random" and your own.
-      end_id: ends a continuation, and is given out.
-      banned_ids: control tokens, never chosen.
-      stops: whether a row's generated ids end a continuation.
-      alternatives: with log-probabilities, and so many of the most likely tokens.
-      past_context, truncate: as of `Session`.
-      options: of the sampler and the filters.
+      sampler: a name of `gpt_tf.inference.options.SAMPLERS` that does not search, an object, or a
+        function (logits [B, W, V], position) -> ids [B, W]. If none is given, "random" for options
+        that only drawing uses, otherwise "greedy".
+      alternatives: give log-probabilities, and this many of the most likely tokens.
+      options: the fields of `Request`, and the options of the sampler and the filters, which
+        `gpt_tf.inference.options.OPTIONS` lists.
 
     Raises:
       UsageError: for an unknown sampler, options it does not use or out of range, or a bad prompt.
-      RunError: where the model gives non-finite logits.
+      RunError: if the model gives non-finite logits.
     """
-    check_counts(max_new_tokens=max_new_tokens, num_samples=num_samples)
-    chooser, logits_filter = prepare(sampler, options, banned_ids, engine.vocab_size, num_samples)
-    if isinstance(chooser, BeamSearch):
+    prepared = prepare(sampler, options, engine.vocab_size)
+    if isinstance(prepared.chooser, Beam):
         raise UsageError(f"sampler {sampler} knows its text at the end only. Use `generate`.")
-    session = Session(engine, prompts, past_context, truncate)
-    yield from _chosen(
-        session, chooser, logits_filter, num_samples=num_samples,
-        max_new_tokens=max_new_tokens, end_id=end_id, stops=stops, alternatives=alternatives,
-    )  # fmt: skip
+    request = prepared.request
+    session = Session(engine, prompts, request.past_context, request.truncate)
+    yield from _chosen(session, prepared.chooser, prepared.logits_filter, request, alternatives)
 
 
 def _chosen(
     session: Session,
     chooser: Sampler,
     logits_filter: Filter,
-    *,
-    num_samples: int,
-    max_new_tokens: int,
-    end_id: int | None,
-    stops: Stops,
+    request: Request,
     alternatives: int | None,
 ) -> Iterator[Chosen]:
     """The loop of `stream`."""
     rows = len(session.lengths_BW)
-    session.branch(np.zeros((rows, num_samples), np.int64))
-    texts: list[list[list[int]]] = [[[] for _ in range(num_samples)] for _ in range(rows)]
-    is_done = np.zeros((rows, num_samples), bool)
-    for position in range(max_new_tokens):
+    session.branch(np.zeros((rows, request.num_samples), np.int64))
+    texts: list[list[list[int]]] = [[[] for _ in range(request.num_samples)] for _ in range(rows)]
+    is_done = np.zeros((rows, request.num_samples), bool)
+    for position in range(request.max_new_tokens):
         before_BWV = session.logits_BWV
         chosen_BW = chooser.choose(session, session.filtered(logits_filter), position)
         for row, sample in np.argwhere(~is_done).tolist():
@@ -120,11 +161,11 @@ def _chosen(
             text = texts[row][sample]
             text.append(token_id)
             finish: Finish | None = None
-            if token_id == end_id:
+            if token_id == request.end_id:
                 finish = "end"
-            elif stops(row, text):
+            elif request.stops(row, text):
                 finish = "stop"
-            elif position + 1 == max_new_tokens:
+            elif position + 1 == request.max_new_tokens:
                 finish = "length"
             is_done[row, sample] = finish is not None
             told = likely(before_BWV[row, sample], token_id, alternatives)
@@ -138,16 +179,9 @@ def _chosen(
 def generate(
     engine: Engine,
     prompts: Sequence[Sequence[int]],
-    sampler: str | Sampler = "greedy",
+    sampler: AnySampler | None = None,
     *,
-    max_new_tokens: int = 60,
-    num_samples: int = 1,
-    end_id: int | None = None,
-    banned_ids: frozenset[int] = frozenset(),
-    stops: Stops = never,
     log_probabilities: bool = False,
-    past_context: PastContext = "slide",
-    truncate: Truncate | None = None,
     **options: Any,
 ) -> list[list[Continuation]]:
     """The continuations of each prompt; of a beam search the `num_samples` best.
@@ -155,60 +189,29 @@ def generate(
     Args, errors: as of `stream`, and
       log_probabilities: give them for each token.
     """
-    check_counts(max_new_tokens=max_new_tokens, num_samples=num_samples)
+    request, chooser, logits_filter = prepare(sampler, options, engine.vocab_size)
     if not prompts:
         return []
-    chooser, logits_filter = prepare(sampler, options, banned_ids, engine.vocab_size, num_samples)
-    session = Session(engine, prompts, past_context, truncate)
-    if isinstance(chooser, BeamSearch):
+    session = Session(engine, prompts, request.past_context, request.truncate)
+    if isinstance(chooser, Beam):
         found = beam_search(
-            session, chooser, max_new_tokens=max_new_tokens, end_id=end_id, stops=stops,
-            logits_filter=logits_filter,
+            session, chooser, max_new_tokens=request.max_new_tokens, end_id=request.end_id,
+            stops=request.stops, logits_filter=logits_filter,
         )  # fmt: skip
         return [
-            [_of_beam(beam, row, end_id, stops, log_probabilities) for beam in beams[:num_samples]]
-            for row, beams in enumerate(found)
+            [_of_beam(one, row, request, log_probabilities) for one in best[: request.num_samples]]
+            for row, best in enumerate(found)
         ]
     results: dict[tuple[int, int], list[Chosen]] = {
-        (row, sample): [] for row in range(len(prompts)) for sample in range(num_samples)
+        (row, sample): [] for row in range(len(prompts)) for sample in range(request.num_samples)
     }
-    for chosen in _chosen(
-        session, chooser, logits_filter, num_samples=num_samples, max_new_tokens=max_new_tokens,
-        end_id=end_id, stops=stops, alternatives=0 if log_probabilities else None,
-    ):  # fmt: skip
+    alternatives = 0 if log_probabilities else None
+    for chosen in _chosen(session, chooser, logits_filter, request, alternatives):
         results[chosen.row, chosen.sample].append(chosen)
     rows: list[list[Continuation]] = [[] for _ in prompts]
     for (row, _), tokens in results.items():
         rows[row].append(_of_tokens(tokens, log_probabilities))
     return rows
-
-
-def prepare(
-    sampler: str | Sampler,
-    options: dict[str, Any],
-    banned_ids: frozenset[int],
-    vocab_size: int,
-    num_samples: int,
-) -> tuple[Sampler | BeamSearch, Filter]:
-    """What chooses, and the filters before it."""
-    options = {name: value for name, value in options.items() if value is not None}
-    check_ids("banned_ids", banned_ids, vocab_size)
-    made = make_sampler(sampler, options)
-    if isinstance(made, BeamSearch) and num_samples > made.num_beams:
-        raise ParameterError(
-            f"out of range in num_samples: {num_samples}. The search has {made.num_beams} beams: "
-            f"give at most so many, or {num_samples} in num_beams.",
-            "num_samples", "num_beams",
-        )  # fmt: skip
-    if num_samples > 1 and type(made) in (Greedy, ContrastiveSampler):
-        raise ParameterError(
-            f"out of range in num_samples: {num_samples}. greedy and contrastive have one a "
-            "prompt: leave it out, or choose the sampler random.",
-            "num_samples",
-        )
-    filters = [ban(banned_ids)] if banned_ids else []
-    filters += make_filters(sampler, options, vocab_size)
-    return made, compose(filters)
 
 
 def likely(
@@ -222,14 +225,12 @@ def likely(
     return float(shares_V[token_id]), [(int(i), float(shares_V[i])) for i in best]
 
 
-def _of_beam(
-    beam: Beam, row: int, end_id: int | None, stops: Stops, log_probabilities: bool
-) -> Continuation:
+def _of_beam(beam: Hypothesis, row: int, request: Request, log_probabilities: bool) -> Continuation:
     ids = beam.token_ids
     finish: Finish = "length"
-    if ids[-1:] == [end_id]:
+    if ids[-1:] == [request.end_id]:
         ids, finish = ids[:-1], "end"
-    elif stops(row, ids):
+    elif request.stops(row, ids):
         finish = "stop"
     return Continuation(
         ids, finish, beam.log_probabilities if log_probabilities else None, beam.score

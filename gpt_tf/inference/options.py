@@ -1,114 +1,192 @@
-"""The samplers by name, the options of each, and the filters that options ask for.
+"""The sampling options: one table for the command line, Python and the README.
 
-One place says which option belongs to which sampler: the command line and Python refuse the same.
+It imports nothing heavy: a sampler is named by its place and imported when it is used. To add a
+sampler, write its class in a module, enter it in `SAMPLERS` and its options in `OPTIONS`. To add a
+filter, write it in `filters.py`, enter it in `FILTERS` there and its option in `OPTIONS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from numbers import Real
-from typing import Any
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
-from gpt_tf.errors import UsageError
-from gpt_tf.inference import filters
-from gpt_tf.inference.beam_search import BeamSearch
-from gpt_tf.inference.filters import Filter
-from gpt_tf.inference.samplers import ContrastiveSampler, Greedy, RandomSampler, Sampler
+from gpt_tf.config import SamplingConfig
+from gpt_tf.errors import ParameterError, UsageError
+from gpt_tf.inference.option import Option
 
-SAMPLERS: dict[str, tuple[str, ...]] = {
-    "greedy": (),
-    "random": ("temperature", "top_k", "top_p", "min_p", "typical", "seed"),
-    "beam": ("num_beams", "length_penalty"),
-    "diverse-beam": ("num_beams", "length_penalty", "num_beam_groups", "diversity_penalty"),
-    "contrastive": ("top_k", "alpha"),
+PastContext = Literal["slide", "half"]
+Truncate = Literal["left"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerEntry:
+    """A sampler that has a name.
+
+    Attributes:
+      place: "module:class"; the options that name the sampler are the arguments of the class.
+      help: a sentence.
+      draws: whether it draws at random, so that the filters for drawing apply.
+      searches: whether it compares whole texts, so that none is known before the end.
+    """
+
+    place: str
+    help: str
+    draws: bool = False
+    searches: bool = False
+
+
+# fmt: off
+SAMPLERS = {
+    "greedy": SamplerEntry(
+        place="gpt_tf.inference.samplers:Greedy", help="The likeliest token."),
+    "random": SamplerEntry(
+        place="gpt_tf.inference.samplers:Random", draws=True,
+        help="A draw from the probabilities that the filters leave."),
+    "beam": SamplerEntry(
+        place="gpt_tf.inference.beam_search:Beam", searches=True,
+        help="The likeliest texts found by keeping the best at each step."),
+    "diverse-beam": SamplerEntry(
+        place="gpt_tf.inference.beam_search:DiverseBeam", searches=True,
+        help="The same, in groups that are kept different."),
+    "contrastive": SamplerEntry(
+        place="gpt_tf.inference.samplers:Contrastive",
+        help="A likely token that is unlike the text before it."),
 }
-# Filters in the order in which they act: those that forbid before those that weigh.
-FOR_ALL: dict[str, Callable[..., Filter]] = {
-    "repetition_penalty": filters.repetition_penalty,
-    "no_repeat_ngram": filters.no_repeat_ngram,
-    "banned_sequences": filters.ban_sequences,
-    "logit_bias": filters.logit_bias,
+# fmt: on
+
+
+# fmt: off
+OPTIONS = {option.name: option for option in (
+    Option(name="max_new_tokens", kind="integer", minimum=1, limit=100_000, from_run=True,
+           default=SamplingConfig.max_new_tokens, help="Tokens to generate."),
+    Option(name="num_samples", kind="integer", minimum=1, limit=1000, default=1,
+           help="Texts for each prompt: draws of random, the best of beam."),
+    Option(name="stop", kind="texts", help="End a text before this string."),
+    Option(name="seed", kind="integer", minimum=0, maximum=2**63 - 1, default=0,
+           samplers=("random",), help="Names the draw."),
+    Option(name="temperature", kind="number", minimum=0, above=True, default=1.0, drawing=True,
+           help="Below 1 sharper, above 1 flatter."),
+    Option(name="top_k", kind="integer", minimum=1, default={"contrastive": 5}, drawing=True,
+           samplers=("contrastive",), help="Only the k likeliest tokens."),
+    Option(name="top_p", kind="number", minimum=0, maximum=1, above=True, drawing=True,
+           help="Only the likeliest tokens that reach this probability."),
+    Option(name="min_p", kind="number", minimum=0, maximum=1, drawing=True,
+           help="Only tokens this fraction as likely as the likeliest."),
+    Option(name="typical", kind="number", minimum=0, maximum=1, above=True, drawing=True,
+           help="Only the tokens nearest to the expected surprise that reach this probability."),
+    Option(name="num_beams", kind="integer", minimum=1, limit=64, from_run=True,
+           default=SamplingConfig.num_beams, samplers=("beam", "diverse-beam"),
+           help="How many texts to keep at each step."),
+    Option(name="length_penalty", kind="number", minimum=-10, maximum=10, from_run=True,
+           default=SamplingConfig.length_penalty, samplers=("beam", "diverse-beam"),
+           help="The score is log-probability / length ** this."),
+    Option(name="num_beam_groups", kind="integer", minimum=1, samplers=("diverse-beam",),
+           help="Groups that differ; as many as beams if not given."),
+    Option(name="diversity_penalty", kind="number", minimum=0, default=1.0,
+           samplers=("diverse-beam",), help="What a token of another group costs."),
+    Option(name="alpha", kind="number", minimum=0, maximum=1, default=0.6,
+           samplers=("contrastive",), help="Weight of being unlike earlier tokens."),
+    Option(name="repetition_penalty", kind="number", minimum=0, above=True, default=1.0,
+           help="Above 1: tokens already in the text are less likely."),
+    Option(name="no_repeat_ngram", kind="integer", minimum=1,
+           help="No sequence of this many tokens occurs twice."),
+    Option(name="banned_words", kind="texts", flag="--ban", metavar="WORD",
+           help="Never write this word."),
+    Option(name="banned_sequences", kind="sequences",
+           help="Never complete one of these sequences of ids."),
+    Option(name="logit_bias", kind="biases", metavar="ID=BIAS", help="Add to a token's logit."),
+    Option(name="past_context", kind="choice", choices=get_args(PastContext), default="slide",
+           help="Beyond the context: encode the last tokens again for every token, exact; or keep "
+           "the newer half, fast."),
+    Option(name="truncate", kind="choice", choices=get_args(Truncate),
+           help="Shorten a prompt longer than the context instead of refusing it."),
+)}
+# What other libraries call them
+OTHER_NAMES = {
+    "max_length": "max_new_tokens", "max_tokens": "max_new_tokens",
+    "num_return_sequences": "num_samples", "stop_strings": "stop", "typical_p": "typical",
+    "penalty_alpha": "alpha", "no_repeat_ngram_size": "no_repeat_ngram",
+    "bad_words_ids": "banned_sequences", "do_sample": "sampler",
 }
-FOR_RANDOM: dict[str, Callable[..., Filter]] = {
-    "temperature": filters.temperature,
-    "top_k": filters.top_k,
-    "top_p": filters.top_p,
-    "min_p": filters.min_p,
-    "typical": filters.typical,
-}
+# fmt: on
 
 
-def check_options(sampler: str | Sampler, options: dict[str, Any]) -> None:
-    """Refuse an unknown sampler, and an option that means nothing to it.
+def users(option: Option) -> tuple[str, ...]:
+    """The names of the samplers that take the option."""
+    return tuple(
+        name
+        for name, entry in SAMPLERS.items()
+        if option.is_for_all or name in option.samplers or (option.drawing and entry.draws)
+    )
 
-    With a sampler of one's own all filters may be asked for.
+
+def check(name: str, value: Any) -> None:
+    """Raise ParameterError for a value that the option does not take."""
+    option = OPTIONS[name]
+    if not option.takes(value):
+        is_number = option.kind in ("integer", "number")
+        what = "out of range" if is_number else "not understood"
+        raise ParameterError(f"{what} in {name}: {value!r:.60}. Give {option.rule}.", name)
+
+
+def check_options(sampler: Any, options: Mapping[str, Any]) -> None:
+    """Refuse an unknown sampler or option, and a value or option that the sampler does not take.
+
+    Args:
+      sampler: a name, or an object, which takes the filters: those for all, and if it draws
+        those for drawing.
+      options: None stands for "not given".
 
     Raises:
       UsageError: naming it and its remedy.
     """
-    is_object = hasattr(sampler, "choose") or isinstance(sampler, BeamSearch)
-    is_known = sampler in SAMPLERS if isinstance(sampler, str) else is_object
-    if not is_known:
+    if isinstance(sampler, str) and sampler not in SAMPLERS:
         raise UsageError(f"unknown sampler: {sampler}. Samplers: {', '.join(SAMPLERS)}.")
-    own = SAMPLERS[sampler] if isinstance(sampler, str) else FOR_RANDOM
     for name, value in options.items():
-        if name not in own and name not in FOR_ALL:
-            users = [other for other, names in SAMPLERS.items() if name in names]
-            raise UsageError(
-                f"option without effect on the sampler {sampler}: --{name.replace('_', '-')} "
-                f"{value}. "
-                + (f"It belongs to {' and '.join(users)}." if users else "There is none such.")
-            )
-        if name == "logit_bias" and not isinstance(value, Mapping | None):
-            raise UsageError(f"no mapping in logit_bias: {value!r:.60}. Give one, as {{17: -2.5}}.")
-        if name not in ("logit_bias", "banned_sequences") and not isinstance(value, Real | None):
-            raise UsageError(f"no number in {name}: {value!r:.60}. Give one.")
-
-
-def make_sampler(sampler: str | Sampler, options: dict[str, Any]) -> Sampler | BeamSearch:
-    """The sampler of that name with its options, or the object itself.
-
-    Raises:
-      UsageError: as `check_options`, and for a value out of range.
-    """
-    check_options(sampler, options)
-    if not isinstance(sampler, str):
-        return sampler
-    own = {name: options[name] for name in SAMPLERS[sampler] if name in options}
-    if sampler == "random":
-        return RandomSampler(own.get("seed", 0))
-    if sampler == "contrastive":
-        names = {"top_k": "k", "alpha": "alpha"}
-        return ContrastiveSampler(**{names[name]: value for name, value in own.items()})
-    if sampler == "diverse-beam":
-        beams = own.get("num_beams", BeamSearch.num_beams)
-        return BeamSearch(**{"num_beam_groups": beams, "diversity_penalty": 1.0, **own})
-    return BeamSearch(**own) if sampler == "beam" else Greedy()
-
-
-def make_filters(sampler: str | Sampler, options: dict[str, Any], vocab_size: int) -> list[Filter]:
-    """The filters that the options ask for.
-
-    Raises:
-      UsageError: for a value out of range.
-    """
-    draws = sampler == "random" or not isinstance(sampler, str)
-    made = []
-    for name, make in (FOR_ALL | FOR_RANDOM if draws else FOR_ALL).items():
-        value = options.get(name)
+        option = OPTIONS.get(name)
+        if option is None:
+            raise no_such_option(name)
         if value is None:
             continue
-        if name == "banned_sequences":
-            check_ids(name, [token_id for sequence in value for token_id in sequence], vocab_size)
-        if name == "logit_bias":
-            made.append(make(value, vocab_size))
-        elif value != 1.0 or name not in ("repetition_penalty", "temperature"):  # 1: unchanged
-            made.append(make(value))
-    return made
+        if isinstance(sampler, str):
+            is_taken = sampler in users(option)
+        else:
+            is_taken = option.is_for_all or (option.drawing and draws(sampler))
+        if not is_taken:
+            raise ParameterError(
+                f"option without effect on the sampler {sampler}: {name} {value}. "
+                f"It belongs to {' and '.join(users(option))}.",
+                name,
+            )
+        check(name, value)
 
 
-def check_ids(name: str, token_ids: Collection[int], vocab_size: int) -> None:
-    """Raise UsageError for an id outside the vocabulary."""
-    outside = [token_id for token_id in token_ids if not 0 <= token_id < vocab_size]
-    if outside:
-        raise UsageError(f"out of range in {name}: {outside[0]}. Give ids below {vocab_size}.")
+def no_such_option(name: str) -> ParameterError:
+    """The error that says which option is meant."""
+    meant = meant_by(name)
+    remedy = f"Did you mean {' or '.join(meant)}?" if meant else f"Options: {', '.join(OPTIONS)}."
+    return ParameterError(f"no such option: {name}. {remedy}", *meant)
+
+
+def meant_by(name: str) -> list[str]:
+    """The options that an unknown name may stand for, the likeliest first."""
+    if name in OTHER_NAMES:
+        return [OTHER_NAMES[name]]
+    return difflib.get_close_matches(name, OPTIONS, cutoff=0.7)
+
+
+def draws(sampler: Any) -> bool:
+    """Whether a sampler draws: by its entry, or its own attribute `draws`; yes if it has none."""
+    if isinstance(sampler, str):
+        return SAMPLERS[sampler].draws
+    return bool(getattr(sampler, "draws", True))
+
+
+def option_of_drawing(options: Iterable[str]) -> str | None:
+    """The first option that only samplers that draw use: it asks for the sampler random."""
+    for name in options:
+        if name in OPTIONS and all(SAMPLERS[user].draws for user in users(OPTIONS[name])):
+            return name
+    return None

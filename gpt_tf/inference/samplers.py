@@ -6,7 +6,7 @@ batch. Shapes: B rows, W branches (samples of one prompt), V vocab, T time, D em
 
 from __future__ import annotations
 
-from numbers import Integral
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,13 +14,19 @@ from numpy.typing import NDArray
 
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.filters import Logits
+from gpt_tf.inference.options import OPTIONS, check, draws
 from gpt_tf.inference.session import Session
 
 TokenIds = NDArray[np.integer[Any]]
+Choose = Callable[[Logits, int], TokenIds]
 
 
 class Sampler(Protocol):
-    """Chooses tokens, and appends them to the session."""
+    """Chooses tokens, and appends them to the session.
+
+    A class of your own may say `draws = False`: then the filters for drawing (temperature, top_k,
+    top_p, …) and more than one text per prompt are refused.
+    """
 
     def choose(self, session: Session, logits_BWV: Logits, position: int) -> TokenIds:
         """One id for each branch, [B, W].
@@ -35,7 +41,12 @@ class Sampler(Protocol):
 
 
 class Greedy:
-    """The most likely token; the smaller id where two are equal."""
+    """The most likely token; the smaller id if two are equal."""
+
+    draws = False
+
+    def __repr__(self) -> str:
+        return "Greedy()"
 
     def choose(self, session: Session, logits_BWV: Logits, position: int) -> TokenIds:
         """The argmax of each branch."""
@@ -46,13 +57,17 @@ class Greedy:
         session.step(token_ids_BW)
 
 
-class RandomSampler(Greedy):
+class Random(Greedy):
     """Draws from the probabilities that the filters leave."""
 
-    def __init__(self, seed: int = 0) -> None:
-        if not isinstance(seed, Integral) or not 0 <= seed < 2**63:
-            raise UsageError(f"out of range in seed: {seed}. Give 0 to {2**63 - 1}.")
+    draws = True
+
+    def __init__(self, seed: int = OPTIONS["seed"].default) -> None:
+        check("seed", seed)
         self.seed: int = seed
+
+    def __repr__(self) -> str:
+        return f"Random(seed={self.seed})"
 
     def choose(self, session: Session, logits_BWV: Logits, position: int) -> TokenIds:
         """One draw for each branch."""
@@ -66,6 +81,37 @@ class RandomSampler(Greedy):
         return chosen
 
 
+class FromFunction(Greedy):
+    """A plain function as a sampler: it has the filters and the loop of the others.
+
+    Args:
+      function: takes the filtered logits [B, W, V] and how many tokens were generated before;
+        gives ids [B, W].
+    """
+
+    def __init__(self, function: Choose) -> None:
+        self._function = function
+        self.draws = draws(function)
+
+    def __repr__(self) -> str:
+        return f"FromFunction({getattr(self._function, '__name__', self._function)})"
+
+    def choose(self, session: Session, logits_BWV: Logits, position: int) -> TokenIds:
+        """The function's ids.
+
+        Raises:
+          UsageError: if they are not one whole number for each branch.
+        """
+        chosen_BW = np.asarray(self._function(logits_BWV, position))
+        if chosen_BW.shape != logits_BWV.shape[:2] or chosen_BW.dtype.kind not in "iu":
+            raise UsageError(
+                f"wrong ids from the sampler {self}: {chosen_BW.dtype} of shape "
+                f"{list(chosen_BW.shape)}. Give integers of shape {list(logits_BWV.shape[:2])}, "
+                "one for each prompt and text."
+            )
+        return chosen_BW
+
+
 def draw(logits_V: Logits, uniform: float) -> int:
     """The id at `uniform`, in [0, 1), of the cumulative distribution."""
     possible = np.flatnonzero(logits_V > -np.inf)
@@ -75,22 +121,29 @@ def draw(logits_V: Logits, uniform: float) -> int:
     return int(possible[min(place, len(possible) - 1)])
 
 
-class ContrastiveSampler:
+class Contrastive:
     """The likely token that is least like what was there before (Su et al. 2022, equation 5).
 
-    Of the `k` most likely tokens it takes the one with the highest (1 - alpha) * probability -
+    Of the `top_k` most likely tokens it takes the one with the highest (1 - alpha) * probability -
     alpha * the highest cosine similarity of its hidden state to an earlier token's. All k are
     decoded, as branches of one step; one is kept. For one sample a prompt.
     """
 
-    def __init__(self, k: int = 5, alpha: float = 0.6) -> None:
-        if not isinstance(k, int) or k < 1:
-            raise UsageError(f"out of range in top_k: {k}. Give 1 or more.")
-        if not 0 <= alpha <= 1:
-            raise UsageError(f"out of range in alpha: {alpha}. Give 0 to 1.")
-        self.k = k
+    draws = False
+
+    def __init__(
+        self,
+        top_k: int = OPTIONS["top_k"].default["contrastive"],
+        alpha: float = OPTIONS["alpha"].default,
+    ) -> None:
+        check("top_k", top_k)
+        check("alpha", alpha)
+        self.top_k = top_k
         self.alpha = alpha
         self._past: list[list[Logits]] = []  # unit hidden states of each row's tokens, [T, D]
+
+    def __repr__(self) -> str:
+        return f"Contrastive(top_k={self.top_k}, alpha={self.alpha})"
 
     def choose(self, session: Session, logits_BWV: Logits, position: int) -> TokenIds:
         """Decode the candidates, keep the best: the session is advanced already."""
@@ -99,7 +152,7 @@ class ContrastiveSampler:
         logits_BV = logits_BWV[:, 0].astype(np.float64)
         shares_BV = np.exp(logits_BV - logits_BV.max(axis=-1, keepdims=True))
         shares_BV /= shares_BV.sum(axis=-1, keepdims=True)
-        count = min(self.k, shares_BV.shape[-1])
+        count = min(self.top_k, shares_BV.shape[-1])
         candidates_Bk = np.argsort(-shares_BV, axis=-1, kind="stable")[:, :count]
         session.branch(np.zeros_like(candidates_Bk))
         session.step(candidates_Bk)
@@ -127,3 +180,6 @@ def unit(vectors: Logits) -> Logits:
     """Each vector divided by its length."""
     lengths: Logits = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
+
+
+RandomSampler, ContrastiveSampler = Random, Contrastive  # their names before

@@ -10,7 +10,7 @@ Shapes: B rows, W branches, T time, S cached slots, V vocab, D embed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,8 @@ from gpt_tf.errors import UsageError
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.filters import Filter, Logits
 from gpt_tf.inference.kv_cache import Floats, Slots
+from gpt_tf.inference.options import PastContext, Truncate
 
-PastContext = Literal["slide", "half"]
-Truncate = Literal["left"]
 TOKENS_AT_ONCE = 8192  # that branches are encoded with
 
 

@@ -9,10 +9,10 @@ from typing import Any, overload
 from gpt_tf.arguments import several
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.beam_search import Stops, never
+from gpt_tf.inference.choosing import AnySampler
 from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.generate import Continuation, generate, stream
-from gpt_tf.inference.samplers import Sampler
 from gpt_tf.inference.text_stream import TextStream, stop_strings
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.cleaning import clean
@@ -61,15 +61,15 @@ class TextGenerator:
         self.engine: Engine = Decoder(model)
 
     @overload
-    def generate(self, prompt: str, sampler: str | Sampler = ..., **options: Any) -> str: ...
+    def generate(self, prompt: str, sampler: AnySampler | None = ..., **options: Any) -> str: ...
 
     @overload
     def generate(
-        self, prompt: Sequence[str], sampler: str | Sampler = ..., **options: Any
+        self, prompt: Sequence[str], sampler: AnySampler | None = ..., **options: Any
     ) -> list[str]: ...
 
     def generate(
-        self, prompt: str | Sequence[str], sampler: str | Sampler = "greedy", **options: Any
+        self, prompt: str | Sequence[str], sampler: AnySampler | None = None, **options: Any
     ) -> str | list[str]:
         """The continuation of a prompt, or of each of several, which are one batch.
 
@@ -83,7 +83,7 @@ class TextGenerator:
     def texts(
         self,
         prompts: Sequence[str],
-        sampler: str | Sampler = "greedy",
+        sampler: AnySampler | None = None,
         *,
         stop: str | Sequence[str] = (),
         banned_words: Sequence[str] = (),
@@ -112,7 +112,7 @@ class TextGenerator:
     def stream(
         self,
         prompt: str | Sequence[int],
-        sampler: str | Sampler = "greedy",
+        sampler: AnySampler | None = None,
         *,
         stop: str | Sequence[str] = (),
         banned_words: Sequence[str] = (),

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gpt_tf.cli import main
-from gpt_tf.cli.generate import SAMPLERS as SAMPLERS_OF_THE_COMMAND
-from gpt_tf.inference import loading, options
+from gpt_tf.cli.generate import generate as command
+from gpt_tf.cli.sampling_options import flag
+from gpt_tf.inference import loading
+from gpt_tf.inference.options import OPTIONS, SAMPLERS, users
 
 
 class Result:
@@ -44,8 +46,18 @@ def text_of(result: Result) -> str:
     return result.stdout
 
 
-def test_the_command_knows_every_sampler():
-    assert set(SAMPLERS_OF_THE_COMMAND) == set(options.SAMPLERS)
+def test_the_command_has_every_option_of_the_table_with_its_range():
+    params = {param.name: param for param in command.params}
+    assert tuple(params["sampler"].type.choices) == tuple(SAMPLERS)
+    assert OPTIONS.keys() - params.keys() == {"banned_sequences"}  # of ids, for Python
+    for name in OPTIONS.keys() & params.keys():
+        option, kind = OPTIONS[name], params[name].type
+        if option.kind in ("integer", "number"):
+            expected = (option.minimum, min(option.maximum, option.limit or option.maximum))
+            assert (kind.min, kind.max or float("inf")) == expected, name
+            assert kind.min_open == option.above, name
+        elif option.kind == "choice":
+            assert tuple(kind.choices) == option.choices
 
 
 def test_prompts_that_are_no_utf_8_are_refused(generate, tmp_path):
@@ -78,7 +90,7 @@ def test_nothing_is_printed_before_an_error(generate):
     assert refused.stdout == ""
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS_OF_THE_COMMAND)
+@pytest.mark.parametrize("sampler", list(SAMPLERS))
 def test_every_sampler_continues_the_prompt_and_says_the_same_twice(generate, sampler):
     arguments = ("--prompt", "The film", "--sampler", sampler, "--max-new-tokens", "6")
     first, second = generate(*arguments), generate(*arguments)
@@ -86,9 +98,12 @@ def test_every_sampler_continues_the_prompt_and_says_the_same_twice(generate, sa
     assert first.stdout == second.stdout
 
 
-def test_a_prompt_from_standard_input(generate):
-    asked = generate("--prompt", "-", stdin="I saw the film")
-    assert text_of(asked) == text_of(generate("--prompt", "I saw the film"))
+def test_a_prompt_from_standard_input_is_without_its_last_line_feed(generate):
+    expected = text_of(generate("--prompt", "I saw the film"))
+    for stdin in ("I saw the film", "I saw the film\n", "I saw the film\r\n"):
+        assert text_of(generate("--prompt", "-", stdin=stdin)) == expected
+    shown = text_of(generate("--prompt", "-", stdin="\nI saw\nthe film\n\n"))
+    assert shown.startswith("\nI saw\nthe film\n") and shown != expected
 
 
 @pytest.mark.parametrize("sampler", ["greedy", "random", "beam", "diverse-beam", "contrastive"])
@@ -101,6 +116,23 @@ def test_a_file_of_prompts_gives_what_each_gives_alone(generate, tmp_path, sampl
     alone = [text_of(generate("--prompt", prompt, *common)) for prompt in prompts]
     headings = [f"--- prompt {number}, text 1 ---\n" for number in range(1, len(prompts) + 1)]
     assert together == "".join(map("".join, zip(headings, alone, strict=True)))
+
+
+def test_options_of_drawing_choose_the_sampler_random_and_say_so(generate):
+    common = ("--prompt", "The film", "--max-new-tokens", "6", "--seed", "3")
+    drawn = generate(*common, "--temperature", "0.8", "--top-k", "9")
+    assert "sampler: random, because only drawing uses --seed\n" in drawn.stderr
+    named = generate(*common, "--temperature", "0.8", "--top-k", "9", "--sampler", "random")
+    assert text_of(drawn) == text_of(named) and "because" not in named.stderr
+    refused = generate(*common, "--sampler", "greedy")
+    assert refused.code == 2 and "on the sampler greedy: --seed 3. It belongs to" in refused.stderr
+
+
+def test_an_option_by_another_library_s_name_is_answered_with_ours(generate):
+    refused = generate("--max-length", "5")
+    assert (
+        refused.code == 2 and "'--max-length'. Did you mean '--max-new-tokens'?" in refused.stderr
+    )
 
 
 def test_samples_differ_and_the_seed_names_them(generate):
@@ -253,8 +285,10 @@ FLAGS = ["--show-probabilities", "--interactive", "--raw"]
 @st.composite
 def command_lines(draw) -> list[str]:
     """Samplers with options that fit, or do not, and prompts of any text."""
-    sampler = draw(st.sampled_from(SAMPLERS_OF_THE_COMMAND))
-    fitting = [f"--{name.replace('_', '-')}" for name in options.SAMPLERS[sampler]]
+    sampler = draw(st.sampled_from(list(SAMPLERS)))
+    fitting = [
+        flag(one) for one in OPTIONS.values() if not one.is_for_all and sampler in users(one)
+    ]
     names = draw(st.lists(st.sampled_from([*VALUED, *3 * fitting]), max_size=4, unique=True))
     words = ["--sampler", sampler, "--max-new-tokens", draw(st.sampled_from(NEW_TOKENS))]
     for name in names:

@@ -12,7 +12,7 @@ from scripted_model import (
     random_table,
 )
 
-from gpt_tf.inference.beam_search import Beam, BeamSearch, Group, beam_search, largest, score
+from gpt_tf.inference.beam_search import Beam, Group, Hypothesis, beam_search, largest, score
 from gpt_tf.inference.filters import ban, compose, no_repeat_ngram, temperature
 from gpt_tf.inference.generate import generate
 from gpt_tf.inference.session import Session
@@ -22,18 +22,18 @@ PENALTIES = [-1.0, 0.0, 0.6, 1.0, 2.0]
 END = 0
 
 
-def search_all(engine: ScriptedEngine, prompts, **options) -> list[list[Beam]]:
+def search_all(engine: ScriptedEngine, prompts, **options) -> list[list[Hypothesis]]:
     arguments = {"max_new_tokens": 5, "end_id": END, **options}
-    names = BeamSearch.__dataclass_fields__.keys() & arguments.keys()
-    settings = BeamSearch(**{name: arguments.pop(name) for name in names})
+    names = Beam.__dataclass_fields__.keys() & arguments.keys()
+    settings = Beam(**{name: arguments.pop(name) for name in names})
     return beam_search(Session(engine, prompts), settings, **arguments)
 
 
-def search(table, **options) -> list[Beam]:
+def search(table, **options) -> list[Hypothesis]:
     return search_all(ScriptedEngine(table), [PROMPT], **{"num_beams": 3, **options})[0]
 
 
-def texts(beams: list[Beam]) -> list[list[int]]:
+def texts(beams: list[Hypothesis]) -> list[list[int]]:
     return [beam.token_ids for beam in beams]
 
 
@@ -44,7 +44,7 @@ def exhaustive(table, length_penalty=1.0, ends=lambda ids: ids[-1] == END, max_n
     return sorted(scored, key=lambda entry: -entry[1])
 
 
-def assert_same(beams: list[Beam], expected: list[tuple[list[int], float]]) -> None:
+def assert_same(beams: list[Hypothesis], expected: list[tuple[list[int], float]]) -> None:
     assert texts(beams) == [ids for ids, _ in expected]
     # their probabilities are float32 before they are summed
     np.testing.assert_allclose([beam.score for beam in beams], [s for _, s in expected], rtol=1e-5)
@@ -144,7 +144,7 @@ def test_an_end_token_below_the_beams_ends_none_of_them():
 def test_a_beam_that_ends_leaves_its_place_to_the_next():
     rows = {PROMPT: [0.5, 0.3, 0.2], (1, 2, 1): [0.1, 0.1, 0.8], (1, 2, 2): [0, 0.1, 0.9]}
     session = Session(ScriptedEngine(probability_table(rows)), [PROMPT])
-    beam_search(session, BeamSearch(num_beams=2), max_new_tokens=2, end_id=END)
+    beam_search(session, Beam(num_beams=2), max_new_tokens=2, end_id=END)
     assert session.tokens_BWT[0, :, :3].tolist() == [[1, 2, 1], [1, 2, 2]]  # beside the ended one
 
 
@@ -277,7 +277,7 @@ def test_generate_gives_the_best_beams():
 # Diverse beam search
 
 
-def diverse_reference(table, search: BeamSearch, max_new_tokens: int, end_id: int | None):
+def diverse_reference(table, search: Beam, max_new_tokens: int, end_id: int | None):
     """Diverse beam search by its definition, in float64: texts with scores, best first."""
     width = search.num_beams // search.num_beam_groups
 
@@ -322,7 +322,7 @@ def test_diverse_beam_search_is_its_definition(num_beams, groups, length_penalty
         table = random_table(seed, vocab_size=5)
         plain = texts(search(table, num_beams=num_beams, length_penalty=length_penalty))
         for penalty in (0.0, 0.3, 1.0, 5.0):
-            settings = BeamSearch(
+            settings = Beam(
                 num_beams=num_beams, num_beam_groups=groups, diversity_penalty=penalty,
                 length_penalty=length_penalty,
             )  # fmt: skip

@@ -11,7 +11,7 @@ from tiny_models import small_gpt
 
 from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.generate import generate, stream
-from gpt_tf.inference.samplers import ContrastiveSampler, unit
+from gpt_tf.inference.samplers import Contrastive, unit
 
 CONTEXT = 16
 DECIDED = 1e-4  # float32 sums in another order move probabilities and cosines by 1e-6
@@ -161,7 +161,7 @@ def test_forbidden_tokens_are_not_chosen_to_fill_the_candidates():
 
 
 def test_a_sampler_forgets_its_last_prompts():
-    sampler = ContrastiveSampler(4, 0.6)
+    sampler = Contrastive(4, 0.6)
     engine = ScriptedEngine(random_table(4, 6))
     first = generate(engine, [[1], [2, 3]], sampler, max_new_tokens=8)
     generate(engine, [[4, 4, 4]], sampler, max_new_tokens=8)

@@ -6,11 +6,11 @@ from scripted_model import ScriptedEngine, log_probabilities, probability_table,
 from tiny_models import small_gpt
 
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.inference.beam_search import BeamSearch
+from gpt_tf.inference.beam_search import Beam, DiverseBeam
 from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.engine import Decoded
 from gpt_tf.inference.generate import Chosen, Continuation, generate, stream
-from gpt_tf.inference.samplers import ContrastiveSampler, Greedy, RandomSampler
+from gpt_tf.inference.samplers import Contrastive, Greedy, Random
 
 CONTEXT = 8
 END = 0
@@ -273,6 +273,8 @@ def test_banned_ids_never_appear(name):
 class Last(Greedy):
     """The highest id that the filters leave."""
 
+    draws = True
+
     def choose(self, session, logits_BWV, position):
         assert session.logits_BWV.shape == logits_BWV.shape
         self.positions = [*getattr(self, "positions", []), position]
@@ -286,19 +288,61 @@ def test_a_sampler_of_ones_own():
     found = generate(engine, [[1], [2, 3]], sampler, no_repeat_ngram=1, **options)
     assert [[one.token_ids for one in row] for row in found] == [[[4, 3, 2]] * 2, [[4, 1, 0]] * 2]
     assert sampler.positions == [0, 1, 2]
-    best = generate(engine, [[1]], Last(), top_k=1)  # filters of "random" are for one's own too
+    best = generate(engine, [[1]], Last(), top_k=1)  # filters for drawing are for one's own too
     assert best == generate(engine, [[1]], "greedy")
+
+
+def test_a_plain_function_is_a_sampler():
+    engine, prompts = ScriptedEngine(random_table(1, 6)), [[1], [2, 3]]
+
+    def last(logits_BWV, position):
+        ids = np.arange(logits_BWV.shape[-1])
+        return np.where(logits_BWV > -np.inf, ids, -1).max(axis=-1)
+
+    options = {"max_new_tokens": 4, "banned_ids": frozenset({5}), "num_samples": 2, "top_k": 3}
+    assert generate(engine, prompts, last, **options) == generate(
+        engine, prompts, Last(), **options
+    )
+    greedy = generate(engine, prompts, "greedy", max_new_tokens=4)
+    assert greedy == generate(engine, prompts, lambda logits, position: logits.argmax(-1),
+                              max_new_tokens=4)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda logits, position: 1,
+        lambda logits, position: logits.argmax(-1)[0],
+        lambda logits, position: logits.max(-1),
+        lambda logits, position: None,
+    ],
+)
+def test_a_function_that_gives_no_ids_is_refused(function):
+    with pytest.raises(UsageError, match=r"wrong ids from .* Give integers of shape \[2, 1\]"):
+        generate(ScriptedEngine(random_table(0)), [[1], [2]], function)
+
+
+def test_options_of_drawing_choose_the_sampler_random():
+    engine = ScriptedEngine(random_table(1, 6))
+    options = {"temperature": 1.5, "top_k": 4, "max_new_tokens": 9}
+    drawn = generate(engine, [[1]], "random", **options)
+    assert generate(engine, [[1]], **options) == drawn
+    assert generate(engine, [[1]], temperature=None, max_new_tokens=9) == generate(
+        engine, [[1]], "greedy", max_new_tokens=9
+    )
+    chosen = [one.token_id for one in stream(engine, [[1]], **options)]
+    assert chosen == drawn[0][0].token_ids
 
 
 @pytest.mark.parametrize(
     ("sampler", "name", "options"),
     [
         (Greedy(), "greedy", {}),
-        (RandomSampler(5), "random", {"seed": 5}),
-        (ContrastiveSampler(4, 0.3), "contrastive", {"top_k": 4, "alpha": 0.3}),
-        (BeamSearch(num_beams=3, length_penalty=0.0), "beam",
+        (Random(5), "random", {"seed": 5}),
+        (Contrastive(4, 0.3), "contrastive", {"top_k": 4, "alpha": 0.3}),
+        (Beam(num_beams=3, length_penalty=0.0), "beam",
          {"num_beams": 3, "length_penalty": 0.0}),
-        (BeamSearch(num_beams=4, num_beam_groups=4, diversity_penalty=1.0), "diverse-beam", {}),
+        (DiverseBeam(), "diverse-beam", {}),
     ],
 )  # fmt: skip
 def test_an_object_is_as_good_as_its_name(sampler, name, options):
@@ -316,18 +360,18 @@ def test_an_object_is_as_good_as_its_name(sampler, name, options):
         (
             "greedy",
             {"num_samples": 2},
-            "num_samples: 2. greedy and contrastive have one a prompt: leave it out, or",
+            "num_samples: 2. The sampler greedy has one text per prompt. Leave it out, or",
         ),
         (
             "contrastive",
             {"num_samples": 3},
-            "num_samples: 3. greedy and contrastive have one a prompt",
+            "num_samples: 3. The sampler contrastive has one text",
         ),
-        ("beam", {"num_samples": 5}, "num_samples: 5. The search has 4 beams: give at"),
+        ("beam", {"num_samples": 5}, "num_samples: 5. The search has 4 beams. Give at"),
         (
             "beam",
             {"num_samples": 3, "num_beams": 2},
-            "beams: give at most so many, or 3 in num_beams",
+            "beams. Give at most as many, or 3 in num_beams",
         ),
         ("diverse-beam", {"num_samples": 5}, "num_samples: 5. The search has 4 beams"),
         *(("beam", {"num_beams": value}, "n num_beams: ") for value in ("3", 2.5)),
@@ -335,10 +379,15 @@ def test_an_object_is_as_good_as_its_name(sampler, name, options):
             ("greedy", {"max_new_tokens": value}, "out of range in max_new_tokens: ")
             for value in ("3", 2.5, None)
         ),
-        ("random", {"temperature": "hot"}, "no number in temperature: 'hot'. Give one"),
-        ("random", {"seed": 1.5}, "out of range in seed: 1.5. Give 0 to"),
-        ("greedy", {"logit_bias": [1]}, r"no mapping in logit_bias: \[1\]. Give one, as"),
-        (None, {}, "unknown sampler: None. Samplers: greedy, random"),
+        (
+            "random",
+            {"temperature": "hot"},
+            "out of range in temperature: 'hot'. Give a finite number above 0",
+        ),
+        ("random", {"seed": 1.5}, "out of range in seed: 1.5. Give a whole number from 0 to"),
+        ("greedy", {"logit_bias": [1]}, r"not understood in logit_bias: \[1\]. Give a mapping, as"),
+        (1.5, {}, "unknown sampler: 1.5. Samplers: greedy, random"),
+        (Greedy, {}, r"class as a sampler: Greedy. Give Greedy\(\)"),
         ("best", {}, "unknown sampler: best. Samplers: greedy, random, beam, diverse-beam, con"),
         ("greedy", {"temperature": 0.5}, "without effect on the sampler greedy: .*temperature 0.5"),
     ],

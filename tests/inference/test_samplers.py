@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scripted_model import ScriptedEngine, random_table
 
+from gpt_tf.inference.choosing import make_filters
 from gpt_tf.inference.filters import Logits, compose
 from gpt_tf.inference.generate import generate
-from gpt_tf.inference.options import make_filters
-from gpt_tf.inference.samplers import Greedy, RandomSampler, draw
+from gpt_tf.inference.samplers import Greedy, Random, draw
 from gpt_tf.inference.session import Session
 
 SHARES = np.array([0.05, 0.4, 0.1, 0.25, 0.2])
@@ -47,7 +47,7 @@ FILTERED = {
 def draws(logits_V: Logits, samples: int, positions: int, seed: int = 0) -> np.ndarray:
     """Ids [positions, samples], one draw each."""
     logits_BWV = np.tile(logits_V, (1, samples, 1))
-    sampler = RandomSampler(seed)
+    sampler = Random(seed)
     return np.stack([sampler.choose(EMPTY, logits_BWV, place)[0] for place in range(positions)])
 
 
@@ -110,7 +110,7 @@ def test_a_draw_depends_on_seed_sample_and_position_alone():
     assert len(set(table.ravel().tolist())) > 15
     for seed in (4, 2**31, 2**62, 2**63 - 1):
         assert (draws(logits, 4, 5, seed=seed) != table).sum() > 15
-    sampler = RandomSampler(3)
+    sampler = Random(3)
     batch_BWV = np.tile(logits, (3, 4, 1))
     for place in (4, 0, 2):  # the order of calls and the row do not count
         chosen_BW = sampler.choose(EMPTY, batch_BWV, place)
@@ -177,7 +177,7 @@ def test_samples_go_past_the_context_as_if_alone(past_context):
     for prompt, row in zip(prompts, found, strict=True):
         for sample, one in enumerate(row):
             expected = [
-                RandomSampler(5).choose(EMPTY, np.tile(table(window), (1, 2, 1)), place)[0, sample]
+                Random(5).choose(EMPTY, np.tile(table(window), (1, 2, 1)), place)[0, sample]
                 for place, window in enumerate(windows(prompt, one.token_ids))
             ]
             assert one.token_ids == expected

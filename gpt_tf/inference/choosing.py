@@ -1,0 +1,103 @@
+"""What chooses the next token: a sampler and the filters before it, made from options."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any, cast
+
+from gpt_tf.errors import ParameterError, UsageError
+from gpt_tf.inference.beam_search import Beam
+from gpt_tf.inference.filters import FILTERS, Filter
+from gpt_tf.inference.options import (
+    OPTIONS,
+    SAMPLERS,
+    check_options,
+    draws,
+    option_of_drawing,
+)
+from gpt_tf.inference.samplers import Choose, FromFunction, Sampler
+
+AnySampler = str | Sampler | Beam | Choose
+log = logging.getLogger(__name__)
+
+
+def chosen_sampler(sampler: AnySampler | None, options: Mapping[str, Any]) -> AnySampler:
+    """The sampler; if none is given, random for options of drawing and otherwise greedy."""
+    if sampler is not None:
+        return sampler
+    asks = option_of_drawing(name for name, value in options.items() if value is not None)
+    if asks is None:
+        return "greedy"
+    log.info("sampler: random, which %s asks for", asks)
+    return "random"
+
+
+def make_sampler(sampler: AnySampler, options: Mapping[str, Any]) -> Sampler | Beam:
+    """The sampler of that name with its options, or the object or function itself.
+
+    Raises:
+      UsageError: as `check_options`, and for something that is not a sampler.
+    """
+    check_options(sampler, options)
+    if isinstance(sampler, str):
+        module, _, name = SAMPLERS[sampler].place.partition(":")
+        own = {
+            option.name: options[option.name]
+            for option in OPTIONS.values()
+            if sampler in option.samplers and options.get(option.name) is not None
+        }
+        made: Sampler | Beam = getattr(importlib.import_module(module), name)(**own)
+        return made
+    if isinstance(sampler, type):
+        raise UsageError(f"class as a sampler: {sampler.__name__}. Give {sampler.__name__}().")
+    if isinstance(sampler, Beam) or hasattr(sampler, "choose"):
+        return cast("Sampler | Beam", sampler)
+    if callable(sampler):
+        return FromFunction(sampler)
+    raise UsageError(f"unknown sampler: {sampler}. Samplers: {', '.join(SAMPLERS)}.")
+
+
+def make_filters(sampler: AnySampler, options: Mapping[str, Any], vocab_size: int) -> list[Filter]:
+    """The filters that the options ask for; options at their defaults ask for none.
+
+    Raises:
+      UsageError: for a value out of range.
+    """
+    made = []
+    for name, make in FILTERS.items():
+        option, value = OPTIONS[name], options.get(name)
+        if value is None or value == option.default or (option.drawing and not draws(sampler)):
+            continue
+        if name == "banned_sequences":
+            check_ids(name, [token_id for sequence in value for token_id in sequence], vocab_size)
+        made.append(make(value, vocab_size) if name == "logit_bias" else make(value))
+    return made
+
+
+def check_ids(name: str, token_ids: Collection[int], vocab_size: int) -> None:
+    """Raise ParameterError for an id outside the vocabulary."""
+    outside = [token_id for token_id in token_ids if not 0 <= token_id < vocab_size]
+    if outside:
+        raise ParameterError(
+            f"out of range in {name}: {outside[0]}. Give ids below {vocab_size}.", name
+        )
+
+
+def check_samples(sampler: AnySampler, made: Sampler | Beam, num_samples: int) -> None:
+    """Raise ParameterError for more texts per prompt than the sampler has."""
+    if isinstance(made, Beam):
+        if num_samples > made.num_beams:
+            raise ParameterError(
+                f"out of range in num_samples: {num_samples}. The search has {made.num_beams} "
+                f"beams. Give at most as many, or {num_samples} in num_beams.",
+                "num_samples",
+                "num_beams",
+            )
+    elif num_samples > 1 and not draws(made):
+        raise ParameterError(
+            f"out of range in num_samples: {num_samples}. The sampler {sampler} has one text per "
+            "prompt. Leave it out, or use the sampler random.",
+            "num_samples",
+        )
