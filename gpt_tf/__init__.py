@@ -88,6 +88,12 @@ _PUBLIC = {
     "load": "gpt_tf.runs.face",
     "Run": "gpt_tf.runs.run",
     "generate": "gpt_tf.inference.generate",
+    "TextGenerator": "gpt_tf.inference.text_generator",
+    "Greedy": "gpt_tf.inference.samplers",
+    "Random": "gpt_tf.inference.samplers",
+    "Contrastive": "gpt_tf.inference.samplers",
+    "Beam": "gpt_tf.inference.beam_search",
+    "DiverseBeam": "gpt_tf.inference.beam_search",
 }
 _WITHOUT_TENSORFLOW = ("gpt_tf.tokenizer", "gpt_tf.streaming", "gpt_tf.config")
 __all__ = [*sorted(_PUBLIC), "__version__"]

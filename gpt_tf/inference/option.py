@@ -56,10 +56,10 @@ class Option:
     def default_in_words(self) -> str:
         """The default for a reader; nothing if there is none."""
         if isinstance(self.default, Mapping):
-            return ", ".join(f"{value} of {name}" for name, value in self.default.items())
+            return ", ".join(f"{value} for {name}" for name, value in self.default.items())
         if self.default is None:
             return ""
-        return f"{self.default}, or as the run says" if self.from_run else str(self.default)
+        return f"the run's, {self.default}" if self.from_run else str(self.default)
 
     @property
     def rule(self) -> str:

@@ -50,15 +50,24 @@ class Text:
 class TextGenerator:
     """A model that writes.
 
+    Args:
+      replace_breaks: whether prompts are cleaned of `<br />`, as the model's data were.
+
     Attributes:
       engine: what runs the model; assign another to change it.
     """
 
-    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, *, replace_breaks: bool) -> None:
+    def __init__(
+        self, model: LanguageModel, tokenizer: Tokenizer, *, replace_breaks: bool = False
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self._replace_breaks = replace_breaks
         self.engine: Engine = Decoder(model)
+
+    def __repr__(self) -> str:
+        engine, tokenizer = type(self.engine).__name__, type(self.tokenizer).__name__
+        return f"TextGenerator({self.model.name}, {tokenizer}, engine={engine})"
 
     @overload
     def generate(self, prompt: str, sampler: AnySampler | None = ..., **options: Any) -> str: ...

@@ -218,6 +218,21 @@ def test_banned_ids_never_appear(banned):
         assert beams and not any(banned & set(ids) for ids in texts(beams))
 
 
+def test_a_repetition_penalty_in_a_beam_moves_probability_to_tokens_that_it_does_not_have():
+    """The prompt counts too, and log-probabilities are those of what the filter leaves."""
+    table = probability_table({(1,): [0.2, 0.5, 0.3], (1, 2): [0.5, 0.1, 0.4]})
+    engine, options = ScriptedEngine(table), {"max_new_tokens": 2, "num_beams": 9, "num_samples": 9}
+    (found,) = generate(
+        engine, [[1]], "beam", repetition_penalty=2.0, log_probabilities=True, **options
+    )
+    text = next(one for one in found if one.token_ids == [2, 2])
+    # a logit of log p that is doubled is log p ** 2
+    first = 0.3 / (0.2 + 0.5**2 + 0.3)
+    second = 0.4**2 / (0.5 + 0.1**2 + 0.4**2)
+    assert np.exp(text.log_probabilities) == pytest.approx([first, second])
+    assert text.score == pytest.approx(np.log(first * second) / 2)
+
+
 def test_filters_see_each_beams_own_history():
     """A filter by history is the same as a model that knows it."""
     filters = compose([no_repeat_ngram(2), temperature(0.5)])

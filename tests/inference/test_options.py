@@ -7,6 +7,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import readme_tables
 
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.beam_search import Beam, DiverseBeam
@@ -108,6 +109,12 @@ def test_a_default_is_a_value_that_the_option_takes(name):
     for value in default.values() if isinstance(default, dict) else [default]:
         if value is not None:
             check(name, value)
+
+
+def test_the_readme_has_the_table():
+    assert readme_tables.in_readme() == readme_tables.table(), (
+        "write it again: python tests/support/readme_tables.py"
+    )
 
 
 # Which options a sampler takes

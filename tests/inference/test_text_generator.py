@@ -5,6 +5,7 @@ import pytest
 from scripted_model import ScriptedEngine
 from tiny_models import small_gpt
 
+import gpt_tf
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.samplers import Greedy
 from gpt_tf.inference.text_generator import TextGenerator
@@ -113,6 +114,16 @@ def test_a_sampler_of_ones_own(generator):
     assert text and text != generator.generate("A good", max_new_tokens=5)
     with pytest.raises(UsageError, match="temperatur"):
         generator.generate("A good", SecondBest(), temperatur=3)
+
+
+def test_a_text_generator_needs_a_model_and_a_tokenizer_and_says_what_it_is(generator):
+    mine = gpt_tf.TextGenerator(generator.model, generator.tokenizer)
+    assert repr(mine) == "TextGenerator(gpt, BPETokenizer, engine=Decoder)"
+    options = {"max_new_tokens": 5}
+    greedy = mine.generate("A good", gpt_tf.Greedy(), **options)
+    assert greedy == mine.generate("A good", lambda logits, at: logits.argmax(-1), **options)
+    for sampler in (gpt_tf.Random(3), gpt_tf.Contrastive(), gpt_tf.Beam(), gpt_tf.DiverseBeam()):
+        assert len(mine.texts(["A good"], sampler, **options)[0]) == 1
 
 
 def test_what_is_no_stop_string_is_refused(generator):
