@@ -9,7 +9,9 @@ each shows how it is used.
 - training: `train`, `presets`, `Config` and its sections; for loops of your own `masked_loss`,
   `CheckpointManager`, `EarlyStopping`, `Muon` and the schedules; for Keras' `fit` `MaskedLoss`,
   `Perplexity` and `SampleTexts`
-- text from a model: `load` and `train` give a `Run`, which generates; `generate` is for ids
+- text from a model: `load` and `train` give a `Run`, which generates; `TextGenerator` takes a model
+  and a tokenizer, `generate` is for ids; the samplers are `Greedy`, `Random`, `Beam`, `DiverseBeam`
+  and `Contrastive`
 """
 
 from __future__ import annotations
@@ -29,8 +31,14 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from gpt_tf.config import TokenizerConfig as TokenizerConfig
     from gpt_tf.config import TrainingConfig as TrainingConfig
     from gpt_tf.config_files import presets as presets
+    from gpt_tf.inference.beam_search import Beam as Beam
+    from gpt_tf.inference.beam_search import DiverseBeam as DiverseBeam
     from gpt_tf.inference.generate import generate as generate
     from gpt_tf.inference.sample_texts import SampleTexts as SampleTexts
+    from gpt_tf.inference.samplers import Contrastive as Contrastive
+    from gpt_tf.inference.samplers import Greedy as Greedy
+    from gpt_tf.inference.samplers import Random as Random
+    from gpt_tf.inference.text_generator import TextGenerator as TextGenerator
     from gpt_tf.model.attention import MultiHeadAttention as MultiHeadAttention
     from gpt_tf.model.bigram import Bigram as Bigram
     from gpt_tf.model.gpt import GPT as GPT
@@ -109,6 +117,8 @@ if not TYPE_CHECKING:  # a type checker would take every name for `Any`
             from gpt_tf.quiet_libraries import import_for_python
 
             import_for_python()
+        if module.startswith("gpt_tf.model"):
+            importlib.import_module("gpt_tf.inference.text_generator")  # for `model.generate`
         return getattr(importlib.import_module(module), name)
 
 

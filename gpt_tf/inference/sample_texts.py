@@ -9,7 +9,7 @@ import keras
 
 from gpt_tf.arguments import check_counts
 from gpt_tf.errors import UsageError
-from gpt_tf.inference.samplers import Sampler
+from gpt_tf.inference.choosing import AnySampler
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.tokenizer.base import Tokenizer
@@ -39,7 +39,7 @@ class SampleTexts(keras.callbacks.Callback):
         prompt: str = "",
         *,
         every: int = 1,
-        sampler: str | Sampler = "random",
+        sampler: AnySampler = "random",
         max_new_tokens: int = 50,
         write: Callable[[str], None] = print,
         **options: Any,

@@ -236,3 +236,6 @@ class _GrowingTexts:
                 text.feed(token_id)
             self._known[ids] = text
         return self._known[ids].stopped
+
+
+LanguageModel.text_generator = TextGenerator  # what `model.generate` writes with

@@ -6,13 +6,14 @@ Shapes: B batch, T time, S cached time, K both (S + T), V vocab.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, TypeVar, overload
 
 import keras
 import tensorflow as tf
 
 from gpt_tf.config import DropoutConfig, LoraConfig, ModelConfig
+from gpt_tf.errors import RunError
 from gpt_tf.model.few_rows import Multiplier
 from gpt_tf.model.where import Where
 
@@ -28,6 +29,10 @@ class LanguageModel(keras.Model):
       precision: "float32", or "bfloat16" for the matrix products alone.
       seed: of initial weights and dropout.
     """
+
+    # `gpt_tf.inference`, a room above this one, hands its TextGenerator in
+    text_generator: ClassVar[Callable[[LanguageModel, Any], Any] | None] = None
+    _writer: Any = None
 
     def __init__(
         self, config: ModelConfig, precision: str = "float32", seed: int = 0, **kwargs: Any
@@ -50,6 +55,40 @@ class LanguageModel(keras.Model):
     def head(self, hidden: tf.Tensor) -> tf.Tensor:
         """Logits of hidden states."""
         raise NotImplementedError
+
+    @overload
+    def generate(self, tokenizer: Any, prompt: str, sampler: Any = ..., **options: Any) -> str: ...
+
+    @overload
+    def generate(
+        self, tokenizer: Any, prompt: Sequence[str], sampler: Any = ..., **options: Any
+    ) -> list[str]: ...
+
+    def generate(
+        self,
+        tokenizer: Any,
+        prompt: str | Sequence[str],
+        sampler: Any = None,
+        **options: Any,
+    ) -> str | list[str]:
+        """Continue a prompt, or several as one batch, with the weights of the moment.
+
+        Args:
+          tokenizer: the one that made the token ids of the training data.
+          sampler, options: as of `gpt_tf.TextGenerator.generate`.
+
+        Returns:
+          What follows the prompt; a list of texts for several prompts.
+        """
+        if LanguageModel.text_generator is None:
+            raise RunError(
+                "no text generator in the model: gpt_tf.inference is not imported. Import "
+                "gpt_tf.inference.text_generator first."
+            )
+        if self._writer is None or self._writer.tokenizer is not tokenizer:
+            self._writer = LanguageModel.text_generator(self, tokenizer)
+        written: str | list[str] = self._writer.generate(prompt, sampler, **options)
+        return written
 
     def head_weights(self) -> tuple[tf.Tensor, tf.Tensor | None] | None:
         """The head's matrix and bias, so that a loss can go chunk by chunk; None without one."""

@@ -12,9 +12,9 @@ from gpt_tf.arguments import path_of
 from gpt_tf.config import Config
 from gpt_tf.config_files import resolve_stored
 from gpt_tf.inference import loading
+from gpt_tf.inference.choosing import AnySampler
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.loading import EngineName
-from gpt_tf.inference.samplers import Sampler
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.reports.plot import Picture, draw_runs
@@ -117,7 +117,7 @@ class Run:
         self.generator.engine = engine
 
     def generate(
-        self, prompt: str | Sequence[str], sampler: str | Sampler = "greedy", **options: Any
+        self, prompt: str | Sequence[str], sampler: AnySampler | None = None, **options: Any
     ) -> Any:
         """The continuation of a prompt, or a list of those of several.
 
@@ -128,13 +128,13 @@ class Run:
         return self.generator.generate(prompt, sampler, **options)
 
     def texts(
-        self, prompts: Sequence[str], sampler: str | Sampler = "greedy", **options: Any
+        self, prompts: Sequence[str], sampler: AnySampler | None = None, **options: Any
     ) -> list[list[Text]]:
         """All continuations of each prompt, with ids and log-probabilities."""
         return self.generator.texts(prompts, sampler, **options)
 
     def stream(
-        self, prompt: str | Sequence[int], sampler: str | Sampler = "greedy", **options: Any
+        self, prompt: str | Sequence[int], sampler: AnySampler | None = None, **options: Any
     ) -> Iterator[TokenText]:
         """The continuation of one prompt, token by token while it is made."""
         return self.generator.stream(prompt, sampler, **options)

@@ -1,5 +1,8 @@
 """Text in, text out: streamed or whole, several prompts, stop strings, words that are banned."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from scripted_model import ScriptedEngine
@@ -124,6 +127,28 @@ def test_a_text_generator_needs_a_model_and_a_tokenizer_and_says_what_it_is(gene
     assert greedy == mine.generate("A good", lambda logits, at: logits.argmax(-1), **options)
     for sampler in (gpt_tf.Random(3), gpt_tf.Contrastive(), gpt_tf.Beam(), gpt_tf.DiverseBeam()):
         assert len(mine.texts(["A good"], sampler, **options)[0]) == 1
+
+
+def test_a_model_writes_with_the_weights_of_the_moment():
+    tokenizer = BPETokenizer.train([TEXT], vocab_size=290)
+    model = small_gpt(vocab_size=tokenizer.vocab_size, context_length=16)
+    options = {"sampler": "random", "seed": 1, "max_new_tokens": 8}
+    prompts = ["A good", "more"]
+    texts = model.generate(tokenizer, prompts, **options)
+    assert texts == gpt_tf.TextGenerator(model, tokenizer).generate(prompts, **options)
+    assert model.generate(tokenizer, "A good", **options) == texts[0]
+    model.set_weights([weight / 2 for weight in model.get_weights()])
+    assert model.generate(tokenizer, prompts, **options) != texts
+    other = BPETokenizer.train([TEXT, "zzzz zzzz"], vocab_size=280)
+    assert model.generate(other, "zzzz", **options) == gpt_tf.TextGenerator(model, other).generate(
+        "zzzz", **options
+    )
+
+
+def test_a_model_of_the_package_writes_without_another_import():
+    program = "import gpt_tf\nprint(gpt_tf.GPT.text_generator is gpt_tf.TextGenerator)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert result.stdout == "True\n", result.stderr
 
 
 def test_what_is_no_stop_string_is_refused(generator):
