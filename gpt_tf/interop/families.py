@@ -169,17 +169,20 @@ ACTIVATIONS = {
     "relu": "relu",
 }
 
+POSITION_TABLES = {"learned": 0, "offset": 2}  # rows of the table before that of position 0
+NORM_ARRAYS = {"layer": ("gamma", "beta")}
+
 
 def parameter_shapes(config: ModelConfig) -> dict[str, Shape]:
     """The weights of a GPT by name, as the model itself calls them, without building it."""
     width, heads = config.embed_dim, config.num_heads * config.head_width
     shapes: dict[str, Shape] = {"embedding/tokens": (config.vocab_size, width)}
-    if config.positions != "none":
-        offset = 2 if config.positions == "offset" else 0
-        shapes["embedding/positions"] = (config.context_length + offset, width)
+    if config.positions in POSITION_TABLES:
+        rows = config.context_length + POSITION_TABLES[config.positions]
+        shapes["embedding/positions"] = (rows, width)
 
     def norm(name: str) -> dict[str, Shape]:
-        return {f"{name}/gamma": (width,), f"{name}/beta": (width,)}
+        return {f"{name}/{array}": (width,) for array in NORM_ARRAYS[config.norm]}
 
     def dense(name: str, fan_in: int, units: int, bias: bool = True) -> dict[str, Shape]:
         kernel: dict[str, Shape] = {f"{name}/kernel": (fan_in, units)}
