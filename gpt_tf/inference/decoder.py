@@ -22,7 +22,7 @@ from gpt_tf.inference.engine import (
     decode_step,
 )
 from gpt_tf.inference.kv_cache import KVCache
-from gpt_tf.model import few_rows
+from gpt_tf.model.few_rows import FEW_ROWS, Product
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.where import Where
 
@@ -61,13 +61,13 @@ class Decoder(ModelEngine):
     @functools.cached_property
     def _decode_few_rows(self) -> Callable[..., tuple[tf.Tensor, ...]]:
         """The same with transposed kernels as further arguments."""
-        layers, given = self.model.multipliers(), len(self._signature)
+        products, given = self.model.products(), len(self._signature)
 
         def decode(*tensors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            with few_rows.transposed(layers, tensors[given:]):
+            with Product.transposed(products, tensors[given:]):
                 return self._step(*tensors[:given])
 
-        kernels = [tf.TensorSpec(layer.transposed_kernel().shape) for layer in layers]
+        kernels = [tf.TensorSpec(product.transposed_kernel().shape) for product in products]
         return compiled(decode, [*self._signature, *kernels])
 
     def run(
@@ -90,12 +90,12 @@ class Decoder(ModelEngine):
         return checked(*(result.numpy() for result in results))
 
     def _has_few_rows(self, rows: int) -> bool:
-        kernels_exist = self.model.precision == "float32" and self.model.multipliers()
-        return rows in few_rows.FEW_ROWS and bool(kernels_exist)
+        kernels_exist = self.model.precision == "float32" and self.model.products()
+        return rows in FEW_ROWS and bool(kernels_exist)
 
     def _kernels_for(self, cache: KVCache) -> list[tf.Tensor]:
         """Transposed kernels as they were when this cache was first used."""
         if cache not in self._kernels:
-            layers = self.model.multipliers()
-            self._kernels[cache] = [layer.transposed_kernel() for layer in layers]
+            products = self.model.products()
+            self._kernels[cache] = [product.transposed_kernel() for product in products]
         return self._kernels[cache]

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from gpt_tf.model import few_rows, fused
+from gpt_tf.model import fused
+from gpt_tf.model.few_rows import Product
 from gpt_tf.model.initial import InitialWeights, PyTorchWeights, derive_seed
 from gpt_tf.model.kept_arguments import KeepsArguments
 
@@ -21,13 +22,13 @@ class Dense(keras.layers.Dense):
 
     Attributes:
       adapter: its low-rank adapter or None (`gpt_tf.model.lora`); to be set before it is built.
-      kernel_NK: see `gpt_tf.model.few_rows`.
+      product: multiplies by the kernel; a decoder may change how.
     """
 
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(units, **kwargs)
         self.adapter: Adapter | None = None
-        self.kernel_NK: tf.Tensor | None = None
+        self.product = Product(lambda: self.kernel.value)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the kernel, the bias, and those of the adapter."""
@@ -38,22 +39,16 @@ class Dense(keras.layers.Dense):
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """The product, for inputs of any number of axes."""
         rows = tf.reshape(x, (-1, x.shape[-1]))
-        if training and self.use_bias and fused.pays(rows):
-            flat = fused.add_bias(tf.matmul(rows, self.kernel.value), self.bias.value)
-        elif self.kernel_NK is not None:
-            flat = few_rows.product(rows, self.kernel_NK)
-            flat = flat + self.bias.value if self.use_bias else flat
-        else:
-            flat = super().call(rows, training)
+        flat = self.product(rows)
+        if self.use_bias:
+            is_fused = training and fused.pays(rows)
+            add = fused.add_bias if is_fused else keras.ops.add
+            flat = add(flat, self.bias.value)
         if self.adapter is not None:
             flat += self.adapter(rows)
         if x.shape.rank == 2:
             return flat
         return tf.reshape(flat, (*leading_shape(x), self.units))
-
-    def transposed_kernel(self) -> tf.Tensor:
-        """A copy of the kernel, [units, inputs]."""
-        return tf.transpose(self.kernel.value)
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")

@@ -45,6 +45,8 @@ class Dropout(KeepsArguments):
 
     def add(self, x: tf.Tensor, y: tf.Tensor, training: bool = False) -> tf.Tensor:
         """x + dropout(y), in the type of `x`."""
-        if self.rate > 0 and training and fused.pays(y):
+        if self.rate == 0 or not training:
+            return x + tf.cast(y, x.dtype)
+        if fused.pays(y):
             return fused.add_dropped(x, y, self.rate, self.next_seed())
-        return x + self(tf.cast(y, x.dtype), training=training)
+        return x + self(tf.cast(y, x.dtype), training=True)

@@ -10,40 +10,51 @@ Shapes: R rows, K inputs, N outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 import tensorflow as tf
 
 FEW_ROWS = range(8, 49)
 
 
-class Multiplier(Protocol):
-    """A layer that multiplies rows by its kernel.
+class Product:
+    """rows · kernel, the plain way unless `transposed` has put a copy in the kernel's place.
 
-    Attributes:
-      kernel_NK: taken in place of its own kernel where it is given.
+    A layer that multiplies by a large kernel holds one.
+
+    Args:
+      kernel: gives the kernel as it is now, [K, N].
+      is_transposed: it is [N, K].
     """
 
-    kernel_NK: tf.Tensor | None
+    def __init__(self, kernel: Callable[[], tf.Tensor], is_transposed: bool = False) -> None:
+        self._kernel = kernel
+        self._is_transposed = is_transposed
+        self._copy_NK: tf.Tensor | None = None
+
+    def __call__(self, rows_RK: tf.Tensor) -> tf.Tensor:
+        """The product, [R, N]."""
+        if self._copy_NK is not None:
+            return tf.transpose(tf.matmul(self._copy_NK[None], rows_RK[None], transpose_b=True)[0])
+        kernel = tf.cast(self._kernel(), rows_RK.dtype)
+        return tf.matmul(rows_RK, kernel, transpose_b=self._is_transposed)
 
     def transposed_kernel(self) -> tf.Tensor:
-        """Its kernel as [N, K]."""
+        """The kernel as [N, K]; a copy unless it is kept so."""
+        kernel = tf.convert_to_tensor(self._kernel())
+        return kernel if self._is_transposed else tf.transpose(kernel)
 
-
-def product(rows_RK: tf.Tensor, kernel_NK: tf.Tensor) -> tf.Tensor:
-    """rows · kernelᵀ, [R, N]."""
-    return tf.transpose(tf.matmul(kernel_NK[None], rows_RK[None], transpose_b=True)[0])
-
-
-@contextmanager
-def transposed(layers: Sequence[Multiplier], kernels: Sequence[tf.Tensor]) -> Iterator[None]:
-    """What is traced inside multiplies by these kernels, [N, K] each."""
-    for layer, kernel_NK in zip(layers, kernels, strict=True):
-        layer.kernel_NK = kernel_NK
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.kernel_NK = None
+    @classmethod
+    @contextmanager
+    def transposed(
+        cls, products: Sequence[Product], kernels: Sequence[tf.Tensor]
+    ) -> Iterator[None]:
+        """What is traced inside multiplies by these kernels, [N, K] each."""
+        for product, kernel_NK in zip(products, kernels, strict=True):
+            product._copy_NK = kernel_NK
+        try:
+            yield
+        finally:
+            for product in products:
+                product._copy_NK = None

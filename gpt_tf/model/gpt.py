@@ -12,10 +12,11 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.config import ModelConfig
-from gpt_tf.model import few_rows, lora
+from gpt_tf.model import lora
 from gpt_tf.model.attention import MultiHeadAttention
-from gpt_tf.model.dense import leading_shape
 from gpt_tf.model.dropout import Dropout
+from gpt_tf.model.few_rows import Product
+from gpt_tf.model.head import Head
 from gpt_tf.model.initial import INITIAL_WEIGHTS, derive_seed
 from gpt_tf.model.language_model import Cache, LanguageModel
 from gpt_tf.model.layers import DecoderBlock, FeedForward, TokenAndPositionEmbedding
@@ -72,7 +73,15 @@ class GPT(LanguageModel):
         self.head_dropout = Dropout(
             rates.head, seed=derive_seed(seed, "head_dropout"), name="head_dropout"
         )
-        self.kernel_NK: tf.Tensor | None = None  # of the head; see `gpt_tf.model.few_rows`
+        self.head_layer = Head(
+            config.vocab_size,
+            self._head_kernel,
+            self._head_bias,
+            lambda: [v for v in (self.head_DV, self.head_bias_V) if v is not None],
+            is_tied=config.tied_head,
+            compute=tf.bfloat16 if precision == "bfloat16" else tf.float32,
+            name="head",
+        )
         self.build((None, config.context_length))
         lora.freeze_base(self.weights, config.lora)
 
@@ -141,6 +150,7 @@ class GPT(LanguageModel):
                 initializer=self._initial_weights.bias(width, derive_seed(self.seed, "head_bias")),
                 name="head_bias",
             )
+        self.head_layer.build(shape)
         self.built = True
 
     def hidden(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -155,34 +165,23 @@ class GPT(LanguageModel):
 
     def head(self, hidden_BTD: tf.Tensor) -> tf.Tensor:
         """Logits of hidden states."""
-        kernel, bias_V = self.head_weights()
-        compute = tf.bfloat16 if self.precision == "bfloat16" else tf.float32
-        width = self.config.embed_dim
-        # two axes: a batched product with the transposed kernel takes seven times as long
-        rows = tf.reshape(tf.cast(hidden_BTD, compute), (-1, width))
-        if self.kernel_NK is None:
-            kernel = tf.cast(kernel, compute)
-            logits = tf.matmul(rows, kernel, transpose_b=self.config.tied_head)
-        else:
-            logits = few_rows.product(rows, self.kernel_NK)
-        logits = tf.cast(logits, tf.float32)
-        logits = logits if bias_V is None else logits + bias_V
-        return tf.reshape(logits, (*leading_shape(hidden_BTD), self.config.vocab_size))
+        return self.head_layer(hidden_BTD)
 
     def head_weights(self) -> tuple[tf.Tensor, tf.Tensor | None]:
-        """The head's kernel, [V, D] where it is tied and [D, V] else, and its bias or None."""
+        """The head's kernel, [V, D] if it is tied and otherwise [D, V], and its bias or None."""
+        return self._head_kernel(), self._head_bias()
+
+    def _head_kernel(self) -> tf.Tensor:
         kernel: keras.Variable = self.embedding.tokens_VD if self.config.tied_head else self.head_DV
-        bias = None if self.head_bias_V is None else tf.convert_to_tensor(self.head_bias_V.value)
-        return tf.convert_to_tensor(kernel.value), bias
+        return tf.convert_to_tensor(kernel.value)
 
-    def multipliers(self) -> list[few_rows.Multiplier]:
-        """The dense layers; the model itself stands for its head."""
-        return [*(layer for block in self.blocks for layer in block.dense_layers), self]
+    def _head_bias(self) -> tf.Tensor | None:
+        return None if self.head_bias_V is None else tf.convert_to_tensor(self.head_bias_V.value)
 
-    def transposed_kernel(self) -> tf.Tensor:
-        """The head's, [V, D]; no copy of a tied one."""
-        kernel, _ = self.head_weights()
-        return kernel if self.config.tied_head else tf.transpose(kernel)
+    def products(self) -> list[Product]:
+        """Those of the dense layers and of the head."""
+        layers = [layer for block in self.blocks for layer in block.dense_layers]
+        return [*(layer.product for layer in layers), self.head_layer.product]
 
     def embed(
         self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None, training: bool = False

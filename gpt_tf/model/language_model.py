@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from gpt_tf.config import DropoutConfig, LoraConfig, ModelConfig
 from gpt_tf.errors import RunError
-from gpt_tf.model.few_rows import Multiplier
+from gpt_tf.model.few_rows import Product
 from gpt_tf.model.where import Where
 
 T = TypeVar("T", bound="LanguageModel")
@@ -94,8 +94,8 @@ class LanguageModel(keras.Model):
         """The head's matrix and bias, so that a loss can go chunk by chunk; None without one."""
         return None
 
-    def multipliers(self) -> list[Multiplier]:
-        """What multiplies by large kernels in `decode` and `head`."""
+    def products(self) -> list[Product]:
+        """The products with large kernels in `decode` and `head`."""
         return []
 
     def embed(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:

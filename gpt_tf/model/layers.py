@@ -7,6 +7,7 @@ Shapes: B batch, T time, R positions (B * T), D embed, F ffn, V vocab.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -201,30 +202,35 @@ class DecoderBlock(KeepsArguments):
     def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Both sub-layers over whole rows."""
         x_BTD = self.drop_input(x_BTD, training=training)
-        if self.norm_position == "pre":
-            y_BTD = self.attention_norm(x_BTD, training=training)
-            y_BTD = self.attention(y_BTD, training=training)
-            x_BTD = self.drop_attention.add(x_BTD, y_BTD, training=training)
-            y_BTD = self.ffn_norm(x_BTD, training=training)
-            y_BTD = self.feed_forward(y_BTD, training=training)
-            return self.drop_ffn.add(x_BTD, y_BTD, training=training)
-        y_BTD = self.attention(x_BTD, training=training)
-        x_BTD = self.drop_attention.add(x_BTD, y_BTD, training=training)
-        x_BTD = self.attention_norm(x_BTD, training=training)
-        y_BTD = self.feed_forward(x_BTD, training=training)
-        x_BTD = self.drop_ffn.add(x_BTD, y_BTD, training=training)
-        return self.ffn_norm(x_BTD, training=training)
+        return self._both(x_BTD, lambda y: self.attention(y, training=training), training)
 
     def decode(
         self, x_RD: tf.Tensor, cache: tuple[tf.Tensor, tf.Tensor], where: Where
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Both sub-layers over new positions; arguments and results as of the attention."""
-        if self.norm_position == "pre":
-            y_RD, fresh = self.attention.decode(self.attention_norm(x_RD), cache, where)
-            x_RD = x_RD + tf.cast(y_RD, x_RD.dtype)
-            y_RD = self.feed_forward(self.ffn_norm(x_RD))
-            return x_RD + tf.cast(y_RD, x_RD.dtype), fresh
-        y_RD, fresh = self.attention.decode(x_RD, cache, where)
-        x_RD = self.attention_norm(x_RD + tf.cast(y_RD, x_RD.dtype))
-        y_RD = self.feed_forward(x_RD)
-        return self.ffn_norm(x_RD + tf.cast(y_RD, x_RD.dtype)), fresh
+        fresh = []
+
+        def attend(y_RD: tf.Tensor) -> tf.Tensor:
+            y_RD, of_new = self.attention.decode(y_RD, cache, where)
+            fresh.append(of_new)
+            return y_RD
+
+        return self._both(x_RD, attend), fresh[0]
+
+    def _both(
+        self, x: tf.Tensor, attend: Callable[[tf.Tensor], tf.Tensor], training: bool = False
+    ) -> tf.Tensor:
+        """The residual stream after both sub-layers."""
+
+        def feed(y: tf.Tensor) -> tf.Tensor:
+            return self.feed_forward(y, training=training)
+
+        for norm, sublayer, dropout in (
+            (self.attention_norm, attend, self.drop_attention),
+            (self.ffn_norm, feed, self.drop_ffn),
+        ):
+            if self.norm_position == "pre":
+                x = dropout.add(x, sublayer(norm(x, training=training)), training=training)
+            else:
+                x = norm(dropout.add(x, sublayer(x), training=training), training=training)
+        return x
