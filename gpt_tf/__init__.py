@@ -67,6 +67,7 @@ _PUBLIC = {
     "WordPieceTokenizer": "gpt_tf.tokenizer.wordpiece",
     "CharTokenizer": "gpt_tf.tokenizer.char",
     "TokenStream": "gpt_tf.streaming.stream",
+    "AttentionHead": "gpt_tf.model.attention",
     "MultiHeadAttention": "gpt_tf.model.attention",
     "FeedForward": "gpt_tf.model.layers",
     "DecoderBlock": "gpt_tf.model.layers",

@@ -1,4 +1,7 @@
-"""Causal multi-head attention, all heads computed together (Vaswani et al. 2017, section 3.2).
+"""Causal attention: the formula, one head, and all heads computed together.
+
+After Vaswani et al. 2017, section 3.2. `AttentionHead` is there to be read and tried; the model is
+made of `MultiHeadAttention`, which does the same for all heads in one product.
 
 Shapes: B batch, T time, R positions (B * T), S cached time, K all time (S + T), D embed, N heads,
 H head_dim.
@@ -7,6 +10,7 @@ H head_dim.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -19,6 +23,108 @@ from gpt_tf.model.initial import GPT2, InitialWeights, derive_seed
 from gpt_tf.model.kept_arguments import KeepsArguments
 from gpt_tf.model.positions import POSITIONS
 from gpt_tf.model.where import Where
+
+
+def attention(
+    query: tf.Tensor,
+    key: tf.Tensor,
+    value: tf.Tensor,
+    mask: tf.Tensor | None = None,
+    dropout: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> tf.Tensor:
+    """softmax(query · keyᵀ / √H) · value (equation 1 of the paper).
+
+    Args:
+      query: what is looked for, [..., T, H].
+      key: what is found at each position, [..., S, H].
+      value: what is taken from there, [..., S, H].
+      mask: true for each position that a query sees, [T, S]; without one it sees all.
+      dropout: applied to the weights.
+
+    Returns:
+      For each query the mean of the values, weighted by how well their keys fit, [..., T, H].
+    """
+    scores = attention_scores(query, key)
+    if mask is not None:
+        scores = tf.where(mask, scores, scores.dtype.min)
+    weights = tf.nn.softmax(scores)
+    if dropout is not None:
+        weights = dropout(weights)
+    return tf.matmul(tf.cast(weights, value.dtype), value)
+
+
+def attention_scores(query: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """How well each query fits each key, query · keyᵀ / √H, [..., T, S] in float32."""
+    scaled = query * (1.0 / math.sqrt(query.shape[-1]))
+    return tf.cast(tf.matmul(scaled, key, transpose_b=True), tf.float32)
+
+
+def causal_mask(time: int | tf.Tensor) -> tf.Tensor:
+    """True where position t, a row, sees position s, a column: s is not after t; [T, T].
+
+    >>> causal_mask(3).numpy().astype(int).tolist()
+    [[1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    """
+    return tf.linalg.band_part(tf.ones((time, time), tf.bool), -1, 0)
+
+
+@keras.saving.register_keras_serializable(package="gpt_tf")
+class AttentionHead(KeepsArguments):
+    """One head as the papers draw it: three projections, then `attention`.
+
+    Args:
+      embed_dim: width D of the inputs.
+      head_dim: width H of queries, keys, values and outputs.
+      use_bias: the projections add a bias.
+      weights_dropout: share of attention weights dropped while training.
+      initial_weights: gives the initializers.
+      seed: of initial weights and dropout.
+    """
+
+    def __init__(
+        self,
+        embed_dim: int,
+        head_dim: int,
+        *,
+        use_bias: bool = True,
+        weights_dropout: float = 0.0,
+        initial_weights: InitialWeights = GPT2,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.embed_dim = embed_dim
+        self.head_dim = head_dim
+        self.use_bias = use_bias
+        self.weights_dropout = weights_dropout
+        self.initial_weights = initial_weights
+        self.seed = seed
+        self.query, self.key, self.value = (
+            dense(
+                head_dim, embed_dim, initial_weights, seed, name=name, dtype=self.dtype_policy,
+                use_bias=use_bias,
+            )
+            for name in ("query", "key", "value")
+        )  # fmt: skip
+        self.dropout = Dropout(weights_dropout, seed=derive_seed(seed, "weights"), name="dropout")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the three projections for inputs [B, T, D]."""
+        for layer in (self.query, self.key, self.value):
+            layer.build((None, None, self.embed_dim))
+        self.dropout.build((None, None, None))
+
+    def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """What each position takes from those before it and from itself, [B, T, H]."""
+        mask_TT = causal_mask(leading_shape(x_BTD)[1])
+        return attention(
+            self.query(x_BTD), self.key(x_BTD), self.value(x_BTD), mask_TT,
+            dropout=lambda weights: self.dropout(weights, training=training),
+        )  # fmt: skip
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """[B, T, H]."""
+        return (*input_shape[:-1], self.head_dim)
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
@@ -82,11 +188,10 @@ class MultiHeadAttention(KeepsArguments):
         if training and fused.pays(query_BNTH):
             mixed_BNTH = self._fused(query_BNTH, key_BNTH, value_BNTH)
         else:
-            mask_TT = tf.linalg.band_part(tf.ones((time, time), tf.bool), -1, 0)
-            scores_BNTT = self._scores(query_BNTH, key_BNTH)
-            weights_BNTT = tf.nn.softmax(tf.where(mask_TT, scores_BNTT, scores_BNTT.dtype.min))
-            weights_BNTT = self.dropout(weights_BNTT, training=training)
-            mixed_BNTH = tf.matmul(tf.cast(weights_BNTT, value_BNTH.dtype), value_BNTH)
+            mixed_BNTH = attention(
+                query_BNTH, key_BNTH, value_BNTH, causal_mask(time),
+                dropout=lambda weights: self.dropout(weights, training=training),
+            )  # fmt: skip
         return tf.reshape(self._output(mixed_BNTH), (*leading_shape(x_BTD), self.embed_dim))
 
     def _fused(
@@ -114,7 +219,7 @@ class MultiHeadAttention(KeepsArguments):
         query_BNTH, key_BNTH, value_BNTH = self._project(x_RD, time, where.positions_BT)
         cached_key_BNSH, cached_value_BNSH = (tf.cast(part, query_BNTH.dtype) for part in cache)
         scores_BNTK = tf.concat(
-            [self._scores(query_BNTH, key) for key in (cached_key_BNSH, key_BNTH)], axis=-1
+            [attention_scores(query_BNTH, key) for key in (cached_key_BNSH, key_BNTH)], axis=-1
         )
         weights_BNTK = tf.nn.softmax(scores_BNTK + where.bias_BTK[:, None])
         weights_BNTK = tf.cast(weights_BNTK, query_BNTH.dtype)
@@ -131,11 +236,6 @@ class MultiHeadAttention(KeepsArguments):
         # unstack, not slices: the gradient of three slices is three padded copies
         query, key, value = tf.unstack(tf.transpose(qkv, (2, 0, 3, 1, 4)), num=3)
         return (*POSITIONS[self.positions].turn(query, key, positions_BT), value)
-
-    def _scores(self, query_BNTH: tf.Tensor, key_BNSH: tf.Tensor) -> tf.Tensor:
-        """How well each query fits each key, in float32."""
-        scaled_BNTH = query_BNTH * (1.0 / math.sqrt(self.head_dim))
-        return tf.cast(tf.matmul(scaled_BNTH, key_BNSH, transpose_b=True), tf.float32)
 
     def _output(self, mixed_BNTH: tf.Tensor) -> tf.Tensor:
         """The heads side by side, projected to D: [R, D]."""

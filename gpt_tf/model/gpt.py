@@ -59,20 +59,16 @@ class GPT(LanguageModel):
             config.context_length,
             config.embed_dim,
             positions=config.positions,
+            norm=self._norm("embedding_norm") if config.embedding_norm else None,
+            dropout=self._dropout("embedding_dropout", rates.embedding),
             initial_weights=self._initial_weights,
             seed=derive_seed(seed, "embedding"),
             name="embedding",
         )
-        self.embedding_norm = self._norm("embedding_norm") if config.embedding_norm else None
-        self.embedding_dropout = Dropout(
-            rates.embedding, seed=derive_seed(seed, "embedding_dropout"), name="embedding_dropout"
-        )
         self.blocks = [self._block(index, products) for index in range(config.num_layers)]
         lora.adapt(self.blocks, config.lora, seed)
         self.final_norm = self._norm("final_norm") if config.final_norm else None
-        self.head_dropout = Dropout(
-            rates.head, seed=derive_seed(seed, "head_dropout"), name="head_dropout"
-        )
+        self.head_dropout = self._dropout("head_dropout", rates.head)
         self.head_layer = Head(
             config.vocab_size,
             self._head_kernel,
@@ -87,6 +83,9 @@ class GPT(LanguageModel):
 
     def _norm(self, name: str) -> keras.layers.Layer:
         return NORMS[self.config.norm](epsilon=self.config.norm_epsilon, name=name)
+
+    def _dropout(self, name: str, rate: float) -> Dropout:
+        return Dropout(rate, seed=derive_seed(self.seed, name), name=name)
 
     def _block(self, index: int, products: str) -> DecoderBlock:
         config, rates = self.config, self.config.dropout
@@ -129,12 +128,14 @@ class GPT(LanguageModel):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create every variable; token ids are [B, T]."""
         config = self.config
-        shape = (None, None, config.embed_dim)
-        self.embedding.build(input_shape)
-        for layer in (self.embedding_norm, self.embedding_dropout, *self.blocks, self.final_norm,
+        shape = (None, config.context_length, config.embed_dim)
+        embedding = self.embedding
+        # norm and dropout before the embedding: stored runs have them beside it, not below
+        for layer in (embedding.norm, embedding.dropout, *self.blocks, self.final_norm,
                       self.head_dropout):  # fmt: skip
             if layer is not None:
                 layer.build(shape)
+        embedding.build(input_shape)
         self.head_DV: keras.Variable | None = None
         self.head_bias_V: keras.Variable | None = None
         width = config.embed_dim
@@ -156,7 +157,6 @@ class GPT(LanguageModel):
     def hidden(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
         """The residual stream after the final norm and the head's dropout, [B, T, D]."""
         x_BTD = self.embed(token_ids_BT, training=training)
-        x_BTD = self.embedding_dropout(x_BTD, training=training)
         for block in self.blocks:
             x_BTD = block(x_BTD, training=training)
         if self.final_norm is not None:
@@ -187,10 +187,17 @@ class GPT(LanguageModel):
         self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
         """What enters the first block, [B, T, D]; positions are 0, 1, 2, … where none are given."""
-        x_BTD = self.embedding(token_ids_BT, positions_BT=positions_BT)
-        if self.embedding_norm is None:
-            return x_BTD
-        return self.embedding_norm(x_BTD, training=training)
+        return self.embedding(token_ids_BT, positions_BT=positions_BT, training=training)
+
+    @property
+    def embedding_norm(self) -> keras.layers.Layer | None:
+        """The embedding's norm, where `.keras` files have it."""
+        return self.embedding.norm
+
+    @property
+    def embedding_dropout(self) -> keras.layers.Layer | None:
+        """The embedding's dropout, where `.keras` files have it."""
+        return self.embedding.dropout
 
     def cache_shape(self, rows: int, slots: int) -> tuple[int, ...]:
         """[L, 2, B, N, S, H]: keys and values."""

@@ -34,12 +34,16 @@ class KeepsArguments(keras.layers.Layer):
         layer: L = super().from_config({**config, **objects})
         return layer
 
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The shape of the inputs; a layer that changes it says so itself."""
+        return input_shape
+
     def __repr__(self) -> str:
-        """The call that makes such a layer, without the arguments that have their default."""
+        """The call that makes such a layer, without defaults and what the first weights are."""
         shown = []
         for name, parameter in _parameters(type(self)).items():
             value = getattr(self, name)
-            if value != parameter.default:
+            if name not in ("initial_weights", "seed") and value != parameter.default:
                 shown.append(f"{name}={value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
 

@@ -33,7 +33,16 @@ ACTIVATIONS = {
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
 class TokenAndPositionEmbedding(KeepsArguments):
-    """A learned vector for each token, to which `positions`, an entry of `POSITIONS`, may add."""
+    """A learned vector for each token, to which `positions`, an entry of `POSITIONS`, may add.
+
+    Args:
+      vocab_size: V.
+      context_length: positions of a learned table.
+      embed_dim: D.
+      norm, dropout: layers that the sum goes through, in this order.
+      initial_weights: gives the initializers.
+      seed: of the initial weights.
+    """
 
     def __init__(
         self,
@@ -42,6 +51,8 @@ class TokenAndPositionEmbedding(KeepsArguments):
         embed_dim: int,
         *,
         positions: str = "learned",
+        norm: keras.layers.Layer | None = None,
+        dropout: keras.layers.Layer | None = None,
         initial_weights: InitialWeights = GPT2,
         seed: int = 0,
         **kwargs: Any,
@@ -51,6 +62,9 @@ class TokenAndPositionEmbedding(KeepsArguments):
         self.context_length = context_length
         self.embed_dim = embed_dim
         self.positions = positions
+        self.norm = norm
+        self.dropout = dropout
+        self._built_here: list[keras.layers.Layer] = []
         self.initial_weights = initial_weights
         self.seed = seed
 
@@ -61,12 +75,31 @@ class TokenAndPositionEmbedding(KeepsArguments):
         rows = POSITIONS[self.positions].table_rows(self.context_length)
         if rows:
             self.positions_TD = self._table("positions", rows)
+        for layer in (self.norm, self.dropout):
+            if layer is not None and not layer.built:
+                layer.build((None, None, self.embed_dim))
+                self._built_here.append(layer)
+
+    def __dir__(self) -> list[str]:
+        # Keras saves the layers that it finds here. Norm and dropout of the GPT are found there,
+        # where `.keras` files have had them from the beginning.
+        names = list(super().__dir__())
+        elsewhere = {
+            name for name in ("norm", "dropout") if getattr(self, name) not in self._built_here
+        }
+        return [name for name in names if name not in elsewhere]
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """[B, T, D]."""
+        return (*input_shape, self.embed_dim)
 
     def _table(self, name: str, rows: int) -> keras.Variable:
         initializer = self.initial_weights.embedding(derive_seed(self.seed, name))
         return self.add_weight(shape=(rows, self.embed_dim), initializer=initializer, name=name)
 
-    def call(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
+    def call(
+        self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None, training: bool = False
+    ) -> tf.Tensor:
         """Embed ids at `positions_BT`, by default 0, 1, 2, …
 
         Raises:
@@ -80,7 +113,11 @@ class TokenAndPositionEmbedding(KeepsArguments):
         table_TD = None if self.positions_TD is None else self.positions_TD.value
         if table_TD is not None and positions_BT is not None:
             self._check_positions(positions_BT)
-        return POSITIONS[self.positions].add(x_BTD, table_TD, positions_BT)
+        x_BTD = POSITIONS[self.positions].add(x_BTD, table_TD, positions_BT)
+        for layer in (self.norm, self.dropout):
+            if layer is not None:
+                x_BTD = layer(x_BTD, training=training)
+        return x_BTD
 
     def _check_positions(self, positions_BT: tf.Tensor) -> None:
         if tf.executing_eagerly() and int(tf.reduce_max(positions_BT)) >= self.context_length:

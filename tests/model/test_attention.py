@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_models import activations, copied, randomise, values_below
 
-from gpt_tf.model.attention import MultiHeadAttention
+from gpt_tf.model.attention import (
+    AttentionHead,
+    MultiHeadAttention,
+    attention,
+    causal_mask,
+)
 from gpt_tf.model.initial import GPT2Weights
 from gpt_tf.model.positions import POSITIONS, Positions
 from gpt_tf.model.where import Where
@@ -52,6 +57,42 @@ def test_attention_equals_the_oracle(num_heads: int, head_dim: int) -> None:
     expected = reference.attention(values_below(layer), x_BTD, num_heads)
     assert np.abs(expected).mean() > 0.1  # the comparison is about something
     np.testing.assert_allclose(layer(x_BTD), expected, atol=1e-5)
+
+
+def test_multi_head_attention_is_single_heads_side_by_side_and_a_projection() -> None:
+    layer, x_BTD = attention_of(3, 5), activations(2, 6)
+    qkv_D3NH = np.reshape(layer.qkv.kernel, (12, 3, 3, 5))
+    bias_3NH = np.reshape(layer.qkv.bias, (3, 3, 5))
+    outputs = []
+    for n in range(3):
+        head = AttentionHead(12, 5, name=f"head_{n}")
+        head.build((None, None, 12))
+        for i, projection in enumerate((head.query, head.key, head.value)):
+            projection.kernel.assign(qkv_D3NH[:, i, n])
+            projection.bias.assign(bias_3NH[i, n])
+        outputs.append(head(x_BTD))
+    joined = tf.concat(outputs, axis=-1)
+    projected = joined @ layer.output_projection.kernel.value + layer.output_projection.bias.value
+    np.testing.assert_allclose(projected, layer(x_BTD), atol=1e-5)
+
+
+def test_attention_is_the_papers_formula() -> None:
+    query, key, value = (activations(2, 4, width=3, seed=seed) for seed in range(3))
+    scores = np.einsum("bth,bsh->bts", query, key) / np.sqrt(3)
+    everything = reference.softmax(scores) @ value
+    np.testing.assert_allclose(attention(query, key, value), everything, atol=1e-6)
+    masked = reference.softmax(np.where(np.tri(4, dtype=bool), scores, -np.inf)) @ value
+    np.testing.assert_allclose(attention(query, key, value, causal_mask(4)), masked, atol=1e-6)
+
+
+def test_a_head_drops_weights_in_training_and_survives_serialization() -> None:
+    head = AttentionHead(12, 5, weights_dropout=0.5, seed=3, name="head")
+    head.build((None, None, 12))
+    twin, x_BTD = copied(head), activations(2, 6)
+    for training in (False, True):
+        np.testing.assert_array_equal(*(a(x_BTD, training=training) for a in (head, twin)))
+    assert np.abs(head(x_BTD, training=True) - head(x_BTD)).max() > 0.01
+    assert head.compute_output_shape((None, 6, 12)) == (None, 6, 5)
 
 
 def test_the_projections_have_the_heads_width() -> None:

@@ -14,6 +14,7 @@ from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import GPT2Weights
 from gpt_tf.model.layers import ACTIVATIONS, DecoderBlock, FeedForward, TokenAndPositionEmbedding
+from gpt_tf.model.norms import LayerNorm
 
 POSITIONS = ["learned", "offset", "none"]
 
@@ -79,6 +80,22 @@ def test_more_tokens_than_positions_are_refused() -> None:
         layer(token_ids(2, 9))
     with pytest.raises(ValueError):
         layer(token_ids(1, 1), positions_BT=tf.constant([[8]]))
+
+
+def test_the_embedding_norms_and_then_drops() -> None:
+    def parts() -> dict[str, keras.layers.Layer]:
+        return {"norm": LayerNorm(name="norm"), "dropout": Dropout(0.5, seed=4, name="dropout")}
+
+    layer, plain, alone, ids_BT = embedding_of(**parts()), embedding_of(), parts(), token_ids(2, 6)
+    for part in alone.values():
+        part.build((None, None, 12))
+    normed = alone["norm"](plain(ids_BT))
+    np.testing.assert_array_equal(layer(ids_BT), normed)
+    dropped = alone["dropout"](normed, training=True)
+    np.testing.assert_array_equal(layer(ids_BT, training=True), dropped)
+    twin = copied(layer)
+    np.testing.assert_array_equal(twin(ids_BT), normed)
+    assert [v.path for v in twin.weights][2:] == ["embedding/norm/gamma", "embedding/norm/beta"]
 
 
 def test_embedding_survives_serialization() -> None:
