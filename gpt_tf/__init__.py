@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from gpt_tf.inference.samplers import Greedy as Greedy
     from gpt_tf.inference.samplers import Random as Random
     from gpt_tf.inference.text_generator import TextGenerator as TextGenerator
+    from gpt_tf.model.attention import AttentionHead as AttentionHead
     from gpt_tf.model.attention import MultiHeadAttention as MultiHeadAttention
     from gpt_tf.model.bigram import Bigram as Bigram
     from gpt_tf.model.gpt import GPT as GPT

@@ -24,11 +24,17 @@ class Bigram(LanguageModel):
     Of the settings vocab_size, context_length and the initial weights count.
     """
 
+    architecture = "bigram"
+
     def __init__(
-        self, config: ModelConfig, precision: str = "float32", seed: int = 0, **kwargs: Any
+        self,
+        config: ModelConfig | None = None,
+        precision: str = "float32",
+        seed: int = 0,
+        **settings: Any,
     ) -> None:
-        super().__init__(config, precision, seed, **kwargs)
-        self.build((None, config.context_length))
+        super().__init__(config, precision, seed, **settings)
+        self.build((None, self.config.context_length))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the table."""

@@ -30,13 +30,13 @@ class GPT(LanguageModel):
 
     A `keras.Model`, built at once. `time` is at most `config.context_length`; logits are float32.
 
-        from gpt_tf import GPT, Config, masked_loss
-        from gpt_tf.config import ModelConfig
+        from gpt_tf import GPT, Config
 
-        model = GPT(ModelConfig(vocab_size=1200, context_length=64, num_layers=2, num_heads=2,
-                                embed_dim=64, ffn_dim=256), seed=1)
+        model = GPT(vocab_size=1200, context_length=64, num_layers=2, num_heads=2, embed_dim=64,
+                    ffn_dim=256, seed=1)
+        model = GPT.from_preset("shakespeare-baseline", vocab_size=tokenizer.vocab_size)
         logits = model(batch.inputs)  # a batch of `TokenStream`; training=True turns dropout on
-        loss = masked_loss(logits, batch.targets, batch.weights)
+        loss = model.loss(batch.inputs, batch.targets, batch.weights)
 
     `gpt_tf.train(Config(model=...), data=...)` trains one with checkpoints; `model.compile` and
     `model.fit(stream.as_dataset(), shuffle=False)` work as for any Keras model.
@@ -45,12 +45,20 @@ class GPT(LanguageModel):
       config: the architecture, a `gpt_tf.config.ModelConfig`; `help` of it lists the settings.
       precision: "float32", or "bfloat16" for the matrix products alone.
       seed: of the initial weights and dropout.
+      **settings: those of `ModelConfig` by name, instead of `config` or to change it.
     """
 
+    architecture = "gpt"
+
     def __init__(
-        self, config: ModelConfig, precision: str = "float32", seed: int = 0, **kwargs: Any
+        self,
+        config: ModelConfig | None = None,
+        precision: str = "float32",
+        seed: int = 0,
+        **settings: Any,
     ) -> None:
-        super().__init__(config, precision, seed, **kwargs)
+        super().__init__(config, precision, seed, **settings)
+        config = self.config
         products = "float32" if precision == "float32" else f"mixed_{precision}"
         rates = config.dropout
         self._initial_weights = INITIAL_WEIGHTS[config.initial_weights].of(config)
@@ -198,6 +206,14 @@ class GPT(LanguageModel):
     def embedding_dropout(self) -> keras.layers.Layer | None:
         """The embedding's dropout, where `.keras` files have it."""
         return self.embedding.dropout
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"<GPT: {config.num_layers} blocks, {config.num_heads} heads of {config.head_width}, "
+            f"width {config.embed_dim}, context {config.context_length}, vocabulary "
+            f"{config.vocab_size:,}, {self.count_params():,} parameters>"
+        )
 
     def cache_shape(self, rows: int, slots: int) -> tuple[int, ...]:
         """[L, 2, B, N, S, H]: keys and values."""

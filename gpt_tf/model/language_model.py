@@ -13,8 +13,10 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.config import DropoutConfig, LoraConfig, ModelConfig
-from gpt_tf.errors import RunError
+from gpt_tf.config_files import read_preset, resolve
+from gpt_tf.errors import RunError, UsageError
 from gpt_tf.model.few_rows import Product
+from gpt_tf.model.nats import masked_loss
 from gpt_tf.model.where import Where
 
 T = TypeVar("T", bound="LanguageModel")
@@ -28,25 +30,86 @@ class LanguageModel(keras.Model):
       config: the architecture.
       precision: "float32", or "bfloat16" for the matrix products alone.
       seed: of initial weights and dropout.
+      **settings: fields of `ModelConfig`, in the place of those of `config`; and what
+        `keras.Model` takes, as a name.
     """
 
+    architecture: ClassVar[str]
     # `gpt_tf.inference`, a room above this one, hands its TextGenerator in
     text_generator: ClassVar[Callable[[LanguageModel, Any], Any] | None] = None
     _writer: Any = None
 
     def __init__(
-        self, config: ModelConfig, precision: str = "float32", seed: int = 0, **kwargs: Any
+        self,
+        config: ModelConfig | None = None,
+        precision: str = "float32",
+        seed: int = 0,
+        **settings: Any,
     ) -> None:
-        super().__init__(**{"name": config.architecture, "dtype": "float32", **kwargs})
+        config = config or ModelConfig(architecture=self.architecture)  # type: ignore[arg-type]
+        fields = {field.name for field in dataclasses.fields(config)}
+        config = dataclasses.replace(config, **{k: settings[k] for k in settings if k in fields})
+        of_keras = {key: value for key, value in settings.items() if key not in fields}
+        super().__init__(**{"name": config.architecture, "dtype": "float32", **of_keras})
         if precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be float32 or bfloat16. Received: {precision!r}.")
         self.config = config
         self.precision = precision
         self.seed = seed
 
+    @classmethod
+    def from_preset(
+        cls: type[T], preset: str, precision: str = "float32", seed: int = 0, **settings: Any
+    ) -> T:
+        """A new model of a preset's architecture, with random weights.
+
+        Args:
+          preset: a name as of `gpt-tf train --preset`.
+          precision, seed, settings: as of the class. A preset's vocab_size is the one it asks its
+            tokenizer for: give `vocab_size=tokenizer.vocab_size`.
+
+        Raises:
+          UsageError: if there is no such preset, or it has another architecture.
+        """
+        config = resolve(read_preset(preset)).model
+        if config.architecture != cls.architecture:
+            raise UsageError(
+                f"no {cls.__name__} in the preset {preset}: its architecture is "
+                f"{config.architecture}. Use the class of that architecture."
+            )
+        return cls(config, precision, seed, **settings)
+
     def call(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Logits [B, T, V] in float32."""
         return self.head(self.hidden(token_ids_BT, training=training))
+
+    @property
+    def loss(self) -> Callable[..., tf.Tensor]:
+        """`loss(token_ids, targets, weights=None)`, the mean loss of a batch; see `batch_loss`."""
+        return self.batch_loss
+
+    @loss.setter
+    def loss(self, value: Any) -> None:
+        """Keras notes here what `compile` was given, and reads it nowhere."""
+
+    def batch_loss(
+        self,
+        token_ids_BT: tf.Tensor,
+        targets_BT: tf.Tensor,
+        weights_BT: tf.Tensor | None = None,
+        training: bool = False,
+    ) -> tf.Tensor:
+        """Mean nats per counted target of a batch: `call` and `masked_loss` in one.
+
+        Args:
+          token_ids_BT: inputs.
+          targets_BT: the next token's id at each place.
+          weights_BT: 0 where no loss counts; without weights every target counts.
+          training: dropout acts.
+        """
+        if weights_BT is None:
+            weights_BT = tf.ones(tf.shape(targets_BT))
+        return masked_loss(self(token_ids_BT, training=training), targets_BT, weights_BT)
 
     def hidden(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
         """What the head reads, one vector a position."""
@@ -115,6 +178,13 @@ class LanguageModel(keras.Model):
           where: where the new tokens stand and what they see of the cached ones and each other.
         """
         raise NotImplementedError
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"<{type(self).__name__}: vocabulary {config.vocab_size:,}, "
+            f"{self.count_params():,} parameters>"
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as plain values."""

@@ -14,41 +14,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from gpt_tf.model.nats import masked_loss as masked_loss
+from gpt_tf.model.nats import nats_of as nats_of
+from gpt_tf.model.nats import weighted_nats as weighted_nats
+
 PLAIN_BYTES = 1 << 25  # of logits that stay whole
 CHUNK_BYTES = 1 << 28  # of one chunk's logits, at most
 CHUNK_ROWS = 512
 TINY = 1e-37  # a probability below it is taken from the logits
-
-
-def masked_loss(logits_BTV: tf.Tensor, targets_BT: tf.Tensor, weights_BT: tf.Tensor) -> tf.Tensor:
-    """Mean nats per counted token: sum of weighted nats / sum of weights; 0 if no token counts.
-
-    Takes what a model and a batch of `TokenStream` give:
-
-        loss = masked_loss(model(batch.inputs), batch.targets, batch.weights)
-
-    Args:
-      logits_BTV: the model's, [batch, time, vocab].
-      targets_BT: the next token's id at each place, integers [batch, time].
-      weights_BT: float32 [batch, time]; 0 where no loss counts, as at padding.
-
-    Returns:
-      A float32 scalar, to differentiate.
-    """
-    total = weighted_nats(logits_BTV, targets_BT, weights_BT)
-    return tf.math.divide_no_nan(total, tf.reduce_sum(weights_BT))
-
-
-def weighted_nats(logits_BTV: tf.Tensor, targets_BT: tf.Tensor, weights_BT: tf.Tensor) -> tf.Tensor:
-    """Sum over targets of weight times cross entropy, in nats."""
-    return tf.reduce_sum(nats_of(logits_BTV, targets_BT) * weights_BT)
-
-
-def nats_of(logits_BTV: tf.Tensor, targets_BT: tf.Tensor) -> tf.Tensor:
-    """The cross entropy of each target, in nats, [B, T] in float32."""
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(
-        targets_BT, tf.cast(logits_BTV, tf.float32)
-    )
 
 
 def weights_of(targets_BT: tf.Tensor, sample_weight: Any, pad_id: int | None) -> tf.Tensor:
