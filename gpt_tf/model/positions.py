@@ -28,7 +28,10 @@ class Positions:
     def turn(
         self, query_BNTH: tf.Tensor, key_BNTH: tf.Tensor, positions_BT: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Queries and keys as their positions change them; cached keys were changed before."""
+        """Queries and keys as their positions change them; cached keys were changed before.
+
+        LiteRT converts it, too: `tf.expand_dims` instead of `None` among four indices.
+        """
         return query_BNTH, key_BNTH
 
 
