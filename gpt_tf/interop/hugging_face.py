@@ -20,13 +20,7 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.tensors import Shape, Streamed
 from gpt_tf.tokenizer.base import Tokenizer, put_before_texts
 from gpt_tf.tokenizer.files import CONFIG_FILE, TOKENIZER_FILE
-
-FIGURES = {
-    "eval/loss": "validation loss, nats a token",
-    "eval/perplexity": "validation perplexity",
-    "eval/accuracy": "validation accuracy",
-    "eval/bits_per_byte": "bits a byte",
-}
+from gpt_tf.training.evaluation import METRICS
 
 
 def write(stored: StoredRun, directory: Path) -> None:
@@ -153,9 +147,9 @@ def check_arrays(stored: StoredRun, shapes: Mapping[str, Shape], family: Family)
 def model_card(stored: StoredRun, family: Family, tokenizer: Tokenizer) -> str:
     """What the model is, how it was measured and how it is loaded."""
     rows = {**_architecture(stored.config.model), "steps trained": f"{stored.step:,}"}
-    for key, what in FIGURES.items():
-        if key in stored.figures:
-            rows[what] = f"{stored.figures[key]:.4f}"
+    for metric in METRICS:
+        if (value := stored.figures.get(f"eval/{metric.name}")) is not None:
+            rows[f"validation {metric.title}"] = f"{value:.4f}"
     rows["vocabulary of the tokenizer"] = f"{tokenizer.vocab_size:,}"
     table = "\n".join(f"| {what} | {value} |" for what, value in rows.items())
     return f"""---

@@ -55,10 +55,7 @@ def measure(
     assert result is not None, "nothing stops this evaluation"
     contents = stream.contents()
     return {
-        "loss": result.loss,
-        "perplexity": result.perplexity,
-        "accuracy": result.accuracy,
-        "bits_per_byte": result.bits_per_byte,
+        **result.figures,
         "tokens": result.tokens,
         "documents": contents.documents,
         "cut_share": contents.cut,

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from gpt_tf.config import Config
 from gpt_tf.runs.console import Console, MakeWriters
+from gpt_tf.training.evaluation import SHOWN
 
 Scalars = Mapping[str, float]
 REPORTS = 50  # that the time left is estimated from
@@ -108,11 +109,11 @@ def train_text(scalars: Scalars) -> str:
 
 def eval_text(step: int, scalars: Scalars) -> str:
     """The figures of an evaluation."""
-    return (
-        f"step {step:,}: validation loss {scalars['eval/loss']:.4f}, perplexity "
-        f"{scalars['eval/perplexity']:,.2f}, accuracy {scalars['eval/accuracy']:.1%} "
-        f"(training loss {scalars['eval/train_loss']:.4f})"
+    figures = ", ".join(
+        f"{metric.name.replace('_', ' ')} {scalars[f'eval/{metric.name}']:{metric.shown}}"
+        for metric in SHOWN
     )
+    return f"step {step:,}: validation {figures} (training loss {scalars['eval/train_loss']:.4f})"
 
 
 class LineProgress:

@@ -29,7 +29,8 @@ from gpt_tf.storage.run_directory import RunDirectory, next_sequence
 from gpt_tf.streaming.prefetch import WaitCancelledError
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.training.checkpoint import CheckpointManager
-from gpt_tf.training.evaluator import Evaluation, evaluate, make_scores_of
+from gpt_tf.training.evaluation import Evaluation
+from gpt_tf.training.evaluator import evaluate, make_scores_of
 from gpt_tf.training.freezing import freeze, trained_parameters
 from gpt_tf.training.loop import Evaluate, Outcome, Trainer
 from gpt_tf.training.optimizer import make_optimizer

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,24 +13,10 @@ from gpt_tf.errors import UsageError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.batch_loss import batch_scores
-from gpt_tf.training.metrics import perplexity
+from gpt_tf.training.evaluation import Evaluation, Sums, evaluation_of
 
 # a batch -> (summed weighted nats, summed weight of the targets guessed right)
 ScoresOf = Callable[[Batch], tuple[float, float]]
-
-
-class Evaluation(NamedTuple):
-    """The result over some batches."""
-
-    loss: float  # nats a token
-    tokens: int  # counted targets
-    accuracy: float = math.nan  # share of the targets that were the likeliest token
-    bits_per_byte: float = math.nan  # comparable between vocabularies; nan where not asked for
-
-    @property
-    def perplexity(self) -> float:
-        """exp(loss)."""
-        return perplexity(self.loss)
 
 
 def make_scores_of(model: LanguageModel, shape: tuple[int, int], *, xla: bool = False) -> ScoresOf:
@@ -62,7 +46,7 @@ def evaluate(
     max_batches: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation | None:
-    """The loss over the first `max_batches` of `batches`; None where `should_stop` cut it short.
+    """The figures over the first `max_batches` of `batches`; None where `should_stop` cut it short.
 
     Args:
       token_bytes_V: UTF-8 bytes of each vocabulary entry's text, for the bits per byte.
@@ -70,21 +54,22 @@ def evaluate(
     Raises:
       UsageError: if there is nothing to measure: no batch, or no token to predict in them.
     """
-    nats, right, tokens, bytes_, count = 0.0, 0.0, 0, 0, 0
+    sums, count = Sums(), 0
     for batch in islice(batches, max_batches):
         if should_stop():
             return None
-        batch_nats, batch_right = scores_of(batch)
+        nats, right = scores_of(batch)
+        counted = batch.targets[batch.weights > 0]
         count += 1
-        nats += batch_nats
-        right += batch_right
-        tokens += int(batch.weights.sum())
-        if token_bytes_V is not None:
-            bytes_ += int(token_bytes_V[batch.targets[batch.weights > 0]].sum())
-    if not tokens:
+        sums = Sums(
+            sums.nats + nats,
+            sums.right + right,
+            sums.tokens + int(batch.weights.sum()),
+            sums.bytes + (0 if token_bytes_V is None else int(token_bytes_V[counted].sum())),
+        )
+    if not sums.tokens:
         raise UsageError(
             f"nothing to evaluate on: {count:,} batches without a token to predict. Give documents "
             "of two tokens or more."
         )
-    bits = nats / math.log(2) / bytes_ if bytes_ else math.nan
-    return Evaluation(nats / tokens, tokens, right / tokens, bits)
+    return evaluation_of(sums)

@@ -24,8 +24,7 @@ from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.training.checkpoint import CheckpointManager
 from gpt_tf.training.clock import Clock
 from gpt_tf.training.early_stopping import EarlyStopping
-from gpt_tf.training.evaluator import Evaluation
-from gpt_tf.training.metrics import perplexity
+from gpt_tf.training.evaluation import Evaluation, perplexity
 from gpt_tf.training.schedule import WarmupSchedule
 from gpt_tf.training.signals import StopRequest
 from gpt_tf.training.train_step import StepResult
@@ -240,16 +239,12 @@ class Trainer:
                 return
             results[split] = result
         step, validation = self.state.step, results["validation"]
-        loss = validation.loss
-        improved = self._early_stopping.update(loss, step)
+        improved = self._early_stopping.update(validation.loss, step)
         self.state.evaluated_step = step
         self._writer.write_scalars(
             step,
             {
-                "eval/loss": loss,
-                "eval/perplexity": validation.perplexity,
-                "eval/accuracy": validation.accuracy,
-                "eval/bits_per_byte": validation.bits_per_byte,
+                **{f"eval/{name}": value for name, value in validation.figures.items()},
                 "eval/train_loss": results["train"].loss,
                 "eval/best_loss": self._early_stopping.best,
             },

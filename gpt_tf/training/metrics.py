@@ -1,8 +1,7 @@
-"""Perplexity: exp of the token-weighted mean loss, computed last."""
+"""Perplexity as a Keras metric: exp of the token-weighted mean loss, computed last."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -45,11 +44,3 @@ class Perplexity(keras.metrics.Metric):
     def result(self) -> tf.Tensor:
         """The perplexity; NaN if no token counted."""
         return tf.exp(self.nats.value / self.tokens.value)
-
-
-def perplexity(loss: float) -> float:
-    """exp(loss), infinite where that overflows."""
-    try:
-        return math.exp(loss)
-    except OverflowError:
-        return math.inf

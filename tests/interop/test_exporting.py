@@ -15,6 +15,7 @@ from gpt_tf.interop.model_config import choose_family
 from gpt_tf.storage.manifest import read_manifest, write_manifest
 from gpt_tf.storage.run_directory import find_run
 from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.training.evaluation import METRICS
 
 
 @pytest.fixture
@@ -76,8 +77,9 @@ def test_the_model_card_has_the_figures_of_the_run(exported: Path, trained_works
     loss = next(row["eval/loss"] for row in rows if row["step"] == step and "eval/loss" in row)
     card = (exported / "README.md").read_text()
     assert card.startswith("---\n") and "# tiny" in card
-    assert f"| validation loss, nats a token | {loss:.4f} |" in card
+    assert f"| validation loss, nats per token | {loss:.4f} |" in card
     assert f"| steps trained | {step} |" in card
+    assert all(f"| validation {metric.title} | " in card for metric in METRICS)
 
 
 @pytest.mark.parametrize(

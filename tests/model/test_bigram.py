@@ -73,4 +73,4 @@ def test_it_learns_the_counted_bigrams(optimizer: str) -> None:
     assert result is not None
     counted = -0.5 * (0.75 * math.log(0.75) + 0.25 * math.log(0.25))
     assert result.loss == pytest.approx(counted, abs=1e-3)
-    assert result.accuracy == pytest.approx(7 / 8)
+    assert result.figures["accuracy"] == pytest.approx(7 / 8)

@@ -496,7 +496,8 @@ def test_ranking_and_what_is_stored(tmp_path: Path) -> None:
     for run, state, loss in (("s-01", "failed", 1.0), ("s-02", "done", None), ("s-03", "done", 3.0),
                              ("s-04", "begun", 0.5), ("s-05", "done", 2.0)):  # fmt: skip
         perplexity = None if loss is None else float(np.exp(loss))
-        results.store(Result(run, state, loss=loss, perplexity=perplexity))
+        figures = {"loss": loss, "perplexity": perplexity}
+        results.store(Result(run, state, figures=figures))
     results.publish()
     reread = Results(directory, plan)
     assert [result.run for _, result in reread.ranked()] == ["s-05", "s-03", "s-02", "s-01"]

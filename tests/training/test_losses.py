@@ -15,6 +15,7 @@ from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import weight_variables
 from gpt_tf.training import losses
 from gpt_tf.training.batch_loss import batch_nats, batch_scores
+from gpt_tf.training.evaluation import perplexity
 from gpt_tf.training.losses import (
     chunk_rows,
     chunked_nats,
@@ -22,7 +23,7 @@ from gpt_tf.training.losses import (
     masked_loss,
     weighted_nats,
 )
-from gpt_tf.training.metrics import Perplexity, perplexity
+from gpt_tf.training.metrics import Perplexity
 
 ROWS, WIDTH, VOCAB = 12, 10, 23
 

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gpt_tf.config_files import text_of
@@ -21,9 +21,11 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import MODEL_FILE, checkpoint_step
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.training.evaluation import SHOWN
 
+STORED = ("run", "state", "seconds", "parameters", "steps", *(m.name for m in SHOWN), "error")
 STATES = ("begun", "done", "failed")
-FIGURES = ("parameters", "steps", "loss", "perplexity", "accuracy", "seconds", "run")
+COLUMNS = ("parameters", "steps", *(metric.name for metric in SHOWN), "seconds", "run")
 KEYS = 2  # columns of the table that name a cell: the star and the run
 # Sorted before the run's own event files: TensorBoard reads them in order of their names.
 HPARAMS_FILE = "events.out.tfevents.0000000000.hparams"
@@ -37,7 +39,7 @@ class Result:
       state: "begun", "done" or "failed".
       seconds: spent on it; a killed process counts up to its last evaluation.
       steps: of the last checkpoint.
-      loss, perplexity, accuracy: of the best evaluation.
+      figures: the metrics of the best evaluation by name.
       error: why it failed.
     """
 
@@ -46,10 +48,18 @@ class Result:
     seconds: float = 0.0
     parameters: int | None = None
     steps: int = 0
-    loss: float | None = None
-    perplexity: float | None = None
-    accuracy: float | None = None
+    figures: Mapping[str, float | None] = field(default_factory=dict)
     error: str = ""
+
+    @property
+    def loss(self) -> float | None:
+        """Of the best evaluation."""
+        return self.figures.get("loss")
+
+    def values(self) -> dict[str, Any]:
+        """As it is stored, each figure beside the other values."""
+        flat = {**dataclasses.asdict(self), **self.figures}
+        return {name: flat.get(name) for name in STORED}
 
 
 def read_result(run: RunDirectory, state: str, seconds: float, error: str = "") -> Result:
@@ -63,9 +73,7 @@ def read_result(run: RunDirectory, state: str, seconds: float, error: str = "") 
         round(seconds, 1),
         parameters=count_parameters(run),
         steps=checkpoint_step(names[-1]) if names else 0,
-        loss=best.get("eval/loss"),
-        perplexity=best.get("eval/perplexity"),
-        accuracy=best.get("eval/accuracy"),
+        figures={metric.name: best.get(f"eval/{metric.name}") for metric in SHOWN},
         error=error,
     )
 
@@ -84,7 +92,9 @@ def count_parameters(run: RunDirectory) -> int | None:
 
 def _result(values: dict[str, Any]) -> Result:
     """A stored record. Raises ValueError or TypeError if it is damaged."""
-    result = Result(**values)
+    others = dict(values)
+    figures = {metric.name: others.pop(metric.name, None) for metric in SHOWN}
+    result = Result(**others, figures=figures)
     numbers = [value for key, value in values.items() if key not in ("run", "state", "error")]
     if not (isinstance(result.run, str) and isinstance(result.error, str)):
         raise TypeError("a name or an error that is not a text")
@@ -129,7 +139,7 @@ class Results:
     def store(self, result: Result) -> None:
         """Keep a record, in place of the one before."""
         self._by_run[result.run] = result
-        values = [dataclasses.asdict(result) for result in self._by_run.values()]
+        values = [result.values() for result in self._by_run.values()]
         self._check()
         atomic.write_json(self._directory.results_file, values)
 
@@ -160,28 +170,30 @@ class Results:
                 *map(text_of, cell.settings.values()),
                 _text(result.parameters, ","),
                 _text(result.steps, ","),
-                "failed" if result.state == "failed" else _text(result.loss, ".4f"),
-                _text(result.perplexity, ",.2f"),
-                _text(result.accuracy, ".1%"),
+                *self._figures(result),
                 _text(result.seconds, ",.0f"),
             ]
             for index, (cell, result) in enumerate(self.ranked())
         ]
         names = short_names(self._plan.grid).values()
-        return ["", "run", *names, *(name for name in FIGURES if name != "run")], rows
+        return ["", "run", *names, *(name for name in COLUMNS if name != "run")], rows
+
+    def _figures(self, result: Result) -> list[str]:
+        texts = [_text(result.figures.get(metric.name), metric.shown or "") for metric in SHOWN]
+        return ["failed", *texts[1:]] if result.state == "failed" else texts
 
     def publish(self) -> None:
         """Write the table and draw the picture anew."""
         self._check()
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([*short_names(self._plan.grid).values(), *FIGURES, "error"])
+        writer.writerow([*short_names(self._plan.grid).values(), *COLUMNS, "error"])
         for cell, result in self.ranked():
-            values = dataclasses.asdict(result)
+            values = result.values()
             writer.writerow(
                 [
                     *map(text_of, cell.settings.values()),
-                    *(values[name] for name in FIGURES),
+                    *(values[name] for name in COLUMNS),
                     result.error,
                 ]
             )
@@ -189,9 +201,10 @@ class Results:
         draw_grid(
             self._plan.grid,
             {
-                tuple(cell.settings.values()): result.perplexity
+                tuple(cell.settings.values()): perplexity
                 for cell, result in self.ranked()
-                if result.state == "done" and result.perplexity is not None
+                if result.state == "done"
+                and (perplexity := result.figures.get("perplexity")) is not None
             },
             self._directory.picture,
             title=f"{self._directory.name}: validation perplexity",
