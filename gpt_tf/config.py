@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from gpt_tf.errors import UsageError
 
+WITHOUT_DECAY = ("adam",)  # optimizers to which weight_decay means nothing
 FLOAT32_MAX, FLOAT32_MIN = 3.4028234e38, 1.1754944e-38  # beyond them it is inf or 0
 
 
@@ -342,10 +343,10 @@ class Config(Section):
         super().__post_init__()
         problems = []
         training = self.training
-        if training.weight_decay > 0 and training.optimizer == "adam":
+        if training.weight_decay > 0 and training.optimizer in WITHOUT_DECAY:
             problems.append(
                 "training.weight_decay needs training.optimizer adamw or muon, "
-                f"received: {training.weight_decay} with adam"
+                f"received: {training.weight_decay} with {training.optimizer}"
             )
         if training.grad_accum_steps > 1 and (training.steps_per_execution or 1) > 1:
             problems.append(
@@ -359,6 +360,11 @@ class Config(Section):
             )
         if problems:
             raise UsageError("\n".join(problems))
+
+
+def choices(kind: type[Section], name: str) -> tuple[str, ...]:
+    """The values that a setting with a choice can have."""
+    return typing.get_args(typing.get_type_hints(kind)[name])
 
 
 def check_section(section: Section) -> list[str]:

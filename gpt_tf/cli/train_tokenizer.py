@@ -9,12 +9,13 @@ import click
 
 from gpt_tf.cli.options import overwrite_option, preset_option, refuse_without
 from gpt_tf.cli.values import DATA, PLACE, TEXT
+from gpt_tf.config import TokenizerConfig, choices
 
 
 @click.command("train-tokenizer")
 @click.argument("data", required=False, type=DATA)
 @preset_option("Take the size and the cleaning of a preset")
-@click.option("--kind", type=click.Choice(["bpe", "wordpiece", "char"]),
+@click.option("--kind", type=click.Choice(choices(TokenizerConfig, "kind")),
               help="Byte-level BPE, WordPiece, or one entry a character.")  # fmt: skip
 @click.option("--vocab-size", type=int, help="Entries asked for, special tokens included.")
 @click.option("--lower-case/--keep-case", default=None, help="Turn text to lower case.")

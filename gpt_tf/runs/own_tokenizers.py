@@ -26,12 +26,12 @@ from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import recorded
 from gpt_tf.streaming.listing import fingerprint
 from gpt_tf.tokenizer.foreign import refuse_foreign
+from gpt_tf.tokenizer.kinds import settings_of_kind
 from gpt_tf.tokenizer.ordinary_text import WITH_ENTRY, UnseenError
 
 TOKENIZERS = "tokenizers"
 TRAINED_ON = "trained_on"  # in the manifest
 ADDED_LATER = {"num_merges": None, "min_frequency": 1}  # settings that older records do not have
-OF_MERGES = ("vocab_size", *ADDED_LATER)  # settings that mean nothing to a vocabulary of characters
 Record = dict[str, Any]
 
 
@@ -82,10 +82,8 @@ def asked_for(workspace: Workspace, choice: DataChoice, config: Config) -> Recor
 
 def settings_of_training(config: Config) -> dict[str, Any]:
     """The settings of the tokenizer's section that its kind has."""
-    is_char = config.tokenizer.kind == "char"
-    idle = OF_MERGES if is_char else ("unknown_characters",)
-    settings = dataclasses.asdict(config.tokenizer)
-    return {key: value for key, value in settings.items() if key not in idle}
+    kind = config.tokenizer.kind
+    return {"kind": kind, **settings_of_kind(kind, dataclasses.asdict(config.tokenizer))}
 
 
 def train_own(workspace: Workspace, choice: DataChoice, config: Config) -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from gpt_tf.config import Config
 from gpt_tf.runs.data import DataChoice
-from gpt_tf.tokenizer.kinds import train
+from gpt_tf.tokenizer.kinds import settings_of_kind, train
 
 
 def make_tokenizer(
@@ -41,16 +42,8 @@ def make_tokenizer(
                 size["bytes"] += len(text.encode())
                 yield text
 
-        tokenizer = train(
-            settings.kind,
-            texts(),
-            vocab_size=settings.vocab_size,
-            lower_case=settings.lower_case,
-            remove_punctuation=settings.remove_punctuation,
-            unknown_characters=settings.unknown_characters,
-            num_merges=settings.num_merges,
-            min_frequency=settings.min_frequency,
-        )
+        given = settings_of_kind(settings.kind, dataclasses.asdict(settings))
+        tokenizer = train(settings.kind, texts(), **given)
     elapsed = time.perf_counter() - start
     tokenizer.save(directory, option=option, overwrite=overwrite, trained_on=trained_on)
     by_size = settings.kind != "char" and settings.num_merges is None

@@ -1,9 +1,12 @@
-"""The kinds of tokenizer, by the names that the settings give them."""
+"""The kinds of tokenizer, by the names that the settings give them.
+
+To add one, write its module, add an entry to `KINDS`, and its name to `TokenizerConfig.kind`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
 
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.bpe import BPETokenizer
@@ -11,38 +14,47 @@ from gpt_tf.tokenizer.char import CharTokenizer
 from gpt_tf.tokenizer.wordpiece import WordPieceTokenizer
 
 
-def train(
-    kind: Literal["bpe", "wordpiece", "char"],
-    texts: Iterable[str],
-    *,
-    vocab_size: int,
-    lower_case: bool,
-    remove_punctuation: bool,
-    unknown_characters: Literal["fail", "replace"],
-    num_merges: int | None = None,
-    min_frequency: int = 1,
-) -> Tokenizer:
-    """A tokenizer of a kind, trained on `texts`; the arguments are those of `TokenizerConfig`.
+class Kind(NamedTuple):
+    """A kind of tokenizer.
 
-    Only characters have a use for `unknown_characters`, and only the others for `vocab_size`,
-    `num_merges` and `min_frequency`.
+    Attributes:
+      train: makes one from texts, and from its settings by name.
+      settings: those of `TokenizerConfig` that mean something to it and not to every kind.
+    """
+
+    train: Callable[..., Tokenizer]
+    settings: tuple[str, ...]
+
+
+def train_char(
+    texts: Iterable[str], *, unknown_characters: Literal["fail", "replace"], **cleaning: bool
+) -> CharTokenizer:
+    """`CharTokenizer.train`, with the name that the settings use."""
+    return CharTokenizer.train(texts, unknown=unknown_characters, **cleaning)
+
+
+CLEANING = ("lower_case", "remove_punctuation")  # settings of every kind
+OF_ENTRIES = ("vocab_size", "num_merges", "min_frequency")
+KINDS = {
+    "bpe": Kind(BPETokenizer.train, OF_ENTRIES),
+    "wordpiece": Kind(WordPieceTokenizer.train, OF_ENTRIES),
+    "char": Kind(train_char, ("unknown_characters",)),
+}
+
+
+def settings_of_kind(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of some settings that mean something to a kind."""
+    names = (*CLEANING, *KINDS[kind].settings)
+    return {name: value for name, value in settings.items() if name in names}
+
+
+def train(kind: str, texts: Iterable[str], **settings: Any) -> Tokenizer:
+    """A tokenizer of a kind, trained on `texts`.
+
+    Args:
+      settings: as in `TokenizerConfig`; those that mean nothing to the kind are left out.
 
     Raises:
-      UsageError: where `vocab_size` is too small, or the texts are empty of characters.
+      UsageError: if `vocab_size` is too small, or the texts are empty of characters.
     """
-    if kind == "char":
-        return CharTokenizer.train(
-            texts,
-            unknown=unknown_characters,
-            lower_case=lower_case,
-            remove_punctuation=remove_punctuation,
-        )
-    train_entries = BPETokenizer.train if kind == "bpe" else WordPieceTokenizer.train
-    return train_entries(
-        texts,
-        vocab_size=vocab_size,
-        num_merges=num_merges,
-        min_frequency=min_frequency,
-        lower_case=lower_case,
-        remove_punctuation=remove_punctuation,
-    )
+    return KINDS[kind].train(texts, **settings_of_kind(kind, settings))

@@ -1,8 +1,13 @@
-"""Adam, AdamW or Muon, with the rate passed in at each step and kept out of the saved state."""
+"""The optimizers by name, with the rate passed in at each step and kept out of the saved state.
+
+To add one, add an entry to `OPTIMIZERS`, and its name to `TrainingConfig.optimizer`.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -16,35 +21,62 @@ from gpt_tf.training.muon import Muon, is_hidden_matrix
 OUTPUT_HEAD = re.compile(r"(^|/)head_kernel$")
 
 
-def make_optimizer(model: LanguageModel, config: TrainingConfig) -> keras.optimizers.Optimizer:
-    """The optimizer that `config` asks for, built for the model's variables: its slots exist.
+class OptimizerKind(NamedTuple):
+    """An optimizer.
 
-    Adam (Kingma and Ba 2015), AdamW (Loshchilov and Hutter 2019) or Muon (Jordan et al. 2024).
+    Attributes:
+      make: it without variables; its rate is 0 until it is assigned.
+      decays: whether `weight_decay` means something to it.
     """
-    variables = model.trainable_variables
-    optimizer = new_optimizer(config)
-    if config.optimizer != "adam":
-        optimizer.exclude_from_weight_decay([v for v in variables if not is_decayed(v)])
-    optimizer.build(variables)
-    return optimizer
+
+    make: Callable[[TrainingConfig], keras.optimizers.Optimizer]
+    decays: bool
 
 
-def new_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    """The optimizer without variables; its rate is 0 until it is assigned."""
-    adam = {"learning_rate": 0.0, "beta_1": config.beta_1, "beta_2": config.beta_2,
+def of_adam(config: TrainingConfig) -> dict[str, Any]:
+    """The arguments that Adam, AdamW and Muon share."""
+    return {"learning_rate": 0.0, "beta_1": config.beta_1, "beta_2": config.beta_2,
             "epsilon": config.epsilon}  # fmt: skip
-    if config.optimizer == "adam":
-        return keras.optimizers.Adam(**adam)
-    if config.optimizer == "adamw":
-        return keras.optimizers.AdamW(**adam, weight_decay=config.weight_decay)
+
+
+def make_adam(config: TrainingConfig) -> keras.optimizers.Optimizer:
+    """Adam (Kingma and Ba 2015)."""
+    return keras.optimizers.Adam(**of_adam(config))
+
+
+def make_adamw(config: TrainingConfig) -> keras.optimizers.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019)."""
+    return keras.optimizers.AdamW(**of_adam(config), weight_decay=config.weight_decay)
+
+
+def make_muon(config: TrainingConfig) -> keras.optimizers.Optimizer:
+    """Muon (Jordan et al. 2024) for the matrices of the blocks, AdamW for the rest."""
     peak = config.peak_learning_rate
     return Muon(
-        **adam,
+        **of_adam(config),
         weight_decay=config.weight_decay,
         matrix_rate=config.muon_learning_rate / peak if peak else 0.0,
         momentum=config.muon_momentum,
         product_dtype="bfloat16" if config.precision == "bfloat16" else "float32",
     )
+
+
+OPTIMIZERS = {
+    "adam": OptimizerKind(make_adam, decays=False),
+    "adamw": OptimizerKind(make_adamw, decays=True),
+    "muon": OptimizerKind(make_muon, decays=True),
+}
+
+
+def make_optimizer(model: LanguageModel, config: TrainingConfig) -> keras.optimizers.Optimizer:
+    """The optimizer that `config` asks for, built for the model's variables: its slots exist."""
+    variables = model.trainable_variables
+    kind = OPTIMIZERS[config.optimizer]
+    optimizer = kind.make(config)
+    if kind.decays:
+        optimizer.exclude_from_weight_decay([v for v in variables if not is_decayed(v)])
+    optimizer.build(variables)
+    return optimizer
 
 
 def is_decayed(variable: keras.Variable) -> bool:
@@ -63,35 +95,24 @@ def optimizer_slots(
     The rate is left out: it is a function of the step.
 
     Raises:
-      UsageError: for an optimizer with other slots than Adam, AdamW and Muon have.
+      UsageError: for an optimizer with variables that belong to no weight of the model.
     """
     slots = [v for v in optimizer.variables
              if v is not optimizer.iterations and v is not optimizer.learning_rate]  # fmt: skip
-    expected = expected_slots(optimizer, model.trainable_variables)
-    if len(slots) != len(expected):
-        raise UsageError(
-            f"optimizer whose variables cannot be saved: {type(optimizer).__name__}. "
-            "Use Adam, AdamW or Muon."
-        )
+    # Keras calls a slot by its optimizer's name, its variable's path and its kind
+    targets = {f"{optimizer.name}/{v.path.replace('/', '_')}": v for v in model.trainable_variables}
     named = {"iterations": optimizer.iterations}
-    for slot, (kind, target) in zip(slots, expected, strict=True):
-        belongs = slot.path.endswith(f"{target.path.replace('/', '_')}_{kind}")
-        assert belongs and slot.shape == target.shape, "unexpected slot order"
-        named[f"{kind}/{relative_name(model, target)}"] = slot
+    for slot in slots:
+        owner = max((p for p in targets if slot.path.startswith(f"{p}_")), key=len, default=None)
+        if owner is None:
+            raise UsageError(
+                f"optimizer whose variables cannot be saved: {type(optimizer).__name__}. "
+                "Use Adam, AdamW or Muon."
+            )
+        kind = slot.path.removeprefix(f"{owner}_")
+        named[f"{kind}/{relative_name(model, targets[owner])}"] = slot
     assert len(named) == 1 + len(slots), "two slots share a name"
     return named
-
-
-def expected_slots(
-    optimizer: keras.optimizers.Optimizer, targets: list[keras.Variable]
-) -> list[tuple[str, keras.Variable]]:
-    """(kind, variable) of each slot, in the order in which they were made."""
-    matrices = [v for v in targets if isinstance(optimizer, Muon) and is_hidden_matrix(v)]
-    of_muon = {v.path for v in matrices}
-    rest = [v for v in targets if v.path not in of_muon]
-    # Keras creates momentum and velocity of one variable after the other.
-    pairs = [(kind, v) for v in rest for kind in ("momentum", "velocity")]
-    return pairs + [("momentum", v) for v in matrices]
 
 
 def dense_gradients(

@@ -1,5 +1,6 @@
-"""The three optimizers: their slots by name, what decays, and how they go on after a restore."""
+"""Every optimizer: its slots by name, what decays, and how it goes on after a restore."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,13 +8,15 @@ from reference import adamw_step
 from tiny_models import small_gpt
 
 from gpt_tf.config import ModelConfig, TrainingConfig
+from gpt_tf.config_files import resolve
+from gpt_tf.errors import UsageError
 from gpt_tf.model.bigram import Bigram
 from gpt_tf.model.variables import assign_values, read_values, weight_variables
 from gpt_tf.streaming.batches import Batch
-from gpt_tf.training.optimizer import make_optimizer, optimizer_slots
+from gpt_tf.training.optimizer import OPTIMIZERS, make_optimizer, optimizer_slots
 from gpt_tf.training.train_step import TrainStep
 
-KINDS = ("adam", "adamw", "muon")
+KINDS = tuple(OPTIMIZERS)
 
 
 def make(kind: str, seed: int = 0):
@@ -59,6 +62,25 @@ def test_names_of_the_slots(kind: str) -> None:
     assert "block_0/attention/qkv/kernel" in names
     pairs = [f"{slot}/{name}" for name in names for slot in ("momentum", "velocity")]
     assert list(optimizer_slots(optimizer, model)) == ["iterations", *pairs]
+
+
+@pytest.mark.parametrize(("kind", "slot"), [("Lion", "momentum"), ("RMSprop", "velocity")])
+def test_the_slots_of_any_optimizer_of_keras_have_names(kind: str, slot: str) -> None:
+    model = small_gpt("imdb")
+    optimizer = getattr(keras.optimizers, kind)()
+    optimizer.build(model.trainable_variables)
+    found = list(optimizer_slots(optimizer, model))
+    assert found == ["iterations", *(f"{slot}/{name}" for name in weight_variables(model))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_what_decays_takes_a_weight_decay(kind: str) -> None:
+    given = {"training": {"optimizer": kind, "weight_decay": 0.1}}
+    if OPTIMIZERS[kind].decays:
+        resolve(given)
+        return
+    with pytest.raises(UsageError, match=f"weight_decay needs .* received: 0.1 with {kind}"):
+        resolve(given)
 
 
 @pytest.mark.parametrize("kind", KINDS)
