@@ -7,7 +7,6 @@ The bigram is counted on the training split in the run's own windows, with absol
 import json
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 from report import finish, parser
@@ -80,7 +79,7 @@ def main() -> None:
     bigram = bigram_loss(pairs(stream("train")), pairs(stream("validation")), vocab_size)
     shape = (config.training.batch_size, config.model.context_length)
     scores_of = make_scores_of(generator.model, shape)
-    result = evaluate(scores_of, stream("validation")) or SimpleNamespace(loss=float("nan"))
+    result = evaluate(scores_of, stream("validation"))
     rows = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
     curve = [row["eval/loss"] for row in rows if "eval/loss" in row]
     speeds = [row["perf/tokens_per_second"] for row in rows if "train/loss" in row][1:]

@@ -32,7 +32,7 @@ from gpt_tf.training.checkpoint import CheckpointManager
 from gpt_tf.training.evaluation import Evaluation
 from gpt_tf.training.evaluator import evaluate, make_scores_of
 from gpt_tf.training.freezing import freeze, trained_parameters
-from gpt_tf.training.loop import Evaluate, Outcome, Trainer
+from gpt_tf.training.loop import Evaluate, Measuring, Outcome, Trainer
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.profiling import ProfiledStep
 from gpt_tf.training.schedule import make_schedule
@@ -98,12 +98,14 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
         stream=streams.train,
         step=step if profile is None else ProfiledStep(step, run.path, profile.extend),
         schedule=make_schedule(training),
-        evaluate=evaluation(config, model, parts) if streams.validation else None,
         checkpoints=checkpoints,
         writer=writer,
-        sample_text=sampling(config, model, parts.tokenizer),
+        measuring=Measuring(
+            evaluation(config, model, parts) if streams.validation else None,
+            sampling(config, model, parts.tokenizer),
+            before_first_step=config.origin.run is not None,
+        ),
         sequence=lambda: next_sequence(job.workspace.path),
-        evaluate_first=config.origin.run is not None,
     )
     if checkpoint is not None:
         trainer.restore(checkpoint)
@@ -145,14 +147,12 @@ def evaluation(config: Config, model: LanguageModel, parts: Parts) -> Evaluate:
 
     def evaluate_split(split: str, should_stop: Callable[[], bool]) -> Evaluation | None:
         with streams.evaluation(split) as stream:
-            stream.should_stop = should_stop
             try:
                 return evaluate(
                     scores_of,
-                    stream,
+                    stream.until(should_stop),
                     token_bytes_V=token_bytes_V,
                     max_batches=streams.evaluated_batches,
-                    should_stop=should_stop,
                 )
             except WaitCancelledError:
                 return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -17,7 +17,7 @@ from gpt_tf.arguments import check_counts
 from gpt_tf.errors import ParameterError, UsageError
 from gpt_tf.streaming.batches import Batch, Batches
 from gpt_tf.streaming.dataset import make_dataset
-from gpt_tf.streaming.prefetch import Prefetcher
+from gpt_tf.streaming.prefetch import Prefetcher, WaitCancelledError
 from gpt_tf.streaming.windows import Contents, Windows
 
 if TYPE_CHECKING:
@@ -59,9 +59,6 @@ class BatchStream:
       epochs: end after so many; None to go on for ever.
       allow_partial: take fewer rows than a batch has.
 
-    Attributes:
-      should_stop: asked while `next` waits for data; True raises WaitCancelledError.
-
     Raises:
       UsageError: if the rows give no batch.
     """
@@ -98,7 +95,6 @@ class BatchStream:
         self._position = 0  # batches consumed since the first epoch
         self._restored = False  # by a state, and nothing was asked for since
         self._prefetcher: Prefetcher[Batch] | None = None
-        self.should_stop: Callable[[], bool] = lambda: False
 
     def __repr__(self) -> str:
         batch_size, context_length = self._batches.shape
@@ -149,6 +145,18 @@ class BatchStream:
         return self
 
     def __next__(self) -> Batch:
+        return self.take()
+
+    def take(self, should_stop: Callable[[], bool] = lambda: False) -> Batch:
+        """The next batch.
+
+        Args:
+          should_stop: asked while it waits for data.
+
+        Raises:
+          StopIteration: if there is none.
+          WaitCancelledError: if `should_stop` says so; the next batch is still the same.
+        """
         if self._prefetcher is None:
             encode_alone()
             self._prefetcher = Prefetcher(
@@ -158,12 +166,27 @@ class BatchStream:
                 num_threads=self._num_threads,
                 capacity=self._buffer_size,
                 describe=self._batches.describe,
-                should_stop=lambda: self.should_stop(),
             )
-        batch = next(self._prefetcher)
+        batch = self._prefetcher.take(should_stop)
         self._position += 1
         self._restored = False
         return batch
+
+    def until(self, should_stop: Callable[[], bool]) -> Iterator[Batch]:
+        """The batches, with `should_stop` asked before each and while waiting for it.
+
+        Raises:
+          WaitCancelledError: as soon as `should_stop` says so.
+        """
+        batches = iter(self)
+        while True:
+            if should_stop():
+                raise WaitCancelledError
+            try:
+                batch = batches.take(should_stop)
+            except StopIteration:
+                return
+            yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """Where the consumer stands, and what the order depends on."""

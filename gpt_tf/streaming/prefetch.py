@@ -35,7 +35,6 @@ class Prefetcher(Generic[T]):
       num_threads: daemon threads that produce.
       capacity: items that may wait to be consumed.
       describe: what item i is made of, for the warning that it is late.
-      should_stop: asked while waiting; True raises WaitCancelledError.
     """
 
     def __init__(
@@ -47,11 +46,9 @@ class Prefetcher(Generic[T]):
         num_threads: int = 1,
         capacity: int = 2,
         describe: Callable[[int], str] = str,
-        should_stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self._produce = produce
         self._describe = describe
-        self._should_stop = should_stop
         self._stop = None if stop is None else max(start, stop)
         self._capacity = max(capacity, num_threads)
         self._changed = threading.Condition()
@@ -95,6 +92,18 @@ class Prefetcher(Generic[T]):
         return self
 
     def __next__(self) -> T:
+        return self.take()
+
+    def take(self, should_stop: Callable[[], bool] = lambda: False) -> T:
+        """The next item.
+
+        Args:
+          should_stop: asked while waiting.
+
+        Raises:
+          StopIteration: if there is none.
+          WaitCancelledError: if `should_stop` says so; the next item is still the same.
+        """
         warn_at = time.monotonic() + STALLED
         with self._changed:
             while True:
@@ -107,7 +116,7 @@ class Prefetcher(Generic[T]):
                     self._consumed += 1
                     self._changed.notify_all()
                     return item
-                if self._should_stop():
+                if should_stop():
                     raise WaitCancelledError
                 self._changed.wait(GLANCE)
                 if time.monotonic() > warn_at:

@@ -44,9 +44,8 @@ def evaluate(
     *,
     token_bytes_V: NDArray[np.int64] | None = None,
     max_batches: int | None = None,
-    should_stop: Callable[[], bool] = lambda: False,
-) -> Evaluation | None:
-    """The figures over the first `max_batches` of `batches`; None where `should_stop` cut it short.
+) -> Evaluation:
+    """The figures over the first `max_batches` of `batches`.
 
     Args:
       token_bytes_V: UTF-8 bytes of each vocabulary entry's text, for the bits per byte.
@@ -56,8 +55,6 @@ def evaluate(
     """
     sums, count = Sums(), 0
     for batch in islice(batches, max_batches):
-        if should_stop():
-            return None
         nats, right = scores_of(batch)
         counted = batch.targets[batch.weights > 0]
         count += 1

@@ -38,6 +38,23 @@ Step = Callable[[Sequence[Batch], Sequence[float]], Sequence[StepResult]]
 Evaluate = Callable[[str, Callable[[], bool]], Evaluation | None]
 
 
+class Measuring(NamedTuple):
+    """What is measured and shown along the way.
+
+    Attributes:
+      evaluate: measures "validation" or "train"; None if nothing was set aside.
+      sample_text: continues the sample prompt with the present weights; None for no samples.
+      before_first_step: measure before the first step, too.
+    """
+
+    evaluate: Evaluate | None = None
+    sample_text: Callable[[], str] | None = None
+    before_first_step: bool = False
+
+
+NOTHING_MEASURED = Measuring()
+
+
 class Outcome(NamedTuple):
     """How a run ended."""
 
@@ -65,12 +82,10 @@ class Trainer:
       stream: endless training batches.
       step: the compiled update.
       schedule: step number to learning rate.
-      evaluate: measures "validation" or "train"; None where nothing was set aside.
       checkpoints: saves and restores.
       writer: receives numbers and sample texts.
-      sample_text: continues the sample prompt with the present weights; None for no samples.
+      measuring: evaluations and sample texts.
       sequence: a workspace-wide counter for manifests.
-      evaluate_first: measure before the first step, too.
     """
 
     def __init__(
@@ -80,23 +95,19 @@ class Trainer:
         stream: TokenStream,
         step: Step,
         schedule: WarmupSchedule,
-        evaluate: Evaluate | None,
         checkpoints: CheckpointManager,
         writer: Writers,
-        sample_text: Callable[[], str] | None = None,
+        measuring: Measuring = NOTHING_MEASURED,
         sequence: Callable[[], int] = lambda: 0,
-        evaluate_first: bool = False,
     ) -> None:
         self._config = config
         self._stream = stream
         self._step = step
         self._schedule = schedule
-        self._evaluate = evaluate
         self._checkpoints = checkpoints
         self._writer = writer
-        self._sample_text = sample_text
+        self._measuring = measuring
         self._sequence = sequence
-        self._evaluate_first = evaluate_first
         self._early_stopping = EarlyStopping(config.patience)
         self.state = LoopState()
         self._saved_step = -1
@@ -114,7 +125,6 @@ class Trainer:
     def run(self, stop_at_step: int | None = None) -> Outcome:
         """Train; on every way out but an error the last step is saved."""
         with StopRequest() as request:
-            self._stream.should_stop = lambda: request.received is not None
             try:
                 reason = None
                 self._writer.advance(self.state.step, None)
@@ -125,7 +135,7 @@ class Trainer:
                         self._save()
                     reason = self._reason_to_stop(request, stop_at_step)
                     if reason is None:
-                        updated = self._update(self._steps_together(stop_at_step))
+                        updated = self._update(self._steps_together(stop_at_step), request)
                         if updated:
                             self._report()
                 self._save()
@@ -139,7 +149,7 @@ class Trainer:
         return step > 0 and (step % interval == 0 or step == self._config.max_steps)
 
     def _begins_measured(self) -> bool:
-        return self._evaluate_first and self.state.step == 0
+        return self._measuring.before_first_step and self.state.step == 0
 
     def _reason_to_stop(self, request: StopRequest, stop_at_step: int | None) -> str | None:
         if request.received is not None:
@@ -161,13 +171,13 @@ class Trainer:
         distances += [end - step for end in (config.max_steps, stop_at_step) if end is not None]
         return min(config.steps_per_execution or 1, *distances)
 
-    def _update(self, count: int) -> bool:
+    def _update(self, count: int, request: StopRequest) -> bool:
         """Updates from the next batches; False where a signal cut the wait short."""
         before = self._stream.state_dict()
         per_update = self._config.grad_accum_steps
         try:
             with self._clock.waiting():
-                batches = [next(self._stream) for _ in range(count * per_update)]
+                batches = [self._stream.take(request.came) for _ in range(count * per_update)]
         except WaitCancelledError:  # a signal came; the batches taken so far are not counted
             self._stream.load_state_dict(before)
             return False
@@ -230,11 +240,12 @@ class Trainer:
 
     def _run_evaluation(self, request: StopRequest) -> None:
         """Measure both splits, write a sample text, save, and remember the best."""
-        if self._evaluate is None or self.state.evaluated_step == self.state.step:
+        evaluate, sample_text, _ = self._measuring
+        if evaluate is None or self.state.evaluated_step == self.state.step:
             return
         results: dict[str, Evaluation] = {}
         for split in ("validation", "train"):
-            result = self._evaluate(split, lambda: request.received is not None)
+            result = evaluate(split, request.came)
             if result is None:  # cut short: the resumed run evaluates first
                 return
             results[split] = result
@@ -249,8 +260,8 @@ class Trainer:
                 "eval/best_loss": self._early_stopping.best,
             },
         )
-        if self._sample_text is not None:
-            self._writer.write_text(step, self._sample_text())
+        if sample_text is not None:
+            self._writer.write_text(step, sample_text())
         self._save(is_best=improved, evaluated=True)
         self._clock.restart()
 

@@ -25,6 +25,10 @@ class StopRequest:
         self.received: int | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
+    def came(self) -> bool:
+        """Whether a signal was received."""
+        return self.received is not None
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
             os._exit(128 + number)

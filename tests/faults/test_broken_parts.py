@@ -28,7 +28,7 @@ from gpt_tf.training import train_step
 from gpt_tf.training.batch_loss import batch_nats
 from gpt_tf.training.checkpoint import CheckpointManager
 from gpt_tf.training.evaluator import ScoresOf, evaluate, make_scores_of
-from gpt_tf.training.loop import Trainer
+from gpt_tf.training.loop import Measuring, Trainer
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.schedule import make_schedule
 from gpt_tf.training.train_step import StepResult, TrainStep
@@ -108,7 +108,7 @@ def make_trainer(
     def evaluate_split(split: str, should_stop: Callable[[], bool]):
         documents = parts.documents[:4] if split == "validation" else parts.documents[4:12]
         with TokenStream.from_documents(documents, parts.tokenizer, epochs=1, **options) as batches:
-            return evaluate(scores_of or parts.scores_of, batches, should_stop=should_stop)
+            return evaluate(scores_of or parts.scores_of, batches.until(should_stop))
 
     (folder / "checkpoints").mkdir()
     store = CheckpointStore(folder / "checkpoints")
@@ -117,7 +117,7 @@ def make_trainer(
         stream=stream,
         step=step or parts.step,
         schedule=make_schedule(config),
-        evaluate=evaluate_split,
+        measuring=Measuring(evaluate_split),
         checkpoints=CheckpointManager(parts.model, parts.optimizer, store),
         writer=Writers([writer or Seen()]),
     )

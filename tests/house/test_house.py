@@ -231,3 +231,22 @@ def test_what_a_benchmark_takes_of_ours_exists(path: Path) -> None:
             for name in node.names:
                 if not hasattr(module, name.name):
                     importlib.import_module(f"{node.module}.{name.name}")
+
+
+# rooms in which no function has more parameters than that; self and cls do not count
+MOST_PARAMETERS = 8
+ROOMS = ("interop", "reports", "storage", "streaming", "tokenizer", "training")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_function_has_more_than_eight_parameters(room: str) -> None:
+    found = []
+    for path in sorted((PACKAGE / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                named = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+                count = sum(each.arg not in ("self", "cls") for each in named)
+                name = f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}"
+                if count > MOST_PARAMETERS:
+                    found.append(f"{name} has {count}")
+    assert not found

@@ -197,12 +197,10 @@ def test_a_late_item_is_named_and_a_wait_can_be_cancelled(
         assert arrived.wait(SOON)
         return i
 
-    with Prefetcher(
-        produce, stop=2, describe=lambda i: f"file {i}", should_stop=cancelled.is_set
-    ) as items:
+    with Prefetcher(produce, stop=2, describe=lambda i: f"file {i}") as items:
         threading.Timer(0.8, cancelled.set).start()
         with pytest.raises(WaitCancelledError):
-            next(items)
+            items.take(cancelled.is_set)
         assert [record.getMessage() for record in caplog.records] == ["waiting for data: file 0"]
         cancelled.clear()
         arrived.set()
