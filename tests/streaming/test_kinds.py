@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 from commands import in_process
+from workspaces import choose_data
 
 from gpt_tf.config_files import resolve
-from gpt_tf.runs.data import choose_data
 from gpt_tf.runs.without_effect import RULES, refuse_idle
 from gpt_tf.streaming import kinds
 from gpt_tf.streaming.files import DocumentError, open_bytes
