@@ -1,6 +1,6 @@
 """Architectures of transformers: one table of names and settings each, for both directions.
 
-Our name of a tensor stands on the left, theirs on the right, below a prefix that their files may
+Our name of a tensor is on the left, theirs on the right, below a prefix that their files may
 leave out. Dense kernels are [in, out] here and in GPT-2's files, [out, in] in OPT's.
 """
 
@@ -59,8 +59,8 @@ class Setting(NamedTuple):
     """A setting of ours in their config.json.
 
     Attributes:
-      default: theirs, where the file leaves it out.
-      values: their values and ours, where they differ; the first of several that mean the same
+      default: theirs, if the file leaves it out.
+      values: their values and ours, if they differ; the first of several that mean the same
         to us is the one written.
     """
 
@@ -95,13 +95,13 @@ class Family:
     Attributes:
       model_type, class_name: as transformers calls it.
       prefixes: of their names; the first is written, any or none is read.
-      model, block: our names and theirs; those of a block stand below `block_{i}/` and
+      model, block: our names and theirs; those of a block are below `block_{i}/` and
         `block_prefix`.
       ignored: what the names of buffers that hold no weights end with.
       settings: our settings by theirs; here and below, dotted names are of a section, such as
         `dropout.embedding`.
       fixed: what our settings must be.
-      required: what theirs must be, where they say it; a name of theirs stands for its value.
+      required: what theirs must be, if they say it; one of their names stands for its value.
       zero_without: our arrays, named as in `block`, by the setting that leaves them out if it is
         false; theirs always has them, and they are zero then.
       unstored: settings of ours that change nothing about weights that are trained already.

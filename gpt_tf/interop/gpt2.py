@@ -44,7 +44,7 @@ FIXED = {
 
 
 def four_widths(values: dict[str, Any]) -> None:
-    """The feed-forward is four times as wide where no width is given."""
+    """The feed-forward is four times as wide if no width is given."""
     if values.get("ffn_dim") is None and isinstance(values["embed_dim"], int):
         values["ffn_dim"] = 4 * values["embed_dim"]
 

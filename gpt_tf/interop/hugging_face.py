@@ -27,7 +27,7 @@ def write(stored: StoredRun, directory: Path) -> None:
     """Fill `directory` with config, weights, tokenizer and model card.
 
     Raises:
-      UsageError: where transformers has no such architecture.
+      UsageError: if transformers has no such architecture.
     """
     model = stored.config.model
     family = choose_family(model)
@@ -44,7 +44,7 @@ def write(stored: StoredRun, directory: Path) -> None:
 def write_tokenizer(tokenizer: Tokenizer, context_length: int, directory: Path) -> None:
     """tokenizer.json, and under which class transformers 4 and 5 open it.
 
-    A begin token stands before texts there as it does before prompts here.
+    A begin token is before texts there, as it is before prompts here.
     """
     if tokenizer.bos_id is not None:
         put_before_texts(tokenizer.backend, tokenizer.special_tokens["bos"])
@@ -75,13 +75,13 @@ def token_ids(tokenizer: Tokenizer) -> dict[str, int | None]:
 
 
 def never_written(tokenizer: Tokenizer, model: ModelConfig) -> list[int]:
-    """Control tokens but the end token, and rows of the embedding that are no token."""
+    """Control tokens except the end token, and rows of the embedding that are not tokens."""
     no_entry = range(tokenizer.vocab_size, model.vocab_size)
     return sorted(tokenizer.control_ids.union(no_entry))
 
 
 def generation_config(ids: dict[str, int | None], suppressed: list[int]) -> dict[str, Any]:
-    """The same ids; a text is padded with the end token where there is no other."""
+    """The same ids; a text is padded with the end token if there is no other."""
     pad = ids["eos_token_id"] if ids["pad_token_id"] is None else ids["pad_token_id"]
     given = {**ids, "pad_token_id": pad, "suppress_tokens": suppressed or None}
     return {key: value for key, value in given.items() if value is not None}

@@ -80,8 +80,8 @@ def write_run(
       progress: called with (numbers done, numbers in all).
 
     Raises:
-      RunError: where a file is damaged or a value is not finite.
-      UsageError: where a tied head differs from the embedding.
+      RunError: if a file is damaged or a value is not finite.
+      UsageError: if a tied head differs from the embedding.
     """
     foreign.tokenizer.save(run.tokenizer, overwrite=True)
     source = {"data": None, "validation": None, "corpus": None}  # it has seen none
@@ -110,7 +110,7 @@ def write_run(
 
 
 def _token_ids(directory: Path, theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """Role to id, as generation_config.json says, else config.json."""
+    """Role to id, as generation_config.json says, or config.json."""
     path = directory / GENERATION_FILE
     generation = read_json(path, MAX_CONFIG_BYTES) if path.exists() else {}
     roles = ("eos", "pad", "bos")
@@ -119,7 +119,7 @@ def _token_ids(directory: Path, theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_size(directory: Path, tokenizer: Tokenizer, model: ModelConfig) -> None:
-    """Raise UsageError where an id of the tokenizer has no row in the embedding."""
+    """Raise UsageError if an id of the tokenizer has no row in the embedding."""
     if tokenizer.vocab_size > model.vocab_size:
         raise UsageError(
             f"tokenizer larger than the model in {directory}: {tokenizer.vocab_size} entries, the "
@@ -128,7 +128,7 @@ def _check_size(directory: Path, tokenizer: Tokenizer, model: ModelConfig) -> No
 
 
 def _prompt(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The sample prompt, none where the vocabulary does not know its words."""
+    """The sample prompt, none if the vocabulary does not know its words."""
     try:
         tokenizer.encode(SamplingConfig().prompt)
     except UsageError:

@@ -1,6 +1,6 @@
 """Runs as Keras saves models: one `.keras` file of architecture and weights.
 
-Whoever reads it needs gpt-tf, whose classes the file names: `from gpt_tf import GPT` before Keras
+To read it you need gpt-tf, whose classes the file names: `from gpt_tf import GPT` before Keras
 loads it.
 """
 

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def family_of(theirs: Mapping[str, Any], path: Path) -> Family:
-    """The family that a config.json names. Raises UsageError where it is another."""
+    """The family that a config.json names. Raises UsageError if it is another."""
     for family in FAMILIES:
         if theirs.get("model_type") == family.model_type:
             return family
@@ -44,7 +44,7 @@ def model_config(family: Family, theirs: Mapping[str, Any], path: Path) -> Model
         if not str(name).startswith(own):
             problems.append(f"architectures must be {family.class_name}, not {_shown(name)}")
         elif "For" in str(name) and name != family.class_name:
-            log.warning("%s is no language model in %s: read as one", _shown(name), path)
+            log.warning("%s is not a language model in %s: read as one", _shown(name), path)
     for key, wanted in family.required.items():
         if isinstance(wanted, str):
             wanted = theirs.get(wanted)
@@ -148,6 +148,6 @@ def their_config(family: Family, config: ModelConfig) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    """A value as JSON and YAML write it, cut where it is long."""
+    """A value as JSON and YAML write it, cut if it is long."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,7 +1,7 @@
-"""Runs as TensorFlow's SavedModel, which runs where there is no gpt-tf.
+"""Runs as TensorFlow's SavedModel, which runs without gpt-tf.
 
 Two signatures: `serving_default`, ids to logits, and `generate`, which continues ids. All ids of a
-call have one length; what stands beyond the context is left out, as `gpt-tf generate` does.
+call have one length; ids beyond the context are left out, as `gpt-tf generate` does.
 
 Shapes: B rows, T time, V vocab.
 """
@@ -67,13 +67,16 @@ class Served(tf.Module):
         ]
     )
     def generate(
-        self, token_ids: tf.Tensor, max_new_tokens: tf.Tensor, temperature: tf.Tensor,
+        self,
+        token_ids: tf.Tensor,
+        max_new_tokens: tf.Tensor,
+        temperature: tf.Tensor,
         seed: tf.Tensor,
-    ) -> dict[str, tf.Tensor]:  # fmt: skip
+    ) -> dict[str, tf.Tensor]:
         """Prompts [B, T] with what follows, [B, up to T + max_new_tokens].
 
-        At temperature 0 the likeliest token follows, else one is drawn. After its end token a row
-        is filled with it, and where all rows have ended nothing more is made.
+        At temperature 0 the likeliest token follows, otherwise one is drawn. After its end token a
+        row is filled with it; once all rows have ended nothing more is made.
         """
         prompt_time = tf.shape(token_ids)[1]
 

@@ -38,11 +38,11 @@ class StoredRun(NamedTuple):
 
 
 def read_run(run: RunDirectory) -> StoredRun:
-    """The best checkpoint of a run, else the last.
+    """The best checkpoint of a run, or the last if no best one is known.
 
     Raises:
-      UsageError: where there is no checkpoint, or another tokenizer.
-      RunError: where no checkpoint is intact.
+      UsageError: if there is no checkpoint, or another tokenizer.
+      RunError: if no checkpoint is intact.
     """
     checkpoint = run.checkpoints.best(weights_only=True)
     # config.yaml may have been changed since

@@ -76,7 +76,7 @@ class _Machine:
     def since_mark(self) -> list[Any]:
         """Take off what came after the last mark, and the mark."""
         place = len(self.stack) - 1
-        while self.stack[place] is not MARK:  # an IndexError where there is none
+        while self.stack[place] is not MARK:  # an IndexError if there is none
             place -= 1
         taken = self.stack[place + 1 :]
         del self.stack[place:]
@@ -92,7 +92,7 @@ class _Machine:
 
     def set_items(self, values: list[Any] | tuple[Any, ...]) -> None:
         if not all(isinstance(key, str) for key in values[::2]):
-            raise RefusedError("a dict with keys that are no names in its pickle")
+            raise RefusedError("a dict with keys that are not names in its pickle")
         _as_dict(self.stack[-1]).update(zip(values[::2], values[1::2], strict=True))
 
     def build(self) -> None:
@@ -116,7 +116,7 @@ class _Name(NamedTuple):
 
 def _as_dict(value: Any) -> dict[Any, Any]:
     if not isinstance(value, dict):
-        raise RefusedError(f"{type(value).__name__} where a dict of tensors belongs")
+        raise RefusedError(f"{type(value).__name__} instead of a dict of tensors")
     return value
 
 
@@ -178,8 +178,10 @@ _constant = _Machine.push
 _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "PROTO": lambda machine, _: None,
     "FRAME": lambda machine, _: None,
-    **dict.fromkeys(("BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1",
-                     "BINFLOAT"), _constant),
+    **dict.fromkeys(
+        ("BINUNICODE", "SHORT_BINUNICODE", "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+        _constant,
+    ),
     "NONE": lambda machine, _: machine.push(None),
     "NEWTRUE": lambda machine, _: machine.push(True),
     "NEWFALSE": lambda machine, _: machine.push(False),
@@ -201,4 +203,4 @@ _STEPS: dict[str, Callable[[_Machine, Any], None]] = {
     "BINPERSID": lambda machine, _: _persistent(machine),
     "REDUCE": lambda machine, _: machine.reduce(),
     "BUILD": lambda machine, _: machine.build(),
-}  # fmt: skip
+}

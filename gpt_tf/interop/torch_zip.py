@@ -28,8 +28,8 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     """The tensors of a file that `torch.save(model.state_dict())` wrote, by name.
 
     Raises:
-      UsageError: where the file is missing, is not in the zip form, or holds anything but tensors.
-      RunError: where it is damaged.
+      UsageError: if the file is missing, is not in the zip form, or holds anything but tensors.
+      RunError: if it is damaged.
     """
     plain_file(path)
     try:
@@ -37,7 +37,7 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
             names = archive.namelist()
             pickles = [name for name in names if name.endswith("/data.pkl")]
             if len(pickles) != 1:
-                raise RefusedError(f"{len(pickles)} files data.pkl where one is expected")
+                raise RefusedError(f"{len(pickles)} files data.pkl, one was expected")
             root = pickles[0].removesuffix("data.pkl")
             order = f"{root}byteorder"  # PyTorch 2.1 and newer say it
             if order in names and _member(archive, order, max_bytes=16) != b"little":

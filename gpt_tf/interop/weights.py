@@ -33,8 +33,8 @@ def find_tensors(directory: Path) -> dict[str, StoredTensor]:
     """The tensors of a model's folder by name: one file, or shards with their index.
 
     Raises:
-      UsageError: where a file is missing or refused.
-      RunError: where a file is damaged.
+      UsageError: if a file is missing or refused.
+      RunError: if a file is damaged.
     """
     for name, read_header in FILES.items():
         if (directory / name).exists():
@@ -60,7 +60,7 @@ def _of_shards(
     missing = []
     for shard in sorted(set(places.values())):
         if Path(shard).name != shard or shard in (".", ".."):
-            raise UsageError(f"refused {index}: the file name {shard!r} is no basename.")
+            raise UsageError(f"refused {index}: the file name {shard!r} is not a basename.")
         if not (index.parent / shard).is_file():
             missing.append(f"missing file: {shard}")
             continue
@@ -82,7 +82,7 @@ class Weights(NamedTuple):
     Attributes:
       shapes: our tensors.
       places: their tensors that make up each of ours.
-      tied: their head that must be equal to the embedding, where the files repeat it.
+      tied: their head that must be equal to the embedding, if the files repeat it.
     """
 
     shapes: dict[str, Shape]
@@ -98,8 +98,8 @@ class Weights(NamedTuple):
         """One of our tensors, in float32.
 
         Raises:
-          RunError: where its file is damaged or a value is not finite.
-          UsageError: where a tied head is another matrix than the embedding.
+          RunError: if its file is damaged or a value is not finite.
+          UsageError: if a tied head is another matrix than the embedding.
         """
         theirs, stored = self.places[name]
         array = theirs.join([tensor.read() for tensor in stored])

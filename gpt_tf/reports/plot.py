@@ -33,7 +33,7 @@ def draw_losses(rows: list[dict[str, float]], path: Path, title: str) -> None:
         best, step = min(zip(values, steps, strict=True))
         text = f"best {best:.4f} at step {step:,}"
         losses.axhline(best, color="grey", linewidth=0.8, linestyle=":", label=text)
-    losses.set(ylabel="loss (nats a token)", title=in_picture(title))
+    losses.set(ylabel="loss (nats per token)", title=in_picture(title))
     losses.grid(alpha=0.3)
     if losses.lines:
         losses.legend(loc="upper right")  # the best place takes long to find

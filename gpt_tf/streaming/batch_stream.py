@@ -56,7 +56,7 @@ class BatchStream:
       identity: what the batches depend on.
       num_threads: threads that read and tokenize; never changes the order.
       buffer_size: batches read ahead.
-      epochs: end after so many; None to go on for ever.
+      epochs: end after so many; None to continue for ever.
       allow_partial: take fewer rows than a batch has.
 
     Raises:
@@ -77,8 +77,12 @@ class BatchStream:
     ) -> None:
         check_threads(num_threads)
         batch_size, context_length = shape
-        check_counts(batch_size=batch_size, context_length=context_length, buffer_size=buffer_size,
-                     epochs=1 if epochs is None else epochs)  # fmt: skip
+        check_counts(
+            batch_size=batch_size,
+            context_length=context_length,
+            buffer_size=buffer_size,
+            epochs=1 if epochs is None else epochs,
+        )
         if len(rows) < (1 if allow_partial else batch_size):
             raise ParameterError(
                 f"dataset gives 0 batches: {len(rows)} samples for a batch of {batch_size}. "
@@ -189,7 +193,7 @@ class BatchStream:
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the consumer stands, and what the order depends on."""
+        """The consumer's position, and what the order depends on."""
         return {
             "position": self._position,
             "batch_size": self._batches.shape[0],
@@ -203,7 +207,7 @@ class BatchStream:
         """Go on where `state` was taken.
 
         Raises:
-          UsageError: where the files, their order or the shape of a batch are others, or the
+          UsageError: if the files, their order or the shape of a batch have changed, or the
             position is none.
         """
         given = dict(state)
@@ -229,7 +233,7 @@ class BatchStream:
         self._position = position
 
     def close(self) -> None:
-        """Stop the threads; iterating again goes on after the last batch consumed."""
+        """Stop the threads; iterating again continues after the last batch consumed."""
         if self._prefetcher is not None:
             self._prefetcher.close()
             self._prefetcher = None
@@ -245,7 +249,7 @@ class BatchStream:
 
         This is what `model.fit` takes as x, y and sample weights. Every element has the same
         shapes: inputs and targets int32 [batch_size, context_length], weights float32 of the same
-        shape, 0 where no loss counts. Call `fit` with `shuffle=False`: the stream shuffles.
+        shape, 0 if no loss counts. Call `fit` with `shuffle=False`: the stream shuffles.
 
         Of a stream of N epochs: the batches that are left of them; iterated again, the same. Of an
         endless stream: one epoch from here on; iterated again after its end, the next one.

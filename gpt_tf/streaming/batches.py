@@ -17,7 +17,7 @@ class Batch(NamedTuple):
 
     inputs: NDArray[np.int32]
     targets: NDArray[np.int32]
-    weights: NDArray[np.float32]  # 0 where no loss counts
+    weights: NDArray[np.float32]  # 0 if no loss counts
 
 
 class Batches:
@@ -26,7 +26,7 @@ class Batches:
     Args:
       windows: the source of rows.
       shape: of a batch, [batch, context].
-      pad_id: fills the rest of a row (weight 0); 0 where the tokenizer has none.
+      pad_id: fills the rest of a row (weight 0); 0 if the tokenizer has none.
     """
 
     def __init__(self, windows: Windows, shape: tuple[int, int], pad_id: int | None) -> None:
@@ -59,7 +59,7 @@ class Batches:
         return batch
 
     def make(self, position: int) -> Batch:
-        """`at` for a thread: whatever goes wrong is told with the files."""
+        """`at` for a thread: every error names the files."""
         try:
             return self.at(position)
         except (GptTfError, MemoryError):

@@ -63,10 +63,10 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
 
 
 def is_blank(path: Path) -> bool:
-    """True where the file is empty or holds only ASCII white space.
+    """True if the file is empty or holds only ASCII white space.
 
     Raises:
-      DocumentError: where it cannot be read.
+      DocumentError: if it cannot be read.
     """
     with open_bytes(path) as file:
         while block := file.read(BLOCK):
@@ -79,7 +79,7 @@ def drop_blank(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """The files with text, and those without.
 
     Raises:
-      UsageError: where none has text.
+      UsageError: if none has text.
     """
     kept: list[Path] = []
     blank: list[Path] = []
@@ -95,7 +95,7 @@ def facts(path: Path) -> tuple[int, int]:
     """Size and modification time (nanoseconds) of a file.
 
     Raises:
-      DocumentError: where it is gone.
+      DocumentError: if it is gone.
     """
     status = status_of(path)
     return status.st_size, status.st_mtime_ns

@@ -21,8 +21,11 @@ from gpt_tf.streaming.own_work import is_own_folder, is_users_own
 WILDCARDS = "*?["
 NAMED = 6  # kinds of what was left out
 HIDDEN, OWN, LINKS, NO_SUFFIX = (
-    "hidden", "written by gpt-tf", "links to folders", "without a suffix"
-)  # fmt: skip
+    "hidden",
+    "written by gpt-tf",
+    "links to folders",
+    "without a suffix",
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Found:
     """The data files of a source.
 
     Attributes:
-      left_out: how many files and folders are no data, by kind.
+      left_out: how many files and folders are not data, by kind.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -57,8 +60,8 @@ def find(source: Path) -> Found:
 
     Raises:
       UsageError: if there is no such file, or its name does not say what kind it is.
-      DocumentError: if an entry with the name of a data file is no regular file, or a link out of
-        the folder, and if a folder cannot be read.
+      DocumentError: if an entry with the name of a data file is not a regular file, or is a link
+        out of the folder, and if a folder cannot be read.
     """
     if not source.is_dir() and not is_pattern(source):
         return Found([_the_file(source)])
@@ -112,8 +115,8 @@ def is_pattern(source: Path) -> bool:
 def split_pattern(source: Path) -> tuple[Path, tuple[str, ...]]:
     """The folder that a pattern begins in, and its parts from the first wildcard on.
 
-    A part that exists by that very name is no wildcard. Of a folder: itself, and the pattern of
-    everything below it.
+    A part that exists by exactly that name is not a wildcard. Of a folder: itself, and the
+    pattern of everything below it.
 
     >>> split_pattern(Path("a/b/**/c/*.txt"))
     (PosixPath('a/b'), ('**', 'c', '*.txt'))

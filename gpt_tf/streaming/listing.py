@@ -75,10 +75,11 @@ def listing(
             cache.parent.mkdir(parents=True, exist_ok=True)
             atomic.write_json(cache, {**stored, **new})
     return [
-        Entry(str(path.relative_to(root)), size, time,
-              (known.get(path) or _remembered[_key(path)])[1])
+        Entry(
+            str(path.relative_to(root)), size, time, (known.get(path) or _remembered[_key(path)])[1]
+        )
         for path, (size, time, *_) in found
-    ]  # fmt: skip
+    ]
 
 
 def fingerprint(entries: Sequence[Entry]) -> str:

@@ -38,7 +38,7 @@ def permuted(index: NDArray[np.integer], n: int, *, seed: int, epoch: int) -> ND
 
 
 def visited(index: range, n: int, *, shuffle: bool, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Which of `n` elements stand at `index` of an epoch: themselves, or permuted ones."""
+    """Which of `n` elements are at `index` of an epoch: themselves, or permuted ones."""
     positions = np.arange(index.start, index.stop)
     return permuted(positions, n, seed=seed, epoch=epoch) if shuffle else positions
 

@@ -1,4 +1,4 @@
-"""What gpt-tf wrote, told by its own files and never by a folder's name: it is never data.
+"""What gpt-tf wrote, recognized by its own files and never by a folder's name: it is never data.
 
 A user's own folder may be called `runs`, `data` or `tokenizers`, and may hold a `corpus.json` or a
 `sweep.yaml` of another program.
@@ -17,7 +17,7 @@ from gpt_tf.storage.json_file import read_json
 from gpt_tf.storage.manifest import own_files
 from gpt_tf.streaming.files import is_folder
 
-RECORD_BYTES = 1 << 24  # a longer file is no record of ours
+RECORD_BYTES = 1 << 24  # a longer file is not one of our records
 CORPUS_FILE = "corpus.json"
 SPLITS = ("train", "validation", "test")  # each has its list, written before the record
 CORPUS_KEYS = ("preset", "sequence", "documents")  # in it since version 0.1.0
@@ -51,7 +51,7 @@ def is_corpus(folder: Path) -> bool:
     """
     try:
         return read_json(folder / CORPUS_FILE, RECORD_BYTES).keys() >= {*CORPUS_KEYS}
-    except (OSError, UsageError):  # missing, no plain file, or far too large
+    except (OSError, UsageError):  # missing, not a plain file, or far too large
         return False
     except RunError:
         return all((folder / f"{split}.txt").is_file() for split in SPLITS)

@@ -15,8 +15,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 PATIENCE = 5.0  # seconds that closing waits for all threads together
-STALLED = 10.0  # seconds without an item after which it is said what is waited for
-GLANCE = 0.2  # seconds between two looks at whether to go on waiting
+STALLED = 10.0  # seconds without an item, after which a message says what is waited for
+GLANCE = 0.2  # seconds between two looks at whether to continue waiting
 
 log = logging.getLogger(__name__)
 

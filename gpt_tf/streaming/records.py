@@ -22,23 +22,27 @@ PIECE = 1 << 20  # characters
 HEAD = 4096  # bytes, from which the encoding shows
 # UTF-16's is the beginning of UTF-32's.
 MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
-}  # fmt: skip
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 ORDERED = {  # encodings whose names say the order of the bytes
-    "utf-16-le": codecs.BOM_UTF16_LE, "utf-16-be": codecs.BOM_UTF16_BE,
-    "utf-32-le": codecs.BOM_UTF32_LE, "utf-32-be": codecs.BOM_UTF32_BE,
-}  # fmt: skip
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
 LF, CR = "\n", "\r"
 NOT_OF_FILES = ("idna", "punycode", "unicode_escape", "raw_unicode_escape")  # as Python names them
 
 
 class DecodingError(DocumentError):
-    """Bytes that are no text in the encoding that was set."""
+    """Bytes that are not text in the encoding that was set."""
 
 
 def is_blank_text(text: str) -> bool:
-    """True where there is nothing but ASCII white space."""
+    """True if there is nothing but ASCII white space."""
     return SOLID.search(text) is None
 
 
@@ -46,8 +50,8 @@ def text_blocks(path: Path, encoding: str) -> Iterator[str]:
     """The text of a file, in blocks.
 
     Raises:
-      DecodingError: naming the file and the byte offset (of the unpacked bytes) that is no text.
-      DocumentError: where it cannot be read.
+      DecodingError: naming the file and the byte offset (of the unpacked bytes) that is not text.
+      DocumentError: if it cannot be read.
       UsageError: for an unknown encoding.
     """
     decoder = _decoder(encoding)
@@ -222,7 +226,7 @@ def line_texts(file: DataFile) -> Iterator[str]:
 
 
 def pieces(blocks: Iterable[str], most: int = PIECE) -> Iterator[str]:
-    """A text that comes in blocks, in pieces cut before a single blank where there is one.
+    """A text that comes in blocks, in pieces cut before a single blank if there is one.
 
     Tokenizers begin a token there anyway: only in text without blanks may ids differ at a cut.
 

@@ -59,13 +59,13 @@ class DocumentReader:
     def ids_depend_on(self, files: Sequence[Path]) -> str:
         """What names a token store: the settings that say which documents the files have."""
         rules = "" if all(map(self.is_one_document, files)) or not self.strict else " strict"
-        return f"{self!r}{rules}"  # without it as in version 0.1.0, whose stores go on
+        return f"{self!r}{rules}"  # without it as in version 0.1.0, whose stores stay valid
 
     def text(self, path: Path) -> Document:
         """The cleaned text of a file that is one document.
 
         Raises:
-          DocumentError: naming the file, and the byte offset where it does not decode.
+          DocumentError: naming the file, and the byte offset at which it does not decode.
         """
         return pieces(self._part(path))
 
@@ -98,11 +98,11 @@ class DocumentReader:
             index += 1
 
     def is_one_document(self, path: Path) -> bool:
-        """True where the whole file is one document."""
+        """True if the whole file is one document."""
         return self.document == "file" and "document" in known_kind(path).options
 
     def takes_files_whole(self, files: Sequence[Path]) -> bool:
-        """True where each of the files is read as it is, as one document."""
+        """True if each of the files is read as it is, as one document."""
         return (
             self.document == "file"
             and self.min_bytes == 0
@@ -157,7 +157,7 @@ class DocumentReader:
             yield block
 
     def _decodes(self, path: Path) -> bool:
-        """False, with a warning, for a file that has bytes that are no text."""
+        """False, with a warning, for a file with bytes that are not text."""
         if "encoding" not in known_kind(path).options:
             return True
         try:
@@ -224,7 +224,7 @@ class UnchangedDocuments:
         """The text of a file that is one document, as `DocumentReader.text` gives it.
 
         Raises:
-          DocumentError: where it cannot be read, or is not what it was.
+          DocumentError: if it cannot be read, or is not what it was.
         """
         for piece in self._reader.text(path):
             self._check(path)
@@ -234,7 +234,7 @@ class UnchangedDocuments:
         """The documents of a file, as `DocumentReader.documents` gives them.
 
         Raises:
-          DocumentError: where it cannot be read, or is not what it was.
+          DocumentError: if it cannot be read, or is not what it was.
         """
         self._check(path)
         skipped = self._skipped.get(path, ())

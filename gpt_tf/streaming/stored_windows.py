@@ -49,7 +49,7 @@ class StoredPaddedWindows(_Stored):
     """One document a row: begin token if there is one, ids, end token; the first ones kept.
 
     Args:
-      begin_id: goes before each row; none where the store has it already.
+      begin_id: goes before each row; none if the store has it already.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ def _epoch_layout(lengths: Row, epoch: int, *, shuffle: bool, seed: int) -> tupl
 
 
 class RandomWindows(_Stored):
-    """Rows of context_length + 1 ids at offsets drawn anew for each row of each epoch.
+    """Rows of context_length + 1 ids at offsets drawn again for each row of each epoch.
 
     An epoch has as many batches as it takes to draw as many ids as there are.
     """
@@ -232,11 +232,11 @@ def windows_of(
     """The rows of a store that a setting names: "padded", "packed" or "random".
 
     Raises:
-      UsageError: where random ones are asked for in order.
+      UsageError: if random ones are asked for in order.
     """
     order: dict[str, Any] = {"context_length": context_length, "shuffle": shuffle, "seed": seed}
     if windows == "padded":
-        # Where there is no end token, the store has the begin token.
+        # If there is no end token, the store has the begin token.
         begin_id = tokenizer.bos_id if tokenizer.eot_id is not None else None
         return StoredPaddedWindows(files, store, begin_id=begin_id, **order)
     if windows == "packed":

@@ -24,7 +24,7 @@ class TokenStream(BatchStream):
     """Batches of token ids, read and tokenized by threads ahead of the training step.
 
     An iterator of `Batch(inputs, targets, weights)`, each [batch_size, context_length]: int32 ids,
-    the ids one place on, and float32 weights that are 0 where no loss counts. Close it, or use
+    the ids one place on, and float32 weights that are 0 if no loss counts. Close it, or use
     `with`.
 
         tokenizer = BPETokenizer.train((file.read_text() for file in files), vocab_size=1000)
@@ -44,7 +44,7 @@ class TokenStream(BatchStream):
         thrown away) or "random" (the same at random offsets).
       context_length, batch_size: the shape of a batch.
       shuffle, seed: the order of the documents; without shuffle as given.
-      epochs: end after so many; None to go on for ever.
+      epochs: end after so many; None to continue for ever.
       options: what `BatchStream` takes (`num_threads`, `buffer_size`, `allow_partial`), and
         `reader`, a `DocumentReader` that says how documents are found in the files (a .txt file
         is one by default); `skipped`, numbers of documents that are left out, by file; `store`, a

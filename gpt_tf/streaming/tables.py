@@ -47,7 +47,7 @@ def json_texts(file: DataFile) -> Iterator[str]:
     If `file.strict`, a key that is there twice is refused; otherwise the last one counts.
 
     Raises:
-      DocumentError: for a line that is no JSON object with a text in `column`, naming file and
+      DocumentError: for a line that is not a JSON object with a text in `column`, naming file and
         line.
     """
     for number, line in enumerate(without_mark(file.lines()), 1):
@@ -144,7 +144,7 @@ def _index_of(column: str, header: list[str], where: str, strict: bool) -> int:
 
 class _Table(NamedTuple):
     delimiter: str
-    skipped: int  # lines before the header that are no part of the table
+    skipped: int  # lines before the header that are not part of the table
     lines: Iterator[str]
 
 
@@ -211,8 +211,9 @@ def _said(path: Path, delimiter: str) -> str:
 def _fault(error: csv.Error) -> str:
     """Python's message in our words."""
     message = str(error)
-    return next((ours for begin, ours in FAULTS.items() if message.startswith(begin)),
-                NOT_CLOSED_WELL)  # fmt: skip
+    return next(
+        (ours for begin, ours in FAULTS.items() if message.startswith(begin)), NOT_CLOSED_WELL
+    )
 
 
 def _without_nul(lines: Iterable[str], path: Path) -> Iterator[str]:

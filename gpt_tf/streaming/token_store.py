@@ -120,18 +120,18 @@ def open_or_build(
     num_threads: int,
     progress: Progress | None = None,
 ) -> TokenStore:
-    """The store at `directory`, made first where there is none.
+    """The store at `directory`, made first if there is none.
 
-    Each document is followed by the end token, else preceded by the begin token, else neither.
+    Each document is followed by the end token, or if there is none preceded by the begin token.
 
     Args:
       documents_of: the documents of a file, one by one, each in pieces; counts what it leaves out.
       progress: called with (bytes done, bytes) of the files, about.
 
     Raises:
-      DocumentError: where a document cannot be read.
-      RunError: where the store is damaged.
-      UsageError: where there is no document at all.
+      DocumentError: if a document cannot be read.
+      RunError: if the store is damaged.
+      UsageError: if there is no document at all.
     """
     atomic.sweep(directory.parent)  # what a killed process left of any store
     if not (directory / MANIFEST).exists():

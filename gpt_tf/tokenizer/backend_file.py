@@ -29,7 +29,7 @@ def read_backend(path: Path) -> tokenizers.Tokenizer:
 
 
 def is_panic(error: BaseException) -> bool:
-    """True for a panic of the backend, which is no `Exception` and whose class has no name here."""
+    """True for a panic of the backend: not an `Exception`, and its class has no name here."""
     return type(error).__name__ == "PanicException"
 
 
@@ -43,7 +43,7 @@ def raise_others(error: BaseException) -> None:
 
 
 def refuse_holes(backend: tokenizers.Tokenizer, path: Path) -> None:
-    """Ids are 0, 1, 2, … here: what lies beyond their number is no token. Raises UsageError."""
+    """Ids are 0, 1, 2, … here: ids beyond their number are not tokens. Raises UsageError."""
     ids = set(backend.get_vocab(with_added_tokens=True).values())
     if max(ids, default=-1) != len(ids) - 1:
         raise UsageError(

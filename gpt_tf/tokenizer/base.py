@@ -55,7 +55,7 @@ class Tokenizer:
         before every text (OPT's).
 
     Raises:
-      UsageError: where a special token is not in the vocabulary.
+      UsageError: if a special token is not in the vocabulary.
     """
 
     model_class: ClassVar[type[models.Model] | None] = None  # that a kind of tokenizer has
@@ -215,7 +215,7 @@ class Tokenizer:
         return None if token_id is None else int(token_id)
 
     def normalize(self, text: str) -> str:
-        """`text` after the normalizer, `text` itself where there is none.
+        """`text` after the normalizer, `text` itself if there is none.
 
         It is what `decode(encode(text))` gives back, but with WordPiece, which keeps no blanks.
         """
@@ -274,8 +274,8 @@ class Tokenizer:
         """Read a saved tokenizer, or any folder with a `tokenizer.json`.
 
         Raises:
-          UsageError: where there is no tokenizer, or one of another kind.
-          RunError: where a file is damaged.
+          UsageError: if there is no tokenizer, or one of another kind.
+          RunError: if a file is damaged.
         """
         backend, special_tokens = read_files(Path(directory))
         if cls.model_class is not None and not isinstance(backend.model, cls.model_class):
@@ -289,6 +289,7 @@ class Tokenizer:
 def put_before_texts(backend: tokenizers.Tokenizer, token: str) -> None:
     """Make `token` the backend's own begin of every text, as other programs encode it."""
     backend.post_processor = processors.TemplateProcessing(
-        single=[token, "$A"], pair=[token, "$A", token, "$B"],
+        single=[token, "$A"],
+        pair=[token, "$A", token, "$B"],
         special_tokens=[(token, backend.token_to_id(token))],
-    )  # fmt: skip
+    )

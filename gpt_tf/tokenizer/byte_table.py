@@ -7,8 +7,11 @@ order. So a blank is written Ġ (U+0120), and é, whose UTF-8 bytes are C3 A9, i
 
 from __future__ import annotations
 
-PRINTABLE = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1),
-             *range(ord("®"), ord("ÿ") + 1)]  # fmt: skip
+PRINTABLE = [
+    *range(ord("!"), ord("~") + 1),
+    *range(ord("¡"), ord("¬") + 1),
+    *range(ord("®"), ord("ÿ") + 1),
+]
 OTHERS = [byte for byte in range(256) if byte not in PRINTABLE]
 
 CHARACTER_OF_BYTE = {

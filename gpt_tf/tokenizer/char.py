@@ -49,7 +49,7 @@ class CharTokenizer(Tokenizer):
             raise UsageError("no character in the texts to train a tokenizer on. Give it text.")
         special_tokens = {"unk": UNK} if unknown == "replace" else {}
         entries = [*sorted(characters), *special_tokens.values()]
-        # without an entry for it the model raises where a character is unknown
+        # without an entry for it the model raises an error if a character is unknown
         vocabulary = {entry: i for i, entry in enumerate(entries)}
         backend = Backend(models.WordLevel(vocabulary, unk_token=UNK))
         if steps is not None:

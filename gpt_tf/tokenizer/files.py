@@ -65,8 +65,8 @@ def read_files(directory: Path) -> tuple[tokenizers.Tokenizer, dict[str, str]]:
     """The backend and the special tokens of a saved tokenizer, checked.
 
     Raises:
-      UsageError: where there is no tokenizer.
-      RunError: where a file is damaged.
+      UsageError: if there is no tokenizer.
+      RunError: if a file is damaged.
     """
     path = tokenizer_file(directory)
     if (directory / MANIFEST).exists():
@@ -95,7 +95,7 @@ def read_special_tokens(directory: Path) -> dict[str, str]:
 
 
 def tokenizer_file(directory: Path) -> Path:
-    """The vocabulary file of a tokenizer's folder. Raises UsageError where it is missing."""
+    """The vocabulary file of a tokenizer's folder. Raises UsageError if it is missing."""
     path = directory / TOKENIZER_FILE
     if not path.is_file():
         from gpt_tf.tokenizer.foreign import refuse_foreign
@@ -117,7 +117,7 @@ def tokenizer_sha256(directory: Path) -> str:
 
 
 def check_same_tokenizer(directory: Path, expected_sha256: str | None) -> None:
-    """Raise UsageError where the tokenizer is not the one that a model was trained with.
+    """Raise UsageError if the tokenizer is not the one that a model was trained with.
 
     Call it before loading: a file that is whole but another one is a mistake, not damage.
     """
@@ -142,7 +142,10 @@ def copy_tokenizer(source: Path, destination: Path) -> None:
             shutil.copyfile(source / name, temporary / name)
         if (source / MANIFEST).exists():
             listed = read_manifest(source)["files"]
-            if any(sha256_file(temporary / name) != listed[name]["sha256"]
-                   for name in names if name in listed):  # fmt: skip
+            if any(
+                sha256_file(temporary / name) != listed[name]["sha256"]
+                for name in names
+                if name in listed
+            ):
                 raise UsageError(f"tokenizer replaced while it was read: {source}. Try again.")
         write_manifest(temporary, names, {"vocab_size": size_of(read_files(temporary)[0])})

@@ -42,7 +42,7 @@ from gpt_tf.tokenizer.parts import check_parts
 from gpt_tf.tokenizer.round_trip import what_is_lost
 
 ROLES = ("eos", "pad", "bos", "unk")
-# Roles for which a class has a token of its own that is left out if the vocabulary lacks it.
+# Roles for which a class has its own token, which is left out if the vocabulary lacks it.
 LEFT_OUT = {WORDPIECE: ("pad", "mask"), **dict.fromkeys(BYTE_LEVEL, ROLES)}
 log = logging.getLogger(__name__)
 
@@ -117,8 +117,9 @@ def _put_together(directory: Path, found: Found) -> tuple[Backend, list[str]]:
 
 def _vocabulary_file(directory: Path, found: Found) -> Path:
     if found.merges is not None:
-        return next(directory / merges for first, merges in BPE_FILES
-                    if (directory / first).exists())  # fmt: skip
+        return next(
+            directory / merges for first, merges in BPE_FILES if (directory / first).exists()
+        )
     return directory / (TOKENIZER_FILE if (directory / TOKENIZER_FILE).exists() else WORDS_FILE)
 
 
@@ -157,7 +158,7 @@ def _check_same_steps(directory: Path, found: Found, pipeline: Mapping[str, Any]
 
 
 def _without_offsets(step: Any, section: str) -> Any:
-    """A step without the options that change no id and no text."""
+    """A step without the options that change neither ids nor texts."""
     if isinstance(step, list):
         return [_without_offsets(part, section) for part in step]
     if not isinstance(step, dict):

@@ -40,9 +40,11 @@ READ_BY = {  # file: classes that read it, what to do with any other
 }
 # The class that transformers takes for a model if no file names one.
 OF_MODELS = {
-    "gpt2": "GPT2Tokenizer", "opt": "GPT2Tokenizer", "openai-gpt": "OpenAIGPTTokenizer",
+    "gpt2": "GPT2Tokenizer",
+    "opt": "GPT2Tokenizer",
+    "openai-gpt": "OpenAIGPTTokenizer",
     "bert": WORDPIECE,
-}  # fmt: skip
+}
 OPTIONS = (
     "add_bos_token", "add_eos_token", "add_prefix_space", "added_tokens_decoder",
     "additional_special_tokens", "extra_special_tokens", "do_lower_case", "strip_accents",
@@ -120,7 +122,7 @@ def find_files(directory: Path) -> Found:
 def _vocabulary(
     directory: Path, named: str | None, usual: str | None, beside: dict[str, Any]
 ) -> Found:
-    """The vocabulary that is found first, with what stands beside it."""
+    """The vocabulary that is found first, with what is beside it."""
     if (directory / TOKENIZER_FILE).exists():
         name = _checked(named or usual or AS_IT_IS, directory, TOKENIZER_FILE)
         steps = read_backend(directory / TOKENIZER_FILE)

@@ -85,7 +85,7 @@ def _refused(part: str, path: Path, problem: str) -> UsageError:
 
 
 def _patterns(value: Any) -> Iterator[str]:
-    """The regular expressions of a tokenizer.json, wherever they stand but in its vocabulary."""
+    """The regular expressions of a tokenizer.json, wherever they are, except in its vocabulary."""
     waiting = [value]
     while waiting:
         value = waiting.pop()
@@ -127,17 +127,21 @@ def _problem_of_template(part: Mapping[str, Any]) -> str:
     for name in ("single", "pair"):
         pieces = part.get(name)
         if not isinstance(pieces, list) or len(pieces) > SHORT:
-            return f"its {name} is no list of at most {SHORT} pieces"
-        texts = [repr(piece.get("Sequence", {}).get("id")) for piece in pieces
-                 if isinstance(piece, dict) and isinstance(piece.get("Sequence", {}), dict)
-                 and "Sequence" in piece]  # fmt: skip
+            return f"its {name} is not a list of at most {SHORT} pieces"
+        texts = [
+            repr(piece.get("Sequence", {}).get("id"))
+            for piece in pieces
+            if isinstance(piece, dict)
+            and isinstance(piece.get("Sequence", {}), dict)
+            and "Sequence" in piece
+        ]
         if len(set(texts)) < len(texts) or (name == "single" and len(texts) != 1):
             return f"its {name} does not have each text once"
     special = part.get("special_tokens")
     for token in special.values() if isinstance(special, dict) else ():
         ids = token.get("ids") if isinstance(token, dict) else None
         if not isinstance(ids, list) or len(ids) > SHORT:
-            return f"a special token of it is no list of at most {SHORT} ids"
+            return f"a special token of it is not a list of at most {SHORT} ids"
     return ""
 
 

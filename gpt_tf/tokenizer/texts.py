@@ -1,4 +1,4 @@
-"""What a tokenizer is trained with: texts, told apart from the paths of files, and a size."""
+"""What a tokenizer is trained with: texts, not to be confused with paths of files, and a size."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_size(vocab_size: int | None, num_merges: int | None, min_frequency: in
 def most_entries(vocab_size: int | None, num_merges: int | None, first_entries: int) -> int:
     """The entries at which training stops: no two merges make the same one.
 
-    (What stands between two ends of entries is always cut in the same way, so that the first merge
+    (The text between two ends of entries is always cut in the same way, so that the first merge
     that makes an entry leaves no other place for it.)
 
     Args:

@@ -1,6 +1,6 @@
 """WordPiece (Wu et al. 2016; the pieces of BERT, 2018): words, and word parts marked `##`.
 
-A word is what stands between white space and punctuation marks, each of which is a word of its
+A word is what is between white space and punctuation marks, each of which is a word of its
 own. Decoding puts one blank between words: white space is not kept. Merges are counted by
 `tokenizers`, which would give word parts their ids in random order: here the words are counted
 first, and the alphabet is handed over sorted, so that training is deterministic.
@@ -49,14 +49,14 @@ class WordPieceTokenizer(Tokenizer):
         """Learn word parts from `texts` until there are enough of them.
 
         Training stops as soon as the vocabulary has `vocab_size` entries, or parts were joined
-        `num_merges` times, or no two parts are left that stand side by side `min_frequency` times.
+        `num_merges` times, or no two parts are left that are side by side `min_frequency` times.
 
         Args:
           texts: documents, read once, one after the other; texts, not the paths of files.
           vocab_size: entries asked for, special tokens and the alphabet included; needed
             unless `num_merges` is given.
           num_merges: joined parts asked for, 0 or more.
-          min_frequency: how often two parts stand side by side at least in the texts to be joined.
+          min_frequency: how often two parts must be side by side in the texts to be joined.
           lower_case, remove_punctuation: normalizing, saved with the tokenizer.
 
         Raises:
@@ -112,7 +112,7 @@ def count_words(backend: Backend, texts: Iterable[str]) -> Counter[str]:
 
 
 def alphabet(words: Iterable[str]) -> list[str]:
-    """Each character of `words`, then each that stands inside one, marked `##`; both sorted."""
+    """Each character of `words`, then each that is inside one, marked `##`; both sorted."""
     anywhere: set[str] = set()
     inside: set[str] = set()
     for word in words:

@@ -331,7 +331,7 @@ def test_another_architecture_than_the_type_of_the_model_is_refused_or_said(capl
     model_config(GPT2, {"architectures": None}, Path("config.json"))
     assert not caplog.messages
     model_config(GPT2, {"architectures": ["GPT2ForSequenceClassification"]}, Path("config.json"))
-    assert "GPT2ForSequenceClassification is no language model" in caplog.text
+    assert "GPT2ForSequenceClassification is not a language model" in caplog.text
 
 
 def test_a_begin_token_that_is_the_end_token_stands_before_texts_where_they_say_so(

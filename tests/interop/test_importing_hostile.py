@@ -248,7 +248,7 @@ CASES: dict[str, tuple[Spoil, int, str, str]] = {  # what is done, exit code, fi
         shards(lambda f: index(f, other="model-00001-of-00003.safetensors")), 2,
         "model-00001-of-00003.safetensors", "missing in"),
     "shard outside": (
-        shards(lambda f: index(f, other="../../etc/passwd")), 2, "index.json", "no basename"),
+        shards(lambda f: index(f, other="../../etc/passwd")), 2, "index.json", "not a basename"),
     "index is a list": (
         shards(lambda f: write_json(f / "model.safetensors.index.json", {"weight_map": []})), 1,
         "index.json", "no map"),

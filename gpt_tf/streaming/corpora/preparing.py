@@ -47,7 +47,7 @@ def locked_corpus(workspace: Path, name: str, folder: str) -> Iterator[Path]:
         folder: below it, holds the documents.
 
     Raises:
-        UsageError: another `prepare` is at work, or somebody else's file is in the way.
+        UsageError: another `prepare` is at work, or another file is in the way.
         RunError: its ``corpus.json`` is damaged.
     """
     data, made = workspace / "data", list[Path]()
@@ -77,7 +77,7 @@ def _locked(data: Path) -> Iterator[None]:
             try:
                 with atomic.explaining_failure(data):
                     is_held = flock.acquire(file, fcntl.LOCK_EX)
-            except RunError:  # nobody can hold it
+            except RunError:  # no process can hold it
                 _remove_if_alone(path, before)
                 raise
             if not is_held or not os.fstat(file).st_nlink:  # its holder has just removed it

@@ -70,14 +70,14 @@ def prepare_imdb(
 
     Args:
         workspace: the folder that holds ``data/``.
-        archives: together they hold the reviews; told by their contents, not by their names.
+        archives: together they hold the reviews; recognized by their contents, not by their names.
             Without any, `original` is downloaded. Not read when all is unpacked already.
         train_on: of ``train``, ``test`` (all but validation; the test list is then empty) and
             ``unsup`` (reviews without a rating).
         seed: chooses the reviews for validation.
         progress: makes a progress bar, as `gpt_tf.cli.console.progress_bar` does.
         original: the published archive.
-        layout: where the reviews stand, and how many there are.
+        layout: where the reviews are, and how many there are.
 
     Raises:
         UsageError: wrong `train_on`, archives with other contents, another `prepare` at work.
@@ -113,7 +113,7 @@ def prepare_sample_reviews(
     Args:
         workspace: the folder that holds ``data/``.
         progress: makes a progress bar.
-        layout: where the reviews stand, and how many there are.
+        layout: where the reviews are, and how many there are.
 
     Raises:
         UsageError: another `prepare` is at work.

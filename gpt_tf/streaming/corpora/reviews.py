@@ -41,7 +41,7 @@ def no_progress(description: str, unit: str = "") -> Iterator[Progress]:
 
 @dataclass(frozen=True)
 class ReviewLayout:
-    """Where the reviews of a corpus stand, and how many there must be."""
+    """Where the reviews of a corpus are, and how many there must be."""
 
     name: str  # of the corpus
     preset: str
@@ -55,7 +55,7 @@ class ReviewLayout:
         return all(len(list_reviews(tree / folder)) == self.expected(folder) for folder in LABELLED)
 
     def refuse_more(self, tree: Path) -> None:
-        """Raise UsageError if a labelled folder below `tree` holds reviews of somebody else."""
+        """Raise UsageError if a labelled folder below `tree` holds reviews that are not ours."""
         for folder in LABELLED:
             found, expected = len(list_reviews(tree / folder)), self.expected(folder)
             if found > expected:

@@ -228,7 +228,7 @@ _WORDS = frozenset(
     for item in alternative
     if item not in rules
 )
-_ARTICLES = {"honest": "an", "unique": "a"}  # where the first letter misleads
+_ARTICLES = {"honest": "an", "unique": "a"}  # if the first letter misleads
 
 SUBJECTS = tuple(name.strip("<>") for [name] in _RULES["pos"]["<sentence>"])
 
@@ -310,7 +310,7 @@ def _ends(
 def complete_sentences(text: str) -> list[str]:
     """Return the sentences of `text` that end in . ! or ?, without the unfinished tail.
 
-    A mark ends a sentence where a blank or the end of the text follows; line ends count as
+    A mark ends a sentence if a blank or the end of the text follows; line ends count as
     blanks, and runs of blanks as one.
     """
     return re.findall(r"\S.*?(?<=[.!?])(?= |$)", " ".join(text.split()))

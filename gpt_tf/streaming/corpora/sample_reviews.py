@@ -1,6 +1,6 @@
 """A corpus of film reviews that gpt-tf writes itself, laid out like the real aclImdb.
 
-Nobody wrote these reviews and no film is meant: `sample_grammar` makes every sentence. A review
+No person wrote these reviews and no film is meant: `sample_grammar` makes every sentence. A review
 opens with a verdict, speaks of acting, plot, music and the like, and closes with advice. It
 depends on (seed, split, class, id) alone, so that a smaller corpus is a part of a larger one and
 every machine writes the same bytes.
@@ -85,5 +85,5 @@ def _review(random: Random, polarity: str) -> str:
 
 
 def _gap(random: Random) -> str:
-    """Return what stands between two sentences: a blank, now and then a new paragraph."""
+    """Return what is between two sentences: a blank, now and then a new paragraph."""
     return _BREAK if random.random() < _BREAK_PROBABILITY else " "

@@ -78,7 +78,7 @@ def _write_once(path: Path, text: str) -> None:
 
 
 def _read_archive(archive: Path, original: RemoteFile) -> bytes:
-    """The text in a plain or gzipped file. Raises UsageError where it is another one."""
+    """The text in a plain or gzipped file. Raises UsageError if it is another one."""
     try:
         contents = archive.read_bytes()
         if contents.startswith(GZIP_MAGIC):
