@@ -139,6 +139,10 @@ class Run:
         """The continuation of one prompt, token by token while it is made."""
         return self.generator.stream(prompt, sampler, **options)
 
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """The ids of a cleaned prompt, after the begin token if there is one."""
+        return self.generator.prompt_ids(prompt)
+
     def evaluate(
         self,
         data: Path | str | None = None,
