@@ -2,37 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from gpt_tf.cli.options import overwrite_option
 from gpt_tf.cli.values import NAME, PLACE
-
-if TYPE_CHECKING:
-    from gpt_tf.interop.stored_run import StoredRun
-
-    Write = Callable[[StoredRun, Path], None]
-
-
-class Format(NamedTuple):
-    """A format: the module of `gpt_tf.interop` whose `write(stored_run, directory)` fills a folder.
-
-    `write` raises UsageError where the architecture has no counterpart.
-    """
-
-    module: str
-    needs_tensorflow: bool
-
-
-FORMATS = {
-    "hf": Format("hugging_face", needs_tensorflow=False),
-    "savedmodel": Format("saved_model", needs_tensorflow=True),
-    "keras": Format("keras_file", needs_tensorflow=True),
-}
+from gpt_tf.interop.exporting import FORMATS
 
 
 @click.command()
@@ -49,29 +25,15 @@ def export(run_name: str | None, format_name: str, directory: Path, overwrite: b
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+    from gpt_tf.interop.exporting import export_run
     from gpt_tf.interop.stored_run import read_run
-    from gpt_tf.quiet_libraries import quiet_libraries
     from gpt_tf.runs.workspace import Workspace
-    from gpt_tf.storage.folders import new_directory
-    from gpt_tf.storage.manifest import write_manifest
     from gpt_tf.storage.targets import check_folder
-    from gpt_tf.version import __version__
 
     run = Workspace(Path.cwd(), console).run(run_name)
     check_folder(directory, "--to", overwrite=overwrite)
     stored = read_run(run)
-    chosen = FORMATS[format_name]
-    if chosen.needs_tensorflow:
+    if FORMATS[format_name].needs_tensorflow:
         import_tensorflow()
-    write: Write = importlib.import_module(f"gpt_tf.interop.{chosen.module}").write
-    with (
-        quiet_libraries(),
-        new_directory(directory, option="--to", overwrite=overwrite) as temporary,
-    ):
-        write(stored, temporary)
-        files = [path for path in sorted(temporary.rglob("*")) if path.is_file()]
-        names = [path.relative_to(temporary).as_posix() for path in files]
-        facts = {"format": format_name, "run": run.name, "checkpoint": stored.checkpoint,
-                 "gpt_tf": __version__}  # fmt: skip
-        write_manifest(temporary, names, facts)
+    export_run(stored, format_name, directory, overwrite=overwrite)
     console.result(f"{directory}: {format_name}, {run.name}, {stored.checkpoint}")

@@ -4,8 +4,8 @@ import importlib
 
 import pytest
 
-from gpt_tf.cli.export import FORMATS
 from gpt_tf.cli.prepare import prepare
+from gpt_tf.interop.exporting import FORMATS
 from gpt_tf.streaming.corpora.corpus import READY_MADE
 
 
