@@ -235,7 +235,7 @@ def test_what_a_benchmark_takes_of_ours_exists(path: Path) -> None:
 
 # rooms in which no function has more parameters than that; self and cls do not count
 MOST_PARAMETERS = 8
-ROOMS = ("interop", "reports", "storage", "streaming", "tokenizer", "training")
+ROOMS = ("inference", "interop", "reports", "storage", "streaming", "tokenizer", "training")
 
 
 @pytest.mark.parametrize("room", ROOMS)
