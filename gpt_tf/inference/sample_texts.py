@@ -13,6 +13,7 @@ from gpt_tf.inference.choosing import AnySampler
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.given import check_tokenizer
 
 
 class SampleTexts(keras.callbacks.Callback):
@@ -45,6 +46,7 @@ class SampleTexts(keras.callbacks.Callback):
         **options: Any,
     ) -> None:
         super().__init__()
+        check_tokenizer(tokenizer)
         check_counts(every=every)
         self._tokenizer = tokenizer
         self._prompt = prompt
@@ -57,14 +59,14 @@ class SampleTexts(keras.callbacks.Callback):
         return f"SampleTexts({self._tokenizer!r}, {self._prompt!r}, every={self._every})"
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Refuse a prompt that does not fit before the training, not after its first epoch."""
+        """Refuse a prompt or an option that does not fit before the training, not after it."""
         if not isinstance(self.model, LanguageModel):
             raise UsageError(
                 f"SampleTexts for a model that is not a GPT or a Bigram: {self.model!r:.60}. "
                 "Leave it out of callbacks."
             )
         self._generator = TextGenerator(self.model, self._tokenizer, replace_breaks=True)
-        self._generator.prompt_ids(self._prompt)
+        self._generator.generate(self._prompt, **{**self._options, "max_new_tokens": 1})
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Print what the model writes now."""

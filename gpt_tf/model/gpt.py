@@ -39,7 +39,7 @@ class GPT(LanguageModel):
         loss = model.loss(batch.inputs, batch.targets, batch.weights)
 
     `gpt_tf.train(Config(model=...), data=...)` trains one with checkpoints; `model.compile` and
-    `model.fit(stream.as_dataset(), shuffle=False)` work as for any Keras model.
+    `model.fit(stream.as_dataset())` work as for any Keras model.
 
     Args:
       config: the architecture, a `gpt_tf.config.ModelConfig`; `help` of it lists the settings.

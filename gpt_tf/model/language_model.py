@@ -111,6 +111,12 @@ class LanguageModel(keras.Model):
             weights_BT = tf.ones(tf.shape(targets_BT))
         return masked_loss(self(token_ids_BT, training=training), targets_BT, weights_BT)
 
+    def fit(self, x: Any = None, *args: Any, shuffle: Any = None, **kwargs: Any) -> Any:
+        """Keras' `fit`; a `tf.data.Dataset`, as of a `TokenStream`, is taken in its own order."""
+        if shuffle is None:
+            shuffle = not isinstance(x, tf.data.Dataset)  # Keras would warn that it cannot
+        return super().fit(x, *args, shuffle=shuffle, **kwargs)
+
     def hidden(self, token_ids_BT: tf.Tensor, training: bool = False) -> tf.Tensor:
         """What the head reads, one vector a position."""
         raise NotImplementedError

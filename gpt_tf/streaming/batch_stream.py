@@ -249,7 +249,7 @@ class BatchStream:
 
         This is what `model.fit` takes as x, y and sample weights. Every element has the same
         shapes: inputs and targets int32 [batch_size, context_length], weights float32 of the same
-        shape, 0 if no loss counts. Call `fit` with `shuffle=False`: the stream shuffles.
+        shape, 0 if no loss counts. The stream shuffles.
 
         Of a stream of N epochs: the batches that are left of them; iterated again, the same. Of an
         endless stream: one epoch from here on; iterated again after its end, the next one.

@@ -15,6 +15,7 @@ from gpt_tf.streaming.rows import Store, check_kind, open_rows
 from gpt_tf.streaming.sources import DocumentReader, UnchangedDocuments
 from gpt_tf.streaming.token_store import Progress
 from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.given import check_tokenizer
 
 DOCUMENTS_REMEDY = "Give a list of files, such as sorted(Path(folder).rglob('*.txt'))."
 NO_STORE = Store()
@@ -32,8 +33,8 @@ class TokenStream(BatchStream):
             for inputs, targets, weights in stream:
                 ...
 
-    `as_dataset()` gives the same to `model.fit` (with `shuffle=False`); `state_dict()` and
-    `load_state_dict()` are for going on later.
+    `as_dataset()` gives the same to `model.fit`; `state_dict()` and `load_state_dict()` are for
+    going on later.
 
     Args:
       data: the name of a folder or a file, or a pattern such as "texts/**/*.txt"; or a list of
@@ -73,6 +74,7 @@ class TokenStream(BatchStream):
         epochs: int | None = None,
         **options: Any,
     ) -> None:
+        check_tokenizer(tokenizer)
         check_kind(windows)
         check_threads(options.get("num_threads", 2))
         check_counts(batch_size=batch_size, context_length=context_length)

@@ -55,6 +55,11 @@ class CheckpointManager:
     ) -> None:
         check_counts(keep=keep)
         self.store = store if isinstance(store, CheckpointStore) else _store_in(store)
+        if not isinstance(optimizer, keras.optimizers.Optimizer):
+            raise UsageError(
+                f"not an optimizer in optimizer: {optimizer!r:.60}. Give keras.optimizers.Adam() "
+                "or the model's own: model.optimizer."
+            )
         if not optimizer.built:
             optimizer.build(model.trainable_variables)
         self._weights = weight_variables(model)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gpt_tf.arguments import check_counts
 from gpt_tf.training.losses import masked_loss, nats_of, weights_of
 
 
@@ -15,7 +16,7 @@ class MaskedLoss(keras.losses.Loss):
     """Mean nats per token that counts, for `compile` and `fit`.
 
         model.compile("adam", loss=MaskedLoss(), metrics=[Perplexity(pad_id=tokenizer.pad_id)])
-        model.fit(stream.as_dataset(), shuffle=False)
+        model.fit(stream.as_dataset())
 
     A token counts with its sample weight, which `TokenStream.as_dataset()` gives; without sample
     weights each counts once. The sum is divided by the weights of the tokens that count, not by
@@ -29,6 +30,8 @@ class MaskedLoss(keras.losses.Loss):
 
     def __init__(self, pad_id: int | None = None, name: str = "masked_loss", **kwargs: Any) -> None:
         super().__init__(name=name, **{"reduction": "mean_with_sample_weight", **kwargs})
+        if pad_id is not None:
+            check_counts(0, pad_id=pad_id)
         self.pad_id = pad_id
 
     def __repr__(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gpt_tf.arguments import check_counts
 from gpt_tf.training.losses import weighted_nats, weights_of
 
 
@@ -26,6 +27,8 @@ class Perplexity(keras.metrics.Metric):
 
     def __init__(self, pad_id: int | None = None, name: str = "perplexity", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
+        if pad_id is not None:
+            check_counts(0, pad_id=pad_id)
         self.pad_id = pad_id
         self.nats = self.add_weight(name="nats", initializer="zeros")
         self.tokens = self.add_weight(name="tokens", initializer="zeros")

@@ -112,6 +112,12 @@ def test_a_stream_says_what_it_is() -> None:
         assert repr(stream).endswith("without end)")
 
 
+@pytest.mark.parametrize("tokenizer", [None, "bpe", BPETokenizer.train])
+def test_what_is_not_a_tokenizer_is_refused(tokenizer: Any) -> None:
+    with pytest.raises(UsageError, match=r"not a tokenizer in tokenizer: .*Train one"):
+        TokenStream(TEXTS, tokenizer)
+
+
 def test_a_wrong_option_is_named() -> None:
     with pytest.raises(TypeError, match="thread_count"):
         TokenStream(TEXTS, ByteTokenizer(), thread_count=3)

@@ -45,7 +45,7 @@ def test_a_model_is_compiled_and_fitted_and_writes_after_each_epoch(
     rare = gpt_tf.SampleTexts(tokenizer, "more", every=2, sampler="greedy", write=lines.append)
     with stream_of(tokenizer) as stream:
         history = model.fit(
-            stream.as_dataset(), epochs=3, callbacks=[shown, rare], shuffle=False, verbose=0
+            stream.as_dataset(), epochs=3, callbacks=[shown, rare], verbose=0
         ).history
     assert history["loss"][2] < history["loss"][0] < 7
     np.testing.assert_allclose(history["perplexity"], history["weighted"], rtol=1e-5)
@@ -71,12 +71,17 @@ def test_a_prompt_or_a_model_that_does_not_fit_is_refused_before_the_training() 
         model = tiny_gpt(letters)
         model.compile("adam", loss=gpt_tf.MaskedLoss())
         with pytest.raises(UsageError, match="not seen: 'x'"):
-            model.fit(stream.as_dataset(), callbacks=[callback], shuffle=False, verbose=0)
+            model.fit(stream.as_dataset(), callbacks=[callback], verbose=0)
+        callback = gpt_tf.SampleTexts(letters, "some", temperature=-1.0)
+        with pytest.raises(UsageError, match="out of range in temperature"):
+            model.fit(stream.as_dataset(), callbacks=[callback], verbose=0)
     callback.set_model(keras.Sequential())
     with pytest.raises(UsageError, match="not a GPT or a Bigram"):
         callback.on_train_begin()
     with pytest.raises(UsageError, match="out of range in every: 0"):
         gpt_tf.SampleTexts(letters, every=0)
+    with pytest.raises(UsageError, match="not a tokenizer in tokenizer: 'some'"):
+        gpt_tf.SampleTexts("some")
 
 
 @pytest.mark.parametrize("weights", [None, "row", "token"])
@@ -101,6 +106,12 @@ def test_the_loss_and_the_perplexity_count_weights_and_no_padding(
         text = json.dumps(keras.saving.serialize_keras_object(each))
         twin = keras.saving.deserialize_keras_object(json.loads(text))
         assert type(twin) is type(each) and twin.pad_id == pad_id
+
+
+@pytest.mark.parametrize("kind", [gpt_tf.MaskedLoss, gpt_tf.Perplexity])
+def test_padding_is_an_id(kind: Any) -> None:
+    with pytest.raises(UsageError, match="out of range in pad_id: 'perplexity'"):
+        kind("perplexity")
 
 
 def test_a_batch_that_counts_nothing_has_no_loss() -> None:
