@@ -48,22 +48,28 @@ class Decoder(ModelEngine):
 
     def _step(
         self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor, cache: tf.Tensor,
-        bias_BTK: tf.Tensor, wanted_BQ: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # fmt: skip
+        bias_BTK: tf.Tensor, wanted_BQ: tf.Tensor, *, weights: list[tf.Tensor] | None = None,
+    ) -> tuple[tf.Tensor, ...]:  # fmt: skip
         """What is traced."""
         self.traces += 1
         layers = cache.shape[0]
         # slices along a first axis share its memory
         pairs = [tf.unstack(pair, num=2) for pair in tf.unstack(cache, num=layers)]
         x_BTD = self.model.embed(token_ids_BT, positions_BT)
-        return decode_step(self.model, x_BTD, pairs, Where(positions_BT, bias_BTK), wanted_BQ)
+        where = Where(positions_BT, bias_BTK, weights)
+        return decode_step(self.model, x_BTD, pairs, where, wanted_BQ)
+
+    @functools.cached_property
+    def _decode_with_weights(self) -> Callable[..., tuple[tf.Tensor, ...]]:
+        """The same, which gives the attention's weights, too."""
+        return compiled(lambda *tensors: self._step(*tensors, weights=[]), self._signature)
 
     @functools.cached_property
     def _decode_few_rows(self) -> Callable[..., tuple[tf.Tensor, ...]]:
         """The same with transposed kernels as further arguments."""
         products, given = self.model.products(), len(self._signature)
 
-        def decode(*tensors: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        def decode(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
             with Product.transposed(products, tensors[given:]):
                 return self._step(*tensors[:given])
 
@@ -72,7 +78,7 @@ class Decoder(ModelEngine):
 
     def run(
         self, token_ids_BT: Ints, positions_BT: Ints, cache: KVCache | None,
-        visible_BTK: Bools, wanted_BQ: Ints,
+        visible_BTK: Bools, wanted_BQ: Ints, with_weights: bool = False,
     ) -> Decoded:  # fmt: skip
         """Take in new tokens, as `Engine.run`."""
         if cache is None:
@@ -83,7 +89,9 @@ class Decoder(ModelEngine):
             tf.constant(array, tf.int32) for array in (token_ids_BT, positions_BT, wanted_BQ)
         )
         given = [ids, positions, cached, tf.constant(bias_of(visible_BTK)), wanted]
-        if cache is not None and self._has_few_rows(token_ids_BT.size):
+        if with_weights:
+            results = self._decode_with_weights(*given)
+        elif cache is not None and self._has_few_rows(token_ids_BT.size):
             results = self._decode_few_rows(*given, *self._kernels_for(cache))
         else:
             results = self._decode(*given)

@@ -28,6 +28,7 @@ class Decoded(NamedTuple):
     logits_BQV: Floats  # after the wanted ones
     hidden_BTD: Floats
     fresh_L2BNTH: Floats  # keys and values to be cached
+    weights_LBNTK: Floats | None = None  # of the attention, if they were asked for
 
 
 class Engine(Protocol):
@@ -41,7 +42,7 @@ class Engine(Protocol):
 
     def run(
         self, token_ids_BT: Ints, positions_BT: Ints, cache: KVCache | None, visible_BTK: Bools,
-        wanted_BQ: Ints,
+        wanted_BQ: Ints, with_weights: bool = False,
     ) -> Decoded:  # fmt: skip
         """Take in new tokens.
 
@@ -49,6 +50,7 @@ class Engine(Protocol):
           cache: of earlier tokens; None where there are none.
           visible_BTK: which slots, then which new tokens, each new token sees.
           wanted_BQ: the new tokens that logits are wanted of.
+          with_weights: say how much each head looked at each slot and each new token, too.
 
         Raises:
           RunError: where the model gives non-finite logits.
@@ -71,10 +73,15 @@ class ModelEngine:
 def decode_step(
     model: LanguageModel, x_BTD: tf.Tensor, cache: Sequence[Any], where: Where,
     wanted_BQ: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:  # fmt: skip
+) -> tuple[tf.Tensor, ...]:  # fmt: skip
     """The fields of `Decoded`, for embedded tokens; to be compiled by an engine."""
     hidden_BTD, fresh = model.decode(x_BTD, cache, where)
-    return model.head(tf.gather(hidden_BTD, wanted_BQ, batch_dims=1)), hidden_BTD, fresh
+    logits_BQV = model.head(tf.gather(hidden_BTD, wanted_BQ, batch_dims=1))
+    if where.weights is None:
+        return logits_BQV, hidden_BTD, fresh
+    rows, time, every = tf.unstack(tf.shape(where.bias_BTK))
+    none = tf.zeros((0, rows, 1, time, every))  # of a model without attention
+    return logits_BQV, hidden_BTD, fresh, tf.stack(where.weights) if where.weights else none
 
 
 def compiled(
@@ -97,12 +104,12 @@ def bias_of(visible_BTK: Bools) -> Floats:
     return np.where(visible_BTK, np.float32(0), HIDDEN)
 
 
-def checked(logits_BQV: Floats, hidden_BTD: Floats, fresh_L2BNTH: Floats) -> Decoded:
-    """The three as one; RunError where a logit is NaN or infinite."""
+def checked(logits_BQV: Floats, *others: Floats) -> Decoded:
+    """The fields as one; RunError where a logit is NaN or infinite."""
     # NaN is passed on by both
     if not (np.isfinite(logits_BQV.min()) and np.isfinite(logits_BQV.max())):
         raise RunError(
             "model gives non-finite logits. Its weights are damaged or training diverged; "
             "use another checkpoint."
         )
-    return Decoded(logits_BQV, hidden_BTD, fresh_L2BNTH)
+    return Decoded(logits_BQV, *others)

@@ -161,9 +161,11 @@ class LiteRTEngine(ModelEngine):
 
     def run(
         self, token_ids_BT: Ints, positions_BT: Ints, cache: KVCache | None,
-        visible_BTK: Bools, wanted_BQ: Ints,
+        visible_BTK: Bools, wanted_BQ: Ints, with_weights: bool = False,
     ) -> Decoded:  # fmt: skip
-        """Take in new tokens, as `Engine.run`."""
+        """Take in new tokens, as `Engine.run`. Raises UsageError if weights are asked for."""
+        if with_weights:
+            raise UsageError("no attention weights from --engine litert. Use --engine tensorflow.")
         (x_BTD,) = self._embed(tf.constant(token_ids_BT), tf.constant(positions_BT))
         bias_BTK = bias_of(visible_BTK)
         if cache is None:  # LiteRT has no empty tensors: slots that nobody sees

@@ -222,6 +222,8 @@ class MultiHeadAttention(KeepsArguments):
             [attention_scores(query_BNTH, key) for key in (cached_key_BNSH, key_BNTH)], axis=-1
         )
         weights_BNTK = tf.nn.softmax(scores_BNTK + where.bias_BTK[:, None])
+        if where.weights is not None:
+            where.weights.append(weights_BNTK)
         weights_BNTK = tf.cast(weights_BNTK, query_BNTH.dtype)
         mixed_BNTH = tf.matmul(weights_BNTK[..., :-time], cached_value_BNSH)
         mixed_BNTH += tf.matmul(weights_BNTK[..., -time:], value_BNTH)

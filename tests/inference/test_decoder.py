@@ -29,7 +29,9 @@ def decoder(request: pytest.FixtureRequest) -> Decoder:
     return Decoder(small_gpt(request.param))
 
 
-def run(decoder: Decoder, ids_BT: np.ndarray, cache: KVCache | None, start: int = 0) -> Decoded:
+def run(
+    decoder: Decoder, ids_BT: np.ndarray, cache: KVCache | None, start: int = 0, **asked: bool
+) -> Decoded:
     """Whole rows after `start` cached tokens; logits of all."""
     rows, time = ids_BT.shape
     slots = 0 if cache is None else cache.slots
@@ -37,7 +39,7 @@ def run(decoder: Decoder, ids_BT: np.ndarray, cache: KVCache | None, start: int 
     visible_TK = np.concatenate([seen_TS, np.tri(time, dtype=bool)], axis=1)
     places_BT = np.tile(np.arange(time, dtype=np.int32), (rows, 1))
     visible_BTK = np.tile(visible_TK, (rows, 1, 1))
-    return decoder.run(ids_BT, start + places_BT, cache, visible_BTK, places_BT)
+    return decoder.run(ids_BT, start + places_BT, cache, visible_BTK, places_BT, **asked)
 
 
 def oracle(model: GPT, ids_BT: np.ndarray) -> np.ndarray:
@@ -59,8 +61,9 @@ def test_prompt_and_continuation_equal_the_full_pass(decoder: Decoder) -> None:
 def test_no_cache_is_an_empty_cache(decoder: Decoder) -> None:
     ids_BT, cache = token_ids(2, 4), decoder.new_cache(2)
     cache.array[:] = 1e6
-    for hidden, absent in zip(run(decoder, ids_BT, cache), run(decoder, ids_BT, None), strict=True):
-        np.testing.assert_allclose(hidden, absent, **CLOSE)
+    hidden, absent = run(decoder, ids_BT, cache), run(decoder, ids_BT, None)
+    for of_hidden, of_absent in zip(hidden[:3], absent[:3], strict=True):
+        np.testing.assert_allclose(of_hidden, of_absent, **CLOSE)
 
 
 def test_logits_are_of_the_wanted_tokens(decoder: Decoder) -> None:
@@ -72,6 +75,41 @@ def test_logits_are_of_the_wanted_tokens(decoder: Decoder) -> None:
     expected = oracle(decoder.model, ids_BT)[np.arange(2)[:, None], wanted_BQ]
     np.testing.assert_allclose(decoded.logits_BQV, expected, **CLOSE)
     assert decoded.hidden_BTD.shape == (2, 4, 12)
+
+
+def test_the_attentions_weights_come_on_request(decoder: Decoder) -> None:
+    ids_BT, cache = token_ids(2, 6), AppendingCache(decoder.model.cache_shape, 2)
+    plain, whole = run(decoder, ids_BT, None), run(decoder, ids_BT, None, with_weights=True)
+    assert plain.weights_LBNTK is None and whole.weights_LBNTK is not None
+    for one, other in zip(plain[:3], whole[:3], strict=True):
+        np.testing.assert_array_equal(one, other)
+    weights_LBNTK = whole.weights_LBNTK
+    assert weights_LBNTK.shape == (2, 2, 2, 6, 6)
+    np.testing.assert_array_equal(weights_LBNTK, np.tril(weights_LBNTK))
+    np.testing.assert_allclose(weights_LBNTK.sum(axis=-1), 1.0, rtol=1e-5)
+    assert np.abs(weights_LBNTK[0] - weights_LBNTK[1]).max() > 0.01
+    of_first_layer = first_weights(decoder.model, ids_BT)
+    np.testing.assert_allclose(weights_LBNTK[0], of_first_layer, **CLOSE)
+    cache.append(run(decoder, ids_BT[:, :5], None).fresh_L2BNTH)
+    last = run(decoder, ids_BT[:, 5:], cache, start=5, with_weights=True).weights_LBNTK
+    np.testing.assert_allclose(last[..., :5], weights_LBNTK[..., 5:, :5], **CLOSE)
+    np.testing.assert_allclose(last[..., -1], weights_LBNTK[..., 5:, 5], **CLOSE)
+    bigram = Bigram(dataclasses.replace(decoder.model.config, architecture="bigram"))
+    assert run(Decoder(bigram), ids_BT, None, with_weights=True).weights_LBNTK.size == 0
+
+
+def first_weights(model: GPT, ids_BT: np.ndarray) -> np.ndarray:
+    """What the heads of the first layer look at, [B, N, T, T], in float64."""
+    config, values = model.config, read_values(weight_variables(model))
+    x_BTD = reference.embed(config, reference.part(values, "embedding"), ids_BT)
+    norm = "embedding_norm" if config.embedding_norm else "block_0/attention_norm"
+    x_BTD = reference.layer_norm(reference.part(values, norm), x_BTD, config.norm_epsilon)
+    qkv = reference.part(values, "block_0/attention")
+    products = x_BTD @ qkv["qkv/kernel"] + qkv.get("qkv/bias", 0.0)
+    query, key, _ = np.moveaxis(products.reshape(*ids_BT.shape, 3, 2, 6), 2, 0)
+    scores_BNTT = np.einsum("btnh,bsnh->bnts", query, key) / np.sqrt(6)
+    hidden = ~np.tri(ids_BT.shape[1], dtype=bool)
+    return reference.softmax(np.where(hidden, -np.inf, scores_BNTT))
 
 
 def test_one_trace_of_each_function_whatever_the_shapes() -> None:

@@ -69,6 +69,12 @@ def test_float32_weights_are_exact(model, tmp_path):
             session.step(np.full((2, 1), token_id))
 
 
+def test_weights_of_the_attention_are_refused_with_the_engine_that_gives_them(model, engine):
+    ids_BT, visible_BTK = token_ids(1, 1), np.ones((1, 1, 1), bool)
+    with pytest.raises(UsageError, match="Use --engine tensorflow"):
+        engine.run(ids_BT, ids_BT * 0, None, visible_BTK, ids_BT * 0, with_weights=True)
+
+
 def test_sessions_of_one_engine_do_not_disturb_each_other(engine):
     prompts = [[3, 4, 5]], [[9, 8]]
     alone = []
