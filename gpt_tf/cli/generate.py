@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt_tf.cli.options import engine_option, overwrite_option, refuse_without
+from gpt_tf.cli.options import engine_option, overwrite_option, refuse_together, refuse_without
 from gpt_tf.cli.sampling_options import SamplingCommand, flag, sampling_options
 from gpt_tf.cli.values import NAME, PLACE
 from gpt_tf.errors import ParameterError, UsageError
@@ -16,7 +16,6 @@ from gpt_tf.inference.options import OPTIONS, SAMPLERS, check_options, option_of
 
 if TYPE_CHECKING:
     from gpt_tf.inference.loading import EngineName
-    from gpt_tf.inference.text_generator import TextGenerator
 
 
 @click.command(cls=SamplingCommand)
@@ -58,12 +57,13 @@ def generate(
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.output import STDOUT, check_output
+    from gpt_tf.cli.prompts import prompts_of, refuse_too_long
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.config_files import resolve_stored
     from gpt_tf.runs.workspace import Workspace
 
-    _refuse_together(prompt=prompt, prompts_file=prompts_file, interactive=interactive or None)
-    _refuse_together(output=output, show_probabilities=show_probabilities or None,
+    refuse_together(prompt=prompt, prompts_file=prompts_file, interactive=interactive or None)
+    refuse_together(output=output, show_probabilities=show_probabilities or None,
                      interactive=interactive or None)  # fmt: skip
     refuse_without("output", output, overwrite=overwrite)
     given = {name: value for name, value in options.items() if value not in (None, ())}
@@ -82,7 +82,7 @@ def generate(
     run = Workspace(Path.cwd(), console).run(run_name)
     checkpoint = run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow
     sampling = resolve_stored(checkpoint.manifest["config"]).sampling
-    prompts = _prompts(prompt, prompts_file, sampling.prompt)
+    prompts = prompts_of(prompt, prompts_file, sampling.prompt)
     check_options(sampler, given)
     for name in OPTIONS:
         if OPTIONS[name].from_run and sampler in users(OPTIONS[name]):
@@ -99,7 +99,7 @@ def generate(
             "top_k",
         )
     if not interactive:
-        _refuse_too_long(generator, prompts, given.get("truncate"), prompts_file)
+        refuse_too_long(generator, prompts, given.get("truncate"), prompts_file)
     console.note(f"run: {run.path}  sampler: {sampler}")
     writer = writing.Writer(generator, sampler, given, raw=raw, import_seconds=seconds)
     if interactive:
@@ -123,17 +123,6 @@ def _sampler_for(given: Mapping[str, Any]) -> str:
     return "random"
 
 
-def _prompts(prompt: str | None, prompts_file: str | None, own: str) -> list[str]:
-    """The prompts asked for; at least one."""
-    from gpt_tf.cli.prompts import STDIN, prompt_of_standard_input, read_prompts
-
-    if prompts_file is not None:
-        return read_prompts(prompts_file)
-    if prompt == STDIN:
-        return [prompt_of_standard_input()]
-    return [own if prompt is None else prompt]
-
-
 def _refuse_following(sampler: str, num_samples: int, flags: Mapping[str, bool]) -> None:
     """Raise for a flag that follows one text, if there are several or none before the end."""
     others = {"--show-probabilities": "--output", "--interactive": "--prompt"}
@@ -142,26 +131,4 @@ def _refuse_following(sampler: str, num_samples: int, flags: Mapping[str, bool])
             raise UsageError(
                 f"{name} follows one text token by token: not with --sampler {sampler} and "
                 f"{num_samples} texts. Use {others[name]}."
-            )
-
-
-def _refuse_together(**options: Any) -> None:
-    """Raise where more than one is given."""
-    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
-    if len(given) > 1:
-        raise click.UsageError(f"{' and '.join(given)} exclude each other. Give one.")
-
-
-def _refuse_too_long(
-    generator: TextGenerator, prompts: list[str], truncate: str | None, prompts_file: str | None
-) -> None:
-    """Raise for a prompt longer than the context, unless it is to be shortened."""
-    context = generator.engine.context_length
-    for number, prompt in enumerate(prompts, 1):
-        length = len(generator.prompt_ids(prompt))
-        if length > context and truncate is None:
-            place = f"line {number} of --prompts-file" if prompts_file else "--prompt"
-            raise UsageError(
-                f"prompt too long in {place}: {length} tokens, the context has {context}. Shorten "
-                "it, or use --truncate left to keep its end."
             )

@@ -115,3 +115,10 @@ def refuse_without(needed: str, given: object, **options: Any) -> None:
                 f"--{option} has no effect without --{needed}. Give --{needed}, or leave "
                 f"--{option} out."
             )
+
+
+def refuse_together(**options: Any) -> None:
+    """Raise where more than one is given."""
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value is not None]
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} exclude each other. Give one.")

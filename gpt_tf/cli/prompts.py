@@ -7,13 +7,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from gpt_tf.cli.console import note
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.stopping import handled
 from gpt_tf.streaming.cleaning import MARK
 from gpt_tf.streaming.records import wide_encoding
+
+if TYPE_CHECKING:
+    from gpt_tf.inference.text_generator import TextGenerator
 
 STDIN = "-"
 
@@ -96,3 +99,27 @@ def read_prompts(source: str) -> list[str]:
     if not prompts:
         raise UsageError(f"no prompts in --prompts-file: {source}. Give one a line.")
     return prompts
+
+
+def prompts_of(prompt: str | None, prompts_file: str | None, own: str) -> list[str]:
+    """The prompts asked for; at least one."""
+    if prompts_file is not None:
+        return read_prompts(prompts_file)
+    if prompt == STDIN:
+        return [prompt_of_standard_input()]
+    return [own if prompt is None else prompt]
+
+
+def refuse_too_long(
+    generator: TextGenerator, prompts: list[str], truncate: str | None, prompts_file: str | None
+) -> None:
+    """Raise for a prompt longer than the context, unless it is to be shortened."""
+    context = generator.engine.context_length
+    for number, prompt in enumerate(prompts, 1):
+        length = len(generator.prompt_ids(prompt))
+        if length > context and truncate is None:
+            place = f"line {number} of --prompts-file" if prompts_file else "--prompt"
+            raise UsageError(
+                f"prompt too long in {place}: {length} tokens, the context has {context}. Shorten "
+                "it, or use --truncate left to keep its end."
+            )
