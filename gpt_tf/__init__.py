@@ -42,10 +42,10 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from gpt_tf.model.attention import AttentionHead as AttentionHead
     from gpt_tf.model.attention import MultiHeadAttention as MultiHeadAttention
     from gpt_tf.model.bigram import Bigram as Bigram
+    from gpt_tf.model.embedding import TokenAndPositionEmbedding as TokenAndPositionEmbedding
     from gpt_tf.model.gpt import GPT as GPT
     from gpt_tf.model.layers import DecoderBlock as DecoderBlock
     from gpt_tf.model.layers import FeedForward as FeedForward
-    from gpt_tf.model.layers import TokenAndPositionEmbedding as TokenAndPositionEmbedding
     from gpt_tf.runs.face import load as load
     from gpt_tf.runs.face import train as train
     from gpt_tf.runs.run import Run as Run
@@ -72,7 +72,7 @@ _PUBLIC = {
     "MultiHeadAttention": "gpt_tf.model.attention",
     "FeedForward": "gpt_tf.model.layers",
     "DecoderBlock": "gpt_tf.model.layers",
-    "TokenAndPositionEmbedding": "gpt_tf.model.layers",
+    "TokenAndPositionEmbedding": "gpt_tf.model.embedding",
     "GPT": "gpt_tf.model.gpt",
     "Bigram": "gpt_tf.model.bigram",
     "masked_loss": "gpt_tf.training.losses",

@@ -15,11 +15,12 @@ from gpt_tf.config import ModelConfig
 from gpt_tf.model import lora
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dropout import Dropout
+from gpt_tf.model.embedding import TokenAndPositionEmbedding
 from gpt_tf.model.few_rows import Product
 from gpt_tf.model.head import Head
 from gpt_tf.model.initial import INITIAL_WEIGHTS, derive_seed
 from gpt_tf.model.language_model import Cache, LanguageModel
-from gpt_tf.model.layers import DecoderBlock, FeedForward, TokenAndPositionEmbedding
+from gpt_tf.model.layers import DecoderBlock, FeedForward
 from gpt_tf.model.norms import NORMS
 from gpt_tf.model.where import Where
 

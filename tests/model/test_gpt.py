@@ -22,8 +22,9 @@ from tiny_models import (
 
 from gpt_tf.config import ModelConfig
 from gpt_tf.model.dropout import Dropout
+from gpt_tf.model.embedding import TokenAndPositionEmbedding
 from gpt_tf.model.gpt import GPT
-from gpt_tf.model.layers import DecoderBlock, TokenAndPositionEmbedding
+from gpt_tf.model.layers import DecoderBlock
 from gpt_tf.model.variables import read_values, weight_variables
 
 PRESETS = ["imdb", "demo"]

@@ -1,5 +1,9 @@
 """Models from Python: made from settings or a preset, with a loss, a summary and a short repr."""
 
+import zipfile
+from pathlib import Path
+
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -76,3 +80,21 @@ def test_models_and_layers_have_a_short_repr() -> None:
     assert repr(model.blocks[0].attention) == (
         "MultiHeadAttention(embed_dim=12, num_heads=2, head_dim=6, positions='learned')"
     )
+
+
+def test_a_keras_file_has_every_weight_where_earlier_versions_had_it(tmp_path: Path) -> None:
+    model = small_gpt("imdb")
+    model.save(tmp_path / "model.keras")
+    with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+        archive.extract("model.weights.h5", tmp_path)
+    places: list[str] = []
+    with h5py.File(tmp_path / "model.weights.h5") as file:
+        file.visititems(
+            lambda name, item: places.append(name) if isinstance(item, h5py.Dataset) else None
+        )
+    layers = ["", "embedding/", "embedding_norm/"]
+    parts = ("attention/output_projection", "attention/qkv", "attention_norm", "ffn_norm",
+             "dense_layers/dense_2", "dense_layers/dense_3")  # fmt: skip
+    blocks = ("decoder_block", "decoder_block_1")
+    layers += [f"blocks/{block}/{part}/" for block in blocks for part in parts]
+    assert sorted(places) == sorted(f"{layer}vars/{i}" for layer in layers for i in range(2))

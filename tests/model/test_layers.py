@@ -12,8 +12,9 @@ from tiny_models import activations, copied, randomise, small_config, token_ids,
 from gpt_tf.config import ModelConfig
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dropout import Dropout
+from gpt_tf.model.embedding import TokenAndPositionEmbedding
 from gpt_tf.model.initial import GPT2Weights
-from gpt_tf.model.layers import ACTIVATIONS, DecoderBlock, FeedForward, TokenAndPositionEmbedding
+from gpt_tf.model.layers import ACTIVATIONS, DecoderBlock, FeedForward
 from gpt_tf.model.norms import LayerNorm
 
 POSITIONS = ["learned", "offset", "none"]
