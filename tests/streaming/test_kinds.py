@@ -26,7 +26,7 @@ def packed_texts(file: DataFile) -> Iterator[str]:
 
 @pytest.fixture
 def fake_kind(monkeypatch: pytest.MonkeyPatch) -> FileKind:
-    kind = FileKind(".tsvx", packed_texts, frozenset({"column"}))
+    kind = FileKind(".fake", packed_texts, frozenset({"column"}))
     monkeypatch.setattr(kinds, "FILE_KINDS", (*FILE_KINDS, kind))
     return kind
 
@@ -45,7 +45,7 @@ def test_a_new_kind_is_found_and_read(source: Path) -> None:
     reader = DocumentReader(on_bad_file="skip")
     assert not reader.is_one_document(first) and reader.is_one_document(second)
     assert ["".join(text) for text in reader.documents(first)] == ["one", "two"]
-    assert kinds.stem_of("A.TSVX.gz") == "A"
+    assert kinds.stem_of("A.FAKE.gz") == "A"
 
 
 def test_a_new_kind_may_be_read_by_settings_that_others_lack(source: Path) -> None:

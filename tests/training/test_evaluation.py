@@ -17,19 +17,23 @@ SUMS = Sums(nats=12.0, right=2.0, tokens=8, bytes=40)
 def test_the_figures_of_known_sums() -> None:
     result = evaluation_of(SUMS)
     assert result.tokens == 8 and result.loss == 1.5
-    assert result.figures == {
-        "loss": 1.5, "perplexity": math.exp(1.5), "accuracy": 0.25,
+    known = {
+        "loss": 1.5,
+        "perplexity": math.exp(1.5),
+        "accuracy": 0.25,
         "bits_per_byte": 12 / math.log(2) / 40,
-    }  # fmt: skip
+    }
+    assert result.figures.items() >= known.items()
     assert math.isnan(evaluation_of(SUMS._replace(bytes=0)).figures["bits_per_byte"])
     assert perplexity(1e4) == evaluation_of(Sums(nats=1e4, tokens=1)).figures["perplexity"]
 
 
 def test_a_progress_line_has_every_shown_metric_in_its_format() -> None:
     scalars = {f"eval/{name}": value for name, value in evaluation_of(SUMS).figures.items()}
-    assert eval_text(20, {**scalars, "eval/train_loss": 1.25}) == (
-        "step 20: validation loss 1.5000, perplexity 4.48, accuracy 25.0% (training loss 1.2500)"
-    )
+    line = eval_text(20, {**scalars, "eval/train_loss": 1.25})
+    assert line.startswith("step 20: validation loss 1.5000, perplexity 4.48, accuracy 25.0%")
+    assert line.endswith(" (training loss 1.2500)")
+    assert all(metric.name.replace("_", " ") in line for metric in SHOWN)
 
 
 def test_a_run_and_what_is_made_of_it_have_every_metric(trained_workspace: Path) -> None:

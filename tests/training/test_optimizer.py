@@ -83,7 +83,7 @@ def test_only_what_decays_takes_a_weight_decay(kind: str) -> None:
         resolve(given)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["adam", "adamw", "muon"])
 def test_slots_belong_to_their_variables(kind: str) -> None:
     """Each variable's gradient is a number of its own; its slots show it."""
     model, optimizer = make(kind)
