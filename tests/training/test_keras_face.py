@@ -30,38 +30,45 @@ def stream_of(tokenizer: BPETokenizer, **options: Any) -> gpt_tf.TokenStream:
     return gpt_tf.TokenStream(TEXTS, tokenizer, context_length=16, batch_size=3, **options)
 
 
-def test_a_model_is_compiled_and_fitted_and_writes_after_each_epoch(
-    tokenizer: BPETokenizer, capsys: pytest.CaptureFixture[str]
+def of_readme(first_words: str) -> str:
+    """The Python lines of README.md that follow some words."""
+    text = Path(__file__).parents[2].joinpath("README.md").read_text()
+    return text.split(first_words)[1].split("```python\n")[1].split("```")[0]
+
+
+def test_the_lines_of_the_readme_compile_fit_save_and_restore(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = tiny_gpt(tokenizer)
-    lines: list[str] = []
-    model.compile(
-        keras.optimizers.Adam(0.01),
-        loss=gpt_tf.MaskedLoss(),
-        metrics=[gpt_tf.Perplexity(pad_id=tokenizer.pad_id)],
-        weighted_metrics=[gpt_tf.Perplexity(name="weighted")],
-    )
-    shown = gpt_tf.SampleTexts(tokenizer, "some", max_new_tokens=4)
-    rare = gpt_tf.SampleTexts(tokenizer, "more", every=2, sampler="greedy", write=lines.append)
-    with stream_of(tokenizer) as stream:
-        history = model.fit(
-            stream.as_dataset(), epochs=3, callbacks=[shown, rare], verbose=0
-        ).history
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "texts").mkdir()
+    for number in range(20):
+        (tmp_path / "texts" / f"{number}.txt").write_text(f"The film {number}. " * 60)
+    names: dict[str, Any] = {}
+    exec(of_readme("Models train with Keras' `compile` and `fit`"), names)
+    model, tokenizer, stream = names["model"], names["tokenizer"], names["stream"]
+    history = model.history.history
     assert history["loss"][2] < history["loss"][0] < 7
-    np.testing.assert_allclose(history["perplexity"], history["weighted"], rtol=1e-5)
-    with stream_of(tokenizer, epochs=1, shuffle=False) as stream:
-        loss, perplexity, _ = model.evaluate(stream.as_dataset(), verbose=0)
-        batches = list(stream)
+    printed = [line for line in capsys.readouterr().out.split("\n") if line.startswith("epoch ")]
+    assert [line[:17] for line in printed] == [f"epoch {n}: The film" for n in (1, 2, 3)]
+    exec(of_readme("In a training loop of your own"), names)
+    assert names["manager"].latest() == "step-00000300"
+    stream.close()
+    fixed = gpt_tf.TokenStream("texts", tokenizer, context_length=64, batch_size=8, epochs=1)
+    with fixed:
+        loss, perplexity = model.evaluate(fixed.as_dataset(), verbose=0)
+        batches = list(fixed)
     losses = [gpt_tf.masked_loss(model(b.inputs), b.targets, b.weights) for b in batches]
     assert loss == pytest.approx(np.mean(losses), rel=1e-5)
     weights = [b.weights.sum() for b in batches]
     assert perplexity == pytest.approx(np.exp(np.average(losses, weights=weights)), rel=1e-5)
-    printed = capsys.readouterr().out
-    assert [line[:13] for line in printed.split("\n") if line.startswith("epoch")] == [
-        "epoch 1: some", "epoch 2: some", "epoch 3: some"
-    ]  # fmt: skip
-    assert [line[:14] for line in lines] == ["\nepoch 2: more"]
-    assert repr(shown) == f"SampleTexts({tokenizer!r}, 'some', every=1)"
+    lines: list[str] = []
+    rare = gpt_tf.SampleTexts(tokenizer, "The", every=2, sampler="greedy", write=lines.append)
+    rare.set_model(model)
+    rare.on_train_begin()
+    for epoch in range(5):
+        rare.on_epoch_end(epoch)
+    assert [line[:13] for line in lines] == ["\nepoch 2: The", "\nepoch 4: The"]
+    assert repr(rare) == f"SampleTexts({tokenizer!r}, 'The', every=2)"
 
 
 def test_a_prompt_or_a_model_that_does_not_fit_is_refused_before_the_training() -> None:
