@@ -16,7 +16,7 @@ from gpt_tf.storage.names import in_unicode
 from gpt_tf.streaming.corpora.corpus import READY_MADE, Corpus, how_to_prepare, newest_corpus
 from gpt_tf.streaming.corpora.review_corpora import prepare_sample_reviews
 from gpt_tf.streaming.files import drop_blank, facts
-from gpt_tf.streaming.finding import find, split_pattern
+from gpt_tf.streaming.finding import LIST, find, folder_of, split_pattern
 from gpt_tf.streaming.kinds import stem_of
 from gpt_tf.streaming.listing import DIGESTS_FILE, Entry, listing
 from gpt_tf.streaming.own_work import has_users_files, is_corpus, is_users_own
@@ -180,7 +180,7 @@ def _choose_own(workspace: Workspace, source: Path, share: float) -> DataChoice:
             "corpus prepared last is taken."
         )
     files = _files_with_text(source, workspace.console)
-    root, _ = split_pattern(source)
+    root = folder_of(source, files)
     name = name_of(source)
     place = _place_of(workspace, name)
     whole = DataChoice(name, "demo", place, files, [], source=source, console=workspace.console)
@@ -213,7 +213,7 @@ def _place_of(workspace: Workspace, name: str) -> Path:
 def name_of(source: Path) -> str:
     """The name of a user's own corpus: of the file or the folder, without what says its kind."""
     root, _ = split_pattern(source)
-    return in_unicode(stem_of(root.resolve().name)) or "own"
+    return in_unicode(stem_of(root.resolve().name.removesuffix(LIST))) or "own"
 
 
 def _validate_on(choice: DataChoice, source: Path) -> DataChoice:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.arguments import path_of
+from gpt_tf.arguments import path_of, several
 from gpt_tf.config import Config, TrainingConfig
 from gpt_tf.config_files import nested, resolve
 from gpt_tf.errors import UsageError
@@ -30,8 +31,9 @@ from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
 from gpt_tf.storage.names import nearest
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora.corpus import READY_MADE, newest_corpus
+from gpt_tf.streaming.finding import LIST
+from gpt_tf.streaming.given_data import REMEDY, Data, are_texts
 
-Data = str | PathLike[str] | Sequence[str]
 OF_TRAINING = {field.name for field in dataclasses.fields(TrainingConfig)}
 OF_JOB = ("validation", "train_tokenizer", "overwrite", "stop_at_step", "writers")
 
@@ -53,8 +55,9 @@ def train(
         run.generate("Once upon a time", sampler="random", top_p=0.9)
 
     Args:
-      data: a file, a folder or a pattern, or a list of texts. By default the newest prepared
-        corpus of the workspace, else sample reviews that gpt-tf writes itself.
+      data: a file, a folder or a pattern; a list of str, which are texts; or a list of Path, which
+        are files. By default the newest prepared corpus of the workspace, else sample reviews that
+        gpt-tf writes itself.
       preset: the settings to begin with; `gpt_tf.presets()` lists them.
       set: settings laid over them: `{"model.num_layers": 4}` or `{"model": {"num_layers": 4}}`.
       config: all settings, in place of a preset.
@@ -176,25 +179,29 @@ def _refuse_unknown(others: Mapping[str, Any]) -> None:
 
 
 def _source(data: Data | None, workspace: Workspace) -> Path | None:
-    """The place of the data; texts are written to a file of the workspace first."""
+    """The place of the data; texts, or a list of files, are written to the workspace first."""
     if data is None or isinstance(data, (str, PathLike)):
         return path_of(data, "data")
     if isinstance(data, Config):
         raise UsageError("settings in data. Give them as config=.")
-    texts = list(data)
-    if not texts or not all(isinstance(text, str) for text in texts):
-        raise UsageError(
-            f"no texts in data: {texts!r:.60}. Give a list of texts; of several files their "
-            "folder, or a pattern."
-        )
-    if all(len(text) < 4096 and "\0" not in text and Path(text).exists() for text in texts):
-        raise UsageError(
-            f"paths in a list of texts, in data: {texts[0]}. Give their folder or a pattern, or "
-            "the texts themselves: [Path(name).read_text() for name in names]."
-        )
-    lines = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts)
-    content = lines.encode()
-    place = workspace.path / OWN_DATA / f"texts-{hashlib.sha256(content).hexdigest()[:8]}.jsonl"
+    given: list[Any] = list(several(data, "data", REMEDY))
+    if not given:
+        raise UsageError(f"an empty list in data. {REMEDY}")
+    if are_texts(given):
+        lines = [json.dumps({"text": text}, ensure_ascii=False) for text in given]
+        return _kept(workspace, "texts", ".jsonl", lines)
+    folder = workspace.path / OWN_DATA
+    paths = [os.path.relpath(path, folder) for path in given]
+    if any("\n" in path for path in paths):
+        raise UsageError("a line end in the name of a file in data. Rename it.")
+    return _kept(workspace, "files", LIST, paths)
+
+
+def _kept(workspace: Workspace, name: str, suffix: str, lines: Sequence[str]) -> Path:
+    """A file with these lines, named by its contents, that a later `resume` finds again."""
+    content = os.fsencode("".join(f"{line}\n" for line in lines))
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    place = workspace.path / OWN_DATA / f"{name}-{digest}{suffix}"
     if not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         atomic.write_bytes(place, content)

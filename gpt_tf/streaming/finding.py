@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -19,6 +19,7 @@ from gpt_tf.streaming.kinds import KINDS_IN_WORDS, kind_of
 from gpt_tf.streaming.own_work import is_own_folder, is_users_own
 
 WILDCARDS = "*?["
+LIST = ".files"  # a text file of that suffix lists data files: a path a line, from its own folder
 NAMED = 6  # kinds of what was left out
 HIDDEN, OWN, LINKS, NO_SUFFIX = (
     "hidden",
@@ -53,7 +54,7 @@ class Found:
 
 
 def find(source: Path) -> Found:
-    """The data files that `source` names: itself, all below it, or all that match its pattern.
+    """The data files that `source` names: itself, all below it, in its list, or of its pattern.
 
     Sorted by the bytes of their relative path. A file is taken if it is named itself. Otherwise
     hidden ones, other kinds and what gpt-tf wrote are left out, and links to folders not followed.
@@ -64,7 +65,7 @@ def find(source: Path) -> Found:
         out of the folder, and if a folder cannot be read.
     """
     if not source.is_dir() and not is_pattern(source):
-        return Found([_the_file(source)])
+        return Found(_listed(source) if source.suffix == LIST else [_the_file(source)])
     root, pattern = split_pattern(source)
     if not root.is_dir():
         raise UsageError(f"no such directory: {root}, of the pattern {source}.")
@@ -205,6 +206,27 @@ def _suffix(name: str) -> str:
     ('.html', 'without a suffix')
     """
     return Path(name).suffix.lower() or NO_SUFFIX
+
+
+def _listed(source: Path) -> list[Path]:
+    """The files that a list names."""
+    if not source.is_file():
+        raise UsageError(f"no such list of files: {source}.")
+    lines = os.fsdecode(source.read_bytes()).splitlines()
+    files = [_the_file(source.parent / line) for line in lines if line.strip()]
+    if not files:
+        raise UsageError(f"no files in the list {source}. Write the path of a file in each line.")
+    if len({path.resolve() for path in files}) < len(files):
+        raise UsageError(f"a file is twice in the list {source}. Leave one out.")
+    return sorted(files, key=os.fsencode)
+
+
+def folder_of(source: Path, files: Sequence[Path]) -> Path:
+    """The folder that the files of a source are in, some perhaps below it."""
+    if source.suffix == LIST and source.is_file():
+        return Path(os.path.commonpath([path.parent for path in files]))
+    root, _ = split_pattern(source)
+    return root
 
 
 def _the_file(path: Path) -> Path:

@@ -102,14 +102,34 @@ def test_texts_are_data_and_names_of_files_are_not_texts(
     Path("a.txt").write_text("a")
     before = sorted(tmp_path.rglob("*"))
     for data, words in (
-        (["a.txt"], "paths in a list of texts, in data: a.txt"),
-        ([], "no texts in data"),
-        ([1], "no texts in data"),
+        (["a.txt"], "paths instead of texts in data: 'a.txt'"),
+        ([], "an empty list in data"),
+        ([1], "neither text nor path in data: 1"),
         (gpt_tf.Config(), "settings in data. Give them as config="),
     ):
         with pytest.raises(UsageError, match=words):
             gpt_tf.train(data, set=SMALL)  # type: ignore[arg-type]
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_list_of_paths_are_files_that_a_moved_workspace_still_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    for number in range(8):
+        file = home / f"books {number % 2}" / f"{number}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"Book {number} has some words in it, and more of them. " * 8)
+    (home / "books 0" / "notes.txt").write_text("not asked for")
+    monkeypatch.chdir(home)
+    files = [path for path in Path().rglob("*.txt") if path.name != "notes.txt"]
+    run = gpt_tf.train(files, name="some", max_steps=4, stop_at_step=2, batch_size=2, set=SMALL,
+                       quiet=True)  # fmt: skip
+    used = json.loads((run.path / "data_files.json").read_text())
+    assert sum(len(entries) for entries in used.values()) == 8
+    home.rename(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert gpt_tf.load("some").resume().step == 4
 
 
 @pytest.mark.parametrize(
