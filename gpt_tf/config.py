@@ -162,7 +162,7 @@ class TokenizerConfig(Section):
     """What `train-tokenizer` makes."""
 
     kind: Literal["bpe", "wordpiece", "char"] = setting(
-        "bpe", "Byte-level BPE, WordPiece, or one entry a character."
+        "bpe", "Byte-level BPE, WordPiece, or one entry per character."
     )
     vocab_size: int = setting(
         8000, "Entries asked for, special tokens included; char takes what the text has.", minimum=2

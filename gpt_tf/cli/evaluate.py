@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("run_name", metavar="[RUN]", required=False, type=NAME)
 @click.argument("data", required=False, type=DATA)
 @click.option("--split", type=click.Choice(["validation", "test", "train"]),
-              help="The part of the run's own data; validation where not given.")  # fmt: skip
+              help="The part of the run's own data; the default is validation.")  # fmt: skip
 @click.option("--data", "data_now", type=PLACE, metavar="PLACE",
               help="Where the run's own data are now, if they moved.")  # fmt: skip
 @click.option("--validation-data", "validation_now", type=PLACE,

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 @click.command(cls=SamplingCommand)
 @click.option("--prompt", help="Text to continue, - for standard input (without its last "
-              "line end); the run's own sample prompt where not given.")  # fmt: skip
+              "line end); the default is the run's own sample prompt.")  # fmt: skip
 @click.option(
-    "--prompts-file", type=NAME, help="A prompt a line, empty lines too; - for standard input."
+    "--prompts-file", type=NAME, help="One prompt per line, empty lines too; - for standard input."
 )
 @click.option(
-    "--run", "run_name", type=NAME, help="Run or its directory; the newest run where not given."
+    "--run", "run_name", type=NAME, help="Run or its directory; the default is the newest run."
 )
 @sampling_options
 @engine_option

@@ -12,7 +12,7 @@ from gpt_tf.cli.values import NAME, PLACE
 @click.command("import")
 @click.argument("directory", metavar="DIR", type=PLACE)
 @click.option("--name", type=NAME, help="Name of the run below runs/, or of the tokenizer below "
-              "tokenizers/; where not given the folder's, and for a run a number.")  # fmt: skip
+              "tokenizers/; the default is the folder's name, and a number for a run.")  # fmt: skip
 def import_model(directory: Path, name: str | None) -> None:
     """Make a run of DIR, a folder of a GPT-2 or OPT as transformers writes it.
 

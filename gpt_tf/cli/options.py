@@ -21,7 +21,7 @@ def preset_option(help: str) -> Callable[[Function], Function]:
 
 
 _RUN_OPTIONS = (
-    preset_option("A ready-made run, where not given the corpus's own"),
+    preset_option("A ready-made run; the default is the corpus's own"),
     click.option("--config", "config_file", type=PLACE,
                  help="A YAML file of settings."),
     click.option("--set", "assignments", multiple=True, type=TEXT, metavar="SECTION.KEY=VALUE",
@@ -49,7 +49,7 @@ _TRAIN_OPTIONS = (
     click.option("--resume", type=NAME, is_flag=False, flag_value=NEWEST, metavar="[RUN]",
                   help="Go on with RUN, or with the newest run."),
     click.option("--accept-data-change", is_flag=True,
-                  help="With --resume: go on though the data files are others."),
+                  help="With --resume: continue although the data files have changed."),
     click.option(
         "--overwrite",
         is_flag=True,

@@ -97,7 +97,7 @@ def read_prompts(source: str) -> list[str]:
     if not prompts[-1]:
         prompts.pop()
     if not prompts:
-        raise UsageError(f"no prompts in --prompts-file: {source}. Give one a line.")
+        raise UsageError(f"no prompts in --prompts-file: {source}. Give one per line.")
     return prompts
 
 

@@ -95,7 +95,7 @@ def _train(sweep: Sweep) -> int:
             results = train_cells(sweep)
     except Stopped as stopped:
         again = f"gpt-tf sweep --resume {directory.called}"
-        console.result(f"stopped; go on with: {again}", err=True)
+        console.result(f"stopped; continue with: {again}", err=True)
         return 128 + stopped.number
     from gpt_tf.runs.sweeps.results import aligned
 

@@ -16,7 +16,7 @@ from gpt_tf.config import TokenizerConfig, choices
 @click.argument("data", required=False, type=DATA)
 @preset_option("Take the size and the cleaning of a preset")
 @click.option("--kind", type=click.Choice(choices(TokenizerConfig, "kind")),
-              help="Byte-level BPE, WordPiece, or one entry a character.")  # fmt: skip
+              help="Byte-level BPE, WordPiece, or one entry per character.")  # fmt: skip
 @click.option("--vocab-size", type=int, help="Entries asked for, special tokens included.")
 @click.option("--lower-case/--keep-case", default=None, help="Turn text to lower case.")
 @click.option("--remove-punctuation/--keep-punctuation", default=None,

@@ -38,5 +38,5 @@ def report(run: RunDirectory, outcome: Outcome) -> int:
     if outcome.signal is None:
         return 0
     called = run.called(Path.cwd())
-    result(f"saved; go on with: gpt-tf train --resume {called}", err=True)
+    result(f"saved; continue with: gpt-tf train --resume {called}", err=True)
     return 128 + outcome.signal

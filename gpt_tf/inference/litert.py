@@ -118,7 +118,7 @@ def prepared(
             try:
                 verify(directory, manifest)
             except RunError as error:
-                raise RunError(f"{error} Delete {directory}: it is converted anew.") from None
+                raise RunError(f"{error} Delete {directory}: it is converted again.") from None
             return directory / MODEL_FILE
     is_kept = atomic.can_write(directory.parent)
     if is_kept:

@@ -26,7 +26,7 @@ def no_final_norm_after_post(values: dict[str, Any]) -> None:
 def objections(config: ModelConfig) -> list[str]:
     """The same for a model of ours."""
     if config.norm_position == "post" and config.final_norm:
-        return ["final_norm false where norm_position is post, not true"]
+        return ["final_norm false if norm_position is post, not true"]
     return []
 
 

@@ -224,7 +224,7 @@ def resolve_config(config: Config, batches_per_epoch: int) -> Config:
     config = dataclasses.replace(config, training=training)
     config, reason = resolve_precision(config)
     log.info(
-        "%s steps, %s an epoch, evaluation every %s; %s",
+        "%s steps, %s per epoch, evaluation every %s; %s",
         f"{max_steps:,}", f"{updates_per_epoch:,}", f"{eval_interval:,}", reason,
     )  # fmt: skip
     return config

@@ -169,7 +169,7 @@ def _check_free(run: RunDirectory, overwrite: bool | None) -> None:
             )
         raise InUseError(f"run directory in use: {run.path} holds {names[-1]}. {remedy}")
     if run.holds_work and not overwrite:
-        begin_again = "" if overwrite is None else "Add --overwrite to begin again, or "
+        begin_again = "" if overwrite is None else "Add --overwrite to start again, or "
         choose = f"{begin_again}choose another --name."
         raise InUseError(
             f"run directory in use: {run.path} holds {run.metrics_file.name}, of a run without "

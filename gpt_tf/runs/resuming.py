@@ -174,8 +174,8 @@ def check_same_data(
         given = [word for option, path in options.items() if path for word in (option, str(path))]
         accepting = shlex.join([*given, "--accept-data-change"])
         raise UsageError(
-            f"{changed}\nRestore the files, go on with the changed ones: `{command} {accepting}`, "
-            "or start a new run."
+            f"{changed}\nRestore the files, continue with the changed ones: "
+            f"`{command} {accepting}`, or start a new run."
         )
     log.warning("%s", changed)
 

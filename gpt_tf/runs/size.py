@@ -18,7 +18,7 @@ LARGEST_BATCH = 2**31 - 1  # tokens: TensorFlow counts them in int32
 
 
 def describe(job: Job) -> list[tuple[str, str]]:
-    """Build the model and its step: parameters, memory and tokens a step, each with its name.
+    """Build the model and its step: parameters, memory and tokens per step, each with its name.
 
     Raises:
       UsageError: a batch has more tokens than TensorFlow can count.
@@ -49,7 +49,7 @@ def describe(job: Job) -> list[tuple[str, str]]:
     return [
         ("parameters", f"{parameters:,}"),
         ("of them trained", f"{trained:,}"),
-        ("tokens a step", f"{math.prod(shape) * training.grad_accum_steps:,}"),
+        ("tokens per step", f"{math.prod(shape) * training.grad_accum_steps:,}"),
         ("weights and the optimizer's state", f"{held / 1e6:,.0f} MB"),
         ("memory at most, about", f"{peak_memory(step.graph()) / 1e6:,.0f} MB"),
         ("precision", reason),

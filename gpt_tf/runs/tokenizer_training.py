@@ -57,6 +57,6 @@ def make_tokenizer(
     tokens = sum(map(len, tokenizer.encode_batch(sample_texts)))
     bytes_a_token = sum(len(text.encode()) for text in sample_texts) / max(1, tokens)
     return (
-        f"{directory}: {tokenizer.vocab_size:,} entries, {bytes_a_token:.2f} bytes a token, "
+        f"{directory}: {tokenizer.vocab_size:,} entries, {bytes_a_token:.2f} bytes per token, "
         f"{size['bytes'] / 1e6:.1f} MB in {elapsed:.1f} s"
     )

@@ -112,7 +112,7 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
     claim.begin()
     try:
         # From the first step on the run has its log, whatever ends it.
-        log.info("%s: %s parameters, %s of them trained, %s tokens a step", run.path,
+        log.info("%s: %s parameters, %s of them trained, %s tokens per step", run.path,
                  f"{model.count_params():,}", f"{trained_parameters(model):,}",
                  f"{math.prod(shape) * training.grad_accum_steps:,}")  # fmt: skip
         if checkpoint is not None:

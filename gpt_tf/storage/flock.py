@@ -58,7 +58,7 @@ def writing_in(directory: Path) -> Iterator[None]:
             if not acquire(descriptor, fcntl.LOCK_SH, patience) and patience:
                 _held_by_others.add(folder)
                 log.warning(
-                    "%s holds a lock of %s; going on without it",
+                    "%s holds a lock of %s; continuing without it",
                     describe(holder_of(descriptor)),
                     directory,
                 )

@@ -114,8 +114,6 @@ def verify(
         except OSError as error:
             raise RunError(f"cannot read {path}: {error.strerror}.") from error
         if found is None:
-            raise RunError(
-                f"damaged file {path}: {size} bytes where {entry['bytes']} were written."
-            )
+            raise RunError(f"damaged file {path}: {size} bytes, but {entry['bytes']} were written.")
         if found != entry["sha256"]:
             raise RunError(f"damaged file {path}: its SHA-256 is {found}, not {entry['sha256']}.")

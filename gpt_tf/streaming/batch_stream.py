@@ -105,7 +105,7 @@ class BatchStream:
         ends = "without end" if self._epochs is None else f"{self._epochs} epochs"
         return (
             f"{type(self).__name__}(batch_size={batch_size}, context_length={context_length}, "
-            f"{len(self):,} batches an epoch, {ends})"
+            f"{len(self):,} batches per epoch, {ends})"
         )
 
     def __len__(self) -> int:

@@ -22,7 +22,7 @@ class DocumentError(RunError):
 
 def not_plain(path: Path) -> DocumentError:
     """The error for something that is named as data, and is not a plain file."""
-    return DocumentError(f"no regular file: {str(path)!r}. Remove or rename it.")
+    return DocumentError(f"not a regular file: {str(path)!r}. Remove or rename it.")
 
 
 def is_packed(name: str) -> bool:

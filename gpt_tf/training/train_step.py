@@ -66,7 +66,7 @@ class TrainStep:
             raise ValueError("model and optimizer must be built. Received an unbuilt one.")
         if grad_accum_steps > 1 and steps_per_execution > 1:
             raise ValueError(
-                "steps_per_execution must be 1 where gradients are accumulated. Received: "
+                "steps_per_execution must be 1 if gradients are accumulated. Received: "
                 f"{steps_per_execution}, with {grad_accum_steps} batches an update."
             )
         self._model = model

@@ -64,7 +64,7 @@ def train_with_signals(
         last = run.checkpoints.last().state
         assert last["loop"]["step"] == last["stream"]["position"] == last_logged_step(run)
         if run.checkpoints.names() != before:  # else it may have come before the first step
-            assert "go on with: gpt-tf train --resume" in trainer.said
+            assert "continue with: gpt-tf train --resume" in trainer.said
         assert not litter(run)
     code, said = server.run(workspace, RESUME)
     assert code == 0, said
@@ -123,7 +123,7 @@ def test_a_second_signal_leaves_at_once(
     trainer, sent = stopped_in_a_save(server, workspace, TRAIN, 50, f"twice {number}")
     assert trainer.wait() == 128 + number
     assert time.monotonic() - sent < 1.0
-    assert "go on with" not in trainer.said
+    assert "continue with" not in trainer.said
     assert litter(run_of(workspace))
     code, said = server.run(workspace, RESUME)
     assert code == 0, said

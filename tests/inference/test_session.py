@@ -280,7 +280,7 @@ def test_no_cache_is_copied_to_branch() -> None:
 
 
 def test_slots_that_no_branch_sees_are_written_again() -> None:
-    """A beam's abandoned branches cost no memory: of 4 tokens a step one stays."""
+    """A beam's abandoned branches cost no memory: of 4 tokens per step one stays."""
     model = small_gpt("demo", context_length=200)
     decoder = WatchedDecoder(Decoder(model))
     session = Session(decoder, [[1, 2], [3]])

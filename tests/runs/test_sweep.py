@@ -200,7 +200,7 @@ def test_a_moved_sweep_goes_on_and_takes_moved_data(
     in_process("sweep", "--resume", "grid", cwd=workspace)  # the place is known now
     next((tmp_path / "elsewhere").rglob("*.txt")).write_text("Another text.")
     assert in_process(*command, cwd=workspace, check=False) == 2
-    assert "the data changed since the sweep grid was begun" in capsys.readouterr().err
+    assert "the data changed since the sweep grid was started" in capsys.readouterr().err
 
 
 def test_a_tokenizer_or_data_that_change_between_two_cells_end_the_sweep(
@@ -226,7 +226,7 @@ def test_a_tokenizer_or_data_that_change_between_two_cells_end_the_sweep(
         monkeypatch.setattr(Results, "of", looked_up)
 
     def check_ended(said: str) -> None:
-        assert "Restore" in said and "go on with `gpt-tf sweep --resume s`" in said
+        assert "Restore" in said and "continue with `gpt-tf sweep --resume s`" in said
         assert [path.name for path in (workspace / "runs").iterdir()] == ["s-01"]
         assert [row["run"] for row in table(workspace, "s")] == ["s-01"]
 
@@ -235,7 +235,9 @@ def test_a_tokenizer_or_data_that_change_between_two_cells_end_the_sweep(
                *TINY_RUN, "--set", "training.warmup_steps=1", "--max-steps", "4"]  # fmt: skip
     assert in_process(*command, cwd=workspace, check=False) == 2
     said = capsys.readouterr().err
-    assert f"no tokenizer in {tokenizer} any more, the one that the sweep s was begun with" in said
+    assert (
+        f"no tokenizer in {tokenizer} any more, the one that the sweep s was started with" in said
+    )
     assert said.count("\ndata: ") == said.count("\ntokenizer: ") == said.count("\ntrain: ") == 1
     check_ended(said)
 
@@ -243,7 +245,7 @@ def test_a_tokenizer_or_data_that_change_between_two_cells_end_the_sweep(
     before_cell_2(lambda: text.write_text("Another text."))
     assert in_process("sweep", "--resume", "s", cwd=workspace, check=False) == 2
     said = capsys.readouterr().err
-    assert "the data changed since the sweep s was begun" in said
+    assert "the data changed since the sweep s was started" in said
     check_ended(said)
 
 

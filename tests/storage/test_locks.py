@@ -48,7 +48,7 @@ def test_a_file_is_written_in_a_folder_that_the_shell_holds(
     assert (tmp_path / "folder" / "file").exists()
     warnings = [entry.getMessage() for entry in caplog.records if entry.levelno == logging.WARNING]
     assert warnings == [
-        f"process {process.pid} (flock) holds a lock of {tmp_path}; going on without it"
+        f"process {process.pid} (flock) holds a lock of {tmp_path}; continuing without it"
     ]
 
 

@@ -106,7 +106,7 @@ def test_a_stream_says_what_it_is() -> None:
     tokenizer = BPETokenizer.train(TEXTS, num_merges=3)
     with gpt_tf.TokenStream(TEXTS, tokenizer, **{**SHAPE, "epochs": 3}) as stream:
         assert repr(stream) == (
-            "TokenStream(batch_size=1, context_length=8, 3 batches an epoch, 3 epochs)"
+            "TokenStream(batch_size=1, context_length=8, 3 batches per epoch, 3 epochs)"
         )
     with gpt_tf.TokenStream(TEXTS, tokenizer, batch_size=1) as stream:
         assert repr(stream).endswith("without end)")

@@ -84,7 +84,7 @@ def test_what_is_no_regular_file_is_refused(tmp_path: Path, kind: str) -> None:
             odd.symlink_to("gone")
         case "link to itself":
             odd.symlink_to("odd.txt")
-    with pytest.raises(DocumentError, match=r"no regular file: .*odd\.txt'"):
+    with pytest.raises(DocumentError, match=r"not a regular file: .*odd\.txt'"):
         find(tmp_path)
 
 
@@ -151,9 +151,9 @@ def test_sources_that_name_nothing(tmp_path: Path) -> None:
 def test_a_fifo_is_refused_however_it_is_named(tmp_path: Path, source: str) -> None:
     make(tmp_path, "a.txt")
     os.mkfifo(tmp_path / "odd.csv.gz")
-    with pytest.raises(DocumentError, match=r"no regular file: .*odd\.csv\.gz'"):
+    with pytest.raises(DocumentError, match=r"not a regular file: .*odd\.csv\.gz'"):
         find(tmp_path / source)
-    with pytest.raises(DocumentError, match=r"no regular file: .*odd\.csv\.gz'"):
+    with pytest.raises(DocumentError, match=r"not a regular file: .*odd\.csv\.gz'"):
         list(DocumentReader().documents(tmp_path / "odd.csv.gz"))
 
 

@@ -355,7 +355,7 @@ FAULTS = {
     "gone": (Path.unlink, "cannot read .*: No such file"),
     "shorter": (lambda path: os.truncate(path, 2), "changed while in use: "),
     "Latin-1": (lambda path: path.write_bytes(b"ab\xe9"), "text is not utf-8 in .*: byte offset 2"),
-    "a folder": (replace_by_a_folder, "no regular file: .*Remove or rename it"),
+    "a folder": (replace_by_a_folder, "not a regular file: .*Remove or rename it"),
 }
 
 

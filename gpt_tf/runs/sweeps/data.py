@@ -19,7 +19,7 @@ from gpt_tf.tokenizer.files import TOKENIZER_FILE, tokenizer_sha256
 
 
 class ChangedError(UsageError):
-    """Data or tokenizer are no longer those that a sweep was begun with."""
+    """Data or tokenizer are no longer those that a sweep was started with."""
 
 
 def data_of_plan(plan: Plan) -> tuple[Path | None, Path | None]:
@@ -45,13 +45,13 @@ def checking(
         _check_tokenizer(plan, directory, workspace)
         if choice.source is None and choice.name != plan.corpus:
             raise ChangedError(
-                f"another corpus in {workspace.path}: {choice.name}, the sweep was begun on "
+                f"another corpus in {workspace.path}: {choice.name}, the sweep was started on "
                 f"{plan.corpus}. Prepare that one again: `gpt-tf prepare {plan.corpus}`."
             )
         if plan.fingerprint not in (None, fingerprint_of(choice)):
             raise ChangedError(
-                f"the data changed since the sweep {directory.name} was begun: "
-                f"{choice.source or choice.directory}. Restore the files and go on with "
+                f"the data changed since the sweep {directory.name} was started: "
+                f"{choice.source or choice.directory}. Restore the files and continue with "
                 f"`gpt-tf sweep --resume {directory.called}`, or begin another sweep."
             )
 
@@ -70,8 +70,8 @@ def _check_tokenizer(plan: Plan, directory: SweepDirectory, workspace: Workspace
     if not is_there:
         what = f"no tokenizer in {folder} any more, the one that"
     raise ChangedError(
-        f"{what} the sweep {directory.name} was begun with. "
-        f"Restore it{f' from {copy}' if copy else ''} and go on with "
+        f"{what} the sweep {directory.name} was started with. "
+        f"Restore it{f' from {copy}' if copy else ''} and continue with "
         f"`gpt-tf sweep --resume {directory.called}`, or begin another sweep."
     )
 
