@@ -64,7 +64,7 @@ class LanguageModel(keras.Model):
         """A new model of a preset's architecture, with random weights.
 
         Args:
-          preset: a name as of `gpt-tf train --preset`.
+          preset: a name that `gpt_tf.presets()` lists.
           precision, seed, settings: as of the class. A preset's vocab_size is the one it asks its
             tokenizer for: give `vocab_size=tokenizer.vocab_size`.
 
