@@ -47,13 +47,13 @@ class Engine(Protocol):
         """Take in new tokens.
 
         Args:
-          cache: of earlier tokens; None where there are none.
+          cache: of earlier tokens; None if there are none.
           visible_BTK: which slots, then which new tokens, each new token sees.
           wanted_BQ: the new tokens that logits are wanted of.
           with_weights: say how much each head looked at each slot and each new token, too.
 
         Raises:
-          RunError: where the model gives non-finite logits.
+          RunError: if the model gives non-finite logits.
         """
 
 

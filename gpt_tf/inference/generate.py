@@ -37,7 +37,7 @@ class Chosen(NamedTuple):
     sample: int
     token_id: int
     finish: Finish | None  # why it is the last one
-    log_probability: float | None  # the model's own, before filters; None where not asked for
+    log_probability: float | None  # the model's own, before filters; None if not asked for
     alternatives: list[tuple[int, float]]  # the most likely ids with their log-probabilities
 
 

@@ -109,7 +109,7 @@ def prepared(
 
     Raises:
       UsageError: if a file of somebody else is in its place.
-      RunError: where its file is damaged.
+      RunError: if its file is damaged.
     """
     facts = {"weights_sha256": weights_sha256, "format": FORMAT}
     if (directory / MANIFEST).is_file():
@@ -213,7 +213,7 @@ def import_interpreter() -> Any:
     """The interpreter's class.
 
     Raises:
-      UsageError: where ai-edge-litert is not installed.
+      UsageError: if ai-edge-litert is not installed.
     """
     try:
         from ai_edge_litert.interpreter import Interpreter

@@ -38,8 +38,8 @@ def load(
       checkpoint: the run's, where it was read already.
 
     Raises:
-      UsageError: where there is no such run, no checkpoint, or another tokenizer.
-      RunError: where no checkpoint is intact.
+      UsageError: if there is no such run, no checkpoint, or another tokenizer.
+      RunError: if no checkpoint is intact.
     """
     directory = run if isinstance(run, RunDirectory) else find_run(Path.cwd(), str(run))
     checkpoint = checkpoint or directory.checkpoints.best(weights_only=True)

@@ -1,4 +1,4 @@
-"""Samplers choose the next token of every branch; filters have had their say before.
+"""Samplers choose the next token of every branch; filters have acted before.
 
 Randomness is stateless in (seed, sample, position): a text does not depend on what else is in the
 batch. Shapes: B rows, W branches (samples of one prompt), V vocab, T time, D embed, k candidates.

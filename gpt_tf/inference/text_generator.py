@@ -152,7 +152,7 @@ class TextGenerator:
         vocabulary's first entry.
 
         Raises:
-          UsageError: where the prompt is no Unicode text, as an argument in another encoding.
+          UsageError: if the prompt is no Unicode text, as an argument in another encoding.
         """
         if not isinstance(prompt, str):
             raise UsageError(f"no str in the prompt: {prompt!r:.60}. {PROMPTS_REMEDY}")

@@ -60,7 +60,7 @@ def attention_scores(query: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
 
 
 def causal_mask(time: int | tf.Tensor) -> tf.Tensor:
-    """True where position t, a row, sees position s, a column: s is not after t; [T, T].
+    """True if position t, a row, sees position s, a column: s is not after t; [T, T].
 
     >>> causal_mask(3).numpy().astype(int).tolist()
     [[1, 0, 0], [1, 1, 0], [1, 1, 1]]

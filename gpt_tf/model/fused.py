@@ -1,4 +1,4 @@
-"""Passes over large activations, fused: the fast and ugly part of a training step, in one place.
+"""Passes over large activations, fused: the fast, hard-to-read part of a training step.
 
 TensorFlow makes a pass over memory for each elementwise operation, and its gradients more. Here
 each group is one small function that XLA compiles to one pass, with a gradient of its own; matrix

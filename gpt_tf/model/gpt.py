@@ -195,7 +195,7 @@ class GPT(LanguageModel):
     def embed(
         self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None, training: bool = False
     ) -> tf.Tensor:
-        """What enters the first block, [B, T, D]; positions are 0, 1, 2, … where none are given."""
+        """What enters the first block, [B, T, D]; positions are 0, 1, 2, … if none are given."""
         return self.embedding(token_ids_BT, positions_BT=positions_BT, training=training)
 
     @property

@@ -168,7 +168,7 @@ class LanguageModel(keras.Model):
         return []
 
     def embed(self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor | None = None) -> tf.Tensor:
-        """What `decode` reads; positions are 0, 1, 2, … where none are given."""
+        """What `decode` reads; positions are 0, 1, 2, … if none are given."""
         raise NotImplementedError
 
     def cache_shape(self, rows: int, slots: int) -> tuple[int, ...]:

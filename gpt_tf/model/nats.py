@@ -18,7 +18,7 @@ def masked_loss(logits_BTV: tf.Tensor, targets_BT: tf.Tensor, weights_BT: tf.Ten
     Args:
       logits_BTV: the model's, [batch, time, vocab].
       targets_BT: the next token's id at each place, integers [batch, time].
-      weights_BT: float32 [batch, time]; 0 where no loss counts, as at padding.
+      weights_BT: float32 [batch, time]; 0 if no loss counts, as at padding.
 
     Returns:
       A float32 scalar, to differentiate.

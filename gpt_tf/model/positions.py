@@ -1,4 +1,4 @@
-"""How the model knows where a token stands, by name.
+"""How the model knows the position of a token, by name.
 
 An entry of `POSITIONS` may have a learned table, which the embedding adds to the tokens, and may
 turn queries and keys, which the attention asks for in training and in decoding alike.

@@ -22,7 +22,7 @@ def weight_variables(model: LanguageModel) -> Named:
     """The model's weights by name, frozen ones too.
 
     Raises:
-      ValueError: where the model is not built.
+      ValueError: if the model is not built.
     """
     if not model.built:
         raise ValueError("the model must be built before its weights are saved or restored.")
@@ -50,7 +50,7 @@ def assign_values(named: Named, arrays: Mapping[str, np.ndarray], source: str) -
     """Give every variable its stored array.
 
     Raises:
-      UsageError: where names or shapes differ; it lists them.
+      UsageError: if names or shapes differ; it lists them.
     """
     problems = [f"missing: {name}" for name in named if name not in arrays]
     problems += [f"unknown: {name}" for name in arrays if name not in named]

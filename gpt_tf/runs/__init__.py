@@ -1,1 +1,1 @@
-"""A run put together: begun, resumed, fine-tuned, measured, swept; and its Python face."""
+"""A run put together: started, resumed, fine-tuned, measured, swept; and its Python face."""

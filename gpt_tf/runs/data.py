@@ -1,4 +1,4 @@
-"""What a command works on when it is not told: corpus, preset, tokenizer."""
+"""What a command works on by default: corpus, preset, tokenizer."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def choose_data(
       validation: a file, a folder or a pattern to validate on; then nothing is set aside.
 
     Raises:
-      UsageError: where there are no documents.
+      UsageError: if there are no documents.
     """
     if source is not None:
         choice = _choose_own(workspace, source, 0.0 if validation else data.validation_share)

@@ -130,8 +130,8 @@ def load(
         converted once and kept in the run if it can be written.
 
     Raises:
-      UsageError: where there is no such run, no such checkpoint, or another tokenizer.
-      RunError: where no checkpoint is intact.
+      UsageError: if there is no such run, no such checkpoint, or another tokenizer.
+      RunError: if no checkpoint is intact.
     """
     set_up_devices()
     workspace = Workspace(Path.cwd())

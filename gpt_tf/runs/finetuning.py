@@ -1,4 +1,4 @@
-"""`gpt-tf train --from RUN`: a new run that begins with the weights and tokenizer of another."""
+"""`gpt-tf train --from RUN`: a new run that starts with the weights and tokenizer of another."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Pretrained:
                      rest, {"model": kept})  # fmt: skip
 
     def check(self, model: ModelConfig) -> None:
-        """Raise UsageError where `model` is another architecture, naming every difference."""
+        """Raise UsageError if `model` is another architecture, naming every difference."""
         changed = changed_settings(self.config.model, model, FREE)
         if model.context_length > self.config.model.context_length:
             changed.append(
@@ -67,8 +67,8 @@ class Pretrained:
         """The weights of the best checkpoint, else the last; positions beyond the context cut.
 
         Raises:
-          UsageError: where there is no checkpoint, another tokenizer, or another model.
-          RunError: where no checkpoint is intact.
+          UsageError: if there is no checkpoint, another tokenizer, or another model.
+          RunError: if no checkpoint is intact.
         """
         checkpoint = self.run.checkpoints.best(weights_only=True)
         check_same_tokenizer(self.run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
@@ -92,7 +92,7 @@ class Pretrained:
 
 
 def find_pretrained(workspace: Workspace, name: str) -> Pretrained:
-    """The run to begin with. Raises UsageError where there is none."""
+    """The run to begin with. Raises UsageError if there is none."""
     run = workspace.run(name)
     config = resolve_stored(read_config_file(run.config_file))
     architecture, _ = merged(config.model, {})

@@ -1,4 +1,4 @@
-"""What is told where memory does not suffice: the sizes at hand, and what to change."""
+"""The message if there is too little memory: the sizes at hand, and what to change."""
 
 from __future__ import annotations
 

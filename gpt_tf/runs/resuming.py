@@ -1,4 +1,4 @@
-"""What must be as it was when a run is resumed."""
+"""What must not have changed when a run is resumed."""
 
 from __future__ import annotations
 

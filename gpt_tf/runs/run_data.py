@@ -1,4 +1,4 @@
-"""The data that a run was trained on: in their old place, or where they are now."""
+"""The data that a run was trained on: in their old place or a new one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run.log`: what the library said while a run was trained."""
+"""`run.log`: what the library logged while a run was trained."""
 
 from __future__ import annotations
 

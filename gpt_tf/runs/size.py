@@ -1,4 +1,4 @@
-"""The size of a training before it begins: what `--dry-run` foretells."""
+"""The size of a training before it begins: what `--dry-run` estimates."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Streams:
 
     Attributes:
       train: training batches without end.
-      validation: one pass over what was set aside; None where nothing was.
+      validation: one pass over what was set aside; None if nothing was.
     """
 
     def __init__(

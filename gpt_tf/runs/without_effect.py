@@ -1,4 +1,4 @@
-"""Settings that would change nothing: refused if the user gave them, said if a preset has them."""
+"""Settings that would change nothing: refused if the user gave them, noted if a preset has them."""
 
 from __future__ import annotations
 

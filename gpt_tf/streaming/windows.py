@@ -1,6 +1,6 @@
 """Rows of token ids: what one row of a batch holds.
 
-A source of rows has a number of rows an epoch, and gives any row of any epoch at once: rows are a
+A source of rows has a number of rows per epoch, and gives any row of any epoch at once: rows are a
 pure function of (seed, epoch, row).
 
 - `PaddedWindows`: one document a row: begin token if there is one, ids, end token; the first

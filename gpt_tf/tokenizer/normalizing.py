@@ -11,7 +11,7 @@ ASCII_PUNCTUATION = r"[!-/:-@\[-`{-~]"
 
 
 def normalizer(lower_case: bool, remove_punctuation: bool) -> normalizers.Normalizer | None:
-    """Lower case, then ASCII punctuation to blanks, as asked for; None where neither is."""
+    """Lower case, then ASCII punctuation to blanks, as asked for; None if neither is."""
     steps: list[normalizers.Normalizer] = []
     if lower_case:
         steps.append(normalizers.Lowercase())

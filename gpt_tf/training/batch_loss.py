@@ -1,4 +1,4 @@
-"""From a batch to its summed loss: plain where the logits are small, chunk by chunk else.
+"""From a batch to its summed loss: plain if the logits are small, otherwise chunk by chunk.
 
 Shapes: B batch, T time, R rows (B * T), D embed, V vocab.
 """

@@ -82,7 +82,7 @@ class CheckpointManager:
         return names[-1] if names else None
 
     def check_room(self) -> None:
-        """Raise UsageError where the disk has no room for the checkpoints that are kept."""
+        """Raise UsageError if the disk has no room for the checkpoints that are kept."""
         variables = (*self._weights.values(), *self._training.values())
         self.store.check_room(sum(v.value.numpy().nbytes for v in variables), self._keep)
 

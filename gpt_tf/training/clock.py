@@ -1,4 +1,4 @@
-"""Tokens a second, and the share of time spent waiting for data."""
+"""Tokens per second, and the share of time spent waiting for data."""
 
 from __future__ import annotations
 

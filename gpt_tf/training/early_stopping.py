@@ -42,7 +42,7 @@ class EarlyStopping:
         """Take in an evaluation; True where it is the best so far.
 
         Raises:
-          RunError: where the loss is not finite: that is no result to wait on.
+          RunError: if the loss is not finite: that is no result to wait on.
         """
         if not math.isfinite(loss):
             raise RunError(

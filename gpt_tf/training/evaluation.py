@@ -17,7 +17,7 @@ class Sums(NamedTuple):
     nats: float = 0.0  # weighted cross entropy
     right: float = 0.0  # weight of the targets that were the likeliest token
     tokens: int = 0  # counted targets
-    bytes: int = 0  # of the counted targets' text in UTF-8; 0 where not asked for
+    bytes: int = 0  # of the counted targets' text in UTF-8; 0 if not asked for
 
 
 class Metric(NamedTuple):

@@ -1,4 +1,4 @@
-"""TensorBoard's event files of a run, cut back to the step that it goes on from."""
+"""TensorBoard's event files of a run, cut back to the step from which it continues."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def freeze(model: LanguageModel, patterns: Sequence[str]) -> None:
     the attention of ten blocks, `*/bias` every bias.
 
     Raises:
-      UsageError: where a pattern matches nothing, or nothing is left to train.
+      UsageError: if a pattern matches nothing, or nothing is left to train.
     """
     weights = weight_variables(model)
     names = {name: [name, *layers_around(name)] for name in weights}

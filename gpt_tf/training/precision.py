@@ -1,4 +1,4 @@
-"""Precision, XLA and steps a call: from the model's size and the processor's flags, never timed.
+"""Precision, XLA and steps per call: from the model's size and the processor's flags, never timed.
 
 bfloat16 products pay where the processor multiplies them in hardware (AMX, or AVX-512's products of
 pairs) and the model is wide enough; XLA has no such product, and pays for small float32 models,

@@ -27,7 +27,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         in whole steps and at least one.
 
     Raises:
-      ValueError: where the horizon or the share makes no schedule.
+      ValueError: if the horizon or the share makes no schedule.
     """
 
     def __init__(

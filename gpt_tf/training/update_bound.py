@@ -1,4 +1,4 @@
-"""Whether an update can make a weight infinite, told beforehand and from numbers alone.
+"""Whether an update can make a weight infinite, known beforehand and from numbers alone.
 
 To look at every updated weight before it is kept would cost a small model a tenth of its step. So
 an upper bound of all weights is carried along instead. It grows by the most that an update can add,

@@ -1,4 +1,4 @@
-"""Trains the cells of a sweep, one after the other, each as a run of its own."""
+"""Trains the cells of a sweep, one after the other, each as a separate run."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ def next_sequence(workspace: Path) -> int:
 
 
 def newest_sweep(workspace: Path) -> SweepDirectory:
-    """The sweep begun last. Raises UsageError where there is none."""
+    """The sweep begun last. Raises UsageError if there is none."""
     sweeps = _sequences(workspace)
     if not sweeps:
         raise UsageError(f"no sweep in {workspace / SWEEPS}. Begin one, as with `{EXAMPLE}`.")
@@ -219,7 +219,7 @@ def new_sweep(workspace: Path, name: str | None) -> SweepDirectory:
     """A directory for a new sweep: `name`, else `sweep-NNN` with the next free number.
 
     Raises:
-      UsageError: where the name is not valid, or in use.
+      UsageError: if the name is not valid, or in use.
     """
     if name is None:
         # Runs are looked at too: those of a sweep whose own directory was removed are still there.

@@ -112,7 +112,7 @@ class Results:
       check: raises RunError if nothing may be written to the directory any more.
 
     Raises:
-      RunError: where the stored ones are damaged.
+      RunError: if the stored ones are damaged.
     """
 
     def __init__(
