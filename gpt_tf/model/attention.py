@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.model import fused
+from gpt_tf.model.by_name import by_name
 from gpt_tf.model.dense import dense, leading_shape
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import GPT2, InitialWeights, derive_seed
@@ -163,6 +164,7 @@ class MultiHeadAttention(KeepsArguments):
         self.use_bias = use_bias
         self.weights_dropout = weights_dropout
         self.positions = positions
+        self._positions = by_name(POSITIONS, positions, "positions")
         self.initial_weights = initial_weights
         self.seed = seed
         width, dtype = num_heads * head_dim, self.dtype_policy
@@ -237,7 +239,7 @@ class MultiHeadAttention(KeepsArguments):
         qkv = tf.reshape(self.qkv(x), (-1, time, 3, self.num_heads, self.head_dim))
         # unstack, not slices: the gradient of three slices is three padded copies
         query, key, value = tf.unstack(tf.transpose(qkv, (2, 0, 3, 1, 4)), num=3)
-        return (*POSITIONS[self.positions].turn(query, key, positions_BT), value)
+        return (*self._positions.turn(query, key, positions_BT), value)
 
     def _output(self, mixed_BNTH: tf.Tensor) -> tf.Tensor:
         """The heads side by side, projected to D: [R, D]."""

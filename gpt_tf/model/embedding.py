@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gpt_tf.model.by_name import by_name
 from gpt_tf.model.initial import GPT2, InitialWeights, derive_seed
 from gpt_tf.model.kept_arguments import KeepsArguments
 from gpt_tf.model.positions import POSITIONS
@@ -49,6 +50,7 @@ class TokenAndPositionEmbedding(KeepsArguments):
         self.positions = positions
         self.norm = norm
         self.dropout = dropout
+        self._positions = by_name(POSITIONS, positions, "positions")
         self._built_here: list[keras.layers.Layer] = []
         self.initial_weights = initial_weights
         self.seed = seed
@@ -57,7 +59,7 @@ class TokenAndPositionEmbedding(KeepsArguments):
         """Create the tables."""
         self.tokens_VD = self._table("tokens", self.vocab_size)
         self.positions_TD: keras.Variable | None = None
-        rows = POSITIONS[self.positions].table_rows(self.context_length)
+        rows = self._positions.table_rows(self.context_length)
         if rows:
             self.positions_TD = self._table("positions", rows)
         for layer in (self.norm, self.dropout):
@@ -98,7 +100,7 @@ class TokenAndPositionEmbedding(KeepsArguments):
         table_TD = None if self.positions_TD is None else self.positions_TD.value
         if table_TD is not None and positions_BT is not None:
             self._check_positions(positions_BT)
-        x_BTD = POSITIONS[self.positions].add(x_BTD, table_TD, positions_BT)
+        x_BTD = self._positions.add(x_BTD, table_TD, positions_BT)
         for layer in (self.norm, self.dropout):
             if layer is not None:
                 x_BTD = layer(x_BTD, training=training)

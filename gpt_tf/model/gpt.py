@@ -43,7 +43,7 @@ class GPT(LanguageModel):
     `model.fit(stream.as_dataset())` work as for any Keras model.
 
     Args:
-      config: the architecture, a `gpt_tf.config.ModelConfig`; `help` of it lists the settings.
+      config: the architecture, a `gpt_tf.ModelConfig`; `help` of it lists the settings.
       precision: "float32", or "bfloat16" for the matrix products alone.
       seed: of the initial weights and dropout.
       **settings: those of `ModelConfig` by name, instead of `config` or to change it.

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from gpt_tf.model import fused
 from gpt_tf.model.attention import MultiHeadAttention
+from gpt_tf.model.by_name import by_name
 from gpt_tf.model.dense import Dense, dense
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import GPT2, InitialWeights, derive_seed
@@ -48,6 +49,7 @@ class FeedForward(KeepsArguments):
         self.embed_dim = embed_dim
         self.ffn_dim = ffn_dim
         self.activation = activation
+        self._activate = by_name(ACTIVATIONS, activation, "activation")
         self.hidden_dropout = hidden_dropout
         self.initial_weights = initial_weights
         self.seed = seed
@@ -70,11 +72,11 @@ class FeedForward(KeepsArguments):
 
     def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Expand to F, activate, contract to D."""
-        hidden_BTF, activation = self.expand(x_BTD), ACTIVATIONS[self.activation]
+        hidden_BTF = self.expand(x_BTD)
         if training and fused.pays(hidden_BTF):
-            hidden_BTF = fused.activate(hidden_BTF, activation)
+            hidden_BTF = fused.activate(hidden_BTF, self._activate)
         else:
-            hidden_BTF = activation(hidden_BTF)
+            hidden_BTF = self._activate(hidden_BTF)
         return self.contract(self.dropout(hidden_BTF, training=training))
 
 
@@ -111,10 +113,12 @@ class DecoderBlock(KeepsArguments):
         self.ffn_dropout = ffn_dropout
         self.seed = seed
         # before a sub-layer, what it reads; after the sum, the residual stream
-        dtype = attention.compute_dtype if norm_position == "pre" else "float32"
-        norms = {"epsilon": norm_epsilon, "output_dtype": dtype}
-        self.attention_norm = NORMS[norm](name="attention_norm", **norms)
-        self.ffn_norm = NORMS[norm](name="ffn_norm", **norms)
+        dtypes = {"pre": attention.compute_dtype, "post": "float32"}
+        dtype = by_name(dtypes, norm_position, "norm_position")
+        kind = by_name(NORMS, norm, "norm")
+        options = {"epsilon": norm_epsilon, "output_dtype": dtype}
+        self.attention_norm = kind(name="attention_norm", **options)
+        self.ffn_norm = kind(name="ffn_norm", **options)
         self.drop_input = Dropout(
             input_dropout, seed=derive_seed(seed, "input"), name="input_dropout"
         )
