@@ -113,7 +113,11 @@ def copied(layer: keras.layers.Layer) -> keras.layers.Layer:
     text = json.dumps(keras.saving.serialize_keras_object(layer))
     twin = keras.saving.deserialize_keras_object(json.loads(text))
     assert type(twin) is type(layer)
-    arguments = inspect.signature(type(layer).__init__).parameters.keys() - {"self", "kwargs"}
+    arguments = inspect.signature(type(layer).__init__).parameters.keys() - {
+        "self",
+        "kwargs",
+        "settings",
+    }
     assert arguments <= layer.get_config().keys()  # even those that copied weights would hide
     assert twin.get_config() == layer.get_config()
     if not twin.built:
