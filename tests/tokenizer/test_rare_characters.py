@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from commands import TINY_RUN, in_process
 
-from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.char import CharTokenizer
+from gpt_tf.tokenizer.ordinary_text import UnseenError
 
 TEXT = "the cat sees a dog. " * 200 + "Zoë!"
 
@@ -57,9 +57,11 @@ def test_the_remedy_for_a_ready_tokenizer_trains_another(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ready = CharTokenizer.train(["the cat"])
-    with pytest.raises(UsageError, match=r"'Z' \(U\+005A\)\. Train one on text that has") as no:
+    with pytest.raises(UnseenError, match=r"'Z' \(U\+005A\)\. Train one on text that has") as no:
         ready.encode("Zz"[:1])
-    remedy = re.search(r"`gpt-tf ([^`]+)`", str(no.value))
+    assert "seen: CharTokenizer.train(texts, unknown='replace')." in str(no.value)  # in Python
+    assert CharTokenizer.train(["the cat"], unknown="replace").encode("Z")
+    remedy = re.search(r"`gpt-tf ([^`]+)`", no.value.with_flags({}))  # on the command line
     assert remedy is not None
     (tmp_path / "some.txt").write_text("the cat\n")
     (tmp_path / "more.txt").write_text("a dog\n")
