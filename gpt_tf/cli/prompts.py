@@ -84,8 +84,8 @@ def read_prompts(source: str) -> list[str]:
             data = Path(source).read_bytes()
         except OSError as error:
             raise UsageError(
-                f"cannot read --prompts-file: {source}: {error.strerror}. Give a file with a "
-                "prompt a line."
+                f"cannot read --prompts-file: {source}: {error.strerror}. Give a file with one "
+                "prompt per line."
             ) from error
         text = data.decode("utf-8", errors="surrogateescape")
     if found := wide_encoding(data):

@@ -165,7 +165,7 @@ def _check_free(run: RunDirectory, overwrite: bool | None) -> None:
         if overwrite is not None:
             remedy = (
                 f"Go on with it: `gpt-tf train --resume {shlex.quote(run.name)}`, add --overwrite "
-                "to begin again, or choose another --name."
+                "to start again, or choose another --name."
             )
         raise InUseError(f"run directory in use: {run.path} holds {names[-1]}. {remedy}")
     if run.holds_work and not overwrite:

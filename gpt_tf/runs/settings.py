@@ -24,7 +24,7 @@ def choose_settings(
     """The preset's name, and its settings with each of `overrides` laid over them.
 
     Args:
-      preset: where not given, that of the newest corpus, or the one for fine-tuning.
+      preset: by default that of the newest corpus, or the one for fine-tuning.
       data: the user's own text, if any.
 
     Raises:

@@ -69,7 +69,7 @@ class HeldLock:
         if os.fstat(self._folder).st_nlink == 0:
             return (
                 f"directory removed while gpt-tf was writing in it: {self._directory}. What was "
-                "in it is gone; begin again."
+                "in it is gone; start again."
             )
         place = _place(self._folder)
         return (

@@ -42,7 +42,7 @@ class SweepJob:
 
     Attributes:
       axes: of the grid, `section.key=value,value` each.
-      preset: where not given, that of the newest corpus.
+      preset: by default that of the newest corpus.
       file_settings, overrides: of all cells, laid over the preset's.
       given: where the user typed each setting.
       data, validation, tokenizer, name: as of a `Job`.
