@@ -78,9 +78,16 @@ def test_control_strings_are_ordinary_text(
     for i, text in enumerate(texts):
         (tmp_path / f"{i}.txt").write_text(text)
     stream = TokenStream.from_documents(
-        find(tmp_path).files, tokenizer, windows=windows, context_length=100, batch_size=3,
-        shuffle=False, allow_partial=True, store_directory=tmp_path, tokenizer_sha256="its own",
-    )  # fmt: skip
+        find(tmp_path).files,
+        tokenizer,
+        windows=windows,
+        context_length=100,
+        batch_size=3,
+        shuffle=False,
+        allow_partial=True,
+        store_directory=tmp_path,
+        tokenizer_sha256="its own",
+    )
     batch = stream.batch_at(0)
     targets = batch.targets[batch.weights == 1].tolist()
     assert targets.count(tokenizer.eot_id) == 3

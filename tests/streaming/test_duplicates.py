@@ -158,8 +158,20 @@ def test_the_commands_leave_duplicates_out_and_say_so(
 ) -> None:
     write(tmp_path / "a.txt", [*TRAINED * 3, *TRAINED[:5], "known words: trained on no"])
     options = ("--set", "data.document=line", "--set", "data.windows=packed", *TINY_RUN)
-    in_process("train", "--data", "a.txt", "--train-tokenizer", "--set", "tokenizer.vocab_size=280",
-               "--max-steps", "6", "--name", "r", *options, cwd=tmp_path)  # fmt: skip
+    in_process(
+        "train",
+        "--data",
+        "a.txt",
+        "--train-tokenizer",
+        "--set",
+        "tokenizer.vocab_size=280",
+        "--max-steps",
+        "6",
+        "--name",
+        "r",
+        *options,
+        cwd=tmp_path,
+    )
     said = "left out of the validation: 5 documents that are trained on, too"
     assert said in capsys.readouterr().err
     in_process("evaluate", "r", "--json", cwd=tmp_path)

@@ -59,8 +59,13 @@ def test_what_gpt_tf_wrote_is_never_data(
 
 
 def test_a_user_s_folder_with_our_folders_names_or_files_is_data(tmp_path: Path) -> None:
-    names = ["data/a.txt", "runs/checkpoints/b.txt", "tokenizers/manifest/c.txt", "sweeps/d.csv",
-             "mine/e.txt"]  # fmt: skip
+    names = [
+        "data/a.txt",
+        "runs/checkpoints/b.txt",
+        "tokenizers/manifest/c.txt",
+        "sweeps/d.csv",
+        "mine/e.txt",
+    ]
     make(tmp_path, *names)
     strangers = {
         "data/corpus.json": '{"preset": "demo", "sequence": 3}',
@@ -89,8 +94,19 @@ def test_a_workspace_that_is_its_own_data_is_resumed(
     shutil.rmtree(workspace / "data", ignore_errors=True)
     make(workspace, "data/mine.txt", "notes.md")  # beside reviews/, runs/ and tokenizers/
     options = (*TINY_RUN, "--set", "data.windows=packed", "--name", "own")
-    in_process("train", "--data", ".", "--tokenizer", "tokenizers/reviews", "--max-steps", "8",
-               "--stop-at-step", "2", *options, cwd=workspace)  # fmt: skip
+    in_process(
+        "train",
+        "--data",
+        ".",
+        "--tokenizer",
+        "tokenizers/reviews",
+        "--max-steps",
+        "8",
+        "--stop-at-step",
+        "2",
+        *options,
+        cwd=workspace,
+    )
     told = capsys.readouterr().err
     assert "1 .md" in told and "written by gpt-tf" in told
     in_process("train", "--resume", "own", cwd=workspace)

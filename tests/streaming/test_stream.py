@@ -112,16 +112,20 @@ def test_the_seed_chooses_the_order(documents: list[Path]) -> None:
     ("wrong", "words"),
     [
         ({"windows": "pakced"}, "no such kind in windows: 'pakced'. Choose padded, packed"),
-        *(({name: 0}, f"out of range in {name}: 0. Give a whole number of 1") for name in
-          ("batch_size", "context_length", "num_threads", "buffer_size", "epochs")),
+        *(
+            ({name: 0}, f"out of range in {name}: 0. Give a whole number of 1")
+            for name in ("batch_size", "context_length", "num_threads", "buffer_size", "epochs")
+        ),
         ({"batch_size": "4"}, "out of range in batch_size: '4'. Give a whole number of 1"),
         ({"batch_size": True}, "out of range in batch_size: True. Give a whole number of 1"),
-        *(({"seed": seed}, f"out of range in seed: {seed!r}. Give a whole number of 0")
-          for seed in ("x", 1.5, -1, None)),
+        *(
+            ({"seed": seed}, f"out of range in seed: {seed!r}. Give a whole number of 0")
+            for seed in ("x", 1.5, -1, None)
+        ),
         ({"num_threads": 10**6}, "num_threads must be at most 64, received: 1000000"),
         ({"shuffle": "no"}, "shuffle must be True or False, received: 'no'"),
     ],
-)  # fmt: skip
+)
 def test_an_argument_of_no_use_is_refused(
     documents: list[Path], wrong: dict[str, Any], words: str
 ) -> None:

@@ -253,8 +253,10 @@ def test_the_commands_end_with_the_encoding_s_name(
 ) -> None:
     write(tmp_path / "a.txt", r"half \ud83d here " * 9)
     for encoding in ("unicode_escape", "idna"):
-        for command in (("train-tokenizer", "a.txt"), ("train", "--data", "a.txt",
-                                                       "--train-tokenizer")):  # fmt: skip
+        for command in (
+            ("train-tokenizer", "a.txt"),
+            ("train", "--data", "a.txt", "--train-tokenizer"),
+        ):
             options = ("--set", f"data.encoding={encoding}")
             assert in_process(*command, *options, cwd=tmp_path, check=False) == 2
             assert (

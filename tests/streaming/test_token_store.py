@@ -112,9 +112,11 @@ def test_progress_is_told(tmp_path: Path) -> None:
     told: list[tuple[int, int | None]] = []
     for _ in range(2):  # the second time there is nothing to do
         build(
-            tmp_path / "store", files=files, read=lines,
+            tmp_path / "store",
+            files=files,
+            read=lines,
             progress=lambda done, total: told.append((done, total)),
-        )  # fmt: skip
+        )
         assert told == [(768, 1800), (900 + 636, 1800), (1800, 1800)]
 
 
@@ -215,9 +217,12 @@ def test_other_ids_get_another_store(tmp_path: Path) -> None:
     def stores(**options: Any) -> int:
         settings = {"documents": documents, "tokenizer_sha256": "one", "batch_size": 1} | options
         TokenStream.from_documents(
-            tokenizer=ByteTokenizer(), windows="packed", context_length=4,
-            store_directory=tmp_path / "stores", **settings,
-        )  # fmt: skip
+            tokenizer=ByteTokenizer(),
+            windows="packed",
+            context_length=4,
+            store_directory=tmp_path / "stores",
+            **settings,
+        )
         return len(list((tmp_path / "stores").iterdir()))
 
     assert stores() == 1
@@ -277,9 +282,14 @@ def test_a_document_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DocumentError, match=r"changed while in use: .*a\.txt"):
         TokenStream.from_documents(
-            [path], Meddler(), windows="packed", context_length=4, batch_size=1,
-            store_directory=tmp_path / "stores", tokenizer_sha256="one",
-        )  # fmt: skip
+            [path],
+            Meddler(),
+            windows="packed",
+            context_length=4,
+            batch_size=1,
+            store_directory=tmp_path / "stores",
+            tokenizer_sha256="one",
+        )
     assert not (tmp_path / "stores").exists()
 
 

@@ -281,9 +281,12 @@ def test_stored_rows_are_those_made_on_the_fly(
     order = {"context_length": context, "shuffle": shuffle, "seed": 3}
     fresh = PaddedWindows(documents, lambda path: [texts[int(path.name)]], tokenizer, **order)
     store = open_or_build(
-        tmp_path_factory.mktemp("stores") / "store", documents,
-        lambda path, left_out: [[texts[int(path.name)]]], tokenizer, num_threads=1,
-    )  # fmt: skip
+        tmp_path_factory.mktemp("stores") / "store",
+        documents,
+        lambda path, left_out: [[texts[int(path.name)]]],
+        tokenizer,
+        num_threads=1,
+    )
     begin_id = tokenizer.bos_id if end else None
     stored = StoredPaddedWindows(documents, store, begin_id=begin_id, **order)
     everything = range(len(texts))

@@ -154,7 +154,10 @@ class Workspace:
             else:
                 path.unlink(missing_ok=True)
         for each in REPLACEABLE:
-            if any(now.get(name) != thing for name, thing in self.before.items()
-                   if name == each or name.startswith(f"{each}/")):  # fmt: skip
+            if any(
+                now.get(name) != thing
+                for name, thing in self.before.items()
+                if name == each or name.startswith(f"{each}/")
+            ):
                 shutil.rmtree(self.path / each, ignore_errors=True)
                 shutil.copytree(self._spare / each, self.path / each)

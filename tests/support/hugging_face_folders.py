@@ -13,9 +13,14 @@ from gpt_tf.interop.model_config import their_config
 
 WORDS = ["<pad>", "<bos>", "<eos>", *(f"w{i}" for i in range(8))]
 SMALL = ModelConfig(
-    vocab_size=12, context_length=8, num_layers=2, num_heads=2, embed_dim=4, ffn_dim=16,
+    vocab_size=12,
+    context_length=8,
+    num_layers=2,
+    num_heads=2,
+    embed_dim=4,
+    ffn_dim=16,
     activation="gelu_tanh",
-)  # fmt: skip
+)
 Arrays = dict[str, np.ndarray]
 
 

@@ -45,8 +45,10 @@ def sample_texts(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def imdb_texts(imdb_workspace: Path) -> list[str]:
     """2,000 real reviews, as they are in the archive."""
     folder = imdb_workspace / "data" / "imdb" / "aclImdb" / "train"
-    paths = [*islice(sorted(folder.glob("pos/*.txt")), 1000),
-             *islice(sorted(folder.glob("neg/*.txt")), 1000)]  # fmt: skip
+    paths = [
+        *islice(sorted(folder.glob("pos/*.txt")), 1000),
+        *islice(sorted(folder.glob("neg/*.txt")), 1000),
+    ]
     return [path.read_bytes().decode() for path in paths]
 
 

@@ -46,8 +46,14 @@ def wholes() -> Tokenizer:
 def test_control_words_typed_in_a_text_of_our_own_kinds_have_no_control_ids(kind: str) -> None:
     text = "[PAD] [UNK] [BOS] <|endoftext|> </s> and more"
     unknown = "replace" if "UNK" in kind else "fail"
-    tokenizer = train(kind.split()[0], [text], vocab_size=290, lower_case=False,
-                      remove_punctuation=False, unknown_characters=unknown)  # fmt: skip
+    tokenizer = train(
+        kind.split()[0],
+        [text],
+        vocab_size=290,
+        lower_case=False,
+        remove_punctuation=False,
+        unknown_characters=unknown,
+    )
     control = tokenizer.special_ids
     for one in (text, *text.split()):
         for ids in (tokenizer.encode(one), tokenizer.encode_batch([one])[0]):
@@ -142,9 +148,8 @@ def test_commands_refuse_control_words_as_unseen(
         ("generate", "--run", "words", "--prompt", "w1 <bos>"),
         ("generate", "--run", "words", "--prompt", "w1", "--ban", "<eos>"),
         ("evaluate", "words", "texts.txt"),
-        ("train", "--from", "words", "--data", "texts.txt",
-         "--set", "training.batch_size=1"),
-    ):  # fmt: skip
+        ("train", "--from", "words", "--data", "texts.txt", "--set", "training.batch_size=1"),
+    ):
         capsys.readouterr()
         assert in_process(*arguments, cwd=tmp_path, check=False) == 2, arguments
         message = capsys.readouterr().err

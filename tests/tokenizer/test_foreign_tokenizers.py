@@ -31,13 +31,43 @@ from gpt_tf.tokenizer.bpe import BPETokenizer
 from gpt_tf.tokenizer.foreign import read_foreign
 from gpt_tf.tokenizer.wordpiece import WordPieceTokenizer
 
-CORPUS = ["The cat sees the name today, and the dog doesn't.", "Crypto coins in the Straße 你好!",
-          "naïve café   two  blanks\n\tand a tab; it's 12345 o'clock"] * 3  # fmt: skip
+CORPUS = [
+    "The cat sees the name today, and the dog doesn't.",
+    "Crypto coins in the Straße 你好!",
+    "naïve café   two  blanks\n\tand a tab; it's 12345 o'clock",
+] * 3
 CONTROL = ["<|endoftext|>", "<|im_end|>", "[CLS]", "[SEP]", "[MASK]", "[PAD]", "[UNK]", "</s>"]
 ADDED = ["<name>", "crypto coin", "qux", "Straßen", "<Left>", "<right>", "éü"]
-PIECES = [*ADDED, *ADDED, *CONTROL, "the", "cat", "Crypto", "coin", "coins", "a", "quxx", "é",
-          "你好", "👩‍👩‍👧", "🎬", "e\u0301", "\u00a0", "\u2028", "İ", "ß", "'s", "1234", ".", ",",
-          "##s", "Ġ", "\x00", "\ufffd", "x" * 120]  # fmt: skip
+PIECES = [
+    *ADDED,
+    *ADDED,
+    *CONTROL,
+    "the",
+    "cat",
+    "Crypto",
+    "coin",
+    "coins",
+    "a",
+    "quxx",
+    "é",
+    "你好",
+    "👩‍👩‍👧",
+    "🎬",
+    "e\u0301",
+    "\u00a0",
+    "\u2028",
+    "İ",
+    "ß",
+    "'s",
+    "1234",
+    ".",
+    ",",
+    "##s",
+    "Ġ",
+    "\x00",
+    "\ufffd",
+    "x" * 120,
+]
 BLANKS = ["", "", " ", "  ", "\n", "\t", " \n "]
 NO_FLAGS = {"lstrip": False, "rstrip": False, "normalized": True, "single_word": False}
 
@@ -139,9 +169,15 @@ def token(content: str, **flags: bool) -> dict[str, Any]:
     return {"content": content, **NO_FLAGS, "special": False, **flags}
 
 
-FLAGS = [token("<name>"), token("crypto coin", normalized=False), token("qux", single_word=True),
-         token("Straßen"), token("<Left>", lstrip=True), token("<right>", rstrip=True),
-         token("éü", lstrip=True, rstrip=True, normalized=False)]  # fmt: skip
+FLAGS = [
+    token("<name>"),
+    token("crypto coin", normalized=False),
+    token("qux", single_word=True),
+    token("Straßen"),
+    token("<Left>", lstrip=True),
+    token("<right>", rstrip=True),
+    token("éü", lstrip=True, rstrip=True, normalized=False),
+]
 SPECIAL_FLAGS = {**NO_FLAGS, "normalized": False}
 
 
@@ -168,18 +204,23 @@ def special_map(folder: Path, size: int) -> dict[str, Any]:
 
 def added_and_special(folder: Path, size: int) -> dict[str, Any]:
     added_file(folder, size)
-    write_json(folder / "added_tokens.json", {
-        **{name: size + i for i, name in enumerate(ADDED)}, "<|im_end|>": size + len(ADDED)
-    })  # fmt: skip
-    write_json(folder / "special_tokens_map.json", {
-        "additional_special_tokens": ["<|im_end|>"], "eos_token": "<|endoftext|>"
-    })  # fmt: skip
+    write_json(
+        folder / "added_tokens.json",
+        {**{name: size + i for i, name in enumerate(ADDED)}, "<|im_end|>": size + len(ADDED)},
+    )
+    write_json(
+        folder / "special_tokens_map.json",
+        {"additional_special_tokens": ["<|im_end|>"], "eos_token": "<|endoftext|>"},
+    )
     return {}
 
 
 def everything(folder: Path, size: int) -> dict[str, Any]:
-    return {**decoder(folder, size), "additional_special_tokens": ["<|im_end|>"],
-            "add_prefix_space": False}  # fmt: skip
+    return {
+        **decoder(folder, size),
+        "additional_special_tokens": ["<|im_end|>"],
+        "add_prefix_space": False,
+    }
 
 
 GPT2, BERT, AS_IT_IS = "GPT2Tokenizer", "BertTokenizer", "PreTrainedTokenizerFast"
@@ -188,10 +229,14 @@ Layout = tuple[Callable[[Path], int], str | None, Callable[[Path, int], dict[str
 FOLDERS: dict[str, Layout] = {
     **{f"vocab.json {each.__name__}": (pair, GPT2, each, {}) for each in BESIDE},
     **{f"encoder.json {each.__name__}": (openai, GPT2, each, {}) for each in BESIDE},
-    **{f"vocab.txt {each.__name__}": (bert, BERT, each, {}) for each in (
-        nothing, added_file, decoder, special_map, everything)},
-    **{f"tokenizer.json {each.__name__}": (whole, AS_IT_IS, each, {}) for each in (
-        nothing, added_file, decoder, everything)},
+    **{
+        f"vocab.txt {each.__name__}": (bert, BERT, each, {})
+        for each in (nothing, added_file, decoder, special_map, everything)
+    },
+    **{
+        f"tokenizer.json {each.__name__}": (whole, AS_IT_IS, each, {})
+        for each in (nothing, added_file, decoder, everything)
+    },
     "tokenizer.json of GPT-2's class": (whole, "GPT2TokenizerFast", nothing, {}),
     "tokenizer.json of BERT's class": (bert_whole, "BertTokenizerFast", nothing, {}),
     "tokenizer.json of WordPiece": (bert_whole, AS_IT_IS, decoder, {}),
@@ -205,7 +250,7 @@ FOLDERS: dict[str, Layout] = {
     "vocab.txt that keeps case": (bert, BERT, decoder, {"do_lower_case": False}),
     "vocab.txt that keeps accents": (bert, BERT, decoder, {"strip_accents": False}),
     "vocab.txt without Chinese": (bert, BERT, added_file, {"tokenize_chinese_chars": False}),
-}  # fmt: skip
+}
 
 
 def made(case: str, folder: Path) -> Path:
@@ -356,8 +401,17 @@ def test_berts_vocabulary_is_read_as_wordpiece(tmp_path: Path) -> None:
     in_process("import", str(folder), "--name", "one", cwd=tmp_path)
     tokenizer = gpt_tf.load(tmp_path / "runs" / "one").tokenizer
     ids = tokenizer.encode("The cats SEES 你好. [MASK] Xyz")
-    assert tokenizer.tokens(ids) == ["the", "cat", "##s", "see", "##s", "你", "好", ".",
-                                     *["[UNK]"] * 4]  # fmt: skip
+    assert tokenizer.tokens(ids) == [
+        "the",
+        "cat",
+        "##s",
+        "see",
+        "##s",
+        "你",
+        "好",
+        ".",
+        *["[UNK]"] * 4,
+    ]
     assert tokenizer.decode(ids) == "the cats sees 你 好."
     assert (tokenizer.pad_id, tokenizer.unk_id) == (None, 1) and 4 in tokenizer.special_ids
 

@@ -21,10 +21,14 @@ TRAINERS = {
     "wordpiece": lambda texts: WordPieceTokenizer.train(texts, vocab_size=300),
     "char": CharTokenizer.train,
     "by kind": lambda texts: train(
-        "bpe", texts, vocab_size=300, lower_case=False, remove_punctuation=False,
+        "bpe",
+        texts,
+        vocab_size=300,
+        lower_case=False,
+        remove_punctuation=False,
         unknown_characters="fail",
     ),
-}  # fmt: skip
+}
 trainers = pytest.mark.parametrize("learn", TRAINERS.values(), ids=TRAINERS)
 
 

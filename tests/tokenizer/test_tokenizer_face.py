@@ -28,8 +28,10 @@ def test_a_tokenizer_has_a_length_is_called_and_says_what_it_is(tokenizer, tmp_p
     assert len(tokenizer) == tokenizer.vocab_size > 3
     assert tokenizer("some words") == tokenizer.encode("some words") != []
     of_class = {
-        "bpe": "BPETokenizer", "wordpiece": "WordPieceTokenizer", "char": "CharTokenizer",
-    }[tokenizer.kind]  # fmt: skip
+        "bpe": "BPETokenizer",
+        "wordpiece": "WordPieceTokenizer",
+        "char": "CharTokenizer",
+    }[tokenizer.kind]
     what = f"(kind='{tokenizer.kind}', vocab_size={len(tokenizer)})"
     assert repr(tokenizer) == of_class + what
     tokenizer.save(str(tmp_path / "saved"))

@@ -26,8 +26,9 @@ TEXTS = [
     "<|endoftext|>[PAD] [UNK]",
     "  two  blanks ",
 ]
-OPTIONS = [{"lower_case": low, "remove_punctuation": out} for low in (False, True)
-           for out in (False, True)]  # fmt: skip
+OPTIONS = [
+    {"lower_case": low, "remove_punctuation": out} for low in (False, True) for out in (False, True)
+]
 
 
 @pytest.fixture
@@ -42,16 +43,22 @@ def options(request: pytest.FixtureRequest) -> dict[str, bool]:
     return dict(request.param)
 
 
-@pytest.fixture(params=[("bpe", "fail"), ("wordpiece", "fail"), ("char", "fail"),
-                        ("char", "replace")], ids="-".join)  # fmt: skip
+@pytest.fixture(
+    params=[("bpe", "fail"), ("wordpiece", "fail"), ("char", "fail"), ("char", "replace")],
+    ids="-".join,
+)
 def trained(request: pytest.FixtureRequest, options: dict[str, bool]) -> Tokenizer:
     kind, unknown = request.param
     return train(kind, iter(TEXTS), vocab_size=290, unknown_characters=unknown, **options)
 
 
 def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
-    roles = {"eos": tokenizer.eot_id, "pad": tokenizer.pad_id, "unk": tokenizer.unk_id,
-             "bos": tokenizer.bos_id}  # fmt: skip
+    roles = {
+        "eos": tokenizer.eot_id,
+        "pad": tokenizer.pad_id,
+        "unk": tokenizer.unk_id,
+        "bos": tokenizer.bos_id,
+    }
     return {role: number for role, number in roles.items() if number is not None}
 
 
@@ -86,8 +93,14 @@ def test_ids_are_the_same_after_save_and_load(tmp_path, trained):
     ],
 )
 def test_each_kind_has_its_model_and_special_tokens(kind, unknown, model, ids):
-    tokenizer = train(kind, CORPUS, vocab_size=290, unknown_characters=unknown, lower_case=True,
-                      remove_punctuation=True)  # fmt: skip
+    tokenizer = train(
+        kind,
+        CORPUS,
+        vocab_size=290,
+        unknown_characters=unknown,
+        lower_case=True,
+        remove_punctuation=True,
+    )
     assert isinstance(tokenizer.backend.model, model)
     assert special_ids(tokenizer) == ids
     assert tokenizer.control_ids == {number for role, number in ids.items() if role != "eos"}

@@ -56,31 +56,51 @@ REFUSED = {  # section: part, what the message names
         "times as long",
     ),
     "many parts": (
-        "normalizer", sequence("normalizers", *[{"type": "Strip", "strip_left": True,
-                                                 "strip_right": True}] * 5000),
-        "more than 16 parts"),
+        "normalizer",
+        sequence(
+            "normalizers", *[{"type": "Strip", "strip_left": True, "strip_right": True}] * 5000
+        ),
+        "more than 16 parts",
+    ),
     "a long beginning": ("normalizer", {"type": "Prepend", "prepend": LONG}, "before a text"),
     "a table of its own": (
-        "normalizer", {"type": "Precompiled", "precompiled_charsmap": ""}, "Precompiled"),
+        "normalizer",
+        {"type": "Precompiled", "precompiled_charsmap": ""},
+        "Precompiled",
+    ),
     "an unknown normalizer": ("normalizer", {"type": "Append", "append": LONG}, "Append"),
     "bytes of bytes": (
         "pre_tokenizer",
-        sequence("pretokenizers", *[{"type": "ByteLevel", "add_prefix_space": False,
-                                     "trim_offsets": True, "use_regex": False}] * 12),
-        "times as long"),
+        sequence(
+            "pretokenizers",
+            *[
+                {
+                    "type": "ByteLevel",
+                    "add_prefix_space": False,
+                    "trim_offsets": True,
+                    "use_regex": False,
+                }
+            ]
+            * 12,
+        ),
+        "times as long",
+    ),
     "a costly pattern": (
         "pre_tokenizer",
         {"type": "Split", "pattern": {"Regex": "(a+)+b"}, "behavior": "Isolated", "invert": False},
-        "(a+)+b"),
+        "(a+)+b",
+    ),
     "decoding to more": ("decoder", replace("a", LONG), "decoder Replace"),
     "decoding between characters": ("decoder", {"type": "BPEDecoder", "suffix": ""}, "suffix"),
     "decoding of sounds": (
-        "decoder", {"type": "CTC", "pad_token": "", "word_delimiter_token": "", "cleanup": True},
-        "decoder CTC"),
+        "decoder",
+        {"type": "CTC", "pad_token": "", "word_delimiter_token": "", "cleanup": True},
+        "decoder CTC",
+    ),
     "a text many times": ("post_processor", template(*"A" * 1000), "at most 16 pieces"),
     "a text twice": ("post_processor", template("A", "A"), "each text once"),
     "no list": ("post_processor", 7, "post_processor None"),
-}  # fmt: skip
+}
 
 
 def write(folder: Path, **sections: Any) -> Path:
@@ -126,8 +146,9 @@ def test_a_hundred_thousand_empty_steps_take_linear_time(tmp_path: Path) -> None
     empty = sequence("normalizers")
     steps = sequence("normalizers", *[empty] * 100_000)
     with pytest.raises(UsageError, match="more than 16 parts"):
-        check_parts({"normalizer": sequence("normalizers", steps, *[{"type": "Nmt"}] * 17)},
-                    tmp_path)  # fmt: skip
+        check_parts(
+            {"normalizer": sequence("normalizers", steps, *[{"type": "Nmt"}] * 17)}, tmp_path
+        )
 
 
 def test_models_that_are_random_or_slow_are_refused(tmp_path: Path) -> None:
@@ -158,18 +179,45 @@ def known() -> dict[str, Backend]:
 
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     pipelines: dict[str, tuple[Any, Any, Any, Any]] = {
-        "GPT-2": (None, pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel(),
-                  processors.ByteLevel(trim_offsets=False)),
-        "BERT": (normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer(),
-                 decoders.WordPiece(), None),
-        "ALBERT": (normalizers.Sequence([normalizers.Replace("``", '"'), normalizers.NFKD(),
-                                         normalizers.StripAccents(), normalizers.Lowercase()]),
-                   pre_tokenizers.Metaspace(), decoders.Metaspace(), None),
-        "Llama 2": (normalizers.Sequence([normalizers.Prepend("▁"),
-                                          normalizers.Replace(" ", "▁")]), None,
-                    decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(),
-                                       decoders.Fuse(), decoders.Strip(" ", 1, 0)]), None),
-    }  # fmt: skip
+        "GPT-2": (
+            None,
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+            decoders.ByteLevel(),
+            processors.ByteLevel(trim_offsets=False),
+        ),
+        "BERT": (
+            normalizers.BertNormalizer(),
+            pre_tokenizers.BertPreTokenizer(),
+            decoders.WordPiece(),
+            None,
+        ),
+        "ALBERT": (
+            normalizers.Sequence(
+                [
+                    normalizers.Replace("``", '"'),
+                    normalizers.NFKD(),
+                    normalizers.StripAccents(),
+                    normalizers.Lowercase(),
+                ]
+            ),
+            pre_tokenizers.Metaspace(),
+            decoders.Metaspace(),
+            None,
+        ),
+        "Llama 2": (
+            normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")]),
+            None,
+            decoders.Sequence(
+                [
+                    decoders.Replace("▁", " "),
+                    decoders.ByteFallback(),
+                    decoders.Fuse(),
+                    decoders.Strip(" ", 1, 0),
+                ]
+            ),
+            None,
+        ),
+    }
     for name, pattern in {"GPT-4": GPT4_PATTERN, "Qwen2": QWEN2_PATTERN}.items():
         split = pre_tokenizers.Split(Regex(pattern), "isolated")
         cut = pre_tokenizers.Sequence([split, byte_level])

@@ -118,8 +118,16 @@ def test_training_stops_after_so_many_merges(sample_texts, num_merges):
 def test_ids_are_special_tokens_then_the_alphabet_then_the_joined_parts():
     tokenizer = WordPieceTokenizer.train(["ab Ab, b abc"], vocab_size=11)
     assert tokenizer.tokens(range(11)) == [
-        *SPECIAL_TOKENS, ",", "a", "b", "c", "##b", "##c", "ab", "abc",
-    ]  # fmt: skip
+        *SPECIAL_TOKENS,
+        ",",
+        "a",
+        "b",
+        "c",
+        "##b",
+        "##c",
+        "ab",
+        "abc",
+    ]
     assert (tokenizer.pad_id, tokenizer.unk_id, tokenizer.bos_id) == (PAD, UNK, BOS)
     assert tokenizer.eot_id is None and tokenizer.control_ids == {PAD, UNK, BOS}
 
@@ -205,9 +213,18 @@ def test_the_bytes_of_each_kind_of_entry():
         zip(tokenizer.tokens(range(tokenizer.vocab_size)), tokenizer.token_bytes(), strict=True)
     )
     assert sizes == {
-        "[PAD]": 0, "[UNK]": 0, "[BOS]": 0, ",": 2, "a": 2, "é": 3, "👩": 5,
-        "##a": 1, "##👩": 4, "éa": 4, "👩👩": 9,
-    }  # fmt: skip
+        "[PAD]": 0,
+        "[UNK]": 0,
+        "[BOS]": 0,
+        ",": 2,
+        "a": 2,
+        "é": 3,
+        "👩": 5,
+        "##a": 1,
+        "##👩": 4,
+        "éa": 4,
+        "👩👩": 9,
+    }
 
 
 def test_a_word_with_an_unknown_character_is_unknown(tokenizer):
@@ -233,8 +250,9 @@ def test_what_the_normalizers_do():
 
 @pytest.mark.parametrize("token", [*SPECIAL_TOKENS, "##ab", "<|endoftext|>"])
 def test_control_strings_are_ordinary_text(token):
-    tokenizer = WordPieceTokenizer.train([f"{token} ab {token}"] * 3, vocab_size=99,
-                                         lower_case=False)  # fmt: skip
+    tokenizer = WordPieceTokenizer.train(
+        [f"{token} ab {token}"] * 3, vocab_size=99, lower_case=False
+    )
     entries = tokenizer.tokens(range(tokenizer.vocab_size))
     assert entries[:3] == SPECIAL_TOKENS
     ids = tokenizer.encode(token)
