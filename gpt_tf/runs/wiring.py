@@ -28,6 +28,7 @@ from gpt_tf.storage.checkpoint import Arrays, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory, next_sequence
 from gpt_tf.streaming.prefetch import WaitCancelledError
 from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.ordinary_text import UnseenError
 from gpt_tf.training.checkpoint import CheckpointManager
 from gpt_tf.training.evaluation import Evaluation
 from gpt_tf.training.evaluator import evaluate, make_scores_of
@@ -168,7 +169,8 @@ def sampling(config: Config, model: LanguageModel, tokenizer: Tokenizer) -> Call
     try:
         generator.prompt_ids(prompt)
     except UsageError as error:  # a vocabulary of characters may lack one
-        log.warning("sample texts have no prompt, sampling.prompt does not fit: %s", error)
+        what = error.what if isinstance(error, UnseenError) else error
+        log.warning("sample texts have no prompt, sampling.prompt does not fit: %s", what)
         prompt = ""
 
     def sample_text() -> str:
