@@ -67,13 +67,35 @@ def compute(source: Path, workspace: Path) -> dict[str, dict[str, str]]:
             given += ["--tokenizer", "words"]
         elif name == "shakespeare-baseline":
             given += ["--train-tokenizer"]
-        run("train", *given, "--name", name, "--max-steps", str(STEPS),
-            "--set", "training.warmup_steps=5", "--set", "training.log_interval=2",
-            "--set", "training.eval_interval=10", "--set", "training.eval_batches=2")  # fmt: skip
+        run(
+            "train",
+            *given,
+            "--name",
+            name,
+            "--max-steps",
+            str(STEPS),
+            "--set",
+            "training.warmup_steps=5",
+            "--set",
+            "training.log_interval=2",
+            "--set",
+            "training.eval_interval=10",
+            "--set",
+            "training.eval_batches=2",
+        )
         found[name] = of_run(workspace / "runs" / name)
     for name, options in SAMPLERS.items():
-        text = run("generate", "--run", "demo", "--prompt", "The film", "--max-new-tokens", "40",
-                   "--raw", *options)  # fmt: skip
+        text = run(
+            "generate",
+            "--run",
+            "demo",
+            "--prompt",
+            "The film",
+            "--max-new-tokens",
+            "40",
+            "--raw",
+            *options,
+        )
         found.setdefault("samplers", {})[name] = sha256(text.encode()).hexdigest()
     return found
 
@@ -113,8 +135,10 @@ def of_commit(commit: str, folder: Path) -> dict[str, dict[str, str]]:
     workspace.mkdir(parents=True)
     archive = subprocess.run(
         ["git", "archive", "--format=tar", f"--prefix={source.name}/", commit, "gpt_tf"],
-        cwd=ROOT, check=True, stdout=subprocess.PIPE,
-    )  # fmt: skip
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+    )
     subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
     return compute(source, workspace)
 

@@ -47,9 +47,15 @@ class Decoder(ModelEngine):
         self._decode = compiled(self._step, self._signature)
 
     def _step(
-        self, token_ids_BT: tf.Tensor, positions_BT: tf.Tensor, cache: tf.Tensor,
-        bias_BTK: tf.Tensor, wanted_BQ: tf.Tensor, *, weights: list[tf.Tensor] | None = None,
-    ) -> tuple[tf.Tensor, ...]:  # fmt: skip
+        self,
+        token_ids_BT: tf.Tensor,
+        positions_BT: tf.Tensor,
+        cache: tf.Tensor,
+        bias_BTK: tf.Tensor,
+        wanted_BQ: tf.Tensor,
+        *,
+        weights: list[tf.Tensor] | None = None,
+    ) -> tuple[tf.Tensor, ...]:
         """What is traced."""
         self.traces += 1
         layers = cache.shape[0]
@@ -77,9 +83,14 @@ class Decoder(ModelEngine):
         return compiled(decode, [*self._signature, *kernels])
 
     def run(
-        self, token_ids_BT: Ints, positions_BT: Ints, cache: KVCache | None,
-        visible_BTK: Bools, wanted_BQ: Ints, with_weights: bool = False,
-    ) -> Decoded:  # fmt: skip
+        self,
+        token_ids_BT: Ints,
+        positions_BT: Ints,
+        cache: KVCache | None,
+        visible_BTK: Bools,
+        wanted_BQ: Ints,
+        with_weights: bool = False,
+    ) -> Decoded:
         """Take in new tokens, as `Engine.run`."""
         if cache is None:
             cached = tf.zeros(self.model.cache_shape(len(token_ids_BT), 0))

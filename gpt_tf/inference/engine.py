@@ -41,9 +41,14 @@ class Engine(Protocol):
         """An empty cache for the keys and values of `rows` rows."""
 
     def run(
-        self, token_ids_BT: Ints, positions_BT: Ints, cache: KVCache | None, visible_BTK: Bools,
-        wanted_BQ: Ints, with_weights: bool = False,
-    ) -> Decoded:  # fmt: skip
+        self,
+        token_ids_BT: Ints,
+        positions_BT: Ints,
+        cache: KVCache | None,
+        visible_BTK: Bools,
+        wanted_BQ: Ints,
+        with_weights: bool = False,
+    ) -> Decoded:
         """Take in new tokens.
 
         Args:
@@ -71,9 +76,12 @@ class ModelEngine:
 
 
 def decode_step(
-    model: LanguageModel, x_BTD: tf.Tensor, cache: Sequence[Any], where: Where,
+    model: LanguageModel,
+    x_BTD: tf.Tensor,
+    cache: Sequence[Any],
+    where: Where,
     wanted_BQ: tf.Tensor,
-) -> tuple[tf.Tensor, ...]:  # fmt: skip
+) -> tuple[tf.Tensor, ...]:
     """The fields of `Decoded`, for embedded tokens; to be compiled by an engine."""
     hidden_BTD, fresh = model.decode(x_BTD, cache, where)
     logits_BQV = model.head(tf.gather(hidden_BTD, wanted_BQ, batch_dims=1))

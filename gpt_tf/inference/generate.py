@@ -195,9 +195,13 @@ def generate(
     session = Session(engine, prompts, request.past_context, request.truncate)
     if isinstance(chooser, Beam):
         found = beam_search(
-            session, chooser, max_new_tokens=request.max_new_tokens, end_id=request.end_id,
-            stops=request.stops, logits_filter=logits_filter,
-        )  # fmt: skip
+            session,
+            chooser,
+            max_new_tokens=request.max_new_tokens,
+            end_id=request.end_id,
+            stops=request.stops,
+            logits_filter=logits_filter,
+        )
         return [
             [_of_beam(one, row, request, log_probabilities) for one in best[: request.num_samples]]
             for row, best in enumerate(found)

@@ -160,9 +160,14 @@ class LiteRTEngine(ModelEngine):
         self._mirrored: tuple[KVCache | None, int] = (None, 0)  # a cache, and how many writes
 
     def run(
-        self, token_ids_BT: Ints, positions_BT: Ints, cache: KVCache | None,
-        visible_BTK: Bools, wanted_BQ: Ints, with_weights: bool = False,
-    ) -> Decoded:  # fmt: skip
+        self,
+        token_ids_BT: Ints,
+        positions_BT: Ints,
+        cache: KVCache | None,
+        visible_BTK: Bools,
+        wanted_BQ: Ints,
+        with_weights: bool = False,
+    ) -> Decoded:
         """Take in new tokens, as `Engine.run`. Raises UsageError if weights are asked for."""
         if with_weights:
             raise UsageError("no attention weights from --engine litert. Use --engine tensorflow.")
@@ -171,8 +176,12 @@ class LiteRTEngine(ModelEngine):
         if cache is None:  # LiteRT has no empty tensors: slots that nobody sees
             cache = self.new_cache(len(token_ids_BT))
             bias_BTK = np.pad(bias_BTK, ((0, 0), (0, 0), (cache.slots, 0)), constant_values=HIDDEN)
-        given = {"x": x_BTD.numpy(), "positions": positions_BT, "bias": bias_BTK,
-                 "wanted": wanted_BQ.astype(np.int32)}  # fmt: skip
+        given = {
+            "x": x_BTD.numpy(),
+            "positions": positions_BT,
+            "bias": bias_BTK,
+            "wanted": wanted_BQ.astype(np.int32),
+        }
         # positions that the decode step does not read are no input of the converted model
         given = {name: array for name, array in given.items() if name in self._inputs}
         self._fit({name: array.shape for name, array in given.items()}, cache)

@@ -82,8 +82,14 @@ class Session:
     def branch(self, parents_BW: NDArray[np.integer[Any]]) -> None:
         """Make branch w of row b a copy of its present branch `parents_BW[b, w]`."""
         rows_B1 = np.arange(len(parents_BW))[:, None]
-        for name in ("tokens_BWT", "lengths_BW", "logits_BWV", "hidden_BWD", "_starts_BW",
-                     "_visible_BWS"):  # fmt: skip
+        for name in (
+            "tokens_BWT",
+            "lengths_BW",
+            "logits_BWV",
+            "hidden_BWD",
+            "_starts_BW",
+            "_visible_BWS",
+        ):
             setattr(self, name, getattr(self, name)[rows_B1, parents_BW])
 
     def finish(self, rows: Sequence[int]) -> None:

@@ -110,9 +110,13 @@ class TextGenerator:
         several(prompts, "prompts", PROMPTS_REMEDY)
         ids = [self.prompt_ids(prompt) for prompt in prompts]
         found = generate(
-            self.engine, ids, sampler, stops=self._stops(ids, stop),
-            **self._of_tokenizer(banned_words), **options,
-        )  # fmt: skip
+            self.engine,
+            ids,
+            sampler,
+            stops=self._stops(ids, stop),
+            **self._of_tokenizer(banned_words),
+            **options,
+        )
         return [
             [Text(self._cut(prompt_ids, one.token_ids, stop), one) for one in continuations]
             for prompt_ids, continuations in zip(ids, found, strict=True)

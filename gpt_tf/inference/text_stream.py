@@ -183,5 +183,7 @@ class _ByteLevel(_AtTheEnd):
 
 
 _DECODINGS: dict[type, type[_AtTheEnd]] = {
-    decoders.ByteLevel: _ByteLevel, decoders.WordPiece: _EntryByEntry, decoders.Fuse: _EntryByEntry
-}  # fmt: skip
+    decoders.ByteLevel: _ByteLevel,
+    decoders.WordPiece: _EntryByEntry,
+    decoders.Fuse: _EntryByEntry,
+}

@@ -102,11 +102,16 @@ class AttentionHead(KeepsArguments):
         self.seed = seed
         self.query, self.key, self.value = (
             dense(
-                head_dim, embed_dim, initial_weights, seed, name=name, dtype=self.dtype_policy,
+                head_dim,
+                embed_dim,
+                initial_weights,
+                seed,
+                name=name,
+                dtype=self.dtype_policy,
                 use_bias=use_bias,
             )
             for name in ("query", "key", "value")
-        )  # fmt: skip
+        )
         self.dropout = Dropout(weights_dropout, seed=derive_seed(seed, "weights"), name="dropout")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -119,9 +124,12 @@ class AttentionHead(KeepsArguments):
         """What each position takes from those before it and from itself, [B, T, H]."""
         mask_TT = causal_mask(leading_shape(x_BTD)[1])
         return attention(
-            self.query(x_BTD), self.key(x_BTD), self.value(x_BTD), mask_TT,
+            self.query(x_BTD),
+            self.key(x_BTD),
+            self.value(x_BTD),
+            mask_TT,
             dropout=lambda weights: self.dropout(weights, training=training),
-        )  # fmt: skip
+        )
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """[B, T, H]."""
@@ -191,9 +199,12 @@ class MultiHeadAttention(KeepsArguments):
             mixed_BNTH = self._fused(query_BNTH, key_BNTH, value_BNTH)
         else:
             mixed_BNTH = attention(
-                query_BNTH, key_BNTH, value_BNTH, causal_mask(time),
+                query_BNTH,
+                key_BNTH,
+                value_BNTH,
+                causal_mask(time),
                 dropout=lambda weights: self.dropout(weights, training=training),
-            )  # fmt: skip
+            )
         return tf.reshape(self._output(mixed_BNTH), (*leading_shape(x_BTD), self.embed_dim))
 
     def _fused(

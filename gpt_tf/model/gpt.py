@@ -140,8 +140,13 @@ class GPT(LanguageModel):
         shape = (None, config.context_length, config.embed_dim)
         embedding = self.embedding
         # norm and dropout before the embedding: stored runs have them beside it, not below
-        for layer in (embedding.norm, embedding.dropout, *self.blocks, self.final_norm,
-                      self.head_dropout):  # fmt: skip
+        for layer in (
+            embedding.norm,
+            embedding.dropout,
+            *self.blocks,
+            self.final_norm,
+            self.head_dropout,
+        ):
             if layer is not None:
                 layer.build(shape)
         embedding.build(input_shape)

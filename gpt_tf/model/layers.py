@@ -59,9 +59,14 @@ class FeedForward(KeepsArguments):
             hidden_dropout, seed=derive_seed(seed, "hidden"), dtype=dtype, name="dropout"
         )
         self.contract = dense(
-            embed_dim, ffn_dim, initial_weights, seed, name="contract", dtype=dtype,
+            embed_dim,
+            ffn_dim,
+            initial_weights,
+            seed,
+            name="contract",
+            dtype=dtype,
             to_residual=True,
-        )  # fmt: skip
+        )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create both dense layers for inputs [B, T, D]."""
@@ -131,15 +136,26 @@ class DecoderBlock(KeepsArguments):
     def dense_layers(self) -> list[Dense]:
         """Those of both sub-layers, in the order of use."""
         attention, feed_forward = self.attention, self.feed_forward
-        return [attention.qkv, attention.output_projection, feed_forward.expand,
-                feed_forward.contract]  # fmt: skip
+        return [
+            attention.qkv,
+            attention.output_projection,
+            feed_forward.expand,
+            feed_forward.contract,
+        ]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create both sub-layers and both norms for inputs [B, T, D]."""
         shape = (None, None, self.attention.embed_dim)
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.attention.embed_dim})
-        for layer in (self.drop_input, self.attention_norm, self.attention, self.drop_attention,
-                      self.ffn_norm, self.feed_forward, self.drop_ffn):  # fmt: skip
+        for layer in (
+            self.drop_input,
+            self.attention_norm,
+            self.attention,
+            self.drop_attention,
+            self.ffn_norm,
+            self.feed_forward,
+            self.drop_ffn,
+        ):
             layer.build(shape)
 
     def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:

@@ -212,8 +212,10 @@ def resolve_config(config: Config, batches_per_epoch: int) -> Config:
         warmup_steps = max_steps // 10
         log.info(
             "training.warmup_steps %s is shortened to %s: the run has %s steps",
-            f"{training.warmup_steps:,}", f"{warmup_steps:,}", f"{max_steps:,}",
-        )  # fmt: skip
+            f"{training.warmup_steps:,}",
+            f"{warmup_steps:,}",
+            f"{max_steps:,}",
+        )
     training = dataclasses.replace(
         training,
         max_steps=max_steps,
@@ -225,6 +227,9 @@ def resolve_config(config: Config, batches_per_epoch: int) -> Config:
     config, reason = resolve_precision(config)
     log.info(
         "%s steps, %s per epoch, evaluation every %s; %s",
-        f"{max_steps:,}", f"{updates_per_epoch:,}", f"{eval_interval:,}", reason,
-    )  # fmt: skip
+        f"{max_steps:,}",
+        f"{updates_per_epoch:,}",
+        f"{eval_interval:,}",
+        reason,
+    )
     return config

@@ -146,8 +146,15 @@ def choose_data(
 def prepared(corpus: Corpus, console: Console) -> DataChoice:
     """The documents of a prepared corpus."""
     train, validation = (corpus.documents(split) for split in ("train", "validation"))
-    return DataChoice(corpus.name, corpus.preset, corpus.directory, train, validation,
-                      distinct=True, console=console)  # fmt: skip
+    return DataChoice(
+        corpus.name,
+        corpus.preset,
+        corpus.directory,
+        train,
+        validation,
+        distinct=True,
+        console=console,
+    )
 
 
 def with_validation(choice: DataChoice, validation: Path | None) -> DataChoice:

@@ -45,8 +45,9 @@ class Pretrained:
         own = dataclasses.asdict(self.config)
         kept = {key: preset.get("model", {}).get(key, {}) for key in ("dropout", "lora")}
         rest = {key: value for key, value in preset.items() if key not in ("model", "tokenizer")}
-        return merge({key: own[key] for key in ("model", "tokenizer", "sampling")},
-                     rest, {"model": kept})  # fmt: skip
+        return merge(
+            {key: own[key] for key in ("model", "tokenizer", "sampling")}, rest, {"model": kept}
+        )
 
     def check(self, model: ModelConfig) -> None:
         """Raise UsageError if `model` is another architecture, naming every difference."""

@@ -107,9 +107,11 @@ def tell_replaced(directory: Path, asked: Record, console: Console) -> None:
     changed = [key for key in asked if asked[key] != trained.get(key)]
     if has_tokenizer(directory) and changed:
         named = ", ".join(
-            f"{key} was {trained.get(key)}, is {asked[key]}" if hasattr(TokenizerConfig, key)
-            else f"other {key}" for key in changed
-        )  # fmt: skip
+            f"{key} was {trained.get(key)}, is {asked[key]}"
+            if hasattr(TokenizerConfig, key)
+            else f"other {key}"
+            for key in changed
+        )
         console.note(f"{directory} is trained again: {named}")
 
 

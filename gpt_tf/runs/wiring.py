@@ -113,9 +113,13 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
     claim.begin()
     try:
         # From the first step on the run has its log, whatever ends it.
-        log.info("%s: %s parameters, %s of them trained, %s tokens per step", run.path,
-                 f"{model.count_params():,}", f"{trained_parameters(model):,}",
-                 f"{math.prod(shape) * training.grad_accum_steps:,}")  # fmt: skip
+        log.info(
+            "%s: %s parameters, %s of them trained, %s tokens per step",
+            run.path,
+            f"{model.count_params():,}",
+            f"{trained_parameters(model):,}",
+            f"{math.prod(shape) * training.grad_accum_steps:,}",
+        )
         if checkpoint is not None:
             log.info("resumed from %s", checkpoint.name)
         for each in own_writers(run, checkpoint):  # opened one by one: `writer` closes them

@@ -66,36 +66,69 @@ def _of_files(option: str) -> Rule:
 BLOCKS = ("num_", "embed_dim", "ffn_dim", "head_", "qkv_bias", "activation", "norm", "positions",
           "embedding_norm", "final_norm", "tied_head", "dropout.")  # fmt: skip
 RULES = (
-    Rule(("training.patience", "training.eval_", "data.drop_duplicates"),
-         lambda config, choice: not choice.validation,
-         "there are no validation data. Give some with --validation-data, or set aside a share "
-         "with --set data.validation_share=0.1 (training.checkpoint_interval says when to save)"),
-    Rule(("data.validation_share",),
-         lambda config, choice: choice.source is None
-         or (choice.validation_given and config.data.validation_share > 0),
-         "the validation data are chosen already"),
+    Rule(
+        ("training.patience", "training.eval_", "data.drop_duplicates"),
+        lambda config, choice: not choice.validation,
+        "there are no validation data. Give some with --validation-data, or set aside a share "
+        "with --set data.validation_share=0.1 (training.checkpoint_interval says when to save)",
+    ),
+    Rule(
+        ("data.validation_share",),
+        lambda config, choice: (
+            choice.source is None or (choice.validation_given and config.data.validation_share > 0)
+        ),
+        "the validation data are chosen already",
+    ),
     *map(_of_files, FILE_OPTIONS),
-    Rule(("training.max_epochs",), lambda config, choice: config.training.max_steps is not None,
-         "training.max_steps decides", "training.max_steps=null"),
-    Rule(("training.muon_",), lambda config, choice: config.training.optimizer != "muon",
-         "the optimizer is not muon", "training.optimizer=muon"),
-    Rule(("training.min_learning_rate", "training.decay_share"),
-         lambda config, choice: config.training.schedule == "constant",
-         "the rate never falls", "training.schedule=cosine"),
-    Rule(("model.initial_std",), lambda config, choice: config.model.initial_weights != "gpt2",
-         "model.initial_weights is not gpt2", "model.initial_weights=gpt2"),
-    Rule(("model.lora.",), lambda config, choice: config.model.lora.rank == 0,
-         "there are no adapters", "model.lora.rank=4"),
-    Rule(tuple(f"model.{name}" for name in BLOCKS),
-         lambda config, choice: config.model.architecture == "bigram",
-         "the bigram table has no blocks", "model.architecture=gpt"),
-    Rule(("tokenizer.unknown_characters",),
-         lambda config, choice: config.tokenizer.kind != "char",
-         "the tokenizer has no entry for each character", "tokenizer.kind=char"),
-    Rule(("tokenizer.vocab_size", "tokenizer.num_merges", "tokenizer.min_frequency"),
-         lambda config, choice: config.tokenizer.kind == "char",
-         "the entries are the characters of the text", "tokenizer.kind=bpe"),
-)  # fmt: skip
+    Rule(
+        ("training.max_epochs",),
+        lambda config, choice: config.training.max_steps is not None,
+        "training.max_steps decides",
+        "training.max_steps=null",
+    ),
+    Rule(
+        ("training.muon_",),
+        lambda config, choice: config.training.optimizer != "muon",
+        "the optimizer is not muon",
+        "training.optimizer=muon",
+    ),
+    Rule(
+        ("training.min_learning_rate", "training.decay_share"),
+        lambda config, choice: config.training.schedule == "constant",
+        "the rate never falls",
+        "training.schedule=cosine",
+    ),
+    Rule(
+        ("model.initial_std",),
+        lambda config, choice: config.model.initial_weights != "gpt2",
+        "model.initial_weights is not gpt2",
+        "model.initial_weights=gpt2",
+    ),
+    Rule(
+        ("model.lora.",),
+        lambda config, choice: config.model.lora.rank == 0,
+        "there are no adapters",
+        "model.lora.rank=4",
+    ),
+    Rule(
+        tuple(f"model.{name}" for name in BLOCKS),
+        lambda config, choice: config.model.architecture == "bigram",
+        "the bigram table has no blocks",
+        "model.architecture=gpt",
+    ),
+    Rule(
+        ("tokenizer.unknown_characters",),
+        lambda config, choice: config.tokenizer.kind != "char",
+        "the tokenizer has no entry for each character",
+        "tokenizer.kind=char",
+    ),
+    Rule(
+        ("tokenizer.vocab_size", "tokenizer.num_merges", "tokenizer.min_frequency"),
+        lambda config, choice: config.tokenizer.kind == "char",
+        "the entries are the characters of the text",
+        "tokenizer.kind=bpe",
+    ),
+)
 
 
 def given_settings(

@@ -35,8 +35,12 @@ class OptimizerKind(NamedTuple):
 
 def of_adam(config: TrainingConfig) -> dict[str, Any]:
     """The arguments that Adam, AdamW and Muon share."""
-    return {"learning_rate": 0.0, "beta_1": config.beta_1, "beta_2": config.beta_2,
-            "epsilon": config.epsilon}  # fmt: skip
+    return {
+        "learning_rate": 0.0,
+        "beta_1": config.beta_1,
+        "beta_2": config.beta_2,
+        "epsilon": config.epsilon,
+    }
 
 
 def make_adam(config: TrainingConfig) -> keras.optimizers.Optimizer:
@@ -97,8 +101,11 @@ def optimizer_slots(
     Raises:
       UsageError: for an optimizer with variables that belong to no weight of the model.
     """
-    slots = [v for v in optimizer.variables
-             if v is not optimizer.iterations and v is not optimizer.learning_rate]  # fmt: skip
+    slots = [
+        v
+        for v in optimizer.variables
+        if v is not optimizer.iterations and v is not optimizer.learning_rate
+    ]
     # Keras calls a slot by its optimizer's name, its variable's path and its kind
     targets = {f"{optimizer.name}/{v.path.replace('/', '_')}": v for v in model.trainable_variables}
     named = {"iterations": optimizer.iterations}

@@ -73,8 +73,13 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
-        names = ("peak_learning_rate", "warmup_steps", "max_steps", "min_learning_rate",
-                 "decay_share")  # fmt: skip
+        names = (
+            "peak_learning_rate",
+            "warmup_steps",
+            "max_steps",
+            "min_learning_rate",
+            "decay_share",
+        )
         return {name: getattr(self, name) for name in names}
 
 

@@ -87,10 +87,14 @@ class TrainStep:
             most = steps_per_execution
             self._steps = tf.function(
                 self._several,
-                [*(tf.TensorSpec((most, *shape), dtype) for dtype in types),
-                 tf.TensorSpec((most,), tf.float32), tf.TensorSpec((), tf.int32)],
-                jit_compile=xla or None, autograph=False,
-            )  # fmt: skip
+                [
+                    *(tf.TensorSpec((most, *shape), dtype) for dtype in types),
+                    tf.TensorSpec((most,), tf.float32),
+                    tf.TensorSpec((), tf.int32),
+                ],
+                jit_compile=xla or None,
+                autograph=False,
+            )
             # The update is many passes over all weights: XLA makes them one, in any case.
             self._update = tf.function(self._apply, jit_compile=True, autograph=False)
         else:

@@ -31,13 +31,48 @@ LONG = {"train-tokenizer": 500, "plot": 500, "import": 80, "export": 490, "prepa
 PROCESSES = 20
 
 # All inside the test's own folder: what a fault of the code destroys is not the machine's.
-PLACES = ["texts", "texts/a.txt", "precious", "precious/deep", "precious/new", "notes.md", "app",
-          "ours", "ours and mine", "hf", "fifo", "device", "empty", "read-only", ".git",
-          "read-only/new", "link to a file", "link to a folder", "link to a folder/new",
-          "link to nothing", "data", "data/own", "data/imdb", "runs", "runs/tiny", "runs/other",
-          "runs/other/tokenizer", "runs/other/checkpoints/step-00000020", "runs/own", "tokenizers",
-          "tokenizers/own", "tokenizers/reviews", "sweeps/own", LATIN, f"{LATIN}/new", ".", "..",
-          "notes.md/new", "plot.png", "texts/../notes.md"]  # fmt: skip
+PLACES = [
+    "texts",
+    "texts/a.txt",
+    "precious",
+    "precious/deep",
+    "precious/new",
+    "notes.md",
+    "app",
+    "ours",
+    "ours and mine",
+    "hf",
+    "fifo",
+    "device",
+    "empty",
+    "read-only",
+    ".git",
+    "read-only/new",
+    "link to a file",
+    "link to a folder",
+    "link to a folder/new",
+    "link to nothing",
+    "data",
+    "data/own",
+    "data/imdb",
+    "runs",
+    "runs/tiny",
+    "runs/other",
+    "runs/other/tokenizer",
+    "runs/other/checkpoints/step-00000020",
+    "runs/own",
+    "tokenizers",
+    "tokenizers/own",
+    "tokenizers/reviews",
+    "sweeps/own",
+    LATIN,
+    f"{LATIN}/new",
+    ".",
+    "..",
+    "notes.md/new",
+    "plot.png",
+    "texts/../notes.md",
+]
 NEW = ["new", "new/folder", "new.png", "texts/new.jsonl"]
 TARGETS = st.one_of(
     st.sampled_from(PLACES), st.sampled_from(NEW), st.sampled_from(PLACES).map("./{}/".format)
@@ -67,48 +102,131 @@ def line(*parts: str | st.SearchStrategy[str] | st.SearchStrategy[Words]) -> st.
 OVERWRITE = maybe("--overwrite")
 STEPS = st.sampled_from(["1", "2"])
 KINDS = st.one_of(
-    st.just(["--kind", "char"]), st.just(["--vocab-size", "300"]),
+    st.just(["--kind", "char"]),
+    st.just(["--vocab-size", "300"]),
     st.just(["--kind", "wordpiece", "--vocab-size", "60"]),
-)  # fmt: skip
+)
 LINES: dict[str, st.SearchStrategy[Words]] = {
     "train-tokenizer": line("train-tokenizer", DATA, KINDS, maybe("--output", TARGETS), OVERWRITE),
-    "plot": line("plot", maybe(RUNS), maybe("--metric", "train/loss"), maybe("--output", TARGETS),
-                 OVERWRITE),
-    "import": line("import", st.sampled_from(["hf", "ours", "tokenizers/reviews", "hf", "precious",
-                                              "app", "runs/other/tokenizer", "fifo", "nowhere"]),
-                   maybe("--name", NAMES)),
-    "export": line("export", maybe(RUNS), "--to", TARGETS, OVERWRITE, st.sampled_from(
-        [*[["--format", "hf"]] * 8, ["--format", "savedmodel"], ["--format", "keras"]])),
+    "plot": line(
+        "plot", maybe(RUNS), maybe("--metric", "train/loss"), maybe("--output", TARGETS), OVERWRITE
+    ),
+    "import": line(
+        "import",
+        st.sampled_from(
+            [
+                "hf",
+                "ours",
+                "tokenizers/reviews",
+                "hf",
+                "precious",
+                "app",
+                "runs/other/tokenizer",
+                "fifo",
+                "nowhere",
+            ]
+        ),
+        maybe("--name", NAMES),
+    ),
+    "export": line(
+        "export",
+        maybe(RUNS),
+        "--to",
+        TARGETS,
+        OVERWRITE,
+        st.sampled_from(
+            [*[["--format", "hf"]] * 8, ["--format", "savedmodel"], ["--format", "keras"]]
+        ),
+    ),
     "prepare": st.one_of(
-        line("prepare", "tinyshakespeare", "--archive", st.sampled_from(
-            ["archive.gz", "archive.gz", "notes.md", "texts", LATIN, "nowhere"]), maybe("--quiet")),
-        line("prepare", "imdb", "--archive", st.sampled_from(["archive.gz", "fifo", "texts"]),
-             maybe("--train-on", "train,unsup"), maybe("--seed", "7")),
+        line(
+            "prepare",
+            "tinyshakespeare",
+            "--archive",
+            st.sampled_from(["archive.gz", "archive.gz", "notes.md", "texts", LATIN, "nowhere"]),
+            maybe("--quiet"),
+        ),
+        line(
+            "prepare",
+            "imdb",
+            "--archive",
+            st.sampled_from(["archive.gz", "fifo", "texts"]),
+            maybe("--train-on", "train,unsup"),
+            maybe("--seed", "7"),
+        ),
     ),
     "doctor": line("doctor", maybe(RUNS)),
-    "generate": line("generate", "--run", st.sampled_from(["tiny", "other"]), "--max-new-tokens",
-                     "1", maybe("--prompts-file", st.sampled_from(["prompts.txt", "texts"])),
-                     st.sampled_from([[], [], ["--sampler", "beam"], ["--engine", "litert"]]),
-                     "--output", TARGETS, OVERWRITE),
-    "evaluate": line("evaluate", st.sampled_from(["tiny", "other"]), maybe(DATA),
-                     maybe("--engine", "litert"), maybe("--json")),
+    "generate": line(
+        "generate",
+        "--run",
+        st.sampled_from(["tiny", "other"]),
+        "--max-new-tokens",
+        "1",
+        maybe("--prompts-file", st.sampled_from(["prompts.txt", "texts"])),
+        st.sampled_from([[], [], ["--sampler", "beam"], ["--engine", "litert"]]),
+        "--output",
+        TARGETS,
+        OVERWRITE,
+    ),
+    "evaluate": line(
+        "evaluate",
+        st.sampled_from(["tiny", "other"]),
+        maybe(DATA),
+        maybe("--engine", "litert"),
+        maybe("--json"),
+    ),
     "train": st.one_of(
-        line("train", "--data", DATA, st.sampled_from(
-            [["--train-tokenizer"], ["--tokenizer", "tokenizers/reviews"], ["--tokenizer", "hf"],
-             ["--tokenizer", "precious"]]), maybe("--name", NAMES), OVERWRITE,
-             maybe("--validation-data", DATA), maybe("--stop-at-step", "1"),
-             "--max-steps", STEPS, *SMALL),
-        line("train", "--data", "reviews", "--name", "tiny", OVERWRITE, "--max-steps", STEPS,
-             *SMALL),
+        line(
+            "train",
+            "--data",
+            DATA,
+            st.sampled_from(
+                [
+                    ["--train-tokenizer"],
+                    ["--tokenizer", "tokenizers/reviews"],
+                    ["--tokenizer", "hf"],
+                    ["--tokenizer", "precious"],
+                ]
+            ),
+            maybe("--name", NAMES),
+            OVERWRITE,
+            maybe("--validation-data", DATA),
+            maybe("--stop-at-step", "1"),
+            "--max-steps",
+            STEPS,
+            *SMALL,
+        ),
+        line(
+            "train", "--data", "reviews", "--name", "tiny", OVERWRITE, "--max-steps", STEPS, *SMALL
+        ),
         line("train", "--resume", st.sampled_from(["tiny", "own", "link"])),
         line("train", "--data", DATA, st.sampled_from([["--print-config"], ["--dry-run"]]), *SMALL),
-        line("train", "--from", RUNS, "--data", DATA, maybe("--name", NAMES), OVERWRITE,
-             "--max-steps", STEPS),
+        line(
+            "train",
+            "--from",
+            RUNS,
+            "--data",
+            DATA,
+            maybe("--name", NAMES),
+            OVERWRITE,
+            "--max-steps",
+            STEPS,
+        ),
     ),
-    "sweep": line("sweep", "--data", DATA, "--tokenizer", st.sampled_from(
-        ["tokenizers/reviews", "hf"]), "--grid", "training.seed=1,2", maybe("--name", NAMES),
-        "--max-steps", "1", *SMALL),
-}  # fmt: skip
+    "sweep": line(
+        "sweep",
+        "--data",
+        DATA,
+        "--tokenizer",
+        st.sampled_from(["tokenizers/reviews", "hf"]),
+        "--grid",
+        "training.seed=1,2",
+        maybe("--name", NAMES),
+        "--max-steps",
+        "1",
+        *SMALL,
+    ),
+}
 TRAIN = ["train", "--data", "reviews", "--max-steps", "1", *SMALL]
 GENERATE = ["generate", "--run", "tiny", "--max-new-tokens", "1", "--output"]
 SWEEP = ["sweep", "--data", "reviews", "--grid", "training.seed=1,2", "--max-steps", "1", *SMALL]
@@ -180,8 +298,13 @@ def try_lines(
 
     for words in sure:
         check(words)
-    quietly = settings(max_examples=examples - len(sure), deadline=None, derandomize=True,
-                       database=None, suppress_health_check=list(HealthCheck))  # fmt: skip
+    quietly = settings(
+        max_examples=examples - len(sure),
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     quietly(given(lines)(check))()
     return codes, written
 
@@ -200,8 +323,10 @@ def tried_in_process(
         return int(end.value.code or 0), capsys.readouterr().err
 
     codes, written = try_lines(place, LINES[command], examples, call, SURE.get(command, []))
-    print(f"{command}: {codes.total()} command lines, exit codes {dict(codes)}, {written} wrote",
-          file=sys.__stdout__)  # fmt: skip
+    print(
+        f"{command}: {codes.total()} command lines, exit codes {dict(codes)}, {written} wrote",
+        file=sys.__stdout__,
+    )
     assert codes.total() >= examples
     assert command not in WRITING or written >= codes.total() / 10
     assert command not in WRITING or codes[2] > 0
@@ -226,8 +351,13 @@ def test_bystanders_stay_in_two_thousand_commands(command, place, monkeypatch, c
 
 def test_bystanders_stay_in_processes_of_their_own(place) -> None:
     def call(words: Words) -> tuple[int, str]:
-        result = subprocess.run([sys.executable, "-m", "gpt_tf", *words], cwd=place.path,
-                                capture_output=True, text=True, timeout=120)  # fmt: skip
+        result = subprocess.run(
+            [sys.executable, "-m", "gpt_tf", *words],
+            cwd=place.path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
         return result.returncode, result.stderr
 
     codes, _ = try_lines(place, QUICKLY_REFUSED, PROCESSES, call, [])

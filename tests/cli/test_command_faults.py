@@ -239,11 +239,24 @@ def test_unknown_keys_of_a_config_file_are_all_named(tmp_path: Path) -> None:  #
 def test_diverging_learning_rate(workspace: Path) -> None:  # C23
     """The update is refused, the weights stay finite, the last good checkpoint is kept."""
     message = refused(
-        *TRAIN, "--name", "hot", "--max-steps", "30", "--set", "training.warmup_steps=1",
-        "--set", "training.eval_interval=100", "--set", "training.checkpoint_interval=1",
-        "--set", "training.clip_norm=0", "--learning-rate", "1e30",
-        cwd=workspace, code=1,
-    )  # fmt: skip
+        *TRAIN,
+        "--name",
+        "hot",
+        "--max-steps",
+        "30",
+        "--set",
+        "training.warmup_steps=1",
+        "--set",
+        "training.eval_interval=100",
+        "--set",
+        "training.checkpoint_interval=1",
+        "--set",
+        "training.clip_norm=0",
+        "--learning-rate",
+        "1e30",
+        cwd=workspace,
+        code=1,
+    )
     assert "non-finite loss or gradient at step" in message
     assert ".txt" in message
     assert "learning rate 1e+30" in message

@@ -42,10 +42,27 @@ class Case(NamedTuple):
 
 HUGE = "9" * 5000
 SCALARS = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20),
-    st.sampled_from([10**400, -1, 2**63, "../../x", "/etc/passwd", "a\x1b[2J\nb", "\ud800", "",
-                     "step-00000020", float("nan"), float("inf")]),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.sampled_from(
+        [
+            10**400,
+            -1,
+            2**63,
+            "../../x",
+            "/etc/passwd",
+            "a\x1b[2J\nb",
+            "\ud800",
+            "",
+            "step-00000020",
+            float("nan"),
+            float("inf"),
+        ]
+    ),
+)
 VALUES = st.recursive(
     SCALARS,
     lambda inner: st.one_of(
@@ -54,10 +71,27 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 RAW = st.sampled_from(
-    [b"", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"[" * 9000, b'{"a":' * 3000, HUGE.encode(),
-     b'{"a": 1, "a": 2}', b"NaN", b"null", b"[]", b"{}", b'"x"', b"- " * 3000, b"\n" * 1000,
-     b"a: &a [*a]", b"!!python/object/apply:os.system [x]", b"\x1f\x8b\x08"],
-)  # fmt: skip
+    [
+        b"",
+        b"\0",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        b"[" * 9000,
+        b'{"a":' * 3000,
+        HUGE.encode(),
+        b'{"a": 1, "a": 2}',
+        b"NaN",
+        b"null",
+        b"[]",
+        b"{}",
+        b'"x"',
+        b"- " * 3000,
+        b"\n" * 1000,
+        b"a: &a [*a]",
+        b"!!python/object/apply:os.system [x]",
+        b"\x1f\x8b\x08",
+    ],
+)
 
 
 @st.composite
@@ -123,11 +157,26 @@ def data_files(draw: st.DrawFn) -> Case:
     arguments = ["train-tokenizer", "case", "--output", "case/tokenizer", "--kind", kind]
     if kind != "char":
         arguments += ["--vocab-size", draw(st.sampled_from(["259", "300", "7", "10"]))]
-    for setting in draw(st.lists(st.sampled_from([
-        "data.document=line", "data.on_bad_file=skip", "data.min_bytes=5", "data.column=b",
-        "data.validation_share=0", "data.encoding=utf-16", "data.encoding=idna",
-        "data.encoding=rot13", "data.encoding=utf-7", "data.encoding=", "data.encoding=zlib",
-    ]), max_size=3)):  # fmt: skip
+    for setting in draw(
+        st.lists(
+            st.sampled_from(
+                [
+                    "data.document=line",
+                    "data.on_bad_file=skip",
+                    "data.min_bytes=5",
+                    "data.column=b",
+                    "data.validation_share=0",
+                    "data.encoding=utf-16",
+                    "data.encoding=idna",
+                    "data.encoding=rot13",
+                    "data.encoding=utf-7",
+                    "data.encoding=",
+                    "data.encoding=zlib",
+                ]
+            ),
+            max_size=3,
+        )
+    ):
         arguments += ["--set", setting]
     return Case(files, arguments)
 
@@ -175,9 +224,15 @@ def command_lines(draw: st.DrawFn) -> Case:
 
 def files_of_a_run(workspace: Path) -> st.SearchStrategy[Case]:
     """A damaged file of a run, before each command that reads it."""
-    paths = [NEWEST / "manifest.json", NEWEST / "state.json",
-             RUN / "source.json", RUN / "data_files.json", RUN / "metrics.jsonl",
-             RUN / "config.yaml", RUN / "tokenizer" / "manifest.json"]  # fmt: skip
+    paths = [
+        NEWEST / "manifest.json",
+        NEWEST / "state.json",
+        RUN / "source.json",
+        RUN / "data_files.json",
+        RUN / "metrics.jsonl",
+        RUN / "config.yaml",
+        RUN / "tokenizer" / "manifest.json",
+    ]
     commands = [["doctor", "tiny"], ["plot", "tiny", "--output", "case/p.png"],
                 ["generate", "--run", "tiny", "--top-k", "3"],
                 ["evaluate", "tiny", "--split", "test"]]  # fmt: skip
@@ -198,10 +253,12 @@ def files_of_a_tokenizer(workspace: Path) -> st.SearchStrategy[Case]:
         (folder / name).read_bytes() for name in ("tokenizer.json", "tokenizer_config.json")
     )
     command = ["train", "--dry-run", "--tokenizer", "case"]
-    files = st.fixed_dictionaries({
-        "case/tokenizer.json": st.one_of(damaged(vocabulary), st.just(vocabulary)),
-        "case/tokenizer_config.json": st.one_of(damaged(roles), st.just(roles)),
-    })  # fmt: skip
+    files = st.fixed_dictionaries(
+        {
+            "case/tokenizer.json": st.one_of(damaged(vocabulary), st.just(vocabulary)),
+            "case/tokenizer_config.json": st.one_of(damaged(roles), st.just(roles)),
+        }
+    )
     small = ["model.num_layers=1", "model.embed_dim=8", "model.num_heads=1"]
     command += [word for setting in small for word in ("--set", setting)]
     return files.map(lambda files: Case(files, command))

@@ -148,8 +148,10 @@ def test_the_output_file_has_texts_ids_and_log_probabilities(generate, tmp_path)
     path = tmp_path / "texts.jsonl"
     for sampler, samples in (("random", "3"), ("beam", "2"), ("greedy", "1")):
         common = ("--sampler", sampler, "--num-samples", samples, "--max-new-tokens", "4")
-        assert text_of(generate("--prompt", "The film", *common, "--output", str(path),
-                                "--overwrite")) == ""  # fmt: skip
+        assert (
+            text_of(generate("--prompt", "The film", *common, "--output", str(path), "--overwrite"))
+            == ""
+        )
         entries = [json.loads(line) for line in path.read_text().splitlines()]
         assert [entry["sample"] for entry in entries] == list(range(int(samples)))
         for entry in entries:
@@ -313,8 +315,9 @@ def assert_ends_well(trained_workspace: Path, monkeypatch, count: int) -> None:
     assert main._run(["generate", "--prompt", "warm"]) == 0  # TensorFlow comes in, unhurried
     codes = dict.fromkeys((0, 1, 2), 0)
 
-    @settings(max_examples=count, deadline=None, database=None,
-              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @settings(
+        max_examples=count, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(command_lines())
     def hold(words: list[str]) -> None:
         monkeypatch.setattr(sys, "stdin", io.StringIO("and then\n"))

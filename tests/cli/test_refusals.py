@@ -74,8 +74,11 @@ def test_data_without_a_token_to_predict_are_refused_before_the_first_step(
 ) -> None:
     (tmp_path / "texts.txt").write_text(text * 40)
     (tmp_path / "one.txt").write_text(held_out)
-    config = Config(model=ModelConfig(context_length=8), training=TrainingConfig(batch_size=2),
-                    data=DataConfig(windows="padded", document="line"))  # fmt: skip
+    config = Config(
+        model=ModelConfig(context_length=8),
+        training=TrainingConfig(batch_size=2),
+        data=DataConfig(windows="padded", document="line"),
+    )
     validation = tmp_path / "one.txt"
     choice = choose_data(tmp_path, tmp_path / "texts.txt", config.data, validation)
     one_token = ByteTokenizer(end=False)

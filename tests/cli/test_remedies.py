@@ -52,8 +52,9 @@ def texts_in_source() -> Iterator[tuple[str, str]]:
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):
-                parts = [part.value if isinstance(part, ast.Constant) else "X"
-                         for part in node.values]  # fmt: skip
+                parts = [
+                    part.value if isinstance(part, ast.Constant) else "X" for part in node.values
+                ]
                 yield f"{path.name}:{node.lineno}", "".join(map(str, parts))
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                 yield f"{path.name}:{node.lineno}", node.value
@@ -257,8 +258,11 @@ def test_a_run_that_is_named_in_a_remedy_is_found(
 
 
 def test_a_damaged_token_store_is_made_again_once_it_is_deleted(home: Path) -> None:
-    config = Config(model=ModelConfig(context_length=16), training=TrainingConfig(batch_size=2),
-                    data=DataConfig(windows="packed"))  # fmt: skip
+    config = Config(
+        model=ModelConfig(context_length=16),
+        training=TrainingConfig(batch_size=2),
+        data=DataConfig(windows="packed"),
+    )
     choice = choose_data(home, home / "my $texts", config.data)
 
     def ids() -> bytes:

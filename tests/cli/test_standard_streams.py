@@ -23,14 +23,20 @@ def shell(command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A real process whose streams the shell closes or sends elsewhere."""
     return subprocess.run(
         ["sh", "-c", f"exec {GPT_TF} {command}"],
-        cwd=cwd, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
 
 
 @pytest.mark.parametrize("closed", ["", ">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_a_closed_stream_changes_no_exit_code(closed: str, tmp_path: Path) -> None:
-    for command, code in [("train --preset demo --print-config", 0), ("train --bogus", 2),
-                          ("generate --prompt -", 2)]:  # fmt: skip
+    for command, code in [
+        ("train --preset demo --print-config", 0),
+        ("train --bogus", 2),
+        ("generate --prompt -", 2),
+    ]:
         result = shell(f"{command} {closed}", tmp_path)
         assert result.returncode == code, result.stderr
         assert "Traceback" not in result.stderr
@@ -95,8 +101,11 @@ def test_an_interrupt_while_tensorflow_is_imported_shows_no_library_lines(
 ) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "gpt_tf", *shlex.split(ASK)],
-        cwd=trained_workspace, stderr=subprocess.PIPE, text=True, env={**os.environ},
-    )  # fmt: skip
+        cwd=trained_workspace,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ},
+    )
     maps = Path(f"/proc/{process.pid}/maps")
     while "libtensorflow" not in maps.read_text():  # its import has begun
         assert process.poll() is None

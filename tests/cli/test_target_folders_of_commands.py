@@ -40,8 +40,11 @@ def test_a_command_refuses_a_folder_of_other_files_before_the_work(
     workspace: Path, monkeypatch, capsys: pytest.CaptureFixture[str], name: str, overwrite: bool
 ) -> None:  # N1
     arguments, folder = COMMANDS[name]
-    for work in ("gpt_tf.tokenizer.kinds.train", "gpt_tf.interop.stored_run.read_run",
-                 "gpt_tf.cli.tensorflow_quietly.import_tensorflow"):  # fmt: skip
+    for work in (
+        "gpt_tf.tokenizer.kinds.train",
+        "gpt_tf.interop.stored_run.read_run",
+        "gpt_tf.cli.tensorflow_quietly.import_tensorflow",
+    ):
         monkeypatch.setattr(work, None)
     (workspace / folder).mkdir(parents=True, exist_ok=True)
     if "precious" in folder:

@@ -62,8 +62,13 @@ def test_every_width_that_covers_all_texts_is_an_exhaustive_search(length_penalt
         expected = exhaustive(table, length_penalty, lambda ids: ids[-1] == end_id)
         assert len(expected) == (31 if end_id == END else 81)
         for width in [*range(choices, choices + 9), 250]:
-            beams = search(table, num_beams=width, length_penalty=length_penalty, end_id=end_id,
-                           max_new_tokens=4)  # fmt: skip
+            beams = search(
+                table,
+                num_beams=width,
+                length_penalty=length_penalty,
+                end_id=end_id,
+                max_new_tokens=4,
+            )
             assert_same(beams, expected[:width])
 
 
@@ -179,8 +184,13 @@ def test_stops_of_several_tokens_are_searched_exhaustively():
     for seed in range(10):
         table = random_table(seed)
         expected = exhaustive(table, ends=lambda ids: list(ids[-2:]) in pairs)
-        beams = search(table, num_beams=81, end_id=None, stops=lambda row, ids: ids[-2:] in pairs,
-                       max_new_tokens=4)  # fmt: skip
+        beams = search(
+            table,
+            num_beams=81,
+            end_id=None,
+            stops=lambda row, ids: ids[-2:] in pairs,
+            max_new_tokens=4,
+        )
         assert_same(beams, expected)
         stopped += sum(len(ids) < 4 for ids in texts(beams))
     assert stopped > 0
@@ -190,8 +200,9 @@ def test_stops_of_several_tokens_are_searched_exhaustively():
 
 
 def test_equal_scores_go_to_the_smaller_ids():
-    beams = search(lambda history: np.zeros(3, np.float32), end_id=None, num_beams=4,
-                   max_new_tokens=3)  # fmt: skip
+    beams = search(
+        lambda history: np.zeros(3, np.float32), end_id=None, num_beams=4, max_new_tokens=3
+    )
     assert texts(beams) == [[0, 0, 0], [0, 0, 1], [0, 0, 2], [0, 1, 0]]
     values = np.array([1.0, 3.0, 3.0, -np.inf, 2.0, 2.0], np.float32)
     for count, expected in [(1, [1]), (3, [1, 2, 4]), (99, [1, 2, 4, 5, 0, 3])]:
@@ -338,9 +349,11 @@ def test_diverse_beam_search_is_its_definition(num_beams, groups, length_penalty
         plain = texts(search(table, num_beams=num_beams, length_penalty=length_penalty))
         for penalty in (0.0, 0.3, 1.0, 5.0):
             settings = Beam(
-                num_beams=num_beams, num_beam_groups=groups, diversity_penalty=penalty,
+                num_beams=num_beams,
+                num_beam_groups=groups,
+                diversity_penalty=penalty,
                 length_penalty=length_penalty,
-            )  # fmt: skip
+            )
             session = Session(ScriptedEngine(table), [PROMPT])
             (beams,) = beam_search(session, settings, max_new_tokens=6, end_id=end_id)
             assert_same(beams, diverse_reference(table, settings, 6, end_id))

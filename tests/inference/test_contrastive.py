@@ -57,9 +57,13 @@ def window_start(start: int, length: int, past_context: str) -> int:
 
 
 def contrastive_reference(
-    full_pass: FullPass, prompt: list[int], k: int, alpha: float, max_new_tokens: int,
+    full_pass: FullPass,
+    prompt: list[int],
+    k: int,
+    alpha: float,
+    max_new_tokens: int,
     past_context: str = "slide",
-) -> Text:  # fmt: skip
+) -> Text:
     """Su et al. 2022, equation 5: each candidate is a full pass, and nothing is kept of it."""
     ids, token_ids, margins = list(prompt), [], []
     start = max(0, len(ids) - CONTEXT)

@@ -56,9 +56,12 @@ def assert_equal_to(processor, one, shapes=SHAPES, compare=lambda logits: logits
                 found, expected = one(logits, history, lengths), processor(logits, history)
                 np.testing.assert_array_equal(np.isfinite(found), np.isfinite(expected))
                 np.testing.assert_allclose(
-                    compare(found), compare(expected), rtol=1e-5, atol=1e-5,
+                    compare(found),
+                    compare(expected),
+                    rtol=1e-5,
+                    atol=1e-5,
                     err_msg=f"{rows} x {tokens}, scale {scale}, forbidden {forbidden}",
-                )  # fmt: skip
+                )
 
 
 @pytest.mark.parametrize("value", [0.3, 1.0, 2.5])

@@ -24,8 +24,16 @@ EVERY_SAMPLER = {
     "diverse-beam": {"num_beams": 4, "num_beam_groups": 2, "num_samples": 4},
     "contrastive": {"top_k": 4, "alpha": 0.6},
 }  # fmt: skip
-PROMPTS = [[3], [5, 1, 4], [2] * 11, list(range(8)), [28, 9], [7, 7, 1, 2, 6], [1],
-           [9, 4, 4, 8, 20, 11, 2]]  # fmt: skip
+PROMPTS = [
+    [3],
+    [5, 1, 4],
+    [2] * 11,
+    list(range(8)),
+    [28, 9],
+    [7, 7, 1, 2, 6],
+    [1],
+    [9, 4, 4, 8, 20, 11, 2],
+]
 STREAMED = ["greedy", "random", "contrastive"]
 COUNTING = {(1,): [0, 0, 1, 0], (1, 2): [0, 0, 0, 1], (1, 2, 3): [1, 0, 0, 0]}  # 1 2 3, then end
 
@@ -88,9 +96,14 @@ def hangs_on_rounding(engine: Decoder, prompt: list[int], place: int, **options)
 @pytest.mark.parametrize("past_context", ["slide", "half"])
 @pytest.mark.parametrize("name", EVERY_SAMPLER)
 def test_a_batch_equals_single_calls_past_the_context_too(decoder, name, past_context):
-    options = {**named(name), "max_new_tokens": 12, "past_context": past_context,
-               "truncate": "left", "end_id": END,
-               "log_probabilities": True}  # fmt: skip
+    options = {
+        **named(name),
+        "max_new_tokens": 12,
+        "past_context": past_context,
+        "truncate": "left",
+        "end_id": END,
+        "log_probabilities": True,
+    }
 
     def stops(row: int, ids) -> bool:  # rows leave at different times
         return len(ids) == 12 - 2 * (row % 5)
@@ -189,8 +202,12 @@ def test_log_probabilities_are_for_those_who_ask():
 @pytest.mark.parametrize("sampler", STREAMED)
 def test_a_stream_goes_round_the_texts_that_are_not_done(sampler):
     samples = 3 if sampler == "random" else 1
-    options = {"num_samples": samples, "end_id": END, "max_new_tokens": 9,
-               "stops": lambda row, ids: row == 1 and ids[-1] == 4}  # fmt: skip
+    options = {
+        "num_samples": samples,
+        "end_id": END,
+        "max_new_tokens": 9,
+        "stops": lambda row, ids: row == 1 and ids[-1] == 4,
+    }
     finishes = set()
     for seed in range(6):
         engine = ScriptedEngine(random_table(seed, 5))
@@ -304,8 +321,9 @@ def test_a_plain_function_is_a_sampler():
         engine, prompts, Last(), **options
     )
     greedy = generate(engine, prompts, "greedy", max_new_tokens=4)
-    assert greedy == generate(engine, prompts, lambda logits, position: logits.argmax(-1),
-                              max_new_tokens=4)  # fmt: skip
+    assert greedy == generate(
+        engine, prompts, lambda logits, position: logits.argmax(-1), max_new_tokens=4
+    )
 
 
 @pytest.mark.parametrize(
@@ -340,11 +358,10 @@ def test_options_of_drawing_choose_the_sampler_random():
         (Greedy(), "greedy", {}),
         (Random(5), "random", {"seed": 5}),
         (Contrastive(4, 0.3), "contrastive", {"top_k": 4, "alpha": 0.3}),
-        (Beam(num_beams=3, length_penalty=0.0), "beam",
-         {"num_beams": 3, "length_penalty": 0.0}),
+        (Beam(num_beams=3, length_penalty=0.0), "beam", {"num_beams": 3, "length_penalty": 0.0}),
         (DiverseBeam(), "diverse-beam", {}),
     ],
-)  # fmt: skip
+)
 def test_an_object_is_as_good_as_its_name(sampler, name, options):
     engine, prompts = ScriptedEngine(random_table(1, 6)), [[1], [2, 3]]
     by_name = generate(engine, prompts, name, max_new_tokens=9, end_id=END, **options)

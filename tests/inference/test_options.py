@@ -88,8 +88,9 @@ def test_the_options_that_name_a_sampler_are_the_arguments_of_its_class(sampler)
 def test_an_entry_says_of_its_class_whether_it_draws_and_searches(sampler):
     entry = SAMPLERS[sampler]
     assert (entry.draws, entry.searches) == (
-        class_of(sampler).draws, issubclass(class_of(sampler), Beam)
-    )  # fmt: skip
+        class_of(sampler).draws,
+        issubclass(class_of(sampler), Beam),
+    )
 
 
 def test_every_filter_has_its_option_and_every_option_of_a_filter_its_filter():
@@ -237,8 +238,10 @@ def test_an_object_or_a_function_that_draws_has_the_filters_but_no_other_sampler
 
 def test_samplers_say_what_they_are():
     assert [repr(each) for each in (Greedy(), Random(7), Contrastive(alpha=0.5))] == [
-        "Greedy()", "Random(seed=7)", "Contrastive(top_k=5, alpha=0.5)"
-    ]  # fmt: skip
+        "Greedy()",
+        "Random(seed=7)",
+        "Contrastive(top_k=5, alpha=0.5)",
+    ]
     assert repr(Beam()).startswith("Beam(num_beams=4, length_penalty=1.0")
     assert repr(DiverseBeam()).startswith("DiverseBeam(num_beams=4")
 

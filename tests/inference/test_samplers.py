@@ -90,9 +90,17 @@ def test_generate_draws_with_its_filters():
     texts = [
         one.token_ids
         for seed in range(40)
-        for one in generate(engine, [[0]], "random", seed=seed, num_samples=50, max_new_tokens=2,
-                            top_k=4, banned_ids=frozenset({3}))[0]
-    ]  # fmt: skip
+        for one in generate(
+            engine,
+            [[0]],
+            "random",
+            seed=seed,
+            num_samples=50,
+            max_new_tokens=2,
+            top_k=4,
+            banned_ids=frozenset({3}),
+        )[0]
+    ]
     shares = of_shares(0.05, 0.4, 0.1, 0, 0.2)
     first, second = np.array(texts).T
     counts = np.bincount(5 * first + second, minlength=25)

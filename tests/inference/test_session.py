@@ -53,9 +53,13 @@ class WatchedDecoder:
         return self.caches[-1]
 
     def run(
-        self, token_ids_BT: Ints, positions_BT: Ints, cache: KVCache | None, visible_BTK: Bools,
+        self,
+        token_ids_BT: Ints,
+        positions_BT: Ints,
+        cache: KVCache | None,
+        visible_BTK: Bools,
         wanted_BQ: Ints,
-    ) -> Decoded:  # fmt: skip
+    ) -> Decoded:
         self.times.append(token_ids_BT.shape[1])
         return self._decoder.run(token_ids_BT, positions_BT, cache, visible_BTK, wanted_BQ)
 
@@ -108,8 +112,9 @@ class Told:
 
     def branch(self, parents_BW: Sequence[Sequence[int]]) -> None:
         self.session.branch(np.array(parents_BW))
-        self.ids = [[row[p] for p in parents] for row, parents in
-                    zip(self.ids, parents_BW, strict=True)]  # fmt: skip
+        self.ids = [
+            [row[p] for p in parents] for row, parents in zip(self.ids, parents_BW, strict=True)
+        ]
 
     def finish(self, row: int) -> None:
         self.session.finish([row])

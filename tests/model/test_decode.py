@@ -64,11 +64,19 @@ def decode_pieces(
 ) -> np.ndarray:
     """Hidden states of whole rows, decoded piece by piece."""
     rows, time = ids_BT.shape
-    return np.concatenate([
-        decode(model, ids_BT[:, start:end], np.arange(start, end), cache,
-               causal(cache, rows, end - start))
-        for start, end in zip([0, *cuts], [*cuts, time], strict=True)
-    ], axis=1)  # fmt: skip
+    return np.concatenate(
+        [
+            decode(
+                model,
+                ids_BT[:, start:end],
+                np.arange(start, end),
+                cache,
+                causal(cache, rows, end - start),
+            )
+            for start, end in zip([0, *cuts], [*cuts, time], strict=True)
+        ],
+        axis=1,
+    )
 
 
 @settings(max_examples=20, deadline=None)
@@ -81,11 +89,19 @@ def decode_pieces(
     seed=st.integers(0, 9),
 )
 def test_pieces_of_any_length_equal_the_full_pass(
-    norm_position: str, positions: str, embedding_norm: bool, final_norm: bool, cuts: list[int],
+    norm_position: str,
+    positions: str,
+    embedding_norm: bool,
+    final_norm: bool,
+    cuts: list[int],
     seed: int,
-) -> None:  # fmt: skip
-    model = gpt(norm_position=norm_position, positions=positions, embedding_norm=embedding_norm,
-                final_norm=final_norm)  # fmt: skip
+) -> None:
+    model = gpt(
+        norm_position=norm_position,
+        positions=positions,
+        embedding_norm=embedding_norm,
+        final_norm=final_norm,
+    )
     ids_BT = token_ids(2, 8, seed=seed)
     hidden_BTD = decode_pieces(model, ids_BT, new_cache(model, 2), cuts)
     np.testing.assert_allclose(hidden_BTD, oracle(model, ids_BT), atol=1e-5)
@@ -151,9 +167,14 @@ def test_the_cache_is_only_read() -> None:
 
 def test_decoding_drops_nothing() -> None:
     rates = DropoutConfig(
-        embedding=0.5, block_input=0.5, attention_weights=0.5, attention_output=0.5,
-        ffn_hidden=0.5, ffn_output=0.5, head=0.5,
-    )  # fmt: skip
+        embedding=0.5,
+        block_input=0.5,
+        attention_weights=0.5,
+        attention_output=0.5,
+        ffn_hidden=0.5,
+        ffn_output=0.5,
+        head=0.5,
+    )
     model, ids_BT = small_gpt("imdb", dropout=rates), token_ids(2, 8)
     hidden_BTD = decode_pieces(model, ids_BT, new_cache(model, 2), [3])
     np.testing.assert_allclose(hidden_BTD, oracle(model, ids_BT), atol=1e-5)

@@ -63,8 +63,12 @@ def test_layer_norm(epsilon: float) -> None:
 
     assert_same(
         lambda *inputs: fused.layer_norm(*inputs, epsilon, tf.float32),
-        plain, inputs, random(2, 5, 24, seed=3), rtol=1e-4, atol=1e-5,
-    )  # fmt: skip
+        plain,
+        inputs,
+        random(2, 5, 24, seed=3),
+        rtol=1e-4,
+        atol=1e-5,
+    )
     layer = LayerNorm(epsilon=epsilon, name="norm", output_dtype="bfloat16")
     layer.build((2, 5, 24))
     given = fused.layer_norm(inputs[0], tf.ones(24), tf.zeros(24), epsilon, tf.bfloat16)
@@ -123,8 +127,12 @@ def test_attention(time: int, rate: float, monkeypatch: pytest.MonkeyPatch) -> N
     upstream = random(2, 3, time, 4, seed=9)
     assert_same(
         lambda *inputs: fused.causal_attention(*inputs, rate, SEED),
-        plain, inputs, upstream, rtol=1e-4, atol=1e-5,
-    )  # fmt: skip
+        plain,
+        inputs,
+        upstream,
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 def test_it_pays_for_large_fixed_shapes_alone() -> None:

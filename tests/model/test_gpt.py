@@ -147,8 +147,9 @@ def test_every_weight_gets_a_gradient(preset: str) -> None:
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_each_dropout_drops_its_own_rate(preset: str, precision: str) -> None:
-    model = GPT(small_config(preset, dropout=RATES, embed_dim=32, ffn_dim=128, num_heads=8),
-                precision)  # fmt: skip
+    model = GPT(
+        small_config(preset, dropout=RATES, embed_dim=32, ffn_dim=128, num_heads=8), precision
+    )
     randomise(model)
     ids_BT = token_ids(200, 8)
     calls: list[tuple[Any, Any, Any]] = []

@@ -93,8 +93,14 @@ def test_a_keras_file_has_every_weight_where_earlier_versions_had_it(tmp_path: P
             lambda name, item: places.append(name) if isinstance(item, h5py.Dataset) else None
         )
     layers = ["", "embedding/", "embedding_norm/"]
-    parts = ("attention/output_projection", "attention/qkv", "attention_norm", "ffn_norm",
-             "dense_layers/dense_2", "dense_layers/dense_3")  # fmt: skip
+    parts = (
+        "attention/output_projection",
+        "attention/qkv",
+        "attention_norm",
+        "ffn_norm",
+        "dense_layers/dense_2",
+        "dense_layers/dense_3",
+    )
     blocks = ("decoder_block", "decoder_block_1")
     layers += [f"blocks/{block}/{part}/" for block in blocks for part in parts]
     assert sorted(places) == sorted(f"{layer}vars/{i}" for layer in layers for i in range(2))

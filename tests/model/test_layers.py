@@ -36,17 +36,29 @@ def feed_forward_of(activation: str = "gelu", **options: object) -> FeedForward:
 
 def block_of(config: ModelConfig, dtype: str = "float32", **options: object) -> DecoderBlock:
     attention = MultiHeadAttention(
-        config.embed_dim, config.num_heads, config.head_width, weights_dropout=0.2, dtype=dtype,
+        config.embed_dim,
+        config.num_heads,
+        config.head_width,
+        weights_dropout=0.2,
+        dtype=dtype,
         name="attention",
-    )  # fmt: skip
+    )
     feed_forward = FeedForward(
-        config.embed_dim, config.ffn_dim, activation=config.activation, hidden_dropout=0.3,
-        dtype=dtype, name="feed_forward",
-    )  # fmt: skip
+        config.embed_dim,
+        config.ffn_dim,
+        activation=config.activation,
+        hidden_dropout=0.3,
+        dtype=dtype,
+        name="feed_forward",
+    )
     block = DecoderBlock(
-        attention, feed_forward, norm_position=config.norm_position,
-        norm_epsilon=config.norm_epsilon, name="block", **options,
-    )  # fmt: skip
+        attention,
+        feed_forward,
+        norm_position=config.norm_position,
+        norm_epsilon=config.norm_epsilon,
+        name="block",
+        **options,
+    )
     block.build((None, None, config.embed_dim))
     randomise(block)
     return block

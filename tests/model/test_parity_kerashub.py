@@ -98,9 +98,14 @@ def copy_weights(ours: dict[str, np.ndarray], theirs, config: ModelConfig) -> in
 
 @pytest.mark.parametrize(
     "preset",
-    ["kerasnlp-mini", "kerasnlp-final-norm", "kerasnlp-prenorm", "kerasnlp-prenorm-12x12",
-     "kerasnlp-no-positions"],
-)  # fmt: skip
+    [
+        "kerasnlp-mini",
+        "kerasnlp-final-norm",
+        "kerasnlp-prenorm",
+        "kerasnlp-prenorm-12x12",
+        "kerasnlp-no-positions",
+    ],
+)
 @pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
 def test_logits_equal_kerashubs(preset: str) -> None:
     config = preset_model(preset)

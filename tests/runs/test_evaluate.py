@@ -22,10 +22,13 @@ def test_figures_equal_those_of_the_oracle() -> None:
     model = small_gpt()
     rng = np.random.default_rng(3)
     batches = [
-        Batch(token_ids(3, 8, seed=i), token_ids(3, 8, seed=i + 9),
-              rng.integers(0, 2, (3, 8)).astype(np.float32))
+        Batch(
+            token_ids(3, 8, seed=i),
+            token_ids(3, 8, seed=i + 9),
+            rng.integers(0, 2, (3, 8)).astype(np.float32),
+        )
         for i in range(2)
-    ]  # fmt: skip
+    ]
     sizes = np.arange(29)
     from gpt_tf.model.variables import read_values, weight_variables
 
@@ -60,9 +63,22 @@ def characters(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a text of its own and a run `chars` on its characters."""
     workspace = tmp_path_factory.mktemp("characters")
     (workspace / "tables.txt").write_text(TEXT)
-    called("train", "--preset", "shakespeare-baseline", "--data", "tables.txt", "--name", "chars",
-           "--train-tokenizer", "--max-steps", "6", *TINY_RUN,
-           "--set", "training.eval_batches=null", cwd=workspace)  # fmt: skip
+    called(
+        "train",
+        "--preset",
+        "shakespeare-baseline",
+        "--data",
+        "tables.txt",
+        "--name",
+        "chars",
+        "--train-tokenizer",
+        "--max-steps",
+        "6",
+        *TINY_RUN,
+        "--set",
+        "training.eval_batches=null",
+        cwd=workspace,
+    )
     return workspace
 
 

@@ -74,8 +74,16 @@ def test_a_run_tells_what_it_was_trained_with_and_goes_on(
     home: Path, printed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(home)
-    stopped = gpt_tf.train("my_folder", preset="demo", name="stopped", max_steps=10, batch_size=4,
-                           set=SMALL, stop_at_step=4, quiet=True)  # fmt: skip
+    stopped = gpt_tf.train(
+        "my_folder",
+        preset="demo",
+        name="stopped",
+        max_steps=10,
+        batch_size=4,
+        set=SMALL,
+        stop_at_step=4,
+        quiet=True,
+    )
     assert (stopped.step, stopped.checkpoints) == (4, [4])
     assert stopped.settings.training.max_steps == 10
     ended = stopped.resume()
@@ -123,8 +131,9 @@ def test_a_list_of_paths_are_files_that_a_moved_workspace_still_has(
     (home / "books 0" / "notes.txt").write_text("not asked for")
     monkeypatch.chdir(home)
     files = [path for path in Path().rglob("*.txt") if path.name != "notes.txt"]
-    run = gpt_tf.train(files, name="some", max_steps=4, stop_at_step=2, batch_size=2, set=SMALL,
-                       quiet=True)  # fmt: skip
+    run = gpt_tf.train(
+        files, name="some", max_steps=4, stop_at_step=2, batch_size=2, set=SMALL, quiet=True
+    )
     used = json.loads((run.path / "data_files.json").read_text())
     assert sum(len(entries) for entries in used.values()) == 8
     home.rename(tmp_path / "elsewhere")

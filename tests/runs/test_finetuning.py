@@ -42,9 +42,21 @@ def tuned(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     (workspace / "verses").mkdir()
     for number in range(40):
         (workspace / "verses" / f"{number}.txt").write_text(", ".join(random.choice(LINES, 12)))
-    in_process("train", "--data", "reviews", "--name", "base", "--max-steps", "60", *TINY_RUN,
-               "--learning-rate", "0.01", "--set", "training.eval_interval=60",
-               cwd=workspace)  # fmt: skip
+    in_process(
+        "train",
+        "--data",
+        "reviews",
+        "--name",
+        "base",
+        "--max-steps",
+        "60",
+        *TINY_RUN,
+        "--learning-rate",
+        "0.01",
+        "--set",
+        "training.eval_interval=60",
+        cwd=workspace,
+    )
     for name, options in (("full", FULL), ("lora", LORA)):
         in_process(*FINE_TUNE, "--max-steps", "8", "--name", name, *options, cwd=workspace)
     return workspace
@@ -91,8 +103,9 @@ def printed(capsys: Capture, *arguments: str, cwd: Path) -> str:
 
 @pytest.mark.parametrize("name", ["full", "lora"])
 def test_the_loss_falls_from_that_of_the_given_weights(tuned: Path, name: str) -> None:
-    losses = {int(row["step"]): row["eval/loss"] for row in metrics(tuned, name)
-              if "eval/loss" in row}  # fmt: skip
+    losses = {
+        int(row["step"]): row["eval/loss"] for row in metrics(tuned, name) if "eval/loss" in row
+    }
     assert list(losses) == [0, 4, 8]  # the first is the given weights' own
     assert losses[8] < losses[4] < losses[0]
     assert losses[0] == pytest.approx(metrics(tuned, "full")[0]["eval/loss"], abs=1e-6)
@@ -116,8 +129,14 @@ def test_model_tokenizer_and_origin_are_the_given_runs(tuned: Path, name: str) -
 
 def test_the_preset_is_a_linear_fall_from_5e_5(tuned: Path, capsys: Capture) -> None:
     shown = printed(capsys, "train", "--from", "base", "--print-config", cwd=tuned)
-    for line in ("schedule: linear", "peak_learning_rate: 5.0e-05", "warmup_steps: 0",
-                 "min_learning_rate: 0.0", "embed_dim: 32", "vocab_size: 400"):  # fmt: skip
+    for line in (
+        "schedule: linear",
+        "peak_learning_rate: 5.0e-05",
+        "warmup_steps: 0",
+        "min_learning_rate: 0.0",
+        "embed_dim: 32",
+        "vocab_size: 400",
+    ):
         assert f"  {line}\n" in shown
 
 
@@ -185,9 +204,18 @@ def test_spare_entries_stay_and_a_shorter_context_keeps_the_first_positions(copy
     facts["config"] = dataclasses.asdict(larger)
     run.checkpoints.save(61, given, {}, {}, facts)
     run.config_file.write_text(as_yaml(larger))
-    in_process(*FINE_TUNE, "--max-steps", "2", "--name", "short",
-               "--set", "model.context_length=12", "--set", "training.freeze=[embedding]",
-               cwd=copy)  # fmt: skip
+    in_process(
+        *FINE_TUNE,
+        "--max-steps",
+        "2",
+        "--name",
+        "short",
+        "--set",
+        "model.context_length=12",
+        "--set",
+        "training.freeze=[embedding]",
+        cwd=copy,
+    )
     trained, slots = weights(copy, "short"), run_of(copy, "short").checkpoints.last().training
     np.testing.assert_array_equal(trained["embedding/positions"], given["embedding/positions"][:12])
     np.testing.assert_array_equal(trained["embedding/tokens"], given["embedding/tokens"])
@@ -209,8 +237,17 @@ def test_the_dry_run_counts_what_is_trained(tuned: Path, capsys: Capture) -> Non
 def test_a_resumed_run_equals_an_uninterrupted_one(
     tuned: Path, copy: Path, options: tuple[str, ...]
 ) -> None:
-    in_process(*FINE_TUNE, "--max-steps", "8", "--stop-at-step", "3", "--name", "stopped",
-                *options, cwd=copy)  # fmt: skip
+    in_process(
+        *FINE_TUNE,
+        "--max-steps",
+        "8",
+        "--stop-at-step",
+        "3",
+        "--name",
+        "stopped",
+        *options,
+        cwd=copy,
+    )
     shutil.rmtree(copy / "runs" / "base")  # it is not needed any more
     in_process("train", "--resume", "stopped", cwd=copy)
     whole = "lora" if options is LORA else "full"
@@ -229,10 +266,26 @@ def learn_samples(mgm: Path, workspace: Path, name: str, *options: str) -> list[
     samples = workspace / "samples.txt"
     if not samples.exists():
         samples.write_text("\n".join(lines))
-    in_process("train", "--from", str(mgm / "runs" / "mgm"), "--name", name, "--data",
-               samples.name, "--max-steps", "8", *SMALL_RUN, "--set", "data.document=line",
-               "--set", "model.context_length=16", "--set", "training.precision=float32",
-               *options, cwd=workspace)  # fmt: skip
+    in_process(
+        "train",
+        "--from",
+        str(mgm / "runs" / "mgm"),
+        "--name",
+        name,
+        "--data",
+        samples.name,
+        "--max-steps",
+        "8",
+        *SMALL_RUN,
+        "--set",
+        "data.document=line",
+        "--set",
+        "model.context_length=16",
+        "--set",
+        "training.precision=float32",
+        *options,
+        cwd=workspace,
+    )
     return [row["eval/loss"] for row in metrics(workspace, name) if "eval/loss" in row]
 
 

@@ -12,8 +12,13 @@ from gpt_tf.storage.checkpoint import CheckpointStore
 # The first tensor of the step alone, 60,000 x 32 x 1,024 numbers, is twice what may be taken; that
 # leaves room for threads, which TensorFlow starts late and whose refusal ends the process.
 TOO_LARGE = (
-    "--batch-size", "60000", "--set", "data.windows=random", "--set", "model.embed_dim=1024",
-)  # fmt: skip
+    "--batch-size",
+    "60000",
+    "--set",
+    "data.windows=random",
+    "--set",
+    "model.embed_dim=1024",
+)
 
 
 def run_in(megabytes: int, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -24,8 +29,19 @@ def run_in(megabytes: int, *arguments: str, cwd: Path) -> subprocess.CompletedPr
 
 
 def test_training_names_batch_context_and_model(workspace: Path) -> None:  # C26, C27
-    result = run_in(4000, "train", "--data", "reviews", "--name", "huge", "--max-steps", "20",
-                    *TINY_RUN, *TOO_LARGE, cwd=workspace)  # fmt: skip
+    result = run_in(
+        4000,
+        "train",
+        "--data",
+        "reviews",
+        "--name",
+        "huge",
+        "--max-steps",
+        "20",
+        *TINY_RUN,
+        *TOO_LARGE,
+        cwd=workspace,
+    )
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1] == (

@@ -46,8 +46,13 @@ def chosen(workspace: Path, data: str) -> Path:
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A workspace with data of one name in several places; each has one letter of its own."""
-    for place, letter in (("a/texts", "a"), ("b/texts", "b"), ("texts.txt", "c"),
-                          ("texts.jsonl", "d"), ("texts", "e")):  # fmt: skip
+    for place, letter in (
+        ("a/texts", "a"),
+        ("b/texts", "b"),
+        ("texts.txt", "c"),
+        ("texts.jsonl", "d"),
+        ("texts", "e"),
+    ):
         write(tmp_path / "home" / place, f"some words, {letter} ")
     return tmp_path / "home"
 

@@ -95,8 +95,19 @@ def test_a_file_in_the_place_of_the_next_checkpoint_is_refused_before_the_first_
 @pytest.mark.parametrize("stop", range(1, 20))
 def test_resuming_at_every_step_equals_never_stopping(workspace: Path, stop: int) -> None:
     """Evaluations lie at 5, 10, 15 and log lines at 3, 6, 9: stops before, at and after each."""
-    gpt_tf("train", "--data", "reviews", "--name", "stopped", "--max-steps", "20",
-           "--stop-at-step", str(stop), *TINY_RUN, cwd=workspace)  # fmt: skip
+    gpt_tf(
+        "train",
+        "--data",
+        "reviews",
+        "--name",
+        "stopped",
+        "--max-steps",
+        "20",
+        "--stop-at-step",
+        str(stop),
+        *TINY_RUN,
+        cwd=workspace,
+    )
     gpt_tf("train", "--resume", "stopped", cwd=workspace)
     assert digests(workspace, "stopped") == digests(workspace, "tiny")
     assert metrics(workspace, "stopped") == metrics(workspace, "tiny")
@@ -104,8 +115,16 @@ def test_resuming_at_every_step_equals_never_stopping(workspace: Path, stop: int
 
 def test_grouping_of_steps_changes_nothing(workspace: Path) -> None:
     """Three steps a call, in groups that evaluations at 5 and a stop at 11 cut short."""
-    run = ["train", "--data", "reviews", "--max-steps", "20", *TINY_RUN,
-           "--set", "training.steps_per_execution=3"]  # fmt: skip
+    run = [
+        "train",
+        "--data",
+        "reviews",
+        "--max-steps",
+        "20",
+        *TINY_RUN,
+        "--set",
+        "training.steps_per_execution=3",
+    ]
     called(*run, "--name", "stopped", "--stop-at-step", "11", cwd=workspace)
     called("train", "--resume", "stopped", cwd=workspace)
     called(*run, "--name", "whole", "--set", "training.log_interval=1", cwd=workspace)
@@ -158,17 +177,23 @@ def test_changed_data_are_refused_by_name_or_accepted(stopped: Path) -> None:
     assert result.returncode == 2
     assert f"changed: {str(first.relative_to(stopped / 'reviews'))!r}" in result.stderr
     assert "removed:" in result.stderr and "and 8 more" in result.stderr
-    called("train", "--resume", "stopped", "--accept-data-change", "--stop-at-step", "12",
-           cwd=stopped)  # fmt: skip
+    called(
+        "train", "--resume", "stopped", "--accept-data-change", "--stop-at-step", "12", cwd=stopped
+    )
     result = called("train", "--resume", "stopped", cwd=stopped)
     assert "step 20, all steps done" in result.stdout
 
 
 @pytest.mark.parametrize(
     "changed",
-    [{"loop": 5}, {"stream": None}, {"early_stopping": []}, {"stream": {"position": "3"}},
-     *({"loop": {"step": step}} for step in (-1, "x", 1.5, True, None, 10**30))],
-)  # fmt: skip
+    [
+        {"loop": 5},
+        {"stream": None},
+        {"early_stopping": []},
+        {"stream": {"position": "3"}},
+        *({"loop": {"step": step}} for step in (-1, "x", 1.5, True, None, 10**30)),
+    ],
+)
 def test_a_state_that_training_does_not_save_is_refused(changed) -> None:
     run = RunDirectory(Path("runs", "a"))
     state = {"loop": {"step": 4, "evaluated_step": -1}, "stream": {"position": 4},
@@ -208,9 +233,16 @@ def test_a_file_that_was_trained_on_and_is_now_validated_on_is_named(stopped: Pa
 
 def test_changed_settings_are_refused_with_a_table(stopped: Path) -> None:
     result = called(
-        "train", "--resume", "stopped", "--batch-size", "8", "--set", "model.num_layers=2",
-        cwd=stopped, check=False,
-    )  # fmt: skip
+        "train",
+        "--resume",
+        "stopped",
+        "--batch-size",
+        "8",
+        "--set",
+        "model.num_layers=2",
+        cwd=stopped,
+        check=False,
+    )
     assert result.returncode == 2
     assert "training.batch_size: 4 in the checkpoint, 8 now" in result.stderr
     assert "model.num_layers: 1 in the checkpoint, 2 now" in result.stderr

@@ -42,8 +42,9 @@ def test_what_is_said_before_a_run_begins_is_in_its_log(tmp_path: Path) -> None:
         claim.begin()
         log.warning("after")
         assert [line.split()[-1] for line in claim.run.log_file.read_text().splitlines()] == [
-            "before", "after",
-        ]  # fmt: skip
+            "before",
+            "after",
+        ]
 
 
 def test_a_run_has_its_log_before_its_first_step(
@@ -60,9 +61,12 @@ def test_a_run_has_its_log_before_its_first_step(
     settings = parse_assignments([*TINY_RUN[1::2], "training.max_steps=6"])
     begin(
         Job(
-            config=resolve(settings), workspace=Workspace(tmp_path), name="new",
-            data=trained_workspace / "reviews", writers=no_writers,
+            config=resolve(settings),
+            workspace=Workspace(tmp_path),
+            name="new",
+            data=trained_workspace / "reviews",
+            writers=no_writers,
             tokenizer=trained_workspace / "tokenizers" / "reviews",
         )
-    )  # fmt: skip
+    )
     assert "tokens" in said[0] and "parameters" in said[0]

@@ -27,8 +27,14 @@ BIGRAM = ["--stop-at-step", "1", "--set", "training.xla=off"]
 
 def made(kind: str, lower_case: bool, remove_punctuation: bool) -> Tokenizer:
     texts = [TEXT, TEXT.lower(), string.punctuation, " "]
-    return train(kind, texts, vocab_size=300, lower_case=lower_case,
-                 remove_punctuation=remove_punctuation, unknown_characters="fail")  # fmt: skip
+    return train(
+        kind,
+        texts,
+        vocab_size=300,
+        lower_case=lower_case,
+        remove_punctuation=remove_punctuation,
+        unknown_characters="fail",
+    )
 
 
 def settings(**changes: object) -> Config:
@@ -75,7 +81,10 @@ def test_a_run_cleans_as_asked_for_and_its_settings_say_what_is_done(
         followed = as_followed(config, found, console).tokenizer
         lower, plain = (a or d for a, d in zip(asked, does, strict=True))
         assert (followed.kind, followed.lower_case, followed.remove_punctuation) == (
-            kind, lower, plain)  # fmt: skip
+            kind,
+            lower,
+            plain,
+        )
         expected = made(kind, lower, plain).normalize(TEXT)
         assert found.normalize(TEXT) == expected
         assert Tokenizer.load(copy).encode(TEXT) == found.encode(TEXT)
@@ -108,15 +117,28 @@ def test_a_ready_tokenizer_with_settings_that_clean_trains_on_clean_text(
     made("bpe", False, False).save(tmp_path / "ready")
     before = (tmp_path / "ready" / "tokenizer.json").read_bytes()
     lower = ("--set", "tokenizer.lower_case=true", "--set", "tokenizer.remove_punctuation=true")
-    in_process("train", "--preset", "bigram", "--data", "texts.txt", "--tokenizer", "ready",
-               "--name", "clean", *lower, *BIGRAM, cwd=tmp_path)  # fmt: skip
+    in_process(
+        "train",
+        "--preset",
+        "bigram",
+        "--data",
+        "texts.txt",
+        "--tokenizer",
+        "ready",
+        "--name",
+        "clean",
+        *lower,
+        *BIGRAM,
+        cwd=tmp_path,
+    )
     assert "tokenizer.lower_case and tokenizer.remove_punctuation ask" in capsys.readouterr().err
     assert (tmp_path / "ready" / "tokenizer.json").read_bytes() == before
     copy = Tokenizer.load(tmp_path / "runs" / "clean" / "tokenizer")
     assert copy.normalize("The CAT!") == "the cat "
     assert stored(tmp_path, "clean")["lower_case"] is True
-    in_process("generate", "--run", "clean", "--prompt", "THE CAT!", "--max-new-tokens", "2",
-               cwd=tmp_path)  # fmt: skip
+    in_process(
+        "generate", "--run", "clean", "--prompt", "THE CAT!", "--max-new-tokens", "2", cwd=tmp_path
+    )
     assert capsys.readouterr().out.startswith("THE CAT!")
 
 
@@ -134,12 +156,24 @@ def test_a_tokenizer_that_is_replaced_while_the_data_are_tokenized_leaves_the_ru
         return streams(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(assemble, "Streams", replaced)
-    in_process("train", "--preset", "bigram", "--data", "texts.txt", "--tokenizer", "ready",
-               "--name", "whole", *BIGRAM, cwd=tmp_path)  # fmt: skip
+    in_process(
+        "train",
+        "--preset",
+        "bigram",
+        "--data",
+        "texts.txt",
+        "--tokenizer",
+        "ready",
+        "--name",
+        "whole",
+        *BIGRAM,
+        cwd=tmp_path,
+    )
     assert settings_of(Tokenizer.load(tmp_path / "runs" / "whole" / "tokenizer"))["kind"] == "bpe"
     capsys.readouterr()
-    in_process("generate", "--run", "whole", "--prompt", "The", "--max-new-tokens", "2",
-               cwd=tmp_path)  # fmt: skip
+    in_process(
+        "generate", "--run", "whole", "--prompt", "The", "--max-new-tokens", "2", cwd=tmp_path
+    )
     assert capsys.readouterr().out.startswith("The")
 
 
@@ -149,8 +183,15 @@ def test_fine_tuning_says_what_its_tokenizer_does_and_cleans_if_asked(
     (tmp_path / "texts.txt").write_text("w0 W1 w5 W7\n" * 40)
     folder = write_folder(tmp_path / "theirs", GPT2)
     in_process("import", str(folder), "--name", "words", cwd=tmp_path)
-    arguments = ("train", "--from", "words", "--data", "texts.txt", "--set",
-                 "training.batch_size=2")  # fmt: skip
+    arguments = (
+        "train",
+        "--from",
+        "words",
+        "--data",
+        "texts.txt",
+        "--set",
+        "training.batch_size=2",
+    )
     assert in_process(*arguments, "--name", "cased", cwd=tmp_path, check=False) == 2  # W1 unseen
     in_process(*arguments, "--name", "lower", "--set", "tokenizer.lower_case=true", cwd=tmp_path)
     copy = tmp_path / "runs" / "lower" / "tokenizer"
@@ -196,13 +237,33 @@ def test_text_that_a_vocabulary_does_not_cover_is_told_with_its_share(
     (tmp_path / "known.txt").write_text("the cat sees the dog\n" * 40)
     (tmp_path / "other.txt").write_text("ελα cat\n" * 400)
     for kind in ("wordpiece", "bpe"):
-        in_process("train-tokenizer", "known.txt", "--kind", kind, "--vocab-size", "300",
-                   "--output", kind, cwd=tmp_path)  # fmt: skip
-    for kind, data, warnings in (("bpe", "other", 0), ("wordpiece", "known", 0),
-                                 ("wordpiece", "other", 1)):  # fmt: skip
+        in_process(
+            "train-tokenizer",
+            "known.txt",
+            "--kind",
+            kind,
+            "--vocab-size",
+            "300",
+            "--output",
+            kind,
+            cwd=tmp_path,
+        )
+    for kind, data, warnings in (
+        ("bpe", "other", 0),
+        ("wordpiece", "known", 0),
+        ("wordpiece", "other", 1),
+    ):
         capsys.readouterr()
-        in_process("train", "--data", f"{data}.txt", "--tokenizer", kind,
-                   "--set", "training.batch_size=2", cwd=tmp_path)  # fmt: skip
+        in_process(
+            "train",
+            "--data",
+            f"{data}.txt",
+            "--tokenizer",
+            kind,
+            "--set",
+            "training.batch_size=2",
+            cwd=tmp_path,
+        )
         said = capsys.readouterr().err
         assert said.count("% of the tokens are [UNK]") == warnings
     assert "Train one with `gpt-tf train-tokenizer other.txt`, and leave --tokenizer out." in said
@@ -215,9 +276,13 @@ def test_what_a_tokenizer_does_is_told_from_what_it_gives() -> None:
         ("BERT", normalizers.BertNormalizer(lowercase=True), True, False),
         ("none", normalizers.NFC(), False, False),
         ("chain", normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()]), True, False),
-        ("prepend", normalizers.Sequence([normalizers.Prepend("_"), normalizers.Lowercase()]),
-         True, False),
-    ]:  # fmt: skip
+        (
+            "prepend",
+            normalizers.Sequence([normalizers.Prepend("_"), normalizers.Lowercase()]),
+            True,
+            False,
+        ),
+    ]:
         tokenizer = CharTokenizer.train([TEXT])
         tokenizer.backend.normalizer = step
         found = settings_of(tokenizer)

@@ -36,8 +36,15 @@ from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews
 
 GRID = ["--grid", "model.head_dim=8,16", "--grid", "training.peak_learning_rate=1e-2,1e-3"]
 # The first checkpoint is before the first evaluation, whose compilation leaves time for a signal.
-CELL = [*TINY_RUN, "--set", "training.eval_interval=8", "--set", "training.checkpoint_interval=4",
-        "--max-steps", "10"]  # fmt: skip
+CELL = [
+    *TINY_RUN,
+    "--set",
+    "training.eval_interval=8",
+    "--set",
+    "training.checkpoint_interval=4",
+    "--max-steps",
+    "10",
+]
 SWEEP = ["sweep", "--data", "reviews", "--name", "grid", *GRID, *CELL]
 RUNS = ["grid-01", "grid-02", "grid-03", "grid-04"]
 
@@ -107,8 +114,12 @@ def stop(workspace: Path, arguments: list[str], after: str, number: int) -> tupl
     """Run `gpt-tf`, send it a signal once it has said `after`; its exit code and its last words."""
     process = subprocess.Popen(
         [sys.executable, "-m", "gpt_tf", *arguments],
-        cwd=workspace, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=workspace,
+        env=os.environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stderr is not None
     said = ""
     for line in process.stderr:
@@ -345,9 +356,15 @@ def test_cell_that_fails_is_noted_and_the_sweep_goes_on(fresh: Path, tmp_path: P
     workspace = tmp_path / "workspace"
     shutil.copytree(fresh, workspace)
     result = called(
-        "sweep", "--data", "reviews", "--grid", "training.peak_learning_rate=1e30,1e-3", *CELL,
-        cwd=workspace, check=False,
-    )  # fmt: skip
+        "sweep",
+        "--data",
+        "reviews",
+        "--grid",
+        "training.peak_learning_rate=1e30,1e-3",
+        *CELL,
+        cwd=workspace,
+        check=False,
+    )
     assert result.returncode == 1
     good, bad = table(workspace, "sweep-001")
     assert (good["run"], good["steps"], good["error"]) == ("sweep-001-02", "10", "")
@@ -384,8 +401,13 @@ def test_mistakes_end_it_before_anything_is_trained(
     fresh: Path, arguments: list[str], message: str
 ) -> None:
     given = ["--max-steps", "5", "--data", "reviews", "--set", "training.warmup_steps=1"]
-    result = called("sweep", *(given if "--resume" not in arguments else given[:2]), *arguments,
-                    cwd=fresh, check=False)  # fmt: skip
+    result = called(
+        "sweep",
+        *(given if "--resume" not in arguments else given[:2]),
+        *arguments,
+        cwd=fresh,
+        check=False,
+    )
     assert result.returncode == 2
     assert message in result.stderr
     assert not (fresh / "sweeps").exists()
@@ -393,9 +415,15 @@ def test_mistakes_end_it_before_anything_is_trained(
 
 
 def test_grid_values_are_yaml_scalars() -> None:
-    grid = parse_grid(["training.peak_learning_rate=1e-3, 3e-4", "model.head_dim=null,8",
-                       "model.tied_head=true,false", 'sampling.prompt="a, b",c',
-                       "training.xla=on,off"])  # fmt: skip
+    grid = parse_grid(
+        [
+            "training.peak_learning_rate=1e-3, 3e-4",
+            "model.head_dim=null,8",
+            "model.tied_head=true,false",
+            'sampling.prompt="a, b",c',
+            "training.xla=on,off",
+        ]
+    )
     assert grid == {
         "training.peak_learning_rate": [1e-3, 3e-4],
         "model.head_dim": [None, 8],
@@ -419,7 +447,7 @@ def test_grid_values_are_yaml_scalars() -> None:
         (["model.dropout=1", "model.dropout.head=0.1"], ["overlapping keys"]),
         ([f"a.k{i}={','.join(map(str, range(10)))}" for i in range(4)], ["10,000"]),
     ],
-)  # fmt: skip
+)
 def test_every_problem_of_a_grid_is_told(options: list[str], problems: list[str]) -> None:
     with pytest.raises(UsageError) as raised:
         parse_grid(options)
@@ -428,9 +456,17 @@ def test_every_problem_of_a_grid_is_told(options: list[str], problems: list[str]
 
 
 def plan_of(grid: dict, sequence: int = 1, **settings: object) -> Plan:
-    return Plan(sequence=sequence, preset="demo", corpus="c", data=None, validation=None,
-                tokenizer="/t", settings={**read_preset("demo"), **settings}, grid=grid,
-                cells=make_cells("s", grid))  # fmt: skip
+    return Plan(
+        sequence=sequence,
+        preset="demo",
+        corpus="c",
+        data=None,
+        validation=None,
+        tokenizer="/t",
+        settings={**read_preset("demo"), **settings},
+        grid=grid,
+        cells=make_cells("s", grid),
+    )
 
 
 def test_cells_are_named_by_number_and_have_their_settings() -> None:
@@ -495,8 +531,13 @@ def test_ranking_and_what_is_stored(tmp_path: Path) -> None:
     directory = SweepDirectory(tmp_path)
     plan = plan_of({"model.num_layers": [1, 2, 3, 4, 5]})
     results = Results(directory, plan)
-    for run, state, loss in (("s-01", "failed", 1.0), ("s-02", "done", None), ("s-03", "done", 3.0),
-                             ("s-04", "begun", 0.5), ("s-05", "done", 2.0)):  # fmt: skip
+    for run, state, loss in (
+        ("s-01", "failed", 1.0),
+        ("s-02", "done", None),
+        ("s-03", "done", 3.0),
+        ("s-04", "begun", 0.5),
+        ("s-05", "done", 2.0),
+    ):
         perplexity = None if loss is None else float(np.exp(loss))
         figures = {"loss": loss, "perplexity": perplexity}
         results.store(Result(run, state, figures=figures))
@@ -536,8 +577,10 @@ def test_the_best_cell_alone_is_framed(tmp_path: Path) -> None:
         draw_grid(grid, values, tmp_path / "heatmap.png", title="")
         pixels = imread(tmp_path / "heatmap.png")
         red = (pixels[..., 0] > 0.8) & (pixels[..., 1] < 0.2) & (pixels[..., 2] < 0.2)
-        y, x = (indices.mean() / length for indices, length in
-                zip(np.nonzero(red), red.shape, strict=True))  # fmt: skip
+        y, x = (
+            indices.mean() / length
+            for indices, length in zip(np.nonzero(red), red.shape, strict=True)
+        )
         assert (1 if y < 0.5 else 2, 1 if x < 0.5 else 2) == best
 
 

@@ -31,8 +31,9 @@ def test_steps_done_again_are_shown_once(tmp_path: Path) -> None:
     write(tmp_path, steps=range(6, 13), resumed_step=5)
     write(tmp_path, steps=range(10, 16), resumed_step=9)
     assert steps_shown(tmp_path) == {
-        "train/loss": list(range(1, 16)), "samples/text": list(range(1, 16)),
-    }  # fmt: skip
+        "train/loss": list(range(1, 16)),
+        "samples/text": list(range(1, 16)),
+    }
 
 
 def test_a_half_written_event_hides_none_of_the_later_ones(tmp_path: Path) -> None:

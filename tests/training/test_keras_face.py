@@ -175,8 +175,12 @@ def test_an_own_loop_goes_on_from_its_folder_of_checkpoints(
 def test_what_cannot_hold_checkpoints_is_refused(tokenizer: BPETokenizer, tmp_path: Path) -> None:
     model, adam = tiny_gpt(tokenizer), keras.optimizers.Adam()
     (tmp_path / "file").touch()
-    for store, message in ((tmp_path / "file", "not a folder in store"), ("", "empty path"),
-                           (None, "no path in store"), (3, "no path in store")):  # fmt: skip
+    for store, message in (
+        (tmp_path / "file", "not a folder in store"),
+        ("", "empty path"),
+        (None, "no path in store"),
+        (3, "no path in store"),
+    ):
         with pytest.raises(UsageError, match=message):
             gpt_tf.CheckpointManager(model, adam, store)
     with pytest.raises(UsageError, match=r"cannot be saved: Nadam\. Use Adam, AdamW or Muon"):

@@ -132,9 +132,13 @@ def chunked(
     function: Callable[..., tf.Tensor] = chunked_nats,
 ) -> Callable[..., tf.Tensor]:
     return lambda *parts: function(
-        *parts, tf.constant(targets_R), tf.constant(weights_R), tied=tied, compute=compute,
+        *parts,
+        tf.constant(targets_R),
+        tf.constant(weights_R),
+        tied=tied,
+        compute=compute,
         chunk=chunk,
-    )  # fmt: skip
+    )
 
 
 def relative_error(value: np.ndarray, expected: np.ndarray) -> float:

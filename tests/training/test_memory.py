@@ -86,8 +86,9 @@ def test_a_dry_run_refuses_what_it_cannot_do(words: list[str], said: str, tmp_pa
 
 def foretold(workspace: Path, rows: str) -> float:
     """Megabytes."""
-    told = called("train", "--dry-run", "--preset", "kerasnlp-mini", "--batch-size", rows,
-                  cwd=workspace).stdout  # fmt: skip
+    told = called(
+        "train", "--dry-run", "--preset", "kerasnlp-mini", "--batch-size", rows, cwd=workspace
+    ).stdout
     (row,) = (line for line in told.splitlines() if "memory at most" in line)
     return float(row.replace("│", " ").replace(",", "").split()[-2])
 

@@ -93,9 +93,14 @@ def step(expected, slots, name, gradient, rate: float, number: int) -> None:
         decay["weight_decay"] *= name == "head_kernel"
         betas = {"beta_1": SETTINGS.beta_1, "beta_2": SETTINGS.beta_2}
         expected[name], *slots[name] = adamw_step(
-            expected[name], gradient, *slots[name], step=number, epsilon=SETTINGS.epsilon,
-            **betas, **decay,
-        )  # fmt: skip
+            expected[name],
+            gradient,
+            *slots[name],
+            step=number,
+            epsilon=SETTINGS.epsilon,
+            **betas,
+            **decay,
+        )
         return
     decay["learning_rate"] = SETTINGS.muon_learning_rate * rate / SETTINGS.peak_learning_rate
     count = 3 if "qkv" in name else 1  # query, key and value are matrices of their own

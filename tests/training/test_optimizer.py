@@ -129,9 +129,13 @@ def test_adamw_equals_the_reference() -> None:
         for name in named:
             gradient = random.standard_normal(named[name].shape)
             expected[name], *slots[name] = adamw_step(
-                expected[name], gradient, *slots[name], step=number, learning_rate=1e-2,
+                expected[name],
+                gradient,
+                *slots[name],
+                step=number,
+                learning_rate=1e-2,
                 weight_decay=0.1 * name.endswith("kernel"),
-            )  # fmt: skip
+            )
     for name, value in read_values(named).items():  # float32
         np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6, err_msg=name)
 

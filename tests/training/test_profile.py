@@ -7,8 +7,20 @@ from commands import TINY_RUN, gpt_tf
 
 def profiled(workspace: Path, name: str, max_steps: int, *options: str, check: bool = True):
     """The command's result."""
-    return gpt_tf("train", "--data", "reviews", "--profile", "--name", name, "--max-steps",
-                  str(max_steps), *TINY_RUN, *options, cwd=workspace, check=check)  # fmt: skip
+    return gpt_tf(
+        "train",
+        "--data",
+        "reviews",
+        "--profile",
+        "--name",
+        name,
+        "--max-steps",
+        str(max_steps),
+        *TINY_RUN,
+        *options,
+        cwd=workspace,
+        check=check,
+    )
 
 
 def test_a_profiled_run_shows_its_operations(workspace: Path) -> None:

@@ -34,8 +34,16 @@ def test_corners_of_the_three_shapes() -> None:
     for name in middle:
         schedule = SCHEDULES[name](0.01, 4, 20, 0.001, 0.5)
         end = 0.01 if name == "constant" else 0.001
-        rates = {0: 0.0025, 3: 0.01, 4: 0.01, 12: 0.01, 14: quarter[name], 16: middle[name],
-                 20: end, 99: end}  # fmt: skip
+        rates = {
+            0: 0.0025,
+            3: 0.01,
+            4: 0.01,
+            12: 0.01,
+            14: quarter[name],
+            16: middle[name],
+            20: end,
+            99: end,
+        }
         for step, rate in rates.items():
             assert float(schedule(step)) == pytest.approx(rate, rel=1e-6), (name, step)
 
@@ -97,14 +105,23 @@ def test_schedule_is_serializable(name: str) -> None:
 
 
 def test_settings_choose_the_schedule() -> None:
-    config = TrainingConfig(max_steps=200, schedule="linear", decay_share=0.3, warmup_steps=7,
-                            peak_learning_rate=0.5, min_learning_rate=0.1)  # fmt: skip
+    config = TrainingConfig(
+        max_steps=200,
+        schedule="linear",
+        decay_share=0.3,
+        warmup_steps=7,
+        peak_learning_rate=0.5,
+        min_learning_rate=0.1,
+    )
     schedule = make_schedule(config)
     assert type(schedule) is SCHEDULES["linear"]
     assert schedule.get_config() == {
-        "peak_learning_rate": 0.5, "warmup_steps": 7, "max_steps": 200, "min_learning_rate": 0.1,
+        "peak_learning_rate": 0.5,
+        "warmup_steps": 7,
+        "max_steps": 200,
+        "min_learning_rate": 0.1,
         "decay_share": 0.3,
-    }  # fmt: skip
+    }
     assert type(make_schedule(TrainingConfig(max_steps=200))) is WarmupCosine
 
 

@@ -18,9 +18,14 @@ from gpt_tf.training.train_step import TrainStep
 SHAPE = (4, 8)
 # Larger initial weights would make a key's bias matter in rounding alone: its gradient is 0.
 CONFIG = ModelConfig(
-    vocab_size=13, context_length=8, num_layers=1, num_heads=2, embed_dim=8, ffn_dim=16,
+    vocab_size=13,
+    context_length=8,
+    num_layers=1,
+    num_heads=2,
+    embed_dim=8,
+    ffn_dim=16,
     initial_weights="gpt2",
-)  # fmt: skip
+)
 
 
 def make(seed: int = 0, config: ModelConfig = CONFIG, shape=SHAPE, **options):
@@ -104,9 +109,14 @@ def test_repeated_ids_count_in_the_norm() -> None:
     import tensorflow as tf
 
     untied = ModelConfig(
-        vocab_size=13, context_length=8, num_layers=1, num_heads=2, embed_dim=8, ffn_dim=16,
+        vocab_size=13,
+        context_length=8,
+        num_layers=1,
+        num_heads=2,
+        embed_dim=8,
+        ffn_dim=16,
         tied_head=False,
-    )  # fmt: skip
+    )
     model, _, step = make(config=untied)
     same = Batch(
         np.full(SHAPE, 3, np.int32), np.full(SHAPE, 5, np.int32), np.ones(SHAPE, np.float32)
@@ -211,9 +221,14 @@ def test_one_trace_over_many_rates_and_batches() -> None:
 
 def test_dropout_acts_in_the_step_and_its_seeds_advance() -> None:
     config = ModelConfig(
-        vocab_size=13, context_length=8, num_layers=1, num_heads=2, embed_dim=8, ffn_dim=16,
+        vocab_size=13,
+        context_length=8,
+        num_layers=1,
+        num_heads=2,
+        embed_dim=8,
+        ffn_dim=16,
         dropout=DropoutConfig(embedding=0.5),
-    )  # fmt: skip
+    )
     model, _, step = make(config=config)
     seeds = read_values(seed_variables(model))
     first, second = step([batch(1)], [0.0])[0], step([batch(1)], [0.0])[0]

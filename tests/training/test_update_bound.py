@@ -21,9 +21,14 @@ from gpt_tf.training.update_bound import LIMIT, UpdateBound, largest
 
 SHAPE = (2, 8)
 CONFIG = ModelConfig(
-    vocab_size=13, context_length=8, num_layers=1, num_heads=2, embed_dim=8, ffn_dim=16,
+    vocab_size=13,
+    context_length=8,
+    num_layers=1,
+    num_heads=2,
+    embed_dim=8,
+    ffn_dim=16,
     dropout=DropoutConfig(embedding=0.2),
-)  # fmt: skip
+)
 DECAY = {"optimizer": "adamw", "weight_decay": 1e30}
 
 
@@ -59,14 +64,17 @@ def assert_same(first: Training, second: Training) -> None:
 
 @pytest.mark.parametrize(
     ("way", "options", "rate"),
-    [({}, {}, np.inf), ({"grad_accum_steps": 2}, DECAY, 1e10),
-     pytest.param({"steps_per_execution": 3}, DECAY, 1e10, marks=pytest.mark.long),
-     pytest.param({}, {}, np.nan, marks=pytest.mark.long),
-     pytest.param({"xla": True}, DECAY, 1e10, marks=pytest.mark.long),
-     pytest.param({"clip_norm": 0.0}, DECAY, 1e10, marks=pytest.mark.long),
-     pytest.param({}, {**DECAY, "optimizer": "muon"}, 1e10, marks=pytest.mark.long)],
+    [
+        ({}, {}, np.inf),
+        ({"grad_accum_steps": 2}, DECAY, 1e10),
+        pytest.param({"steps_per_execution": 3}, DECAY, 1e10, marks=pytest.mark.long),
+        pytest.param({}, {}, np.nan, marks=pytest.mark.long),
+        pytest.param({"xla": True}, DECAY, 1e10, marks=pytest.mark.long),
+        pytest.param({"clip_norm": 0.0}, DECAY, 1e10, marks=pytest.mark.long),
+        pytest.param({}, {**DECAY, "optimizer": "muon"}, 1e10, marks=pytest.mark.long),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_an_update_that_makes_weights_infinite_is_refused_whole(
     way: dict, options: dict, rate: float
 ) -> None:
@@ -90,11 +98,13 @@ def test_the_updates_of_a_call_before_the_refused_one_are_kept() -> None:
 
 @pytest.mark.parametrize(
     ("way", "precision"),
-    [({}, "bfloat16"),
-     pytest.param({"steps_per_execution": 3}, "float32", marks=pytest.mark.long),
-     pytest.param({"grad_accum_steps": 2}, "float32", marks=pytest.mark.long)],
+    [
+        ({}, "bfloat16"),
+        pytest.param({"steps_per_execution": 3}, "float32", marks=pytest.mark.long),
+        pytest.param({"grad_accum_steps": 2}, "float32", marks=pytest.mark.long),
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_looking_at_every_update_changes_no_bit(way: dict, precision: str, monkeypatch) -> None:
     plain, careful = (Training(way, precision, freeze=["*bias"]) for _ in range(2))
     count = 3 if "steps_per_execution" in way else 1
@@ -119,8 +129,9 @@ def test_the_bound_is_above_all_weights(rates: list[float], decay: float, muon: 
     for rate in rates:
         if not bound.allows([rate]):
             return
-        gradients = [random.standard_normal(v.shape).astype(np.float32) for v in
-                     model.trainable_variables]  # fmt: skip
+        gradients = [
+            random.standard_normal(v.shape).astype(np.float32) for v in model.trainable_variables
+        ]
         norm = np.sqrt(sum((g**2).sum() for g in gradients))
         optimizer.learning_rate.assign(rate)
         optimizer.apply([g / norm for g in gradients], model.trainable_variables)
@@ -138,10 +149,9 @@ def test_ordinary_training_never_needs_a_look() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [["training.optimizer=adamw"],
-     ["training.optimizer=muon", "training.muon_learning_rate=1e10"]],
+    [["training.optimizer=adamw"], ["training.optimizer=muon", "training.muon_learning_rate=1e10"]],
     ids=str,
-)  # fmt: skip
+)
 def test_a_run_whose_weights_would_be_infinite_saves_none(
     options: list[str], trained_workspace: Path, capsys
 ) -> None:

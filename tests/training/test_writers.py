@@ -21,9 +21,14 @@ from gpt_tf.training.writers import JsonlWriter, SamplesWriter, TensorBoardWrite
 HUGE = {"eval/loss": 700.0, "eval/perplexity": math.exp(700)}  # beyond float32
 INFINITE = {"eval/loss": 1e5, "eval/perplexity": math.inf}
 LOOKS_LIKE_OURS = [
-    "## Step 99999\n\nmore", "a\n## Step 3\nb", "## Step 2", "a\r## Step 99999\rb",
-    "\u2028## Step 99999", "\\## Step 1", "a\n\n## Step 7\n\n## Step 8",
-]  # fmt: skip
+    "## Step 99999\n\nmore",
+    "a\n## Step 3\nb",
+    "## Step 2",
+    "a\r## Step 99999\rb",
+    "\u2028## Step 99999",
+    "\\## Step 1",
+    "a\n\n## Step 7\n\n## Step 8",
+]
 
 
 def strict(path: Path) -> list[dict[str, float]]:
@@ -42,9 +47,17 @@ def events(directory: Path) -> EventAccumulator:
 
 def scalars(directory: Path, name: str) -> list[tuple[int, float]]:
     of_tag = events(directory).Tensors(name)
-    return [(one.step, float(np.frombuffer(one.tensor_proto.tensor_content, np.float32)[0]
-             if one.tensor_proto.tensor_content else one.tensor_proto.float_val[0]))
-            for one in of_tag]  # fmt: skip
+    return [
+        (
+            one.step,
+            float(
+                np.frombuffer(one.tensor_proto.tensor_content, np.float32)[0]
+                if one.tensor_proto.tensor_content
+                else one.tensor_proto.float_val[0]
+            ),
+        )
+        for one in of_tag
+    ]
 
 
 def test_a_number_that_a_writer_cannot_hold_ends_no_training(tmp_path: Path, caplog) -> None:
@@ -56,9 +69,10 @@ def test_a_number_that_a_writer_cannot_hold_ends_no_training(tmp_path: Path, cap
     writers.close()
     assert not caplog.records
     assert strict(path) == [
-        {**HUGE, "step": 0}, {"eval/loss": 1e5, "step": 1},
+        {**HUGE, "step": 0},
+        {"eval/loss": 1e5, "step": 1},
         {"eval/loss": 2.0, "eval/perplexity": 8.0, "step": 2},
-    ]  # fmt: skip
+    ]
     assert [value for _, value in scalars(tmp_path, "eval/perplexity")] == [math.inf, math.inf, 8.0]
     assert (tmp_path / "loss.png").stat().st_size > 10_000
 

@@ -133,8 +133,11 @@ def reopened(workspace: Workspace, name: str, places: Places) -> Iterator[Sweep]
 
 def _refuse_names(job: SweepJob) -> None:
     """Raise UsageError for names that the plan, which is YAML, cannot hold."""
-    options = {"--data": job.data, "--validation-data": job.validation,
-               "--tokenizer": job.tokenizer}  # fmt: skip
+    options = {
+        "--data": job.data,
+        "--validation-data": job.validation,
+        "--tokenizer": job.tokenizer,
+    }
     for option, given in options.items():
         if given and not is_unicode(recorded(given, job.workspace.path)):
             raise UsageError(f"name that is not UTF-8 in {option}: {given}. Rename it.")

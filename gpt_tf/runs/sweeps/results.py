@@ -285,6 +285,7 @@ def write_hparams(run: RunDirectory, settings: Mapping[str, Any]) -> None:
     values = {key: "null" if value is None else value for key, value in settings.items()}
     now, summary = time.time(), hp.hparams_pb(values, trial_id=run.name)
     events = (
-        Event(wall_time=now, file_version="brain.Event:2"), Event(wall_time=now, summary=summary),
-    )  # fmt: skip
+        Event(wall_time=now, file_version="brain.Event:2"),
+        Event(wall_time=now, summary=summary),
+    )
     write_records(path, [event.SerializeToString() for event in events])
