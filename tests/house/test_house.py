@@ -233,9 +233,15 @@ def test_what_a_benchmark_takes_of_ours_exists(path: Path) -> None:
                     importlib.import_module(f"{node.module}.{name.name}")
 
 
-# rooms in which no function has more parameters than that; self and cls do not count
-MOST_PARAMETERS = 8
-ROOMS = ("inference", "interop", "reports", "storage", "streaming", "tokenizer", "training")
+MOST_PARAMETERS = 8  # of a function; self and cls do not count
+ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+
+
+def may_have_more(room: str, node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """A command has as many as it has options, and a layer those that Keras saves of it."""
+    decorators = [ast.unparse(each) for each in node.decorator_list]
+    is_command = any(each.startswith("click.command(") for each in decorators)
+    return (room == "cli" and is_command) or (room == "model" and node.name == "__init__")
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -247,6 +253,6 @@ def test_no_function_has_more_than_eight_parameters(room: str) -> None:
                 named = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
                 count = sum(each.arg not in ("self", "cls") for each in named)
                 name = f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}"
-                if count > MOST_PARAMETERS:
+                if count > MOST_PARAMETERS and not may_have_more(room, node):
                     found.append(f"{name} has {count}")
     assert not found
