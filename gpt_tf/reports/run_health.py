@@ -1,4 +1,4 @@
-"""Whether the files of a run are whole: manifests, pointers, fingerprints; without TensorFlow.
+"""Whether the files of a run are whole: manifests, fingerprints; without TensorFlow.
 
 Nothing is written and nothing is mended.
 """
