@@ -106,6 +106,11 @@ def dense(
     )
 
 
+def dense_layers(layer: keras.layers.Layer) -> list[Dense]:
+    """The dense layers that are attributes of a layer, in the order in which they were made."""
+    return [part for part in vars(layer).values() if isinstance(part, Dense)]
+
+
 def leading_shape(x: tf.Tensor) -> tuple[Any, ...]:
     """All dimensions but the last, as numbers where they are known."""
     known, shape = x.shape[:-1], tf.shape(x)

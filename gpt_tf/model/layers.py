@@ -16,7 +16,7 @@ import tensorflow as tf
 from gpt_tf.model import fused
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.by_name import by_name
-from gpt_tf.model.dense import Dense, dense
+from gpt_tf.model.dense import Dense, dense, dense_layers
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import GPT2, InitialWeights, derive_seed
 from gpt_tf.model.kept_arguments import KeepsArguments
@@ -134,14 +134,8 @@ class DecoderBlock(KeepsArguments):
 
     @property
     def dense_layers(self) -> list[Dense]:
-        """Those of both sub-layers, in the order of use."""
-        attention, feed_forward = self.attention, self.feed_forward
-        return [
-            attention.qkv,
-            attention.output_projection,
-            feed_forward.expand,
-            feed_forward.contract,
-        ]
+        """Those of both sub-layers."""
+        return [*dense_layers(self.attention), *dense_layers(self.feed_forward)]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create both sub-layers and both norms for inputs [B, T, D]."""

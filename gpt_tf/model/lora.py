@@ -33,14 +33,13 @@ def adapt(blocks: Iterable[DecoderBlock], config: LoraConfig, seed: int) -> None
     """Give the products that `config` names adapters; the blocks are not built yet."""
     if not config.rank:
         return
-    from gpt_tf.model.dense import Adapter
+    from gpt_tf.model.dense import Adapter, dense_layers
     from gpt_tf.model.initial import derive_seed
 
     for block in blocks:
-        attention, feed_forward = block.attention, block.feed_forward
-        layers = [attention.qkv] * config.qkv
-        layers += [attention.output_projection] * config.attention_output
-        layers += [feed_forward.expand, feed_forward.contract] * config.ffn
+        layers = [block.attention.qkv] * config.qkv
+        layers += [block.attention.output_projection] * config.attention_output
+        layers += dense_layers(block.feed_forward) * config.ffn
         for layer in layers:
             layer.adapter = Adapter(
                 layer.units,

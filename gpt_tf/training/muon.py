@@ -14,9 +14,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-HIDDEN_MATRIX = re.compile(
-    r"(^|/)block_\d+/(attention/(qkv|output)|feed_forward/(expand|contract))/kernel$"
-)
+HIDDEN_MATRIX = re.compile(r"(^|/)block_\d+/.+/kernel$")
 # Jordan et al. 2024: the steepest slope at zero that still ends near 1
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
