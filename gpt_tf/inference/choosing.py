@@ -76,6 +76,18 @@ def make_filters(sampler: AnySampler, options: Mapping[str, Any], vocab_size: in
     return made
 
 
+def refuse_texts(options: Mapping[str, Any]) -> None:
+    """Raise ParameterError for an option that only a tokenizer can read, as `stop`."""
+    for name, value in options.items():
+        option = OPTIONS.get(name)
+        if value is not None and option is not None and option.for_ids is not None:
+            raise ParameterError(
+                f"no tokenizer for the texts in {name}: {value!r:.60}. Give {option.for_ids} "
+                "instead, or use gpt_tf.TextGenerator.",
+                name,
+            )
+
+
 def check_ids(name: str, token_ids: Collection[int], vocab_size: int) -> None:
     """Raise ParameterError for an id outside the vocabulary."""
     outside = [token_id for token_id in token_ids if not 0 <= token_id < vocab_size]

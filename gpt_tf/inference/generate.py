@@ -20,6 +20,7 @@ from gpt_tf.inference.choosing import (
     chosen_sampler,
     make_filters,
     make_sampler,
+    refuse_texts,
 )
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.filters import Filter, ban, compose, log_softmax
@@ -100,6 +101,7 @@ def prepare(sampler: AnySampler | None, options: Mapping[str, Any], vocab_size: 
     asked = {field.name for field in fields(Request)} & options.keys()
     request = Request(**{name: options[name] for name in asked})
     others = {name: value for name, value in options.items() if name not in asked}
+    refuse_texts(others)
     sampler = chosen_sampler(sampler, others)
     check_ids("banned_ids", request.banned_ids, vocab_size)
     chooser = make_sampler(sampler, others)
@@ -127,7 +129,7 @@ def stream(
         that only drawing uses, otherwise "greedy".
       alternatives: give log-probabilities, and this many of the most likely tokens.
       options: the fields of `Request`, and the options of the sampler and the filters, which
-        `gpt_tf.inference.options.OPTIONS` lists.
+        `gpt_tf.inference.options.OPTIONS` lists; `TextGenerator` alone has those for texts.
 
     Raises:
       UsageError: for an unknown sampler, options it does not use or out of range, or a bad prompt.

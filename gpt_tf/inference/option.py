@@ -29,6 +29,7 @@ class Option:
       samplers: those that take it as an argument of their class.
       drawing: whether it is a filter for every sampler that draws.
       from_run: whether a run's settings have the default.
+      for_ids: of an option for texts, what takes its place if there are ids alone.
       flag, metavar: on the command line, if they are not made from the name.
     """
 
@@ -44,6 +45,7 @@ class Option:
     samplers: tuple[str, ...] = ()
     drawing: bool = False
     from_run: bool = False
+    for_ids: str | None = None
     flag: str | None = None
     metavar: str | None = None
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
 from gpt_tf.arguments import several
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import ParameterError, UsageError
 from gpt_tf.inference.beam_search import Stops, never
 from gpt_tf.inference.choosing import AnySampler
 from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.generate import Continuation, generate, stream
+from gpt_tf.inference.options import check
 from gpt_tf.inference.text_stream import TextStream, stop_strings
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.cleaning import clean
@@ -82,8 +83,12 @@ class TextGenerator:
     ) -> str | list[str]:
         """The continuation of a prompt, or of each of several, which are one batch.
 
-        Options as of `texts`; of several samples the first.
+        Options as of `texts`, which gives several texts of each prompt.
+
+        Raises:
+          UsageError: for `num_samples` above 1, too.
         """
+        _refuse_several(options)
         prompts = [prompt] if isinstance(prompt, str) else several(prompt, "prompt", PROMPTS_REMEDY)
         prompts = list(prompts)
         found = [texts[0].text for texts in self.texts(prompts, sampler, **options)]
@@ -104,7 +109,7 @@ class TextGenerator:
           sampler, options: as of `gpt_tf.generate`.
           stop: a text ends before the first of these, as `gpt_tf.inference.text_stream` says.
           banned_words: the ways in which the tokenizer writes these, alone or after a blank, are
-            never completed.
+            never completed; nor are the `banned_sequences` of ids among the options.
         """
         stop = stop_strings(stop)
         several(prompts, "prompts", PROMPTS_REMEDY)
@@ -114,8 +119,7 @@ class TextGenerator:
             ids,
             sampler,
             stops=self._stops(ids, stop),
-            **self._of_tokenizer(banned_words),
-            **options,
+            **self._with_tokenizer(banned_words, options),
         )
         return [
             [Text(self._cut(prompt_ids, one.token_ids, stop), one) for one in continuations]
@@ -133,12 +137,13 @@ class TextGenerator:
     ) -> Iterator[TokenText]:
         """The continuation of one prompt, given as text or ids, while it is made.
 
-        The texts joined are what `generate` gives.
+        The texts joined are what `generate` gives, and what it refuses is refused.
         """
+        _refuse_several(options)
         ids = self.prompt_ids(prompt) if isinstance(prompt, str) else list(prompt)
         text = TextStream(self.tokenizer, ids, stop)
         for chosen in stream(
-            self.engine, [ids], sampler, **self._of_tokenizer(banned_words), **options
+            self.engine, [ids], sampler, **self._with_tokenizer(banned_words, options)
         ):
             piece = text.feed(chosen.token_id)
             if chosen.finish or text.stopped:
@@ -187,22 +192,27 @@ class TextGenerator:
             return f"[{token_id}]"
         return self.tokenizer.decode([token_id]) or self.tokenizer.tokens([token_id])[0]
 
-    def _of_tokenizer(self, banned_words: Sequence[str]) -> dict[str, Any]:
-        """The options that the vocabulary decides."""
+    def _with_tokenizer(
+        self, banned_words: Sequence[str], options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The options, and those that the vocabulary decides."""
         tokenizer = self.tokenizer
         no_entry = range(tokenizer.vocab_size, self.engine.vocab_size)  # of a larger model
-        options: dict[str, Any] = {
+        of_tokenizer: dict[str, Any] = {
             "end_id": tokenizer.eot_id,
             "banned_ids": tokenizer.special_ids.union(no_entry) - {tokenizer.eot_id},
         }
+        for name in of_tokenizer.keys() & options.keys():
+            raise UsageError(f"no choice in {name}: the tokenizer has it. Leave it out.")
         several(banned_words, "banned_words", "Give a list: banned_words=[word].")
         if not all(banned_words):
             raise UsageError("empty banned word. Give at least one character.")
         forms = [form for word in banned_words for form in (word, f" {word}")]
         sequences = {tuple(tokenizer.encode(form)) for form in forms}
         if sequences:
-            options["banned_sequences"] = sorted(sequences)
-        return options
+            given = options.get("banned_sequences") or []
+            of_tokenizer["banned_sequences"] = [*given, *sorted(sequences)]
+        return {**options, **of_tokenizer}
 
     def _stops(self, prompts: Sequence[Sequence[int]], stop: Sequence[str]) -> Stops:
         if not stop:
@@ -217,6 +227,18 @@ class TextGenerator:
             text.feed(token_id)
         text.finish()
         return text.text
+
+
+def _refuse_several(options: Mapping[str, Any]) -> None:
+    """Raise ParameterError if more than one text of a prompt is asked for."""
+    count = options.get("num_samples", 1)
+    check("num_samples", count)
+    if count > 1:
+        raise ParameterError(
+            f"more than one text of a prompt in num_samples: {count}. Use `texts` of the run or of "
+            "gpt_tf.TextGenerator, which gives all of them.",
+            "num_samples",
+        )
 
 
 class _GrowingTexts:

@@ -414,6 +414,18 @@ def test_what_a_sampler_cannot_do_is_refused(sampler, options, message):
         generate(ScriptedEngine(random_table(0)), [[1]], sampler, **options)
 
 
+@pytest.mark.parametrize("write", [generate, stream])
+@pytest.mark.parametrize(
+    ("name", "instead"), [("stop", "stops"), ("banned_words", "banned_sequences")]
+)
+def test_options_for_texts_are_refused_for_ids(write, name, instead):
+    engine = ScriptedEngine(random_table(0))
+    message = rf"no tokenizer for the texts in {name}: \['a'\]\. Give {instead} instead, or use"
+    with pytest.raises(UsageError, match=message):
+        list(write(engine, [[1]], **{name: ["a"]}))
+    assert len(list(write(engine, [[1]], max_new_tokens=1, **{name: None}))) == 1
+
+
 @pytest.mark.parametrize("sampler", ["beam", "diverse-beam"])
 def test_a_beam_search_cannot_be_streamed(sampler):
     with pytest.raises(UsageError, match=f"sampler {sampler} knows its text at the end only"):

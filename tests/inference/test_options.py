@@ -64,7 +64,7 @@ def class_of(sampler: str) -> type:
 def test_every_option_is_tested_here_or_belongs_to_a_whole_call():
     assert tuple(SAMPLERS) == ALL
     of_a_call = {field.name for field in fields(Request)} & OPTIONS.keys()
-    of_texts = {"stop", "banned_words"}  # that TextGenerator reads
+    of_texts = {option.name for option in OPTIONS.values() if option.for_ids}
     assert VALUES.keys() ^ OPTIONS.keys() == of_a_call | of_texts
     for name in of_a_call:
         default = next(field.default for field in fields(Request) if field.name == name)
@@ -94,11 +94,12 @@ def test_an_entry_says_of_its_class_whether_it_draws_and_searches(sampler):
 
 
 def test_every_filter_has_its_option_and_every_option_of_a_filter_its_filter():
-    of_calls = {field.name for field in fields(Request)} | {"stop", "banned_words"}
+    of_calls = {field.name for field in fields(Request)}
     expected = {
         option.name
         for option in OPTIONS.values()
-        if option.drawing or (option.is_for_all and option.name not in of_calls)
+        if option.drawing
+        or (option.is_for_all and not option.for_ids and option.name not in of_calls)
     }
     assert set(FILTERS) == expected
     assert all(name in OPTIONS or name == "sampler" for name in OTHER_NAMES.values())

@@ -98,6 +98,17 @@ def test_banned_words_are_not_written(generator, word):
     assert word not in writing(generator, text).generate("A", banned_words=[word])
 
 
+def test_banned_words_and_banned_sequences_act_together(generator):
+    text = " good movie"
+    encode = generator.tokenizer.encode
+    scripted, sequences = writing(generator, text), [encode(" good")]
+    assert "good" not in scripted.generate("A", banned_sequences=sequences)
+    for options in ({"banned_sequences": sequences}, {"banned_sequences": None}, {}):
+        written = scripted.generate("A", banned_words=["movie"], **options)
+        assert "movie" not in written
+        assert ("good" in written) == (options.get("banned_sequences") is None)
+
+
 def test_ids_without_a_text_are_never_chosen(generator):
     """The model may have more entries than the tokenizer."""
     tokenizer = generator.tokenizer
@@ -165,3 +176,23 @@ def test_empty_strings_are_refused(generator, options):
         generator.generate("A", **options)
     with pytest.raises(UsageError, match="empty"):
         list(generator.stream("A", **options))
+
+
+@pytest.mark.parametrize("sampler", ["random", "beam", "greedy"])
+def test_one_text_is_refused_if_several_are_asked_for(generator, sampler):
+    remedy = r"of a prompt in num_samples: 2\. Use `texts` of the run or of gpt_tf\.TextGenerator"
+    for write in (
+        generator.generate,
+        lambda *given, **more: list(generator.stream(*given, **more)),
+    ):
+        with pytest.raises(UsageError, match=remedy):
+            write("A", sampler, num_samples=2)
+        with pytest.raises(UsageError, match="out of range in num_samples: 0"):
+            write("A", sampler, num_samples=0)
+    assert len(generator.texts(["A"], "random", num_samples=2, max_new_tokens=2)[0]) == 2
+
+
+@pytest.mark.parametrize("name", ["end_id", "banned_ids"])
+def test_what_the_tokenizer_decides_is_no_option(generator, name):
+    with pytest.raises(UsageError, match=f"no choice in {name}: the tokenizer has it"):
+        generator.generate("A", **{name: 1})
