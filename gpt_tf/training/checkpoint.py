@@ -86,22 +86,32 @@ class CheckpointManager:
         variables = (*self._weights.values(), *self._training.values())
         self.store.check_room(sum(v.value.numpy().nbytes for v in variables), self._keep)
 
-    def save(self, step: int, state: Mapping[str, Any] | None = None, **facts: Any) -> str:
+    def save(
+        self,
+        step: int,
+        state: Mapping[str, Any] | None = None,
+        *,
+        best_step: int | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> str:
         """Commit a checkpoint, then drop old ones.
 
         Args:
           step: how many updates the model has had; the checkpoint is named after it.
           state: what the loop needs to go on, as JSON can hold it; `restore` gives it back.
-          facts: what this manifest says besides; `best_step` names the checkpoint that is kept
-            however old it becomes.
+          best_step: the step of the checkpoint that is kept however old it becomes.
+          facts: what this manifest says besides those of the manager.
 
         Returns:
           The name of the checkpoint.
 
         Raises:
-          UsageError: for a step or a state that cannot be stored.
+          UsageError: for a step, a best_step or a state that cannot be stored.
           RunError: if the disk is full or fails, or the folder of the checkpoints has gone.
         """
+        if best_step is not None:
+            check_counts(0, best_step=best_step)
+            best_step = int(best_step)  # a NumPy integer has no JSON
         self._check()
         if not self.store.directory.is_dir():
             raise RunError(
@@ -114,7 +124,7 @@ class CheckpointManager:
                 read_values(self._weights),
                 read_values(self._training),
                 state or {},
-                {**self._facts, **facts},
+                {**self._facts, "best_step": best_step, **(facts or {})},
             )
         except RunError:
             self._check()  # a directory that was moved meanwhile is the reason

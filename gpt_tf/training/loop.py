@@ -272,7 +272,7 @@ class Trainer:
             self.state.step,
             self._state_dict(),
             best_step=self._early_stopping.best_step,
-            sequence=self._sequence(),
+            facts={"sequence": self._sequence()},
         )
         self._saved_step = self.state.step
         log.info("saved %s%s", name, " (best so far)" if is_best else "")

@@ -185,3 +185,21 @@ def test_what_cannot_hold_checkpoints_is_refused(tokenizer: BPETokenizer, tmp_pa
             gpt_tf.CheckpointManager(model, adam, store)
     with pytest.raises(UsageError, match=r"cannot be saved: Nadam\. Use Adam, AdamW or Muon"):
         gpt_tf.CheckpointManager(model, keras.optimizers.Nadam(), tmp_path / "new")
+
+
+def test_the_best_checkpoint_is_kept_and_named_by_its_step(
+    tokenizer: BPETokenizer, tmp_path: Path
+) -> None:
+    model, adam = tiny_gpt(tokenizer), keras.optimizers.Adam()
+    manager = gpt_tf.CheckpointManager(model, adam, tmp_path, keep=1)
+    with pytest.raises(TypeError, match="best_stp"):
+        manager.save(1, best_stp=1)
+    with pytest.raises(UsageError, match="out of range in best_step: "):
+        manager.save(1, best_step="1")
+    assert manager.latest() is None
+    manager.save(1, best_step=np.int64(1))
+    for step in (2, 3):
+        manager.save(step, facts={"mine": step})
+    assert manager.store.names() == ["step-00000001", "step-00000003"]
+    assert manager.store.best().name == "step-00000001"
+    assert manager.store.last().manifest["mine"] == 3
