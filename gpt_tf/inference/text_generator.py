@@ -197,10 +197,9 @@ class TextGenerator:
     ) -> dict[str, Any]:
         """The options, and those that the vocabulary decides."""
         tokenizer = self.tokenizer
-        no_entry = range(tokenizer.vocab_size, self.engine.vocab_size)  # of a larger model
         of_tokenizer: dict[str, Any] = {
             "end_id": tokenizer.eot_id,
-            "banned_ids": tokenizer.special_ids.union(no_entry) - {tokenizer.eot_id},
+            "banned_ids": tokenizer.never_written(self.engine.vocab_size),
         }
         for name in of_tokenizer.keys() & options.keys():
             raise UsageError(f"no choice in {name}: the tokenizer has it. Leave it out.")

@@ -34,7 +34,8 @@ def write(stored: StoredRun, directory: Path) -> None:
     tokenizer = Tokenizer.load(stored.tokenizer)
     ids = token_ids(tokenizer)
     atomic.write_json(directory / "config.json", {**their_config(family, model), **ids})
-    generation = generation_config(ids, never_written(tokenizer, model))
+    suppressed = sorted(tokenizer.never_written(model.vocab_size))
+    generation = generation_config(ids, suppressed)
     atomic.write_json(directory / "generation_config.json", generation)
     write_weights(stored, family, directory / "model.safetensors")
     write_tokenizer(tokenizer, model.context_length, directory)
@@ -72,12 +73,6 @@ def token_ids(tokenizer: Tokenizer) -> dict[str, int | None]:
         "eos_token_id": tokenizer.eot_id,
         "pad_token_id": tokenizer.pad_id,
     }
-
-
-def never_written(tokenizer: Tokenizer, model: ModelConfig) -> list[int]:
-    """Control tokens except the end token, and rows of the embedding that are not tokens."""
-    no_entry = range(tokenizer.vocab_size, model.vocab_size)
-    return sorted(tokenizer.control_ids.union(no_entry))
 
 
 def generation_config(ids: dict[str, int | None], suppressed: list[int]) -> dict[str, Any]:

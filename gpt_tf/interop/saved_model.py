@@ -39,7 +39,7 @@ class Served(tf.Module):
 
     Args:
       model: with weights.
-      tokenizer: its end token ends a text, its other control tokens are never chosen.
+      tokenizer: its end token ends a text, its other special tokens are never chosen.
     """
 
     def __init__(self, model: LanguageModel, tokenizer: Tokenizer) -> None:
@@ -48,10 +48,9 @@ class Served(tf.Module):
         self._logits_of = model.call
         self._context_length = model.config.context_length
         self._end_id = tokenizer.eot_id
-        banned = tokenizer.control_ids.union(range(tokenizer.vocab_size, model.config.vocab_size))
-        self._bias_V = tf.reduce_sum(
-            tf.one_hot(sorted(banned), model.config.vocab_size, HIDDEN, 0.0), axis=0
-        )
+        vocab_size = model.config.vocab_size
+        banned = sorted(tokenizer.never_written(vocab_size))
+        self._bias_V = tf.reduce_sum(tf.one_hot(banned, vocab_size, HIDDEN, 0.0), axis=0)
 
     @tf.function(input_signature=[IDS])
     def logits(self, token_ids: tf.Tensor) -> dict[str, tf.Tensor]:

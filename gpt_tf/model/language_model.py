@@ -49,6 +49,11 @@ class LanguageModel(keras.Model):
         config = config or ModelConfig(architecture=self.architecture)  # type: ignore[arg-type]
         fields = {field.name for field in dataclasses.fields(config)}
         config = dataclasses.replace(config, **{k: settings[k] for k in settings if k in fields})
+        if config.architecture != self.architecture:
+            raise ValueError(
+                f"architecture must be {self.architecture} for {type(self).__name__}. Received: "
+                f"{config.architecture!r}."
+            )
         of_keras = {key: value for key, value in settings.items() if key not in fields}
         super().__init__(**{"name": config.architecture, "dtype": "float32", **of_keras})
         if precision not in ("float32", "bfloat16"):

@@ -124,6 +124,14 @@ class Tokenizer:
         special = {token_id for token_id, token in added if token.special}
         return self.control_ids.union(special, [] if self.eot_id is None else [self.eot_id])
 
+    def never_written(self, model_vocab_size: int) -> frozenset[int]:
+        """Ids that a model must not choose: special tokens, and rows of the model without an entry.
+
+        The end token may be chosen: it ends a text.
+        """
+        without_entry = range(self.vocab_size, model_vocab_size)
+        return self.special_ids.union(without_entry) - {self.eot_id}
+
     def _as_text(self, ids: list[int]) -> list[int]:
         """`ids` of a text without those of control tokens, whose strings are ordinary text.
 

@@ -176,11 +176,11 @@ def test_drawing_follows_the_seed_and_the_probabilities(tokenizer: BPETokenizer)
     np.testing.assert_array_equal(cold[:, 2:], 99)
 
 
-def test_the_end_token_ends_a_row_and_control_tokens_are_never_chosen(
-    tokenizer: BPETokenizer,
-) -> None:
-    size = VOCAB_SIZE + 3  # of a model with more entries than its tokenizer
-    never = [*tokenizer.control_ids, VOCAB_SIZE, VOCAB_SIZE + 2]
+def test_the_end_token_ends_a_row_and_special_tokens_are_never_chosen() -> None:
+    tokenizer = BPETokenizer.train(["a good movie, good"], vocab_size=VOCAB_SIZE)
+    tokenizer.backend.add_special_tokens(["[SEP]"])  # it has no role
+    size = len(tokenizer) + 3  # of a model with more entries than its tokenizer
+    never = [*tokenizer.control_ids, tokenizer.token_to_id("[SEP]"), size - 3, size - 1]
     assert tokenizer.control_ids
     bias_V = np.zeros(size)
     bias_V[never] = 1e6

@@ -27,6 +27,11 @@ def test_a_model_takes_settings_by_name_instead_of_a_config_and_to_change_one() 
     assert (bigram.config.architecture, bigram(token_ids(1, 2, 7)).shape) == ("bigram", (1, 2, 7))
     with pytest.raises(ValueError, match="num_layer"):
         GPT(config, num_layer=3)
+    for kind, other in ((GPT, "bigram"), (Bigram, "gpt")):
+        message = f"architecture must be .* for {kind.__name__}. Received: '{other}'"
+        for given in ({"config": ModelConfig(architecture=other)}, {"architecture": other}):
+            with pytest.raises(ValueError, match=message):
+                kind(**given)
     with pytest.raises(UsageError, match="num_heads must be at least 1, received: 0"):
         GPT(config, num_heads=0)
 

@@ -126,6 +126,10 @@ def test_special_tokens_without_a_role_are_never_sampled() -> None:
     tokenizer = Tokenizer(tokenizer.backend, tokenizer.special_tokens)
     separator = tokenizer.token_to_id("<sep>")
     assert separator not in tokenizer.control_ids and separator in tokenizer.special_ids
+    size = tokenizer.vocab_size
+    never = tokenizer.special_ids - {tokenizer.eot_id}
+    assert tokenizer.never_written(size) == tokenizer.never_written(size - 1) == never
+    assert tokenizer.never_written(size + 2) == never | {size, size + 1}
 
     def table(history: tuple[int, ...]) -> np.ndarray:
         logits = np.zeros(tokenizer.vocab_size, np.float32)
