@@ -1,4 +1,4 @@
-"""How long `gpt-tf --help` takes: the median of 20 starts, against starting Python alone."""
+"""How long `gpt-tf --help` and `import gpt_tf` take: medians of 20 starts, and Python's own."""
 
 import statistics
 import subprocess
@@ -22,9 +22,13 @@ def main() -> None:
     options = parser(__doc__).parse_args()
     figures = {
         "help_seconds": median_seconds(sys.executable, "-m", "gpt_tf", "--help"),
+        "import_seconds": median_seconds(sys.executable, "-c", "import gpt_tf"),
         "python_seconds": median_seconds(sys.executable, "-c", "pass"),
     }
-    promises = {"gpt-tf --help in under 0.3 s": figures["help_seconds"] < 0.3}
+    promises = {
+        "gpt-tf --help in under 0.3 s": figures["help_seconds"] < 0.3,
+        "import gpt_tf in under 0.1 s": figures["import_seconds"] < 0.1,
+    }
     finish(figures, promises, options.check)
 
 
