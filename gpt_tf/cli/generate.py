@@ -12,7 +12,7 @@ from gpt_tf.cli.options import engine_option, overwrite_option, refuse_together,
 from gpt_tf.cli.sampling_options import SamplingCommand, flag, sampling_options
 from gpt_tf.cli.values import NAME, PLACE
 from gpt_tf.errors import ParameterError, UsageError
-from gpt_tf.inference.options import OPTIONS, SAMPLERS, check_options, option_of_drawing, users
+from gpt_tf.inference.options import OPTIONS, SAMPLERS, check_options, default_sampler, users
 
 if TYPE_CHECKING:
     from gpt_tf.inference.loading import EngineName
@@ -67,7 +67,10 @@ def generate(
                      interactive=interactive or None)  # fmt: skip
     refuse_without("output", output, overwrite=overwrite)
     given = {name: value for name, value in options.items() if value not in (None, ())}
-    sampler = sampler or _sampler_for(given)
+    if sampler is None:
+        sampler, asks = default_sampler(given)
+        if asks is not None:
+            console.note(f"sampler: {sampler}, because only drawing uses {flag(OPTIONS[asks])}")
     _refuse_following(
         sampler,
         given["num_samples"],
@@ -110,17 +113,6 @@ def generate(
         writer.show_probabilities(prompts)
     else:
         writer.print_texts(prompts)
-
-
-def _sampler_for(given: Mapping[str, Any]) -> str:
-    """The sampler if none is named: random if an option asks for it, and that is said."""
-    from gpt_tf.cli.console import note
-
-    asks = option_of_drawing(given)
-    if asks is None:
-        return "greedy"
-    note(f"sampler: random, because only drawing uses {flag(OPTIONS[asks])}")
-    return "random"
 
 
 def _refuse_following(sampler: str, num_samples: int, flags: Mapping[str, bool]) -> None:

@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import importlib
-import logging
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
 from gpt_tf.errors import ParameterError, UsageError
-from gpt_tf.inference.beam_search import Beam
 from gpt_tf.inference.filters import FILTERS, Filter
-from gpt_tf.inference.options import (
-    OPTIONS,
-    SAMPLERS,
-    check_options,
-    draws,
-    option_of_drawing,
-)
-from gpt_tf.inference.samplers import Choose, FromFunction, Sampler
+from gpt_tf.inference.options import OPTIONS, SAMPLERS, check_options, draws
+from gpt_tf.inference.samplers import Choose, FromFunction, Sampler, Searcher
 
-AnySampler = str | Sampler | Beam | Choose
-log = logging.getLogger(__name__)
+AnySampler = str | Sampler | Searcher | Choose
 
 
-def chosen_sampler(sampler: AnySampler | None, options: Mapping[str, Any]) -> AnySampler:
-    """The sampler; if none is given, random for options of drawing and otherwise greedy."""
-    if sampler is not None:
-        return sampler
-    asks = option_of_drawing(name for name, value in options.items() if value is not None)
-    if asks is None:
-        return "greedy"
-    log.info("sampler: random, which %s asks for", asks)
-    return "random"
-
-
-def make_sampler(sampler: AnySampler, options: Mapping[str, Any]) -> Sampler | Beam:
+def make_sampler(sampler: AnySampler, options: Mapping[str, Any]) -> Sampler | Searcher:
     """The sampler of that name with its options, or the object or function itself.
 
     Raises:
@@ -48,12 +28,12 @@ def make_sampler(sampler: AnySampler, options: Mapping[str, Any]) -> Sampler | B
             for option in OPTIONS.values()
             if sampler in option.samplers and options.get(option.name) is not None
         }
-        made: Sampler | Beam = getattr(importlib.import_module(module), name)(**own)
+        made: Sampler | Searcher = getattr(importlib.import_module(module), name)(**own)
         return made
     if isinstance(sampler, type):
         raise UsageError(f"class as a sampler: {sampler.__name__}. Give {sampler.__name__}().")
-    if isinstance(sampler, Beam) or hasattr(sampler, "choose"):
-        return cast("Sampler | Beam", sampler)
+    if isinstance(sampler, Searcher) or hasattr(sampler, "choose"):
+        return cast("Sampler | Searcher", sampler)
     if callable(sampler):
         return FromFunction(sampler)
     raise UsageError(f"unknown sampler: {sampler}. Samplers: {', '.join(SAMPLERS)}.")
@@ -97,9 +77,9 @@ def check_ids(name: str, token_ids: Collection[int], vocab_size: int) -> None:
         )
 
 
-def check_samples(sampler: AnySampler, made: Sampler | Beam, num_samples: int) -> None:
+def check_samples(sampler: AnySampler, made: Sampler | Searcher, num_samples: int) -> None:
     """Raise ParameterError for more texts per prompt than the sampler has."""
-    if isinstance(made, Beam):
+    if isinstance(made, Searcher):
         if num_samples > made.num_beams:
             raise ParameterError(
                 f"out of range in num_samples: {num_samples}. The search has {made.num_beams} "

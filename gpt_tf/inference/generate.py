@@ -5,6 +5,7 @@ Shapes: B rows (prompts), W samples of a prompt, V vocab.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple
@@ -12,23 +13,23 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from gpt_tf.errors import UsageError
-from gpt_tf.inference.beam_search import Beam, Hypothesis, Stops, beam_search, never
 from gpt_tf.inference.choosing import (
     AnySampler,
     check_ids,
     check_samples,
-    chosen_sampler,
     make_filters,
     make_sampler,
     refuse_texts,
 )
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.filters import Filter, ban, compose, log_softmax
-from gpt_tf.inference.options import OPTIONS, PastContext, Truncate, check
-from gpt_tf.inference.samplers import Sampler
+from gpt_tf.inference.hypotheses import Hypothesis
+from gpt_tf.inference.options import OPTIONS, PastContext, Truncate, check, default_sampler
+from gpt_tf.inference.samplers import Sampler, Searcher, Stops, never
 from gpt_tf.inference.session import Session
 
 Finish = Literal["end", "stop", "length"]
+log = logging.getLogger(__name__)
 
 
 class Chosen(NamedTuple):
@@ -88,7 +89,7 @@ class Prepared(NamedTuple):
     """A request with what chooses, and the filters before it."""
 
     request: Request
-    chooser: Sampler | Beam
+    chooser: Sampler | Searcher
     logits_filter: Filter
 
 
@@ -102,7 +103,10 @@ def prepare(sampler: AnySampler | None, options: Mapping[str, Any], vocab_size: 
     request = Request(**{name: options[name] for name in asked})
     others = {name: value for name, value in options.items() if name not in asked}
     refuse_texts(others)
-    sampler = chosen_sampler(sampler, others)
+    if sampler is None:
+        sampler, asks = default_sampler(name for name in others if others[name] is not None)
+        if asks is not None:
+            log.info("sampler: %s, which %s asks for", sampler, asks)
     check_ids("banned_ids", request.banned_ids, vocab_size)
     chooser = make_sampler(sampler, others)
     check_samples(sampler, chooser, request.num_samples)
@@ -136,7 +140,7 @@ def stream(
       RunError: if the model gives non-finite logits.
     """
     prepared = prepare(sampler, options, engine.vocab_size)
-    if isinstance(prepared.chooser, Beam):
+    if isinstance(prepared.chooser, Searcher):
         raise UsageError(f"sampler {sampler} knows its text at the end only. Use `generate`.")
     request = prepared.request
     session = Session(engine, prompts, request.past_context, request.truncate)
@@ -195,10 +199,9 @@ def generate(
     if not prompts:
         return []
     session = Session(engine, prompts, request.past_context, request.truncate)
-    if isinstance(chooser, Beam):
-        found = beam_search(
+    if isinstance(chooser, Searcher):
+        found = chooser.search(
             session,
-            chooser,
             max_new_tokens=request.max_new_tokens,
             end_id=request.end_id,
             stops=request.stops,

@@ -186,9 +186,12 @@ def draws(sampler: Any) -> bool:
     return bool(getattr(sampler, "draws", True))
 
 
-def option_of_drawing(options: Iterable[str]) -> str | None:
-    """The first option that only samplers that draw use: it asks for the sampler random."""
+def default_sampler(options: Iterable[str]) -> tuple[str, str | None]:
+    """The sampler if none is named, and the option that asks for it, if one does.
+
+    It is random for options that only samplers that draw use, and otherwise greedy.
+    """
     for name in options:
         if name in OPTIONS and all(SAMPLERS[user].draws for user in users(OPTIONS[name])):
-            return name
-    return None
+            return "random", name
+    return "greedy", None

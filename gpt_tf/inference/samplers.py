@@ -6,19 +6,26 @@ batch. Shapes: B rows, W branches (samples of one prompt), V vocab, T time, D em
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gpt_tf.errors import UsageError
-from gpt_tf.inference.filters import Logits
+from gpt_tf.inference.filters import Filter, Logits
+from gpt_tf.inference.hypotheses import Hypothesis
 from gpt_tf.inference.options import OPTIONS, check, draws
 from gpt_tf.inference.session import Session
 
 TokenIds = NDArray[np.integer[Any]]
 Choose = Callable[[Logits, int], TokenIds]
+Stops = Callable[[int, Sequence[int]], bool]  # of a row and its generated ids
+
+
+def never(row: int, token_ids: Sequence[int]) -> bool:
+    """Stops nothing."""
+    return False
 
 
 class Sampler(Protocol):
@@ -38,6 +45,33 @@ class Sampler(Protocol):
 
     def advance(self, session: Session, token_ids_BW: TokenIds) -> None:
         """Append what was chosen."""
+
+
+@runtime_checkable
+class Searcher(Protocol):
+    """Compares whole texts, in a loop of its own."""
+
+    @property
+    def num_beams(self) -> int:
+        """How many texts it finds for each prompt."""
+
+    def search(
+        self,
+        session: Session,
+        *,
+        max_new_tokens: int,
+        end_id: int | None,
+        stops: Stops,
+        logits_filter: Filter,
+    ) -> list[list[Hypothesis]]:
+        """The best continuations of each row, best first.
+
+        Args:
+          session: holds the prompts, a branch each.
+          end_id: ends a text.
+          stops: whether generated ids end a row's text, as the end token does.
+          logits_filter: acts on the logits of each step.
+        """
 
 
 class Greedy:
@@ -180,6 +214,3 @@ def unit(vectors: Logits) -> Logits:
     """Each vector divided by its length."""
     lengths: Logits = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-
-
-RandomSampler, ContrastiveSampler = Random, Contrastive  # their names before

@@ -8,12 +8,12 @@ from typing import Any, overload
 
 from gpt_tf.arguments import several
 from gpt_tf.errors import ParameterError, UsageError
-from gpt_tf.inference.beam_search import Stops, never
 from gpt_tf.inference.choosing import AnySampler
 from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.generate import Continuation, generate, stream
 from gpt_tf.inference.options import check
+from gpt_tf.inference.samplers import Stops, never
 from gpt_tf.inference.text_stream import TextStream, stop_strings
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.cleaning import clean

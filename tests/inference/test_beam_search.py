@@ -12,9 +12,10 @@ from scripted_model import (
     random_table,
 )
 
-from gpt_tf.inference.beam_search import Beam, Group, Hypothesis, beam_search, largest, score
+from gpt_tf.inference.beam_search import Beam
 from gpt_tf.inference.filters import ban, compose, no_repeat_ngram, temperature
 from gpt_tf.inference.generate import generate
+from gpt_tf.inference.hypotheses import Group, Hypothesis, largest, score
 from gpt_tf.inference.session import Session
 
 PROMPT = (1, 2)
@@ -26,7 +27,7 @@ def search_all(engine: ScriptedEngine, prompts, **options) -> list[list[Hypothes
     arguments = {"max_new_tokens": 5, "end_id": END, **options}
     names = Beam.__dataclass_fields__.keys() & arguments.keys()
     settings = Beam(**{name: arguments.pop(name) for name in names})
-    return beam_search(Session(engine, prompts), settings, **arguments)
+    return settings.search(Session(engine, prompts), **arguments)
 
 
 def search(table, **options) -> list[Hypothesis]:
@@ -149,7 +150,7 @@ def test_an_end_token_below_the_beams_ends_none_of_them():
 def test_a_beam_that_ends_leaves_its_place_to_the_next():
     rows = {PROMPT: [0.5, 0.3, 0.2], (1, 2, 1): [0.1, 0.1, 0.8], (1, 2, 2): [0, 0.1, 0.9]}
     session = Session(ScriptedEngine(probability_table(rows)), [PROMPT])
-    beam_search(session, Beam(num_beams=2), max_new_tokens=2, end_id=END)
+    Beam(num_beams=2).search(session, max_new_tokens=2, end_id=END)
     assert session.tokens_BWT[0, :, :3].tolist() == [[1, 2, 1], [1, 2, 2]]  # beside the ended one
 
 
@@ -355,7 +356,7 @@ def test_diverse_beam_search_is_its_definition(num_beams, groups, length_penalty
                 length_penalty=length_penalty,
             )
             session = Session(ScriptedEngine(table), [PROMPT])
-            (beams,) = beam_search(session, settings, max_new_tokens=6, end_id=end_id)
+            (beams,) = settings.search(session, max_new_tokens=6, end_id=end_id)
             assert_same(beams, diverse_reference(table, settings, 6, end_id))
             changed += texts(beams) != plain
     assert changed > 0

@@ -368,6 +368,22 @@ def test_an_object_is_as_good_as_its_name(sampler, name, options):
     assert generate(engine, prompts, sampler, max_new_tokens=9, end_id=END) == by_name
 
 
+def test_a_search_of_ones_own_is_known_by_its_method():
+    class Mine:
+        draws, num_beams = False, 2
+
+        def search(self, session, **options):
+            return Beam(num_beams=2).search(session, **options)
+
+    engine, options = ScriptedEngine(random_table(1, 6)), {"max_new_tokens": 9, "end_id": END}
+    found = generate(engine, [[1], [2, 3]], Mine(), num_samples=2, **options)
+    assert found == generate(engine, [[1], [2, 3]], Beam(num_beams=2), num_samples=2, **options)
+    with pytest.raises(UsageError, match=r"num_samples: 3\. The search has 2"):
+        generate(engine, [[1]], Mine(), num_samples=3)
+    with pytest.raises(UsageError, match="knows its text at the end only"):
+        next(stream(engine, [[1]], Mine()))
+
+
 # What is refused
 
 
