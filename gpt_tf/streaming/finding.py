@@ -14,12 +14,13 @@ from pathlib import Path
 
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.manifest import own_files
-from gpt_tf.streaming.files import DocumentError, is_folder, not_plain
+from gpt_tf.streaming.files import DocumentError, is_folder, not_plain, open_bytes
 from gpt_tf.streaming.kinds import KINDS_IN_WORDS, kind_of
 from gpt_tf.streaming.own_work import is_own_folder, is_users_own
 
 WILDCARDS = "*?["
 LIST = ".files"  # a text file of that suffix lists data files: a path a line, from its own folder
+LONGEST_LIST, LONGEST_PATH = 64 * 1024 * 1024, 4096  # bytes
 NAMED = 6  # kinds of what was left out
 HIDDEN, OWN, LINKS, NO_SUFFIX = (
     "hidden",
@@ -62,7 +63,7 @@ def find(source: Path) -> Found:
     Raises:
       UsageError: if there is no such file, or its name does not say what kind it is.
       DocumentError: if an entry with the name of a data file is not a regular file, or is a link
-        out of the folder, and if a folder cannot be read.
+        out of the folder, and if a folder or a list cannot be read.
     """
     if not source.is_dir() and not is_pattern(source):
         return Found(_listed(source) if source.suffix == LIST else [_the_file(source)])
@@ -210,10 +211,21 @@ def _suffix(name: str) -> str:
 
 def _listed(source: Path) -> list[Path]:
     """The files that a list names."""
-    if not source.is_file():
+    if not os.path.lexists(source):
         raise UsageError(f"no such list of files: {source}.")
-    lines = os.fsdecode(source.read_bytes()).splitlines()
-    files = [_the_file(source.parent / line) for line in lines if line.strip()]
+    with open_bytes(source) as file:
+        content = file.read(LONGEST_LIST + 1)
+    # no other line ends: U+2028, a vertical tab or a form feed may be in the name of a file
+    lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    if len(content) > LONGEST_LIST or b"\0" in content or max(map(len, lines)) > LONGEST_PATH:
+        raise UsageError(
+            f"no list of files in {source}: it is binary or too large. Write the path of a file "
+            "in each line."
+        )
+    named_in = f" in the list {source}"
+    files = [
+        _the_file(source.parent / os.fsdecode(line), named_in) for line in lines if line.strip()
+    ]
     if not files:
         raise UsageError(f"no files in the list {source}. Write the path of a file in each line.")
     if len({path.resolve() for path in files}) < len(files):
@@ -229,11 +241,15 @@ def folder_of(source: Path, files: Sequence[Path]) -> Path:
     return root
 
 
-def _the_file(path: Path) -> Path:
+def _the_file(path: Path, named_in: str = "") -> Path:
     if not os.path.lexists(path):
-        raise UsageError(f"no such directory: {path}, nor such a file ({KINDS_IN_WORDS}).")
+        raise UsageError(
+            f"no such directory{named_in}: {path}, nor such a file ({KINDS_IN_WORDS})."
+        )
+    if named_in and path.is_dir():
+        raise UsageError(f"a folder{named_in}: {path}. Write the paths of its files.")
     if kind_of(path.name) is None:
-        raise UsageError(f"unknown kind of file: {path}. Name it {KINDS_IN_WORDS}.")
+        raise UsageError(f"unknown kind of file{named_in}: {path}. Name it {KINDS_IN_WORDS}.")
     _refuse_odd(path)
     return path
 

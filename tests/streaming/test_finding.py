@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from commands import TINY_RUN, in_process
-from workspaces import choose_data
+from workspaces import choose_data, workspace_at
 
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.face import _source
 from gpt_tf.storage.manifest import write_manifest
+from gpt_tf.streaming.files import DocumentError
 from gpt_tf.streaming.finding import find, refuse_users_data
 from gpt_tf.streaming.sources import DocumentReader
 
@@ -194,6 +196,68 @@ def test_other_kinds_are_counted_and_named(
     with pytest.raises(UsageError, match=r"no \*\.txt files in pattern: .*; left out: 3 \.md\."):
         find(tmp_path / "*.md")
     assert find(tmp_path / "*.txt").describe_left_out() == ""
+
+
+# Lists of files
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_list_names_files_of_any_name(tmp_path: Path, end: str) -> None:
+    names = [
+        "a\u2028b.txt",
+        "c\vd.txt",
+        "e\ff.txt",
+        "g\x85h.txt",
+        "i\x1cj.txt",
+        "k\rl.txt",
+        " .txt",
+    ]
+    make(tmp_path, *names)
+    (tmp_path / "all.files").write_text(end.join(["", *names]), encoding="utf-8", newline="")
+    assert sorted(found(tmp_path / "all.files", tmp_path)) == sorted(names)
+
+
+def test_files_of_any_name_given_in_python_are_found_again(tmp_path: Path) -> None:
+    names = ["a\u2028b.txt", "c\vd.txt"]
+    make(tmp_path, *names)
+    listed = _source([tmp_path / name for name in names], workspace_at(tmp_path))
+    assert {path.resolve() for path in find(listed).files} == {tmp_path / name for name in names}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a.txt\0", "no list of files in .*it is binary or too large"),
+        (b"\xff" * 5000, "no list of files in .*it is binary or too large"),
+        (b"a.txt\n" * 1001, "no list of files in .*it is binary or too large"),
+        (b"all.files", r"unknown kind of file in the list .*all\.files: .*all\.files\."),
+        (b"folder", r"a folder in the list .*all\.files: .*folder\. Write the paths"),
+        (b"b.txt", r"no such directory in the list .*all\.files: .*b\.txt, nor such a file"),
+        (b"a.txt\n./a.txt", r"a file is twice in the list .*all\.files\. Leave one out"),
+        (b" \r\n", r"no files in the list .*all\.files\."),
+    ],
+    ids=lambda value: value[:9],
+)
+def test_an_odd_list_is_refused_by_name(
+    tmp_path: Path, content: bytes, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpt_tf.streaming.finding.LONGEST_LIST", 6000)
+    make(tmp_path, "a.txt", "folder/c.txt")
+    (tmp_path / "all.files").write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        find(tmp_path / "all.files")
+
+
+def test_a_list_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "all.files")
+    with pytest.raises(DocumentError, match=r"not a regular file: '.*all\.files'"):
+        find(tmp_path / "all.files")
+
+
+def test_a_list_in_a_folder_of_data_is_left_out_and_counted(tmp_path: Path) -> None:
+    make(tmp_path, "a.txt", "all.files")
+    assert found(tmp_path, tmp_path) == ["a.txt"]
+    assert find(tmp_path).describe_left_out() == "left out: 1 .files"
 
 
 # Names with wildcards in them
