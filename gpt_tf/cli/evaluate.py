@@ -52,9 +52,9 @@ def evaluate(
     from gpt_tf.cli import console
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.config_files import parse_assignments
+    from gpt_tf.runs.given import given_settings
     from gpt_tf.runs.measured_data import Measurement, find_measured
     from gpt_tf.runs.run_data import Places
-    from gpt_tf.runs.without_effect import given_settings
     from gpt_tf.runs.workspace import Workspace
 
     places = Places(data_now, validation_now)

@@ -45,10 +45,10 @@ def sweep(
     from gpt_tf.cli import console
     from gpt_tf.config_files import merge, parse_assignments, read_config_file
     from gpt_tf.runs.console import SaidOnce
+    from gpt_tf.runs.given import given_settings
     from gpt_tf.runs.run_data import Places
     from gpt_tf.runs.sweeps.begin import SweepJob, begun, reopened
     from gpt_tf.runs.sweeps.plan import EXAMPLE
-    from gpt_tf.runs.without_effect import given_settings
     from gpt_tf.runs.workspace import Workspace
 
     workspace = Workspace(Path.cwd(), SaidOnce(console))

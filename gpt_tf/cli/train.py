@@ -56,9 +56,9 @@ def train(
     from gpt_tf.config_files import as_yaml, parse_assignments, read_config_file
     from gpt_tf.runs.dry_run import look_at_data, with_real_vocabulary
     from gpt_tf.runs.finetuning import find_pretrained
+    from gpt_tf.runs.given import given_settings
     from gpt_tf.runs.job import Job
     from gpt_tf.runs.settings import choose_settings
-    from gpt_tf.runs.without_effect import given_settings
     from gpt_tf.runs.workspace import Workspace
     from gpt_tf.storage.run_directory import check_name
 

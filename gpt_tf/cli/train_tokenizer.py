@@ -45,9 +45,9 @@ def train_tokenizer(
     """
     from gpt_tf.cli import console
     from gpt_tf.config_files import parse_assignments
+    from gpt_tf.runs.given import given_settings
     from gpt_tf.runs.tokenizer_job import TokenizerJob
     from gpt_tf.runs.tokenizer_job import train_tokenizer as train
-    from gpt_tf.runs.without_effect import given_settings
     from gpt_tf.runs.workspace import Workspace
 
     refuse_without("output", output, overwrite=overwrite)

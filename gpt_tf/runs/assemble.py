@@ -15,6 +15,7 @@ from gpt_tf.runs.claiming import Claim, claimed, reopened
 from gpt_tf.runs.console import MakeWriters
 from gpt_tf.runs.data import DataChoice, choose_data
 from gpt_tf.runs.finetuning import first_weights
+from gpt_tf.runs.given import retyped
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.own_tokenizers import (
@@ -37,7 +38,6 @@ from gpt_tf.runs.without_effect import (
     check_profile,
     refuse_for_ready_tokenizer,
     refuse_idle,
-    retyped,
     tell_uneven_heads,
 )
 from gpt_tf.storage import atomic

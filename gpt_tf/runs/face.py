@@ -20,6 +20,9 @@ from gpt_tf.quiet_libraries import set_up_devices
 from gpt_tf.runs.assemble import begin
 from gpt_tf.runs.console import SILENT, Console
 from gpt_tf.runs.data import OWN_DATA, name_of
+from gpt_tf.runs.finetuning import find_pretrained
+from gpt_tf.runs.given import given_in_python
+from gpt_tf.runs.in_python import in_python
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.own_tokenizers import ready_tokenizer
 from gpt_tf.runs.printed import Printed
@@ -33,11 +36,16 @@ from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora.corpus import READY_MADE, newest_corpus
 from gpt_tf.streaming.finding import LIST
 from gpt_tf.streaming.given_data import REMEDY, Data, are_texts
+from gpt_tf.training.writers import Writer
 
 OF_TRAINING = {field.name for field in dataclasses.fields(TrainingConfig)}
-OF_JOB = ("validation", "train_tokenizer", "overwrite", "stop_at_step", "writers")
+OF_JOB = ("validation", "train_tokenizer", "overwrite", "stop_at_step", "writers", "pretrained")
+EXCLUDING = (("preset", "config"), ("config", "pretrained"), ("tokenizer", "pretrained"),
+             ("train_tokenizer", "pretrained"), ("train_tokenizer", "tokenizer"))  # fmt: skip
+WRITERS_REMEDY = "Give a list of objects with write_scalars, write_text and close."
 
 
+@in_python()
 def train(
     data: Data | None = None,
     *,
@@ -67,6 +75,7 @@ def train(
       workspace: the folder in which data/, tokenizers/ and runs/ lie; by default the present one.
       others: settings of training by name, such as `max_steps`, `batch_size`, `seed`; and
         - `validation`: text to validate on; else a share of the data is set aside,
+        - `pretrained`: fine-tune: begin with the weights, the tokenizer and the model of this run,
         - `train_tokenizer=True`: train the tokenizer again if it has other settings,
         - `overwrite=True`: replace the run called `name` when this one has a checkpoint,
         - `stop_at_step`: end earlier; the schedule keeps its horizon,
@@ -79,23 +88,31 @@ def train(
       RunError: for damage, a full disk, a loss that is not finite.
     """
     set_up_devices()
-    console = _console(others.pop("quiet", False))
-    place = Workspace(path_of(workspace, "workspace") or Path.cwd(), console)
+    place = Workspace(
+        path_of(workspace, "workspace") or Path.cwd(), _console(others.pop("quiet", False))
+    )
     of_job = {key: others.pop(key) for key in OF_JOB if key in others}
     _refuse_unknown(others)
+    folder, pretrained = path_of(tokenizer, "tokenizer"), of_job.pop("pretrained", None)
+    _refuse_together(
+        preset=preset, config=config, pretrained=pretrained, tokenizer=folder,
+        train_tokenizer=of_job.get("train_tokenizer"),
+    )  # fmt: skip
+    if not isinstance(set or {}, Mapping):
+        raise UsageError(f"no mapping in set: {set!r:.60}. Give {{'section.key': value}}.")
+    settings = nested(dict(set or {}))
+    given = given_in_python(config, settings, others)
+    overrides = [settings, {"training": others} if others else {}]
+    writers = _checked_writers(of_job.pop("writers", None))
     source = _source(data, place)
-    overrides = [nested(dict(set or {})), {"training": others} if others else {}]
+    first = None if pretrained is None else find_pretrained(place, _name_of_run(pretrained))
     if config is None:
-        preset, config = choose_settings(place, preset, source, overrides)
-    elif preset is not None:
-        raise UsageError(f"preset and config are both given: {preset}. Give one of them.")
+        preset, config = choose_settings(place, preset, source, overrides, first)
     else:
         config = resolve(*overrides, base=dataclasses.asdict(config))
-    folder = path_of(tokenizer, "tokenizer")
-    writers = list(of_job.pop("writers", ()))
-    train_tokenizer = of_job.pop("train_tokenizer", None)
-    if train_tokenizer is None:
-        train_tokenizer = folder is None and not _has_tokenizer(place, source)
+    if of_job.get("train_tokenizer") is None:
+        has_one = folder is not None or first is not None or _has_tokenizer(place, source)
+        of_job["train_tokenizer"] = not has_one
     directory, outcome = begin(
         Job(
             config=config,
@@ -103,9 +120,10 @@ def train(
             data=source,
             validation=path_of(of_job.pop("validation", None), "validation"),
             tokenizer=folder,
-            train_tokenizer=train_tokenizer,
+            pretrained=first,
             preset=preset or "run",
             name=name,
+            given=given,
             writers=lambda resolved: writers,
             **of_job,
         )
@@ -113,11 +131,13 @@ def train(
     return Run(directory, place, outcome=outcome)
 
 
+@in_python()
 def load(
     run: str | PathLike[str] | RunDirectory | None = None,
     *,
     checkpoint: int | str | Checkpoint = "best",
     engine: EngineName = "tensorflow",
+    quiet: bool = False,
 ) -> Run:
     """A run that was trained, imported or fine-tuned before.
 
@@ -128,13 +148,14 @@ def load(
       checkpoint: a step, "best" (else the last), or "last".
       engine: what runs the model; "litert" has int8 weights, "litert-float32" exact ones, both
         converted once and kept in the run if it can be written.
+      quiet: print nothing, neither now nor when the run is measured or resumed.
 
     Raises:
       UsageError: if there is no such run, no such checkpoint, or another tokenizer.
       RunError: if no checkpoint is intact.
     """
     set_up_devices()
-    workspace = Workspace(Path.cwd())
+    workspace = Workspace(Path.cwd(), _console(quiet))
     if isinstance(run, RunDirectory):
         directory = run
     else:
@@ -176,6 +197,25 @@ def _refuse_unknown(others: Mapping[str, Any]) -> None:
                 f"unknown argument of train: {key}.{nearest(key, known)} Settings of other "
                 f"sections than training are given with set={{'section.{key}': value}}."
             )
+
+
+def _refuse_together(**given: Any) -> None:
+    for one, other in EXCLUDING:
+        if given[one] and given[other]:
+            raise UsageError(f"{one} and {other} are both given. Give one of them.")
+
+
+def _checked_writers(writers: Any) -> list[Writer]:
+    """The writers as a list, each with all it needs."""
+    listed = list(several(() if writers is None else writers, "writers", WRITERS_REMEDY))
+    for writer in listed:
+        if isinstance(writer, type) or not isinstance(writer, Writer):
+            raise UsageError(f"no writer in writers: {writer!r:.60}. {WRITERS_REMEDY}")
+    return listed
+
+
+def _name_of_run(run: Any) -> str:
+    return str(run.path if isinstance(run, Run) else path_of(run, "pretrained"))
 
 
 def _source(data: Data | None, workspace: Workspace) -> Path | None:

@@ -11,7 +11,7 @@ from gpt_tf.config import Config
 from gpt_tf.runs.console import MakeWriters
 from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.finetuning import Pretrained
-from gpt_tf.runs.without_effect import NOTHING_GIVEN, Given
+from gpt_tf.runs.given import NOTHING_GIVEN, Given
 from gpt_tf.runs.workspace import Workspace
 
 if TYPE_CHECKING:  # it imports TensorFlow

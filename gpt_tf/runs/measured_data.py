@@ -12,9 +12,10 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import resolve, resolve_stored
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.given import NOTHING_GIVEN, Given
 from gpt_tf.runs.resuming import data_changes
 from gpt_tf.runs.run_data import NOT_MOVED, Places, data_of_run
-from gpt_tf.runs.without_effect import NOTHING_GIVEN, Given, refuse_idle
+from gpt_tf.runs.without_effect import refuse_idle
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from gpt_tf.config import Config
 from gpt_tf.runs.console import Console, MakeWriters
+from gpt_tf.runs.run_log import logged_to
 from gpt_tf.training.evaluation import SHOWN
 
 Scalars = Mapping[str, float]
@@ -47,14 +48,10 @@ def training_shown(
         opened.append(show(min(last, stop_at_step or last)))
         return list(opened)
 
-    logger = logging.getLogger("gpt_tf")
-    handler = NoteHandler(console)
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
     try:
-        yield writers
+        with logged_to(NoteHandler(console)):
+            yield writers
     finally:
-        logger.removeHandler(handler)
         for writer in opened:
             writer.close()
 

@@ -20,6 +20,7 @@ from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.reports.plot import Picture, draw_runs
 from gpt_tf.runs import assemble
 from gpt_tf.runs.evaluating import measure
+from gpt_tf.runs.in_python import as_arguments, in_python
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.measured_data import Measurement, find_measured
 from gpt_tf.runs.resuming import stored_config
@@ -72,6 +73,16 @@ class Run:
     def step(self) -> int:
         """At which it ended; of a run that was loaded, that of its weights."""
         return self.outcome.step if self.outcome else checkpoint_step(self._checkpoint.name)
+
+    @property
+    def reason(self) -> str | None:
+        """Why the training of this call ended; None for a run that was loaded."""
+        return as_arguments(self.outcome.reason) if self.outcome else None
+
+    @property
+    def signal(self) -> int | None:
+        """What stopped the training of this call, if a signal did."""
+        return self.outcome.signal if self.outcome else None
 
     @property
     def checkpoints(self) -> list[int]:
@@ -143,6 +154,7 @@ class Run:
         """The ids of a cleaned prompt, after the begin token if there is one."""
         return self.generator.prompt_ids(prompt)
 
+    @in_python()
     def evaluate(
         self,
         data: Path | str | None = None,
@@ -173,6 +185,7 @@ class Run:
         """One metric by step, as a picture that a notebook shows; `plot().save("loss.png")`."""
         return Picture(draw_runs({self.name: self.metrics}, metric))
 
+    @in_python()
     def resume(
         self,
         *,

@@ -49,15 +49,27 @@ class RunLog(logging.FileHandler):
 
 
 @contextmanager
+def logged_to(handler: logging.Handler) -> Iterator[None]:
+    """Hand the handler what the library logs, information too, while the block runs."""
+    logger = logging.getLogger("gpt_tf")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(min(level or logging.INFO, logging.INFO))
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+
+
+@contextmanager
 def logging_to(claim: Claim) -> Iterator[None]:
     """Append what the library logs to the run's own file."""
     handler = RunLog(claim)
     handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
-    logger = logging.getLogger("gpt_tf")
-    logger.addHandler(handler)
     try:
-        yield
+        with logged_to(handler):
+            yield
     finally:
-        logger.removeHandler(handler)
         with suppress(OSError):
             handler.close()

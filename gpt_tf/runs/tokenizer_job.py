@@ -10,9 +10,10 @@ from typing import Any
 from gpt_tf.config_files import read_preset, resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import choose_data
+from gpt_tf.runs.given import Given
 from gpt_tf.runs.own_tokenizers import TOKENIZERS, asked_for, tell_replaced, tokenizer_directory
 from gpt_tf.runs.tokenizer_training import make_tokenizer
-from gpt_tf.runs.without_effect import Given, refuse_idle
+from gpt_tf.runs.without_effect import refuse_idle
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.targets import check_folder
 from gpt_tf.streaming.finding import refuse_users_data

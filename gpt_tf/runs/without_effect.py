@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpt_tf.config import Config
-from gpt_tf.config_files import flatten, parse_assignments, text_of
+from gpt_tf.config_files import flatten, text_of
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.console import Console
 from gpt_tf.runs.data import DataChoice
+from gpt_tf.runs.given import SET, Given
 from gpt_tf.streaming.kinds import OPTIONS as FILE_OPTIONS
 from gpt_tf.streaming.kinds import in_words, known_kind, suffixes
 
 if TYPE_CHECKING:
     from gpt_tf.training.profiling import Operation
 
-Given = Mapping[str, str]  # dotted key: the option or the file that gave it
-NOTHING_GIVEN: Given = {}
 DEFAULTS = flatten(dataclasses.asdict(Config()))
 # What a run's own config.yaml has although it decides nothing: refused on the command line alone.
 DERIVED = ("training.max_epochs", "training.eval_interval", "tokenizer.vocab_size", "model.")
-
-
-# Options that decide a setting, whatever `--set` says.
-OPTIONS = {"max_steps": "training.max_steps", "kind": "tokenizer.kind"}
 
 
 class Rule(NamedTuple):
@@ -41,9 +33,9 @@ class Rule(NamedTuple):
 
     def remedy(self, key: str, given: Given) -> str:
         """What to type instead; an option that decides the same setting comes after `--set`."""
-        option = given.get(self.needs.partition("=")[0], "--set")
-        leave_out = option.startswith("--") and option != "--set"
-        add = f"Leave {option} out and add" if leave_out else "Add"
+        place = given.get(self.needs.partition("=")[0], SET)
+        leave_out = place.typed and place != SET
+        add = f"Leave {place.name} out and add" if leave_out else "Add"
         if self.needs:
             return f". {add} --set {self.needs}, or leave {key} out."
         return f", or leave {key} out." if ". " in self.reason else f". Leave {key} out."
@@ -131,31 +123,6 @@ RULES = (
 )
 
 
-def given_settings(
-    assignments: Iterable[str],
-    config_file: Path | None = None,
-    file_settings: Mapping[str, Any] = MappingProxyType({}),
-    **options: Any,
-) -> dict[str, str]:
-    """Where the user gave each setting, by its dotted key.
-
-    Args:
-      file_settings: what is in the file, which may be a pipe and is read only once.
-      options: values of the options in `OPTIONS`; None if not given.
-    """
-    given = dict.fromkeys(flatten(dict(file_settings)), str(config_file))
-    given |= dict.fromkeys(flatten(parse_assignments(assignments)), "--set")
-    typed = [name for name, value in options.items() if value is not None]
-    return given | {OPTIONS[name]: f"--{name.replace('_', '-')}" for name in typed}
-
-
-def retyped(given: Given, config: Config) -> str:
-    """What was typed with `--set`, for a command that a message shows, with a blank before each."""
-    values = flatten(dataclasses.asdict(config))
-    typed = [key for key, option in given.items() if option == "--set"]
-    return "".join(f" --set {shlex.quote(f'{key}={text_of(values[key])}')}" for key in typed)
-
-
 def idle_settings(config: Config, choice: DataChoice) -> dict[str, tuple[Any, Rule]]:
     """The settings without effect, with their values and rules.
 
@@ -180,10 +147,10 @@ def refuse_idle(configs: Sequence[Config], choice: DataChoice, given: Given) -> 
     """
     first, *others = [idle_settings(config, choice) for config in configs]
     idle = {key: entry for key, entry in first.items() if all(key in other for other in others)}
-    typed = {key for key, where in given.items() if where.startswith("--")}
-    wrong = {key for key in given if key in typed or not key.startswith(DERIVED)}
+    wrong = {key for key, at in given.items() if at.typed or not key.startswith(DERIVED)}
     problems = [
-        f"no effect in {given[key]}: {key}={text_of(value)}: {rule.reason}{rule.remedy(key, given)}"
+        f"no effect in {given[key].name}: {key}={text_of(value)}: "
+        f"{rule.reason}{rule.remedy(key, given)}"
         for key, (value, rule) in idle.items()
         if key in wrong
     ]
@@ -258,9 +225,9 @@ def refuse_for_ready_tokenizer(
       remedy: how another is trained, if that is possible, as the end of a sentence.
     """
     for key in ("kind", "vocab_size", "num_merges", "min_frequency", "unknown_characters"):
-        value = getattr(config.tokenizer, key)
-        if given.get(f"tokenizer.{key}", "").startswith("--") and trained.get(key) != value:
+        value, place = getattr(config.tokenizer, key), given.get(f"tokenizer.{key}")
+        if place and place.typed and trained.get(key) != value:
             raise UsageError(
-                f"no effect in --set: tokenizer.{key}={text_of(value)}: the tokenizer is ready. "
-                f"Leave it out{remedy}."
+                f"no effect in {place.name}: tokenizer.{key}={text_of(value)}: the tokenizer is "
+                f"ready. Leave it out{remedy}."
             )

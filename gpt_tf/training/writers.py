@@ -28,6 +28,7 @@ Scalars = Mapping[str, float]
 log = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class Writer(Protocol):
     """Receives what the loop tells."""
 

@@ -12,13 +12,13 @@ from gpt_tf.config_files import parse_assignments, preset_names, read_preset, re
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.assemble import begin
 from gpt_tf.runs.claiming import claimed
+from gpt_tf.runs.given import SET, given_settings
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.own_tokenizers import record_of
 from gpt_tf.runs.without_effect import (
     DEFAULTS,
     RULES,
     check_end,
-    given_settings,
     idle_settings,
     refuse_for_ready_tokenizer,
     refuse_idle,
@@ -117,7 +117,7 @@ def test_what_a_preset_has_without_effect_is_said_once(
 ) -> None:
     config = resolve(read_preset("imdb"), {"data": {"validation_share": 0.0}})
     choice = choose_data(texts, texts / "texts", config.data)
-    refuse_idle([config], choice, {"data.validation_share": "--set"})
+    refuse_idle([config], choice, {"data.validation_share": SET})
     assert "no validation data, so these have no effect: training.patience 4" in (
         capsys.readouterr().err
     )

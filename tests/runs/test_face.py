@@ -1,6 +1,7 @@
 """The lines that README and docstrings show, as a Python program and a notebook type them."""
 
 import json
+import logging
 import os
 import re
 import subprocess
@@ -71,29 +72,40 @@ def test_a_notebook_sees_losses_too(home: Path) -> None:
 
 
 def test_a_run_tells_what_it_was_trained_with_and_goes_on(
-    home: Path, printed: str, monkeypatch: pytest.MonkeyPatch
+    home: Path,
+    printed: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(home)
+    level = logging.getLogger("gpt_tf").level
     stopped = gpt_tf.train(
         "my_folder",
         preset="demo",
+        pretrained="demo-001",
         name="stopped",
         max_steps=10,
         batch_size=4,
-        set=SMALL,
+        set={"sampling.max_new_tokens": 5},
         stop_at_step=4,
         quiet=True,
     )
-    assert (stopped.step, stopped.checkpoints) == (4, [4])
+    assert (stopped.step, stopped.checkpoints) == (4, [0, 4])
+    assert (stopped.reason, stopped.signal) == ("stop_at_step 4", None)
+    assert "parameters" in (stopped.path / "run.log").read_text()
+    assert logging.getLogger("gpt_tf").level == level
+    assert capsys.readouterr().out == ""
     assert stopped.settings.training.max_steps == 10
-    ended = stopped.resume()
+    assert stopped.settings.origin.run == "runs/demo-001"
+    ended = gpt_tf.load("stopped").resume()
+    assert "step 10: validation loss" in capsys.readouterr().out
     assert (ended.step, ended.outcome.reason) == (10, "all steps done")  # type: ignore[union-attr]
     assert ended.metrics[-1]["step"] == 10 and "eval/loss" in ended.metrics[-1]
     ended.plot().save(home / "curve.png")
     assert (home / "curve.png").read_bytes().startswith(b"\x89PNG")
     early = gpt_tf.load("stopped", checkpoint=4)
     assert early.step == 4 and early.generate("The", max_new_tokens=3)
-    with pytest.raises(UsageError, match=r"no such checkpoint in .*: 5. Give a step \(4, 10\)"):
+    with pytest.raises(UsageError, match=r"no such checkpoint in .*: 5. Give a step \(.*4, 10\)"):
         gpt_tf.load("stopped", checkpoint=5)
     assert gpt_tf.load().name == "stopped"  # the newest
 
@@ -156,3 +168,43 @@ def test_a_mistake_in_the_arguments_changes_nothing(
     with pytest.raises(UsageError, match=re.escape(words)):
         gpt_tf.train(**arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"set": {"tokenizer.vocab_size": 400}}, "no effect in set: tokenizer.vocab_size=400: the "
+         "tokenizer is ready. Leave it out, or add train_tokenizer=True to train another."),
+        ({"set": {"tokenizer": {"kind": "char"}}}, "no effect in set: tokenizer.kind=char: the "
+         "tokenizer is ready. Leave it out, or add train_tokenizer=True to train another."),
+        ({"set": {"training.muon_momentum": 0.8}}, "no effect in set: training.muon_momentum=0.8: "
+         "the optimizer is not muon. Add set={'training.optimizer': 'muon'}, or leave "
+         "training.muon_momentum out."),
+        ({"muon_momentum": 0.8}, "no effect in muon_momentum: training.muon_momentum=0.8"),
+        ({"max_epochs": 7, "max_steps": 2}, "no effect in max_epochs: training.max_epochs=7: "
+         "training.max_steps decides. Leave max_steps out and add set={'training.max_steps': None}"
+         ", or leave training.max_epochs out."),
+        ({"patience": 3, "set": {"data.validation_share": 0}}, "Give some with validation, or set "
+         "aside a share with set={'data.validation_share': 0.1}"),
+        ({"config": gpt_tf.Config(training=gpt_tf.TrainingConfig(muon_momentum=0.8))},
+         "no effect in config: training.muon_momentum=0.8"),
+        ({"set": ["training.seed"]}, "no mapping in set: ['training.seed']. Give {'section.key': "),
+        ({"tokenizer": "tokenizers/my_folder", "train_tokenizer": True}, "train_tokenizer and "
+         "tokenizer are both given. Give one of them."),
+        ({"pretrained": "demo-001", "tokenizer": "tokenizers/my_folder"},
+         "tokenizer and pretrained are both given"),
+        ({"pretrained": "demo-001", "name": "demo-001", "overwrite": True},
+         "the same run in pretrained and name: demo-001. Choose another name."),
+        ({"writers": print}, "no collection in writers: <built-in function print>. Give a list of "
+         "objects with write_scalars, write_text and close."),
+        ({"writers": [print]}, "no writer in writers: <built-in function print>."),
+    ],
+)  # fmt: skip
+def test_a_setting_without_effect_is_refused_in_the_words_of_python(
+    arguments: dict, words: str, home: Path, printed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    before = sorted(home.rglob("*"))
+    with pytest.raises(UsageError, match=re.escape(words)):
+        gpt_tf.train("my_folder", quiet=True, **arguments)
+    assert sorted(home.rglob("*")) == before

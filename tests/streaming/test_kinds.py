@@ -8,6 +8,7 @@ from commands import in_process
 from workspaces import choose_data
 
 from gpt_tf.config_files import resolve
+from gpt_tf.runs.given import SET
 from gpt_tf.runs.without_effect import RULES, refuse_idle
 from gpt_tf.streaming import kinds
 from gpt_tf.streaming.files import DocumentError, open_bytes
@@ -51,7 +52,7 @@ def test_a_new_kind_is_found_and_read(source: Path) -> None:
 def test_a_new_kind_may_be_read_by_settings_that_others_lack(source: Path) -> None:
     config = resolve({"data": {"column": "body", "validation_share": 0.0}})
     choice = choose_data(source.parent, source, config.data)
-    refuse_idle([config], choice, {"data.column": "--set"})
+    refuse_idle([config], choice, {"data.column": SET})
     assert not any(rule.applies(config, choice) for rule in RULES if "data.column" in rule.keys)
     idle = [rule.keys[0] for rule in RULES if rule.applies(config, choice)]
     assert {"data.encoding", "data.on_bad_file", "data.document"} <= set(idle)

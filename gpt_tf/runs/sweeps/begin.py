@@ -14,6 +14,7 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import flatten, merge, read_preset
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import DataChoice, choose_data, choose_preset
+from gpt_tf.runs.given import Given, Place
 from gpt_tf.runs.own_tokenizers import choose_tokenizer, record_of, training_command
 from gpt_tf.runs.run_data import Places
 from gpt_tf.runs.sweeps import plan as plans
@@ -21,7 +22,6 @@ from gpt_tf.runs.sweeps.data import data_of_plan, fingerprint_of, with_present_d
 from gpt_tf.runs.sweeps.grid import make_cells, parse_grid
 from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
 from gpt_tf.runs.without_effect import (
-    Given,
     refuse_for_ready_tokenizer,
     refuse_idle,
     tell_uneven_heads,
@@ -171,7 +171,7 @@ def _choose_data(job: SweepJob, plan: Plan, configs: list[Config]) -> DataChoice
             "no validation data: cells are compared by their validation loss. Give some with "
             "--validation-data, or set aside a share with --set data.validation_share=0.1."
         )
-    refuse_idle(configs, choice, {**job.given, **dict.fromkeys(plan.grid, "--grid")})
+    refuse_idle(configs, choice, {**job.given, **dict.fromkeys(plan.grid, Place("--grid"))})
     for config in configs:
         tell_uneven_heads(config, job.workspace.console)
     return choice
