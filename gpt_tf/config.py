@@ -18,7 +18,10 @@ from typing import Any, Literal
 
 from gpt_tf.errors import UsageError
 
+# What the tables of training say, for those who do not import TensorFlow.
 WITHOUT_DECAY = ("adam",)  # optimizers to which weight_decay means nothing
+OF_OPTIMIZER = {"muon": ("muon_learning_rate", "muon_momentum")}  # settings of one alone
+NEVER_FALLING = ("constant",)  # schedules that stay at the peak
 FLOAT32_MAX, FLOAT32_MIN = 3.4028234e38, 1.1754944e-38  # beyond them it is inf or 0
 
 

@@ -26,7 +26,7 @@ from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import recorded
 from gpt_tf.streaming.listing import fingerprint
 from gpt_tf.tokenizer.foreign import refuse_foreign
-from gpt_tf.tokenizer.kinds import settings_of_kind
+from gpt_tf.tokenizer.kinds import KINDS, settings_of_kind
 from gpt_tf.tokenizer.ordinary_text import WITH_ENTRY, UnseenError
 
 TOKENIZERS = "tokenizers"
@@ -63,11 +63,10 @@ def record_of(directory: Path) -> Record:
     """What a tokenizer was trained on; empty for those of version 0.1.0, and if there is none."""
     try:
         record = dict(read_manifest(directory).get(TRAINED_ON, {}))
+        kind = record.get("kind")
+        return (settings_of_kind(kind, ADDED_LATER) if kind in KINDS else {}) | record
     except (RunError, TypeError, ValueError):
         return {}
-    if record.get("kind") in ("bpe", "wordpiece"):
-        return ADDED_LATER | record
-    return record
 
 
 def asked_for(workspace: Workspace, choice: DataChoice, config: Config) -> Record:

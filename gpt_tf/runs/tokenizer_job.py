@@ -17,6 +17,7 @@ from gpt_tf.runs.without_effect import refuse_idle
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.targets import check_folder
 from gpt_tf.streaming.finding import refuse_users_data
+from gpt_tf.tokenizer.kinds import KINDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +56,11 @@ def train_tokenizer(job: TokenizerJob) -> str:
     choice = choose_data(workspace, job.data, data)
     preset = read_preset(job.preset or choice.preset)
     config = resolve(preset, job.overrides, {"tokenizer": job.settings})
-    if job.settings.get("vocab_size") is not None and config.tokenizer.kind == "char":
+    kind, size = config.tokenizer.kind, job.settings.get("vocab_size")
+    if size is not None and "vocab_size" not in KINDS[kind].settings:
         raise UsageError(
-            f"--vocab-size {job.settings['vocab_size']} cannot be given with the kind char: its "
-            "entries are the characters of the text. Leave it out, or choose --kind bpe."
+            f"--vocab-size {size} cannot be given with the kind {kind}, which takes what the text "
+            "has. Leave it out, or choose --kind bpe."
         )
     if job.output is None:
         refuse_users_data(workspace.path / TOKENIZERS)

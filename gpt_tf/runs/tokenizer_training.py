@@ -46,7 +46,7 @@ def make_tokenizer(
         tokenizer = train(settings.kind, texts(), **given)
     elapsed = time.perf_counter() - start
     tokenizer.save(directory, option=option, overwrite=overwrite, trained_on=trained_on)
-    by_size = settings.kind != "char" and settings.num_merges is None
+    by_size = "vocab_size" in given and settings.num_merges is None
     if by_size and tokenizer.vocab_size < settings.vocab_size:
         rare = settings.min_frequency > 1
         pairs = f"pairs that occur {settings.min_frequency:,} times" if rare else "pairs to merge"

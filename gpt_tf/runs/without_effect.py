@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gpt_tf.config import Config
+from gpt_tf.config import NEVER_FALLING, OF_OPTIMIZER, Config, ModelConfig, TokenizerConfig
 from gpt_tf.config_files import flatten, text_of
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.console import Console
@@ -14,6 +15,7 @@ from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.given import SET, Given
 from gpt_tf.streaming.kinds import OPTIONS as FILE_OPTIONS
 from gpt_tf.streaming.kinds import in_words, known_kind, suffixes
+from gpt_tf.tokenizer.kinds import CLEANING, KINDS
 
 if TYPE_CHECKING:
     from gpt_tf.training.profiling import Operation
@@ -55,8 +57,33 @@ def _of_files(option: str) -> Rule:
     return Rule((f"data.{option}",), applies, reason)
 
 
-BLOCKS = ("num_", "embed_dim", "ffn_dim", "head_", "qkv_bias", "activation", "norm", "positions",
-          "embedding_norm", "final_norm", "tied_head", "dropout.")  # fmt: skip
+def _of_choice(key: str, owners: Mapping[str, tuple[str, ...]]) -> list[Rule]:
+    """The rules for settings that mean something only if another has one of some values.
+
+    Args:
+      key: the other setting, with its section.
+      owners: by its values, the settings of the same section that mean something then.
+    """
+    section, _, name = key.partition(".")
+
+    def rule_of(setting: str) -> Rule:
+        takers = [value for value, settings in owners.items() if setting in settings]
+
+        def applies(config: Config, choice: DataChoice) -> bool:
+            return getattr(getattr(config, section), name) not in takers
+
+        reason = f"{key} is not {in_words(takers)}"
+        return Rule((f"{section}.{setting}",), applies, reason, f"{key}={takers[0]}")
+
+    return [rule_of(setting) for setting in dict.fromkeys(chain.from_iterable(owners.values()))]
+
+
+OF_EVERY_MODEL = ("architecture", "vocab_size", "context_length", "initial_weights", "initial_std")
+BLOCKS = tuple(
+    item.name
+    for item in dataclasses.fields(ModelConfig)
+    if item.name not in (*OF_EVERY_MODEL, "lora")  # adapters have a rule of their own
+)
 RULES = (
     Rule(
         ("training.patience", "training.eval_", "data.drop_duplicates"),
@@ -78,15 +105,10 @@ RULES = (
         "training.max_steps decides",
         "training.max_steps=null",
     ),
-    Rule(
-        ("training.muon_",),
-        lambda config, choice: config.training.optimizer != "muon",
-        "the optimizer is not muon",
-        "training.optimizer=muon",
-    ),
+    *_of_choice("training.optimizer", OF_OPTIMIZER),
     Rule(
         ("training.min_learning_rate", "training.decay_share"),
-        lambda config, choice: config.training.schedule == "constant",
+        lambda config, choice: config.training.schedule in NEVER_FALLING,
         "the rate never falls",
         "training.schedule=cosine",
     ),
@@ -108,18 +130,7 @@ RULES = (
         "the bigram table has no blocks",
         "model.architecture=gpt",
     ),
-    Rule(
-        ("tokenizer.unknown_characters",),
-        lambda config, choice: config.tokenizer.kind != "char",
-        "the tokenizer has no entry for each character",
-        "tokenizer.kind=char",
-    ),
-    Rule(
-        ("tokenizer.vocab_size", "tokenizer.num_merges", "tokenizer.min_frequency"),
-        lambda config, choice: config.tokenizer.kind == "char",
-        "the entries are the characters of the text",
-        "tokenizer.kind=bpe",
-    ),
+    *_of_choice("tokenizer.kind", {name: kind.settings for name, kind in KINDS.items()}),
 )
 
 
@@ -224,7 +235,9 @@ def refuse_for_ready_tokenizer(
       trained: the record of what the tokenizer was trained with; empty if nobody knows.
       remedy: how another is trained, if that is possible, as the end of a sentence.
     """
-    for key in ("kind", "vocab_size", "num_merges", "min_frequency", "unknown_characters"):
+    for key in (item.name for item in dataclasses.fields(TokenizerConfig)):
+        if key in CLEANING:  # a ready tokenizer is given them
+            continue
         value, place = getattr(config.tokenizer, key), given.get(f"tokenizer.{key}")
         if place and place.typed and trained.get(key) != value:
             raise UsageError(

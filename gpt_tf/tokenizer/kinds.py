@@ -1,6 +1,7 @@
 """The kinds of tokenizer, by the names that the settings give them.
 
-To add one, write its module, add an entry to `KINDS`, and its name to `TokenizerConfig.kind`.
+To add one, write its module, whose class says its name as `kind` (`Tokenizer.kind`), and add an
+entry to `KINDS`, and the name to `TokenizerConfig.kind`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from gpt_tf.tokenizer.wordpiece import WordPieceTokenizer
 
 
 class Kind(NamedTuple):
-    """A kind of tokenizer.
+    """A kind of tokenizer; the `kind` of what it trains is its name in `KINDS`.
 
     Attributes:
       train: makes one from texts, and from its settings by name.

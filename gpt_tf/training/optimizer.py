@@ -1,6 +1,7 @@
 """The optimizers by name, with the rate passed in at each step and kept out of the saved state.
 
-To add one, add an entry to `OPTIMIZERS`, and its name to `TrainingConfig.optimizer`.
+To add one, add an entry to `OPTIMIZERS`, and its name to `TrainingConfig.optimizer`; settings of
+its own also to `OF_OPTIMIZER` there.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ class OptimizerKind(NamedTuple):
     Attributes:
       make: it without variables; its rate is 0 until it is assigned.
       decays: whether `weight_decay` means something to it.
+      settings: those of `TrainingConfig` that mean something to it and not to every optimizer.
     """
 
     make: Callable[[TrainingConfig], keras.optimizers.Optimizer]
     decays: bool
+    settings: tuple[str, ...] = ()
 
 
 def of_adam(config: TrainingConfig) -> dict[str, Any]:
@@ -68,7 +71,7 @@ def make_muon(config: TrainingConfig) -> keras.optimizers.Optimizer:
 OPTIMIZERS = {
     "adam": OptimizerKind(make_adam, decays=False),
     "adamw": OptimizerKind(make_adamw, decays=True),
-    "muon": OptimizerKind(make_muon, decays=True),
+    "muon": OptimizerKind(make_muon, decays=True, settings=("muon_learning_rate", "muon_momentum")),
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """Linear warm-up to the peak, which is held until the fall to the minimum at `max_steps`.
 
     The first update, step 0, already has a rate above 0; from `max_steps` on the rate is the
-    minimum. Subclasses say how the rate falls.
+    minimum. Subclasses say how the rate falls, or with `falls` that it never does.
 
     Args:
       peak_learning_rate: reached at the end of the warm-up.
@@ -29,6 +29,8 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     Raises:
       ValueError: if the horizon or the share makes no schedule.
     """
+
+    falls: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -107,6 +109,8 @@ class WarmupLinear(WarmupSchedule):
 @keras.saving.register_keras_serializable(package="gpt_tf")
 class WarmupConstant(WarmupSchedule):
     """Never falls: the peak is held for good."""
+
+    falls = False
 
     def _left(self, decayed: tf.Tensor) -> tf.Tensor:
         return tf.ones_like(decayed)

@@ -7,7 +7,15 @@ from pathlib import Path
 import pytest
 from commands import in_process
 
-from gpt_tf.config import WITHOUT_DECAY, Config, ModelConfig, Section, TokenizerConfig
+from gpt_tf.config import (
+    NEVER_FALLING,
+    OF_OPTIMIZER,
+    WITHOUT_DECAY,
+    Config,
+    ModelConfig,
+    Section,
+    TokenizerConfig,
+)
 from gpt_tf.model.architectures import ARCHITECTURES
 from gpt_tf.streaming import rows
 from gpt_tf.tokenizer.kinds import CLEANING, KINDS, train
@@ -60,6 +68,12 @@ def test_every_choice_has_a_table_or_is_a_branch() -> None:
 
 def test_optimizers_without_decay_are_those_that_the_settings_know() -> None:
     assert {name for name, kind in OPTIMIZERS.items() if not kind.decays} == set(WITHOUT_DECAY)
+
+
+def test_settings_of_one_optimizer_and_schedules_that_never_fall_are_known() -> None:
+    own = {name: kind.settings for name, kind in OPTIMIZERS.items() if kind.settings}
+    assert own == OF_OPTIMIZER
+    assert {name for name, kind in SCHEDULES.items() if not kind.falls} == set(NEVER_FALLING)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,6 +1,8 @@
 """Settings that would do nothing are refused if they were typed, and said if a preset has them."""
 
+import dataclasses
 import gc
+import inspect
 from pathlib import Path
 
 import pytest
@@ -8,15 +10,19 @@ from commands import TINY_RUN, in_process, tree
 from workspaces import choose_data, workspace_at
 
 from gpt_tf.cli import console
+from gpt_tf.config import ModelConfig
 from gpt_tf.config_files import parse_assignments, preset_names, read_preset, resolve
 from gpt_tf.errors import UsageError
+from gpt_tf.model import bigram, initial
 from gpt_tf.runs.assemble import begin
 from gpt_tf.runs.claiming import claimed
 from gpt_tf.runs.given import SET, given_settings
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.own_tokenizers import record_of
 from gpt_tf.runs.without_effect import (
+    BLOCKS,
     DEFAULTS,
+    OF_EVERY_MODEL,
     RULES,
     check_end,
     idle_settings,
@@ -24,6 +30,7 @@ from gpt_tf.runs.without_effect import (
     refuse_idle,
     tell_uneven_heads,
 )
+from gpt_tf.tokenizer.kinds import KINDS
 
 WHOLE = ["data.validation_share=0"]
 
@@ -231,6 +238,25 @@ def test_rules_name_settings_that_exist_and_presets_break_none(texts: Path) -> N
         choice = choose_data(texts, texts / "texts", config.data)
         idle = idle_settings(config, choice)
         assert all(key.startswith("model.") and name == "bigram" for key in idle), idle
+
+
+@pytest.mark.parametrize("name", [item.name for item in dataclasses.fields(ModelConfig)])
+def test_a_setting_of_the_model_is_read_by_the_bigram_table_or_has_a_rule(name: str) -> None:
+    """A new one has the rule, unless the table reads it."""
+    table = inspect.getsource(bigram)
+    assert (name in {*OF_EVERY_MODEL, "lora"}) != (name in BLOCKS)
+    if name in BLOCKS:
+        assert f"config.{name}" not in table
+    elif name not in ("architecture", "lora"):
+        assert f"config.{name}" in table + inspect.getsource(initial)
+
+
+def test_a_setting_of_a_kind_of_tokenizer_has_a_rule_of_the_kinds_that_have_it() -> None:
+    for setting in {name for kind in KINDS.values() for name in kind.settings}:
+        [rule] = [rule for rule in RULES if f"tokenizer.{setting}" in rule.keys]
+        for name, kind in KINDS.items():
+            config = resolve({"tokenizer": {"kind": name}})
+            assert rule.applies(config, None) != (setting in kind.settings)
 
 
 def test_a_refused_training_leaves_no_file_open(workspace: Path) -> None:

@@ -63,6 +63,13 @@ def test_another_number_or_none_in_a_document_is_told_by_name() -> None:
     assert problems_of({**figure, "shown": {}}, {}) == ["speed: shown nowhere"]
 
 
+def test_what_trains_depends_on_how_a_run_is_put_together() -> None:
+    training = [each for each in MEASUREMENTS if "gpt_tf/training" in each["depends"]]
+    assert training
+    for each in training:
+        assert {"gpt_tf/runs", "gpt_tf/config.py"} <= set(each["depends"]), each["command"]
+
+
 def test_names_are_there_once() -> None:
     names = [figure["name"] for figure in ENTRIES]
     assert len(names) == len(set(names))
