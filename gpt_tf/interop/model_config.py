@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.config import DropoutConfig, LoraConfig, ModelConfig, Section
-from gpt_tf.config_files import flatten
+from gpt_tf.config import ModelConfig
+from gpt_tf.config_files import build, flatten, nested
 from gpt_tf.errors import UsageError
 from gpt_tf.interop.families import Family
 from gpt_tf.interop.gpt2 import GPT2, OPENAI_GPT
 from gpt_tf.interop.opt import OPT
 
 FAMILIES = (GPT2, OPT, OPENAI_GPT)  # the order in which one is looked for when writing
-SECTIONS: dict[str, type[Section]] = {"dropout": DropoutConfig, "lora": LoraConfig}
 log = logging.getLogger(__name__)
 
 
@@ -71,16 +70,8 @@ def model_config(family: Family, theirs: Mapping[str, Any], path: Path) -> Model
 
 def _checked(family: Family, values: Mapping[str, Any], problems: list[str]) -> ModelConfig | None:
     """The settings, or None with what is wrong in `problems`."""
-    sections: dict[str, dict[str, Any]] = {"": {}, **{name: {} for name in SECTIONS}}
-    for key, value in values.items():
-        section, _, name = key.rpartition(".")
-        sections[section][name] = value
-    own = sections.pop("")
-    try:
-        nested: dict[str, Any] = {name: SECTIONS[name](**given) for name, given in sections.items()}
-        config = ModelConfig(**own, **nested, initial_weights="gpt2")
-    except UsageError as error:
-        problems += str(error).splitlines()
+    config = build(ModelConfig, nested({**values, "initial_weights": "gpt2"}), "", problems)
+    if not isinstance(config, ModelConfig):
         return None
     problems += _heads(config)
     problems += [

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, TypeVar, overload
 import keras
 import tensorflow as tf
 
-from gpt_tf.config import DropoutConfig, LoraConfig, ModelConfig
-from gpt_tf.config_files import read_preset, resolve
+from gpt_tf.config import ModelConfig
+from gpt_tf.config_files import build, read_preset, resolve
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.model.few_rows import Product
 from gpt_tf.model.nats import masked_loss
@@ -208,8 +208,13 @@ class LanguageModel(keras.Model):
 
     @classmethod
     def from_config(cls: type[T], config: dict[str, Any], custom_objects: Any = None) -> T:
-        """A new model of the same architecture."""
-        values = dict(config["config"])
-        values["dropout"] = DropoutConfig(**values["dropout"])
-        values["lora"] = LoraConfig(**values["lora"])
-        return cls(**{**config, "config": ModelConfig(**values)})
+        """A new model of the same architecture.
+
+        Raises:
+          UsageError: listing what is wrong in its settings.
+        """
+        problems: list[str] = []
+        settings = build(ModelConfig, config["config"], "", problems)
+        if problems:
+            raise UsageError("\n".join(problems))
+        return cls(**{**config, "config": settings})

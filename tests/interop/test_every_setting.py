@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tiny_models import small_config
 
-from gpt_tf.config import Config, DropoutConfig, LoraConfig, ModelConfig, setting
+from gpt_tf.config import Config, DropoutConfig, ModelConfig, setting
 from gpt_tf.config_files import flatten
 from gpt_tf.errors import UsageError
 from gpt_tf.interop import model_config as settings_of_theirs
@@ -19,16 +19,12 @@ from gpt_tf.interop.gpt2 import GPT2
 from gpt_tf.interop.hugging_face import write_weights
 from gpt_tf.interop.model_config import FAMILIES, choose_family, model_config, their_config
 from gpt_tf.interop.stored_run import StoredRun
+from gpt_tf.model import language_model
 from gpt_tf.model.architectures import make_model
+from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import weight_variables
 
-SECTIONS = {"dropout": DropoutConfig, "lora": LoraConfig}
-FIELDS = [
-    f"{section.name}.{own.name}" if nested else section.name
-    for section in dataclasses.fields(ModelConfig)
-    for nested in [SECTIONS.get(section.name)]
-    for own in (dataclasses.fields(nested) if nested else [section])
-]
+FIELDS = list(flatten(dataclasses.asdict(ModelConfig())))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +46,13 @@ class WithNewDropout(ModelConfig):
     """A model with that dropout."""
 
     dropout: NewDropout = field(default_factory=NewDropout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithNewSection(ModelConfig):
+    """A model with a section more."""
+
+    swirls: NewDropout = field(default_factory=NewDropout)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.model_type)
@@ -88,6 +91,19 @@ def test_a_new_setting_is_refused_by_name_when_a_model_is_read(
     monkeypatch.setattr(settings_of_theirs, "ModelConfig", NewConfig)
     with pytest.raises(UsageError, match=r"swirl \(none here\) is a setting that GPT2LMHeadModel"):
         model_config(GPT2, theirs, Path("config.json"))
+
+
+def test_a_model_with_a_new_section_is_made_again_from_its_configuration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(language_model, "ModelConfig", WithNewSection)
+    config = WithNewSection(**values_of(small_config("demo")), swirls=NewDropout(swirl=0.5))
+    model = GPT(config)
+    assert GPT.from_config(model.get_config()).config == config
+    wrong = {**model.get_config(), "config": {"swirls": {"swirl": "much"}, "layers": 3}}
+    with pytest.raises(UsageError, match=r"swirls\.swirl must be of type float.*\n?.*") as caught:
+        GPT.from_config(wrong)
+    assert "unknown key layers" in str(caught.value)
 
 
 def test_only_arrays_that_the_family_calls_zero_are_zero(tmp_path: Path) -> None:
