@@ -61,7 +61,7 @@ class Option:
             return ", ".join(f"{value} for {name}" for name, value in self.default.items())
         if self.default is None:
             return ""
-        return f"the run's, {self.default}" if self.from_run else str(self.default)
+        return f"the run's setting, usually {self.default}" if self.from_run else str(self.default)
 
     @property
     def rule(self) -> str:

@@ -62,7 +62,8 @@ OPTIONS = {option.name: option for option in (
     Option(name="max_new_tokens", kind="integer", minimum=1, limit=100_000, from_run=True,
            default=SamplingConfig.max_new_tokens, help="Tokens to generate."),
     Option(name="num_samples", kind="integer", minimum=1, limit=1000, default=1,
-           help="Texts for each prompt: separate draws of random, the best texts of beam."),
+           help="Texts for each prompt. Several are separate draws of random, or the best texts of "
+           "a beam search."),
     Option(name="stop", kind="texts", for_ids="stops", help="End a text before this string."),
     Option(name="seed", kind="integer", minimum=0, maximum=2**63 - 1, default=0,
            samplers=("random",), help="The same seed gives the same text."),
@@ -75,7 +76,8 @@ OPTIONS = {option.name: option for option in (
     Option(name="min_p", kind="number", minimum=0, maximum=1, drawing=True,
            help="Only tokens with at least this share of the likeliest token's probability."),
     Option(name="typical", kind="number", minimum=0, maximum=1, above=True, drawing=True,
-           help="Like top-p, but the tokens nearest to the expected surprise come first."),
+           help="Like top-p, but keeps first the tokens whose surprise (-log probability) is "
+           "nearest to its mean."),
     Option(name="num_beams", kind="integer", minimum=1, limit=64, from_run=True,
            default=SamplingConfig.num_beams, samplers=("beam", "diverse-beam"),
            help="How many texts to keep at each step."),
@@ -85,10 +87,11 @@ OPTIONS = {option.name: option for option in (
     Option(name="num_beam_groups", kind="integer", minimum=1, samplers=("diverse-beam",),
            help="Number of groups; as many as beams if not given."),
     Option(name="diversity_penalty", kind="number", minimum=0, default=1.0,
-           samplers=("diverse-beam",), help="Cost in log-probability of a token, for each "
-           "beam of an earlier group that chose it."),
+           samplers=("diverse-beam",), help="Subtracted from a token's log-probability "
+           "for each beam of an earlier group that has just chosen it."),
     Option(name="alpha", kind="number", minimum=0, maximum=1, default=0.6,
-           samplers=("contrastive",), help="Weight of being unlike earlier tokens."),
+           samplers=("contrastive",), help="How much similarity to earlier tokens counts against "
+           "a token; its probability counts 1 - alpha."),
     Option(name="repetition_penalty", kind="number", minimum=0, above=True, default=1.0,
            help="Above 1: tokens already in the text are less likely."),
     Option(name="no_repeat_ngram", kind="integer", minimum=1,
@@ -100,8 +103,8 @@ OPTIONS = {option.name: option for option in (
     Option(name="logit_bias", kind="biases", metavar="ID=BIAS",
            help="Add BIAS to the logit of the token ID."),
     Option(name="past_context", kind="choice", choices=get_args(PastContext), default="slide",
-           help="Beyond the context: encode the last tokens again for every token, exact; or keep "
-           "the newer half, fast."),
+           help="If the text is longer than the context: slide encodes the last tokens again for "
+           "every token (exact), half keeps the newer half (fast)."),
     Option(name="truncate", kind="choice", choices=get_args(Truncate),
            help="Shorten a prompt longer than the context instead of refusing it."),
 )}
