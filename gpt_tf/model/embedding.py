@@ -68,8 +68,15 @@ class TokenAndPositionEmbedding(KeepsArguments):
                 self._built_here.append(layer)
 
     def __dir__(self) -> list[str]:
-        # Keras saves the layers that it finds here. Norm and dropout of the GPT are found there,
-        # where `.keras` files have had them from the beginning.
+        # Keras saves the layers that it finds under these names, each once. In its files are
+        #
+        #              of a GPT                 of an embedding alone
+        #     tables   embedding/vars           vars
+        #     norm     embedding_norm/vars      norm/vars
+        #     dropout  embedding_dropout/...    dropout/...
+        #
+        # Files of a GPT have had these places from the beginning. So the GPT builds its norm and
+        # dropout before the embedding, and has them under names of its own; they are hidden here.
         names = list(super().__dir__())
         elsewhere = {
             name for name in ("norm", "dropout") if getattr(self, name) not in self._built_here

@@ -80,9 +80,7 @@ class GPT(LanguageModel):
         self.head_dropout = self._dropout("head_dropout", rates.head)
         self.head_layer = Head(
             config.vocab_size,
-            self._head_kernel,
-            self._head_bias,
-            lambda: [v for v in (self.head_DV, self.head_bias_V) if v is not None],
+            self._head_variables,
             is_tied=config.tied_head,
             compute=tf.bfloat16 if precision == "bfloat16" else tf.float32,
             name="head",
@@ -139,7 +137,7 @@ class GPT(LanguageModel):
         config = self.config
         shape = (None, config.context_length, config.embed_dim)
         embedding = self.embedding
-        # norm and dropout before the embedding: stored runs have them beside it, not below
+        # norm and dropout before the embedding, which leaves them to the model: see its `__dir__`
         for layer in (
             embedding.norm,
             embedding.dropout,
@@ -183,14 +181,16 @@ class GPT(LanguageModel):
 
     def head_weights(self) -> tuple[tf.Tensor, tf.Tensor | None]:
         """The head's kernel, [V, D] if it is tied and otherwise [D, V], and its bias or None."""
-        return self._head_kernel(), self._head_bias()
+        kernel, bias_V = self._head_variables()
+        return (
+            tf.convert_to_tensor(kernel.value),
+            None if bias_V is None else tf.convert_to_tensor(bias_V.value),
+        )
 
-    def _head_kernel(self) -> tf.Tensor:
-        kernel: keras.Variable = self.embedding.tokens_VD if self.config.tied_head else self.head_DV
-        return tf.convert_to_tensor(kernel.value)
-
-    def _head_bias(self) -> tf.Tensor | None:
-        return None if self.head_bias_V is None else tf.convert_to_tensor(self.head_bias_V.value)
+    def _head_variables(self) -> tuple[keras.Variable, keras.Variable | None]:
+        """The same as variables."""
+        kernel = self.embedding.tokens_VD if self.config.tied_head else self.head_DV
+        return kernel, self.head_bias_V
 
     def products(self) -> list[Product]:
         """Those of the dense layers and of the head."""
@@ -205,12 +205,12 @@ class GPT(LanguageModel):
 
     @property
     def embedding_norm(self) -> keras.layers.Layer | None:
-        """The embedding's norm, where `.keras` files have it."""
+        """The embedding's norm, in the place that a Keras file has for it."""
         return self.embedding.norm
 
     @property
     def embedding_dropout(self) -> keras.layers.Layer | None:
-        """The embedding's dropout, where `.keras` files have it."""
+        """The embedding's dropout, in the place that a Keras file has for it."""
         return self.embedding.dropout
 
     def __repr__(self) -> str:

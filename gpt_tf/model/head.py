@@ -22,9 +22,8 @@ class Head(keras.layers.Layer):
 
     Args:
       vocab_size: V.
-      kernel: gives the kernel, [D, V] or, if it is tied, [V, D].
-      bias_V: gives the bias or None.
-      variables: gives those of the two that are the head's own, for `summary`.
+      variables_of: gives the kernel, [D, V] or, if it is tied, [V, D], and the bias, [V], or None.
+        A function, because the model creates them later.
       is_tied: the kernel is the embedding's.
       compute: type of the product.
     """
@@ -32,9 +31,7 @@ class Head(keras.layers.Layer):
     def __init__(
         self,
         vocab_size: int,
-        kernel: Callable[[], tf.Tensor],
-        bias_V: Callable[[], tf.Tensor | None],
-        variables: Callable[[], list[keras.Variable]],
+        variables_of: Callable[[], tuple[keras.Variable, keras.Variable | None]],
         *,
         is_tied: bool,
         compute: tf.DType,
@@ -42,24 +39,28 @@ class Head(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.vocab_size = vocab_size
-        self._bias_V = bias_V
-        self._own_variables = variables
+        self._variables_of = variables_of
+        self._is_tied = is_tied
         self._compute = compute
-        self.product = Product(kernel, is_transposed=is_tied)
+        self.product = Product(
+            lambda: tf.convert_to_tensor(variables_of()[0].value), is_transposed=is_tied
+        )
 
     def call(self, hidden: tf.Tensor) -> tf.Tensor:
         """Logits in float32, for inputs of any number of axes."""
         # two axes: a batched product with the transposed kernel takes seven times as long
         rows_RD = tf.reshape(tf.cast(hidden, self._compute), (-1, hidden.shape[-1]))
         logits_RV = tf.cast(self.product(rows_RD), tf.float32)
-        bias_V = self._bias_V()
-        logits_RV = logits_RV if bias_V is None else logits_RV + bias_V
+        _, bias_V = self._variables_of()
+        if bias_V is not None:
+            logits_RV += tf.convert_to_tensor(bias_V.value)
         return tf.reshape(logits_RV, (*leading_shape(hidden), self.vocab_size))
 
     @property
     def weights(self) -> list[keras.Variable]:
-        """The head's own, though the model keeps them."""
-        return self._own_variables()
+        """The head's own, for `summary`, though the model keeps them."""
+        kernel, bias_V = self._variables_of()
+        return [v for v in (None if self._is_tied else kernel, bias_V) if v is not None]
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Logits in the place of hidden states."""
