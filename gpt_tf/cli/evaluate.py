@@ -57,13 +57,6 @@ def evaluate(
     from gpt_tf.runs.run_data import Places
     from gpt_tf.runs.workspace import Workspace
 
-    places = Places(data_now, validation_now)
-    if assignments and data is None:
-        raise click.UsageError("--set is for DATA; the run's own data are read as in training.")
-    if data is not None and places != Places():
-        raise click.UsageError("--data and --validation-data are for the run's own data, not DATA.")
-    if data is not None and split is not None:
-        raise click.UsageError("--split is for the run's own data; of DATA all is measured.")
     workspace = Workspace(Path.cwd(), console)
     try:
         run = workspace.run(run_name)
@@ -77,18 +70,20 @@ def evaluate(
         # says what is missing before TensorFlow is loaded
         checkpoint=run.checkpoints.best(weights_only=True),
         data=data,
-        split=split or "validation",
-        places=places,
+        split=split,
+        places=Places(data_now, validation_now),
         reading=parse_assignments(assignments),
         given=given_settings(assignments),
     )
     with tempfile.TemporaryDirectory(prefix="gpt-tf-") as scratch:
         measured = find_measured(asked, Path(scratch))
         import_tensorflow()
+        from gpt_tf.runs.engines import load_quietly
         from gpt_tf.runs.evaluating import measure
 
-        figures = measure(asked, measured, engine, Path(scratch))
-    figures = {"run": run.name, "split": str(data or asked.split), "engine": engine, **figures}
+        generator = load_quietly(run, engine, asked.checkpoint, console)
+        figures = measure(asked, measured, generator, Path(scratch))
+    figures = {"run": run.name, "split": str(data or asked.part), "engine": engine, **figures}
     if as_json:
         click.echo(json.dumps({key: _in_json(value) for key, value in figures.items()}))
     else:

@@ -12,7 +12,13 @@ from gpt_tf.cli.options import engine_option, overwrite_option, refuse_together,
 from gpt_tf.cli.sampling_options import SamplingCommand, flag, sampling_options
 from gpt_tf.cli.values import NAME, PLACE
 from gpt_tf.errors import ParameterError, UsageError
-from gpt_tf.inference.options import OPTIONS, SAMPLERS, check_options, default_sampler, users
+from gpt_tf.inference.options import (
+    OPTIONS,
+    SAMPLERS,
+    check_options,
+    default_sampler,
+    with_settings,
+)
 
 if TYPE_CHECKING:
     from gpt_tf.inference.loading import EngineName
@@ -87,9 +93,7 @@ def generate(
     sampling = resolve_stored(checkpoint.manifest["config"]).sampling
     prompts = prompts_of(prompt, prompts_file, sampling.prompt)
     check_options(sampler, given)
-    for name in OPTIONS:
-        if OPTIONS[name].from_run and sampler in users(OPTIONS[name]):
-            given.setdefault(name, getattr(sampling, name))
+    given = with_settings(sampler, given, sampling)
     seconds = import_tensorflow()
     from gpt_tf.cli import writing
     from gpt_tf.runs.engines import load_quietly

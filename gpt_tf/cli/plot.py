@@ -28,9 +28,8 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
     from gpt_tf.cli.console import note, result
     from gpt_tf.cli.output import STDOUT, check_output, write_output
     from gpt_tf.errors import UsageError
-    from gpt_tf.reports.plot import draw_runs
+    from gpt_tf.reports.plot import draw_runs, has_metric
     from gpt_tf.storage.metrics_file import read_rows
-    from gpt_tf.storage.names import nearest
     from gpt_tf.storage.run_directory import all_runs, find_run
 
     check_output(output, overwrite=overwrite, binary=True)
@@ -42,16 +41,11 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
             "your own text with --data PLACE."
         )
     rows = {name: read_rows(run.metrics_file) for name, run in _named(runs, workspace).items()}
-    known = {key for of_run in rows.values() for row in of_run for key in row} - {"step"}
-    drawn = {name: of_run for name, of_run in rows.items() if any(metric in row for row in of_run)}
-    if not drawn:
-        raise UsageError(
-            f"no run has the metric in --metric: {metric}.{nearest(metric, known)} "
-            f"There are: {', '.join(sorted(known)) or 'none'}."
-        )
-    for name in rows.keys() - drawn.keys():
-        note(f"not drawn, it has no {metric} yet: {name}")
-    write_output(output, draw_runs(drawn, metric), overwrite=overwrite)
+    picture = draw_runs(rows, metric)
+    for name, of_run in rows.items():
+        if not has_metric(of_run, metric):
+            note(f"not drawn, it has no {metric} yet: {name}")
+    write_output(output, picture, overwrite=overwrite)
     if output != STDOUT:
         result(str(output))
 

@@ -20,6 +20,7 @@ from gpt_tf.tokenizer.files import check_same_tokenizer
 
 EngineName = Literal["tensorflow", "litert", "litert-float32"]
 LITERT_WEIGHTS = {"litert": "int8", "litert-float32": "float32"}
+ENGINES = ("tensorflow", *LITERT_WEIGHTS)
 log = logging.getLogger(__name__)
 
 
@@ -38,9 +39,11 @@ def load(
       checkpoint: the run's, where it was read already.
 
     Raises:
-      UsageError: if there is no such run, no checkpoint, or another tokenizer.
+      UsageError: if there is no such run or engine, no checkpoint, or another tokenizer.
       RunError: if no checkpoint is intact.
     """
+    if engine not in ENGINES:
+        raise UsageError(f"no such engine: {engine}. Engines: {', '.join(ENGINES)}.")
     directory = run if isinstance(run, RunDirectory) else find_run(Path.cwd(), str(run))
     checkpoint = checkpoint or directory.checkpoints.best(weights_only=True)
     # config.yaml may have been changed since

@@ -189,6 +189,22 @@ def draws(sampler: Any) -> bool:
     return bool(getattr(sampler, "draws", True))
 
 
+def with_settings(sampler: Any, options: Mapping[str, Any], settings: Any) -> dict[str, Any]:
+    """The options, and those of a run's settings of sampling that were not given.
+
+    Args:
+      sampler: a name, an object, or None for the default.
+    """
+    of_run = {
+        option.name: getattr(settings, option.name)
+        for option in OPTIONS.values()
+        if option.from_run
+        and (option.is_for_all or (isinstance(sampler, str) and sampler in users(option)))
+        and options.get(option.name) is None
+    }
+    return {**options, **of_run}
+
+
 def default_sampler(options: Iterable[str]) -> tuple[str, str | None]:
     """The sampler if none is named, and the option that asks for it, if one does.
 

@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
-from gpt_tf.storage.names import in_picture
+from gpt_tf.storage.names import in_picture, nearest
 
 DRAWABLE = 1e100
 
@@ -49,18 +50,34 @@ def drawable(rows: list[dict[str, float]], name: str) -> tuple[list[float], list
     return [step for step, _ in points], [value for _, value in points]
 
 
+def has_metric(rows: list[dict[str, float]], metric: str) -> bool:
+    """Whether a row has it."""
+    return any(metric in row for row in rows)
+
+
 def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str) -> bytes:
     """A PNG of one metric of several runs by step; the legend says each one's last value.
 
     Args:
-      runs: rows of the metrics file by name; each has `metric` in at least one row.
+      runs: rows of the metrics file by name; a run without `metric` is left out.
       metric: such as `eval/loss`.
+
+    Raises:
+      UsageError: if no run has it, with the names that there are.
     """
     from matplotlib.figure import Figure
 
+    drawn = {name: rows for name, rows in runs.items() if has_metric(rows, metric)}
+    if not drawn:
+        known = {key for rows in runs.values() for row in rows for key in row} - {"step"}
+        raise UsageError(
+            f"no run has the metric in --metric: {metric}.{nearest(metric, known)} "
+            f"There are: {', '.join(sorted(known)) or 'none'}."
+        )
+
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
-    for name, rows in runs.items():
+    for name, rows in drawn.items():
         steps, values = drawable(rows, metric)
         last = f"{values[-1]:.4g}" if values else "too large to draw"
         marker = "o" if metric.startswith("eval/") else None

@@ -15,11 +15,8 @@ def load_quietly(
     run: RunDirectory, engine: EngineName, checkpoint: Checkpoint, console: Console
 ) -> TextGenerator:
     """The run's text generator with this engine and the weights of its checkpoint."""
-    if engine != "tensorflow":
-        weights = LITERT_WEIGHTS[engine]
-        if not run.engine(weights, checkpoint.name).is_dir():
-            console.note(
-                f"converting to LiteRT, {weights} weights, once; a large model takes minutes"
-            )
+    weights = LITERT_WEIGHTS.get(engine)
+    if weights and not run.engine(weights, checkpoint.name).is_dir():
+        console.note(f"converting to LiteRT, {weights} weights, once; a large model takes minutes")
     with quiet_libraries():
         return loading.load(run, engine=engine, checkpoint=checkpoint)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gpt_tf.inference import scoring
-from gpt_tf.inference.loading import EngineName
+from gpt_tf.inference.decoder import Decoder
+from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.runs.console import Advance
-from gpt_tf.runs.engines import load_quietly
 from gpt_tf.runs.measured_data import MeasuredData, Measurement
 from gpt_tf.runs.streams import open_stream, unknown_words
 from gpt_tf.streaming.batches import Batch
@@ -19,16 +19,16 @@ from gpt_tf.training.evaluator import evaluate, make_scores_of
 
 
 def measure(
-    asked: Measurement, measured: MeasuredData, engine: EngineName, scratch: Path
+    asked: Measurement, measured: MeasuredData, generator: TextGenerator, scratch: Path
 ) -> dict[str, Any]:
-    """The figures by name, exact and in float32, or with int8 weights.
+    """The figures by name, exact and in float32, or as another engine computes them.
 
     Args:
+      generator: of the run's checkpoint.
       scratch: a folder for what cannot be kept where it belongs.
     """
     choice, part, config = measured
     console = asked.workspace.console
-    generator = load_quietly(asked.run, engine, asked.checkpoint, console)
     stream = open_stream(
         config,
         choice,
@@ -44,10 +44,10 @@ def measure(
     if unknown := unknown_words(stream, generator.tokenizer):
         console.note(f"warning: {unknown}. The figures measure little else.")
     shape = (config.training.batch_size, config.model.context_length)
-    if engine != "tensorflow":
-        scores_of = scoring.make_scores_of(generator.engine)
+    if isinstance(generator.engine, Decoder):
+        scores_of = make_scores_of(generator.engine.model, shape, xla=config.training.xla == "on")
     else:
-        scores_of = make_scores_of(generator.model, shape, xla=config.training.xla == "on")
+        scores_of = scoring.make_scores_of(generator.engine)
     with stream, console.progress_bar("evaluating", "batches") as advance:
         result = evaluate(
             scores_of, _counted(stream, advance), token_bytes_V=generator.tokenizer.token_bytes()

@@ -145,7 +145,7 @@ def load(
 
     Args:
       run: its name in the present workspace, or its path; by default the newest.
-      checkpoint: a step, "best" (else the last), or "last".
+      checkpoint: a step, also as digits; "best" (else the last), or "last".
       engine: what runs the model; "litert" has int8 weights, "litert-float32" exact ones, both
         converted once and kept in the run if it can be written.
       quiet: print nothing, neither now nor when the run is measured or resumed.
@@ -175,10 +175,10 @@ def _read(directory: RunDirectory, checkpoint: int | str | Checkpoint) -> Checkp
         return store.best(weights_only=True)
     if checkpoint == "last":
         return store.last(weights_only=True)
-    names = {checkpoint_step(name): name for name in store.names()}
-    if checkpoint in names:
-        return store.read(names[int(checkpoint)], weights_only=True)
-    there = ", ".join(map(str, names)) or "none"
+    names = {str(checkpoint_step(name)): name for name in store.names()}
+    if str(checkpoint) in names:
+        return store.read(names[str(checkpoint)], weights_only=True)
+    there = ", ".join(names) or "none"
     raise UsageError(
         f"no such checkpoint in {directory.path}: {checkpoint}. Give a step ({there}), best or "
         "last."

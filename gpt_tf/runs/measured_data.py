@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from gpt_tf.config import Config
 from gpt_tf.config_files import resolve, resolve_stored
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import ParameterError, UsageError
 from gpt_tf.runs.data import DataChoice, choose_data
 from gpt_tf.runs.given import NOTHING_GIVEN, Given
 from gpt_tf.runs.resuming import data_changes
@@ -21,6 +21,8 @@ from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora.corpus import load_corpus
 
+SPLITS = ("validation", "test", "train")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
@@ -29,7 +31,7 @@ class Measurement:
     Attributes:
       checkpoint: of the run; its weights, not its optimizer, are needed.
       data: other text than the run's own: a file, a folder or a pattern.
-      split: of the run's own data.
+      split: of the run's own data: "validation", which is the default, "test" or "train".
       places: where these are now, if they moved.
       reading: settings of how other text is read, if not as the run's own data.
       given: where the user typed each of them.
@@ -39,10 +41,39 @@ class Measurement:
     run: RunDirectory
     checkpoint: Checkpoint
     data: Path | None = None
-    split: str = "validation"
+    split: str | None = None
     places: Places = NOT_MOVED
     reading: Mapping[str, Any] = field(default_factory=dict)
     given: Given = field(default_factory=lambda: NOTHING_GIVEN)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what does not go together."""
+        if self.split not in (None, *SPLITS):
+            raise UsageError(f"no split: {self.split}. Give one of {', '.join(SPLITS)}.")
+        if self.data is None and self.reading:
+            raise UsageError(
+                f"no effect in {self.reading_given_in}: the run's own data are read as in "
+                "training. Leave it out, or give other text."
+            )
+        if self.data is not None and self.places != NOT_MOVED:
+            raise UsageError(
+                "--data and --validation-data are for the run's own data, not DATA. Leave them out."
+            )
+        if self.data is not None and self.split is not None:
+            raise ParameterError(
+                "split is for the run's own data; of other text all is measured. Leave it out.",
+                "split",
+            )
+
+    @property
+    def reading_given_in(self) -> str:
+        """Where the user gave settings of how text is read."""
+        return next((place.name for place in self.given.values()), "reading")
+
+    @property
+    def part(self) -> str:
+        """The split that is measured."""
+        return self.split or "validation"
 
 
 class MeasuredData(NamedTuple):
@@ -65,7 +96,7 @@ def find_measured(asked: Measurement, scratch: Path) -> MeasuredData:
     config = resolve_stored(asked.checkpoint.manifest["config"])
     if asked.data is None:
         choice = _of_own_data(asked, config)
-        return MeasuredData(choice, "train" if asked.split == "train" else "validation", config)
+        return MeasuredData(choice, "train" if asked.part == "train" else "validation", config)
     if others := asked.reading.keys() - {"data"}:
         raise UsageError(f"no effect in --set: {min(others)}. Only the section data is for DATA.")
     config = resolve(asked.reading, base=dataclasses.asdict(config))
@@ -79,7 +110,7 @@ def find_measured(asked: Measurement, scratch: Path) -> MeasuredData:
 
 def _of_own_data(asked: Measurement, config: Config) -> DataChoice:
     """The documents of a split of the run's data; those of "test" stand as "validation"."""
-    workspace, run, split = asked.workspace, asked.run, asked.split
+    workspace, run, split = asked.workspace, asked.run, asked.part
     command = f"gpt-tf evaluate {run.called(workspace.path)}"
     choice = data_of_run(workspace, run, config.data, asked.places, command)
     changed = data_changes(run, asked.checkpoint, choice, keep_digests=False)

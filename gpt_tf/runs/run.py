@@ -6,20 +6,22 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from gpt_tf.arguments import path_of
 from gpt_tf.config import Config
 from gpt_tf.config_files import resolve_stored
-from gpt_tf.inference import loading
 from gpt_tf.inference.choosing import AnySampler
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.loading import EngineName
+from gpt_tf.inference.options import with_settings
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.reports.plot import Picture, draw_runs
 from gpt_tf.runs import assemble
+from gpt_tf.runs.engines import load_quietly
 from gpt_tf.runs.evaluating import measure
+from gpt_tf.runs.given import Place
 from gpt_tf.runs.in_python import as_arguments, in_python
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.measured_data import Measurement, find_measured
@@ -106,7 +108,9 @@ class Run:
     @cached_property
     def generator(self) -> TextGenerator:
         """What writes text with its weights."""
-        return loading.load(self.directory, engine=self._engine_name, checkpoint=self._checkpoint)
+        return load_quietly(
+            self.directory, self._engine_name, self._checkpoint, self._workspace.console
+        )
 
     @property
     def model(self) -> LanguageModel:
@@ -127,28 +131,40 @@ class Run:
     def engine(self, engine: Engine) -> None:
         self.generator.engine = engine
 
+    @overload
+    def generate(self, prompt: str, sampler: AnySampler | None = ..., **options: Any) -> str: ...
+
+    @overload
+    def generate(
+        self, prompt: Sequence[str], sampler: AnySampler | None = ..., **options: Any
+    ) -> list[str]: ...
+
     def generate(
         self, prompt: str | Sequence[str], sampler: AnySampler | None = None, **options: Any
-    ) -> Any:
+    ) -> str | list[str]:
         """The continuation of a prompt, or a list of those of several.
 
             run.generate("Once upon a time", sampler="random", top_p=0.9, max_new_tokens=100)
 
-        Options are those of `gpt_tf.TextGenerator.texts`.
+        Options are those of `gpt_tf.TextGenerator.texts`; by default `max_new_tokens`, and
+        `num_beams` and `length_penalty` of a sampler that takes them, are the run's settings.
         """
-        return self.generator.generate(prompt, sampler, **options)
+        return self.generator.generate(prompt, sampler, **self._sampling(sampler, options))
+
+    def _sampling(self, sampler: AnySampler | None, options: Mapping[str, Any]) -> dict[str, Any]:
+        return with_settings(sampler, options, self.settings.sampling)
 
     def texts(
         self, prompts: Sequence[str], sampler: AnySampler | None = None, **options: Any
     ) -> list[list[Text]]:
         """All continuations of each prompt, with ids and log-probabilities."""
-        return self.generator.texts(prompts, sampler, **options)
+        return self.generator.texts(prompts, sampler, **self._sampling(sampler, options))
 
     def stream(
         self, prompt: str | Sequence[int], sampler: AnySampler | None = None, **options: Any
     ) -> Iterator[TokenText]:
         """The continuation of one prompt, token by token while it is made."""
-        return self.generator.stream(prompt, sampler, **options)
+        return self.generator.stream(prompt, sampler, **self._sampling(sampler, options))
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """The ids of a cleaned prompt, after the begin token if there is one."""
@@ -159,14 +175,14 @@ class Run:
         self,
         data: Path | str | None = None,
         *,
-        split: Literal["validation", "test", "train"] = "validation",
+        split: Literal["validation", "test", "train"] | None = None,
         reading: Mapping[str, Any] | None = None,
     ) -> dict[str, float]:
         """Loss, perplexity, accuracy and bits per byte by name, as `gpt-tf evaluate` gives them.
 
         Args:
           data: other text than the run's own: a file, a folder or a pattern.
-          split: of the run's own data.
+          split: of the run's own data; "validation" is the default.
           reading: settings of `data`, as of how a file is read: `{"document": "line"}`.
         """
         asked = Measurement(
@@ -176,11 +192,13 @@ class Run:
             data=path_of(data, "data"),
             split=split,
             reading={"data": dict(reading)} if reading else {},
+            given={f"data.{key}": Place("reading") for key in reading or {}},
         )
         with tempfile.TemporaryDirectory(prefix="gpt-tf-") as scratch:
             measured = find_measured(asked, Path(scratch))
-            return measure(asked, measured, self._engine_name, Path(scratch))
+            return measure(asked, measured, self.generator, Path(scratch))
 
+    @in_python()
     def plot(self, metric: str = "eval/loss") -> Picture:
         """One metric by step, as a picture that a notebook shows; `plot().save("loss.png")`."""
         return Picture(draw_runs({self.name: self.metrics}, metric))

@@ -7,13 +7,19 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, get_args
 
+import click
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
 import gpt_tf
+from gpt_tf.cli.options import engine_option
 from gpt_tf.errors import UsageError
+from gpt_tf.inference.decoder import Decoder
+from gpt_tf.inference.engine import Decoded, ModelEngine
+from gpt_tf.inference.loading import ENGINES, EngineName
 
 SMALL = {
     "model.num_layers": 1, "model.embed_dim": 32, "model.num_heads": 2, "model.ffn_dim": 64,
@@ -26,6 +32,15 @@ print(run.generate("The film", sampler="random", top_p=0.9, max_new_tokens=5))
 print("measured", run.evaluate()["loss"])
 print(run)
 """
+
+
+class Doubting(ModelEngine):
+    """An engine whose logits are half as high."""
+
+    def run(self, *arguments: Any) -> Decoded:
+        """The model's, halved."""
+        decoded = Decoder(self.model).run(*arguments)
+        return decoded._replace(logits_BQV=decoded.logits_BQV / 2)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +118,20 @@ def test_a_run_tells_what_it_was_trained_with_and_goes_on(
     assert ended.metrics[-1]["step"] == 10 and "eval/loss" in ended.metrics[-1]
     ended.plot().save(home / "curve.png")
     assert (home / "curve.png").read_bytes().startswith(b"\x89PNG")
-    early = gpt_tf.load("stopped", checkpoint=4)
+    early = gpt_tf.load("stopped", checkpoint="4")
+    (text,) = early.texts(["The"])[0]
+    assert len(text.continuation.token_ids) <= 5  # the run's sampling.max_new_tokens
+    for call, words in (
+        (lambda: early.evaluate(split="bogus"), "no split: bogus"),
+        (lambda: early.evaluate("my_folder", split="test"), "split is for the run's own data"),
+        (lambda: early.evaluate(reading={"document": "line"}), "no effect in reading: the run's"),
+        (lambda: early.plot("eval/los"), "metric in metric: eval/los. Did you mean eval/loss?"),
+        (lambda: gpt_tf.load("stopped", engine="onnx"), "no such engine: onnx. Engines: tensorf"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(words)):
+            call()
+    loss, early.engine = early.evaluate()["loss"], Doubting(early.model)
+    assert early.evaluate()["loss"] != pytest.approx(loss, rel=1e-3)
     assert early.step == 4 and early.generate("The", max_new_tokens=3)
     with pytest.raises(UsageError, match=r"no such checkpoint in .*: 5. Give a step \(.*4, 10\)"):
         gpt_tf.load("stopped", checkpoint=5)
@@ -208,3 +236,9 @@ def test_a_setting_without_effect_is_refused_in_the_words_of_python(
     with pytest.raises(UsageError, match=re.escape(words)):
         gpt_tf.train("my_folder", quiet=True, **arguments)
     assert sorted(home.rglob("*")) == before
+
+
+def test_the_command_line_and_python_have_the_same_engines() -> None:
+    command = click.Command("any", params=[])
+    choice = engine_option(command).params[0].type
+    assert tuple(choice.choices) == ENGINES == get_args(EngineName)  # type: ignore[attr-defined]
