@@ -17,7 +17,7 @@ class GptTfError(Exception):
 
 
 class UsageError(GptTfError, ValueError):
-    """A mistake in options, configuration or input files that the user can mend (exit 2)."""
+    """A mistake in options, configuration or input files that the user can correct (exit 2)."""
 
     exit_code = 2
 

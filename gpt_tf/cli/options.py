@@ -1,4 +1,4 @@
-"""Options that commands which train share."""
+"""Options that several commands share, and which of them exclude or need each other."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def train_options(command: Function) -> Function:
 
 
 def refuse_with(given: str, **options: Any) -> None:
-    """Raise where an option is given whose value --`given` has brought already.
+    """Raise if an option is given that cannot be given with --`given`.
 
     Raises:
       click.UsageError: naming the first one.

@@ -31,8 +31,8 @@ class Session:
     Args:
       engine: runs the model.
       prompts: the ids of each row, at least one.
-      past_context: once a window is full, "slide" encodes the last context_length tokens anew
-        for every token, because learned positions change; "half" keeps the newer half.
+      past_context: once a window is full, "slide" encodes the last context_length tokens
+        again for every token, because learned positions change; "half" keeps the newer half.
       truncate: "left" takes prompts longer than the context, of which the last ids count.
 
     Attributes:

@@ -35,7 +35,6 @@ from gpt_tf.runs.streams import Streams, unknown_words
 from gpt_tf.runs.wiring import Parts, run_training
 from gpt_tf.runs.without_effect import (
     check_end,
-    check_profile,
     refuse_for_ready_tokenizer,
     refuse_idle,
     tell_uneven_heads,
@@ -47,6 +46,7 @@ from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import check_same_tokenizer, tokenizer_sha256
 from gpt_tf.training.loop import Outcome
 from gpt_tf.training.precision import resolve_precision
+from gpt_tf.training.profiling import ENOUGH_STEPS, STEPS, STEPS_BEFORE
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def _begin(job: Job) -> tuple[RunDirectory, Outcome]:
             with parts.streams as streams:
                 _tell_unknown_words(asked, choice, parts)
                 config = resolve_config(job.config, len(streams.train))
-                check_profile(config, job.stop_at_step, job.profile)
+                _check_profile(config, job)
                 check_end(config, job.stop_at_step, console=workspace.console)
                 places = Places(job.data, job.validation)
                 write_source(claim.staged, workspace, places, choice.name)
@@ -96,6 +96,13 @@ def _begin(job: Job) -> tuple[RunDirectory, Outcome]:
                 atomic.write_text(claim.staged.config_file, as_yaml(config))
                 job = dataclasses.replace(job, config=config)
                 return run_training(job, claim, parts._replace(first_weights=weights))
+
+
+def _check_profile(config: Config, job: Job) -> None:
+    """Raise UsageError if a run is too short to be profiled."""
+    steps = min(config.training.max_steps or 0, job.stop_at_step or ENOUGH_STEPS)
+    if job.profile is not None and steps < STEPS_BEFORE + STEPS:
+        raise UsageError(f"too few steps for --profile: {steps}. Use --max-steps {ENOUGH_STEPS}.")
 
 
 def _refuse_same_run(job: Job, claim: Claim) -> None:

@@ -1,4 +1,4 @@
-"""What a command works on by default: corpus, preset, tokenizer."""
+"""What a command works on: the files of a corpus or of your own data, split."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from gpt_tf.config import NEVER_FALLING, OF_OPTIMIZER, Config, ModelConfig, TokenizerConfig
 from gpt_tf.config_files import flatten, text_of
@@ -16,9 +16,6 @@ from gpt_tf.runs.given import SET, Given
 from gpt_tf.streaming.kinds import OPTIONS as FILE_OPTIONS
 from gpt_tf.streaming.kinds import in_words, known_kind, suffixes
 from gpt_tf.tokenizer.kinds import CLEANING, KINDS
-
-if TYPE_CHECKING:
-    from gpt_tf.training.profiling import Operation
 
 DEFAULTS = flatten(dataclasses.asdict(Config()))
 # What a run's own config.yaml has although it decides nothing: refused on the command line alone.
@@ -213,17 +210,6 @@ def tell_uneven_heads(config: Config, console: Console) -> None:
             f"{together} of model.embed_dim {model.embed_dim}: transformers has no such model, so "
             "it cannot be exported as hf"
         )
-
-
-def check_profile(
-    config: Config, stop_at_step: int | None, profile: list[Operation] | None
-) -> None:
-    """Raise UsageError if a run is too short to be profiled."""
-    from gpt_tf.training.profiling import ENOUGH_STEPS, STEPS, STEPS_BEFORE
-
-    steps = min(config.training.max_steps or 0, stop_at_step or ENOUGH_STEPS)
-    if profile is not None and steps < STEPS_BEFORE + STEPS:
-        raise UsageError(f"too few steps for --profile: {steps}. Use --max-steps {ENOUGH_STEPS}.")
 
 
 def refuse_for_ready_tokenizer(

@@ -15,7 +15,7 @@ class Clock:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew."""
+        """Begin again at zero."""
         self._start = self._now()
         self._waited = self._tokens = 0.0
 
@@ -31,7 +31,7 @@ class Clock:
         self._tokens += tokens
 
     def read(self) -> dict[str, float]:
-        """The figures, and begin anew."""
+        """The figures; then begin again at zero."""
         elapsed = max(self._now() - self._start, 1e-9)
         figures = {
             "perf/tokens_per_second": self._tokens / elapsed,

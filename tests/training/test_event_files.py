@@ -67,7 +67,7 @@ def test_a_run_resumed_at_an_older_checkpoint_shows_each_step_once(workspace: Pa
 
 @pytest.mark.parametrize("step", [0, 2])
 def test_a_sweep_cells_settings_survive_the_cut(tmp_path: Path, step: int) -> None:
-    from gpt_tf.runs.sweeps.results import HPARAMS_FILE, write_hparams
+    from gpt_tf.runs.sweeps.watching import HPARAMS_FILE, write_hparams
     from gpt_tf.storage.run_directory import RunDirectory
 
     write_hparams(RunDirectory(tmp_path), {"model.num_layers": 2})

@@ -18,7 +18,8 @@ from gpt_tf.runs.stopping import Stopped
 from gpt_tf.runs.sweeps.begin import Sweep
 from gpt_tf.runs.sweeps.data import ChangedError, checking, data_of_plan, with_present_data
 from gpt_tf.runs.sweeps.grid import Cell
-from gpt_tf.runs.sweeps.results import Results, Stopwatch, read_result, write_hparams
+from gpt_tf.runs.sweeps.results import Results, read_result
+from gpt_tf.runs.sweeps.watching import Stopwatch, write_hparams
 from gpt_tf.storage.places import found
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
 
@@ -27,7 +28,7 @@ def train_cells(sweep: Sweep) -> Results:
     """Train every cell that is not done; what all of them have come to.
 
     Raises:
-      Stopped: where a signal ended it; the cell at work is saved.
+      Stopped: if a signal ended it; the cell at work is saved.
       UsageError: data or tokenizer are not those of the plan any more.
     """
     plan, console = sweep.plan, sweep.workspace.console
@@ -50,7 +51,7 @@ def _train_cell(sweep: Sweep, cell: Cell, config: Config, results: Results) -> N
     """Train a cell to its end and store what came of it.
 
     Raises:
-      Stopped: where a signal ended it; it is saved.
+      Stopped: if a signal ended it; it is saved.
       UsageError: data or tokenizer are not those of the plan; the cell was not begun.
     """
     run = RunDirectory(sweep.workspace.path / RUNS / cell.run)

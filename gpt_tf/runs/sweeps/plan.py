@@ -1,7 +1,7 @@
 """A sweep: a grid of settings, a run for each of its cells, and the plan that names them all.
 
 `sweeps/<name>/sweep.yaml` is the plan, written before the first cell is trained; again only if the
-data have moved. The results of the cells are in `sweep_results`.
+data have moved. The results of the cells are in `results`.
 """
 
 from __future__ import annotations

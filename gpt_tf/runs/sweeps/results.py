@@ -6,11 +6,12 @@ import csv
 import dataclasses
 import io
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from gpt_tf.config_files import text_of
 from gpt_tf.errors import RunError
@@ -27,8 +28,6 @@ STORED = ("run", "state", "seconds", "parameters", "steps", *(m.name for m in SH
 STATES = ("begun", "done", "failed")
 COLUMNS = ("parameters", "steps", *(metric.name for metric in SHOWN), "seconds", "run")
 KEYS = 2  # columns of the table that name a cell: the star and the run
-# Sorted before the run's own event files: TensorBoard reads them in order of their names.
-HPARAMS_FILE = "events.out.tfevents.0000000000.hparams"
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,6 @@ def read_result(run: RunDirectory, state: str, seconds: float, error: str = "") 
 
 def count_parameters(run: RunDirectory) -> int | None:
     """The weights of the newest readable checkpoint, counted without reading them, if any is."""
-    from safetensors import SafetensorError, safe_open
-
     for checkpoint in reversed(run.checkpoints.names()):
         path = run.checkpoints.directory / checkpoint / MODEL_FILE
         with suppress(OSError, SafetensorError), safe_open(path, framework="np") as file:
@@ -183,7 +180,7 @@ class Results:
         return ["failed", *texts[1:]] if result.state == "failed" else texts
 
     def publish(self) -> None:
-        """Write the table and draw the picture anew."""
+        """Write the table and draw the picture."""
         self._check()
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -242,50 +239,3 @@ def _block(columns: Sequence[tuple[str, ...]]) -> str:
 
 def _text(value: float | None, form: str) -> str:
     return "" if value is None else format(value, form)
-
-
-class Stopwatch:
-    """A writer that tells the seconds spent on a cell at each of its evaluations.
-
-    Args:
-      before: seconds spent in processes before this one.
-    """
-
-    def __init__(self, before: float, tell: Callable[[float], None]) -> None:
-        self._start = time.monotonic() - before
-        self._tell = tell
-
-    @property
-    def seconds(self) -> float:
-        """Spent so far."""
-        return time.monotonic() - self._start
-
-    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Tell, if this is an evaluation."""
-        if "eval/loss" in scalars:
-            self._tell(self.seconds)
-
-    def write_text(self, step: int, text: str) -> None:
-        """Texts take no time."""
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-def write_hparams(run: RunDirectory, settings: Mapping[str, Any]) -> None:
-    """Tell TensorBoard's HPARAMS table the values of a cell; once, and whole or not at all."""
-    path = run.path / HPARAMS_FILE
-    if path.exists():
-        return
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.plugins.hparams import api as hp
-
-    from gpt_tf.training.event_files import write_records
-
-    values = {key: "null" if value is None else value for key, value in settings.items()}
-    now, summary = time.time(), hp.hparams_pb(values, trial_id=run.name)
-    events = (
-        Event(wall_time=now, file_version="brain.Event:2"),
-        Event(wall_time=now, summary=summary),
-    )
-    write_records(path, [event.SerializeToString() for event in events])
