@@ -8,6 +8,7 @@ from typing import Any
 
 from gpt_tf.arguments import check_counts, path_of, several
 from gpt_tf.errors import UsageError
+from gpt_tf.storage.names import nearest
 from gpt_tf.streaming.batch_stream import BatchStream, Identity, check_threads
 from gpt_tf.streaming.given_data import Data, files_of
 from gpt_tf.streaming.listing import DIGESTS_FILE, dated_fingerprint, fingerprint, listing
@@ -19,6 +20,7 @@ from gpt_tf.tokenizer.given import check_tokenizer
 
 DOCUMENTS_REMEDY = "Give a list of files, such as sorted(Path(folder).rglob('*.txt'))."
 NO_STORE = Store()
+OPTIONS = ("num_threads", "buffer_size", "allow_partial", "reader", "skipped", "store")
 
 
 class TokenStream(BatchStream):
@@ -74,10 +76,16 @@ class TokenStream(BatchStream):
         epochs: int | None = None,
         **options: Any,
     ) -> None:
+        if unknown := sorted(options.keys() - set(OPTIONS)):
+            meant = nearest(unknown[0], OPTIONS) or f" Options: {', '.join(OPTIONS)}."
+            raise UsageError(f"unknown argument of TokenStream: {unknown[0]}.{meant}")
         check_tokenizer(tokenizer)
         check_kind(windows)
         check_threads(options.get("num_threads", 2))
         check_counts(batch_size=batch_size, context_length=context_length)
+        check_counts(
+            buffer_size=options.get("buffer_size", 16), epochs=1 if epochs is None else epochs
+        )
         check_counts(0, seed=seed)
         if not isinstance(shuffle, bool):
             raise UsageError(f"shuffle must be True or False, received: {shuffle!r}")

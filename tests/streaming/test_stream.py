@@ -123,6 +123,10 @@ def test_the_seed_chooses_the_order(documents: list[Path]) -> None:
             for seed in ("x", 1.5, -1, None)
         ),
         ({"num_threads": 10**6}, "num_threads must be at most 64, received: 1000000"),
+        (
+            {"num_thread": 2},
+            "unknown argument of TokenStream: num_thread. Did you mean num_threads?",
+        ),
         ({"shuffle": "no"}, "shuffle must be True or False, received: 'no'"),
     ],
 )
