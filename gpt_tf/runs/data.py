@@ -223,6 +223,14 @@ def name_of(source: Path) -> str:
     return in_unicode(stem_of(root.resolve().name.removesuffix(LIST))) or "own"
 
 
+def name_of_data(workspace: Workspace, source: Path | None) -> str:
+    """The name of the data that training would take: those at `source`, or the newest corpus."""
+    if source is not None:
+        return name_of(source)
+    corpus = newest_corpus(workspace.path)
+    return corpus.name if corpus else READY_MADE[-1]
+
+
 def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
     """`choice` with validation data of their own, which are not trained on."""
     validation = _files_with_text(source, choice.console)

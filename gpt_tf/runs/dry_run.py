@@ -6,11 +6,11 @@ import dataclasses
 from itertools import chain
 
 from gpt_tf.config import Config
-from gpt_tf.runs.data import choose_data, document_reader, name_of
+from gpt_tf.runs.data import choose_data, document_reader, name_of_data
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.own_tokenizers import ready_tokenizer, require_tokenizer
 from gpt_tf.runs.without_effect import refuse_idle
-from gpt_tf.streaming.corpora.corpus import READY_MADE, newest_corpus
+from gpt_tf.streaming.corpora.corpus import newest_corpus
 from gpt_tf.tokenizer.base import Tokenizer
 
 
@@ -41,9 +41,8 @@ def with_real_vocabulary(job: Job) -> Config:
         require_tokenizer(tokenizer, tokenizer)
         workspace.console.note(f"tokenizer: {tokenizer}")
     else:
-        corpus, data = newest_corpus(workspace.path), job.data
-        name = name_of(data) if data else corpus.name if corpus else READY_MADE[-1]
-        tokenizer = ready_tokenizer(workspace, name, data)
+        name = name_of_data(workspace, job.data)
+        tokenizer = ready_tokenizer(workspace, name, job.data)
     if tokenizer is None:
         workspace.console.note(
             "no tokenizer yet: counting with the vocabulary that the preset asks for"

@@ -19,7 +19,7 @@ from gpt_tf.inference.loading import EngineName
 from gpt_tf.quiet_libraries import set_up_devices
 from gpt_tf.runs.assemble import begin
 from gpt_tf.runs.console import SILENT, Console
-from gpt_tf.runs.data import OWN_DATA, name_of
+from gpt_tf.runs.data import OWN_DATA, name_of_data
 from gpt_tf.runs.finetuning import find_pretrained
 from gpt_tf.runs.given import given_in_python
 from gpt_tf.runs.in_python import in_python
@@ -33,7 +33,6 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
 from gpt_tf.storage.names import nearest
 from gpt_tf.storage.run_directory import RunDirectory
-from gpt_tf.streaming.corpora.corpus import READY_MADE, newest_corpus
 from gpt_tf.streaming.finding import LIST
 from gpt_tf.streaming.given_data import REMEDY, Data, are_texts
 from gpt_tf.training.writers import Writer
@@ -250,7 +249,5 @@ def _kept(workspace: Workspace, name: str, suffix: str, lines: Sequence[str]) ->
 
 def _has_tokenizer(workspace: Workspace, source: Path | None) -> bool:
     """Whether the data have a tokenizer."""
-    corpus = newest_corpus(workspace.path)
-    name = name_of(source) if source else corpus.name if corpus else READY_MADE[-1]
     quietly = Workspace(workspace.path)
-    return ready_tokenizer(quietly, name, source) is not None
+    return ready_tokenizer(quietly, name_of_data(quietly, source), source) is not None
