@@ -206,7 +206,7 @@ def test_a_mistake_in_the_arguments_changes_nothing(
         ({"set": {"tokenizer": {"kind": "char"}}}, "no effect in set: tokenizer.kind=char: the "
          "tokenizer is ready. Leave it out, or add train_tokenizer=True to train another."),
         ({"set": {"training.muon_momentum": 0.8}}, "no effect in set: training.muon_momentum=0.8: "
-         "the optimizer is not muon. Add set={'training.optimizer': 'muon'}, or leave "
+         "training.optimizer is not muon. Add set={'training.optimizer': 'muon'}, or leave "
          "training.muon_momentum out."),
         ({"muon_momentum": 0.8}, "no effect in muon_momentum: training.muon_momentum=0.8"),
         ({"max_epochs": 7, "max_steps": 2}, "no effect in max_epochs: training.max_epochs=7: "
