@@ -10,6 +10,8 @@ import tensorflow as tf
 from gpt_tf.arguments import check_counts
 from gpt_tf.training.losses import masked_loss, nats_of, weights_of
 
+MEAN = "mean_with_sample_weight"  # the only reduction, in Keras' words
+
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
 class MaskedLoss(keras.losses.Loss):
@@ -29,7 +31,10 @@ class MaskedLoss(keras.losses.Loss):
     """
 
     def __init__(self, pad_id: int | None = None, name: str = "masked_loss", **kwargs: Any) -> None:
-        super().__init__(name=name, **{"reduction": "mean_with_sample_weight", **kwargs})
+        reduction = kwargs.pop("reduction", MEAN)
+        if reduction != MEAN:
+            raise ValueError(f"reduction must be {MEAN} or left out. Received: {reduction!r}.")
+        super().__init__(name=name, reduction=MEAN, **kwargs)
         if pad_id is not None:
             check_counts(0, pad_id=pad_id)
         self.pad_id = pad_id

@@ -121,6 +121,12 @@ def test_padding_is_an_id(kind: Any) -> None:
         kind("perplexity")
 
 
+@pytest.mark.parametrize("reduction", ["sum", "none", None])
+def test_the_loss_is_a_mean_and_nothing_else(reduction: Any) -> None:
+    with pytest.raises(ValueError, match="reduction must be mean_with_sample_weight or left out"):
+        gpt_tf.MaskedLoss(reduction=reduction)
+
+
 def test_a_batch_that_counts_nothing_has_no_loss() -> None:
     logits = np.zeros((1, 2, 3), np.float32)
     assert float(gpt_tf.MaskedLoss(pad_id=1)(np.array([[1, 1]]), logits)) == 0.0

@@ -51,6 +51,40 @@ def test_masked_loss_by_hand() -> None:
     assert reference.masked_loss(logits_BTV, targets_BT, weights_BT) == pytest.approx(0.536479)
 
 
+@pytest.mark.parametrize(
+    "weights", [2.0, 1, True, [[1.0], [0.5], [0.0]], [[1, 0, 1, 0, 1]], np.ones((3, 5), bool)]
+)
+@pytest.mark.parametrize("compiled", [False, True])
+def test_weights_for_several_targets_count_for_each(weights: object, compiled: bool) -> None:
+    logits_BTV, targets_BT = some_logits(), token_ids(3, 5, VOCAB)
+    whole_BT = np.broadcast_to(np.float32(weights), (3, 5))
+    expected = reference.masked_loss(logits_BTV, targets_BT, whole_BT)
+    loss = masked_loss
+    if compiled:
+        unknown = tf.TensorSpec([None, None], tf.int32)
+        loss = tf.function(lambda x, y, w: masked_loss(x, tf.ensure_shape(y, unknown.shape), w))
+        loss = loss.get_concrete_function(
+            tf.TensorSpec([None, None, VOCAB]), unknown, tf.TensorSpec(np.shape(weights))
+        )
+    given = tf.constant(weights, tf.float32) if compiled else weights
+    found = loss(tf.constant(logits_BTV), tf.constant(targets_BT), given)
+    assert float(found) == pytest.approx(expected, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(5), r"of the targets, \(3, 5\)\. Received: \(5,\)"),
+        (np.ones((3, 4)), r"Received: \(3, 4\)"),
+        (np.ones((3, 5, 1)), r"Received: \(3, 5, 1\)"),
+        ("all", "must be numbers. Received: string"),
+    ],
+)
+def test_weights_of_another_shape_or_type_are_refused(weights: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        masked_loss(some_logits(), token_ids(3, 5, VOCAB), weights)
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e4])
 def test_masked_loss_equals_the_oracle(scale: float) -> None:
     logits_BTV, targets_BT = some_logits() * np.float32(scale), token_ids(3, 5, VOCAB)
