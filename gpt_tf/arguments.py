@@ -5,6 +5,7 @@ A `str` is a sequence of strings too: its characters. Whatever takes several tex
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Iterable
 from numbers import Integral
@@ -46,6 +47,18 @@ def path_of(value: str | os.PathLike[str] | None, name: str) -> Path | None:
     if value == "":  # it would be the current folder
         raise UsageError(f"empty path in {name}. Give one, or None.")
     return Path(value)
+
+
+def as_whole(value: Any) -> int | None:
+    """The whole number that a value is, as Python's, NumPy's or a tensor's; None if it is none.
+
+    >>> as_whole(3), as_whole(3.0), as_whole(True)
+    (3, None, None)
+    """
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except (TypeError, AttributeError):
+        return None
 
 
 def check_counts(least: int = 1, /, **counts: Any) -> None:

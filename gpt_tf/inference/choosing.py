@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
+import numpy as np
+
+from gpt_tf.arguments import as_whole, several
 from gpt_tf.errors import ParameterError, UsageError
 from gpt_tf.inference.filters import FILTERS, Filter
 from gpt_tf.inference.options import OPTIONS, SAMPLERS, check_options, draws
-from gpt_tf.inference.samplers import Choose, FromFunction, Sampler, Searcher
+from gpt_tf.inference.samplers import Choose, FromFunction, Sampler, Searcher, TokenIds
 
+SEQUENCES_REMEDY = "Give a list of lists of ids."
 AnySampler = str | Sampler | Searcher | Choose
 
 
@@ -51,7 +55,10 @@ def make_filters(sampler: AnySampler, options: Mapping[str, Any], vocab_size: in
         if value is None or value == option.default or (option.drawing and not draws(sampler)):
             continue
         if name == "banned_sequences":
-            check_ids(name, [token_id for sequence in value for token_id in sequence], vocab_size)
+            for sequence in several(value, name, SEQUENCES_REMEDY):
+                check_ids(name, several(sequence, name, SEQUENCES_REMEDY), vocab_size)
+        if name == "logit_bias":
+            check_ids(name, value, vocab_size)
         made.append(make(value, vocab_size) if name == "logit_bias" else make(value))
     return made
 
@@ -68,13 +75,51 @@ def refuse_texts(options: Mapping[str, Any]) -> None:
             )
 
 
-def check_ids(name: str, token_ids: Collection[int], vocab_size: int) -> None:
-    """Raise ParameterError for an id outside the vocabulary."""
-    outside = [token_id for token_id in token_ids if not 0 <= token_id < vocab_size]
-    if outside:
-        raise ParameterError(
-            f"out of range in {name}: {outside[0]}. Give ids below {vocab_size}.", name
+def listed(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with a list for every iterator, such as a generator, which is read only once."""
+    return {name: _listed(value) for name, value in options.items()}
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, (Iterator, list, tuple)):
+        return [_listed(entry) for entry in value]
+    return value
+
+
+def check_ids(name: str, token_ids: Iterable[Any], vocab_size: int) -> None:
+    """Raise ParameterError for anything but an id of the vocabulary."""
+    for token_id in token_ids:
+        whole = as_whole(token_id)
+        if whole is None or not 0 <= whole < vocab_size:
+            raise ParameterError(
+                f"out of range in {name}: {token_id!r:.60}. Give ids below {vocab_size}.", name
+            )
+
+
+def check_chosen(sampler: Sampler, chosen_BW: Any, shape: tuple[int, int, int]) -> TokenIds:
+    """What a sampler chose, as an array.
+
+    Args:
+      shape: of the logits, [B, W, V].
+
+    Raises:
+      UsageError: if it is not one id of the vocabulary for each branch.
+    """
+    chosen_BW = np.asarray(chosen_BW)
+    *branches, vocab_size = shape
+    if list(chosen_BW.shape) != branches or chosen_BW.dtype.kind not in "iu":
+        raise UsageError(
+            f"wrong ids from the sampler {sampler}: {chosen_BW.dtype} of shape "
+            f"{list(chosen_BW.shape)}. Give integers of shape {branches}, one for each prompt and "
+            "text."
         )
+    outside = chosen_BW[(chosen_BW < 0) | (chosen_BW >= vocab_size)]
+    if len(outside):
+        raise UsageError(
+            f"token id outside the vocabulary from the sampler {sampler}: {outside[0]}. Give ids "
+            f"of 0 to {vocab_size - 1}."
+        )
+    return chosen_BW
 
 
 def check_samples(sampler: AnySampler, made: Sampler | Searcher, num_samples: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from numbers import Real
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -85,7 +86,13 @@ def logit_bias(biases: Mapping[int, float], vocab_size: int) -> Filter:
     """Add each token's bias to its logit; minus infinity forbids the token."""
     for token_id, bias in biases.items():
         _check(0 <= token_id < vocab_size, "logit_bias", token_id, f"Give ids below {vocab_size}.")
-        _check(bias < math.inf, "logit_bias", bias, f"Give {token_id} a finite number or -inf.")
+        is_number = isinstance(bias, Real) and not isinstance(bias, bool)
+        _check(
+            is_number and bias < math.inf,
+            "logit_bias",
+            bias,
+            f"Give {token_id} a finite number or -inf.",
+        )
     columns = np.array(list(biases), np.int64)
     values = np.array(list(biases.values()), np.float64)
 

@@ -12,11 +12,14 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from gpt_tf.arguments import check_counts, several
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.choosing import (
     AnySampler,
+    check_chosen,
     check_ids,
     check_samples,
+    listed,
     make_filters,
     make_sampler,
     refuse_texts,
@@ -99,6 +102,7 @@ def prepare(sampler: AnySampler | None, options: Mapping[str, Any], vocab_size: 
     Raises:
       UsageError: for an unknown sampler, options it does not use or out of range.
     """
+    options = listed(options)
     asked = {field.name for field in fields(Request)} & options.keys()
     request = Request(**{name: options[name] for name in asked})
     others = {name: value for name, value in options.items() if name not in asked}
@@ -107,10 +111,12 @@ def prepare(sampler: AnySampler | None, options: Mapping[str, Any], vocab_size: 
         sampler, asks = default_sampler(name for name in others if others[name] is not None)
         if asks is not None:
             log.info("sampler: %s, which %s asks for", sampler, asks)
-    check_ids("banned_ids", request.banned_ids, vocab_size)
+    banned_ids = several(request.banned_ids, "banned_ids", "Give a list of ids.")
+    check_ids("banned_ids", banned_ids, vocab_size)
+    check_ids("end_id", () if request.end_id is None else (request.end_id,), vocab_size)
     chooser = make_sampler(sampler, others)
     check_samples(sampler, chooser, request.num_samples)
-    filters = [ban(request.banned_ids)] if request.banned_ids else []
+    filters = [ban(request.banned_ids)] if len(request.banned_ids) else []
     filters += make_filters(sampler, others, vocab_size)
     return Prepared(request, chooser, compose(filters))
 
@@ -139,6 +145,7 @@ def stream(
       UsageError: for an unknown sampler, options it does not use or out of range, or a bad prompt.
       RunError: if the model gives non-finite logits.
     """
+    check_counts(0, alternatives=0 if alternatives is None else alternatives)
     prepared = prepare(sampler, options, engine.vocab_size)
     if isinstance(prepared.chooser, Searcher):
         raise UsageError(f"sampler {sampler} knows its text at the end only. Use `generate`.")
@@ -162,6 +169,7 @@ def _chosen(
     for position in range(request.max_new_tokens):
         before_BWV = session.logits_BWV
         chosen_BW = chooser.choose(session, session.filtered(logits_filter), position)
+        chosen_BW = check_chosen(chooser, chosen_BW, before_BWV.shape)
         for row, sample in np.argwhere(~is_done).tolist():
             token_id = int(chosen_BW[row, sample])
             text = texts[row][sample]
@@ -230,7 +238,7 @@ def likely(
     if count is None:
         return None, []
     shares_V = log_softmax(logits_V[None])[0]
-    best = np.argsort(-shares_V, kind="stable")[: max(count, 0)]
+    best = np.argsort(-shares_V, kind="stable")[:count]
     return float(shares_V[token_id]), [(int(i), float(shares_V[i])) for i in best]
 
 

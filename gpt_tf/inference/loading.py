@@ -9,7 +9,7 @@ from typing import Literal
 from gpt_tf.config_files import resolve_stored
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.litert import LiteRTEngine, prepared
-from gpt_tf.inference.text_generator import TextGenerator
+from gpt_tf.inference.text_generator import TextGenerator, check_fits
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.lora import merged
 from gpt_tf.model.variables import assign_values, weight_variables
@@ -51,11 +51,7 @@ def load(
     architecture, weights = merged(config.model, checkpoint.model)
     check_same_tokenizer(directory.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
     tokenizer = Tokenizer.load(directory.tokenizer)
-    if tokenizer.vocab_size > architecture.vocab_size:
-        raise UsageError(
-            f"tokenizer larger than the model in {directory.tokenizer}: {tokenizer.vocab_size} "
-            f"entries, the model has {architecture.vocab_size}."
-        )
+    check_fits(tokenizer, architecture.vocab_size, f" in {directory.tokenizer}")
     model = make_model(architecture, "float32", config.training.seed)
     assign_values(weight_variables(model), weights, f"checkpoint {checkpoint.name}")
     log.info("%s, checkpoint %s", directory.path, checkpoint.name)

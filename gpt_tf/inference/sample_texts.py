@@ -9,7 +9,7 @@ import keras
 
 from gpt_tf.arguments import check_counts
 from gpt_tf.errors import UsageError
-from gpt_tf.inference.choosing import AnySampler
+from gpt_tf.inference.choosing import AnySampler, listed
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.tokenizer.base import Tokenizer
@@ -52,7 +52,7 @@ class SampleTexts(keras.callbacks.Callback):
         self._prompt = prompt
         self._every = every
         self._write = write
-        self._options = {"sampler": sampler, "max_new_tokens": max_new_tokens, **options}
+        self._options = {"sampler": sampler, "max_new_tokens": max_new_tokens, **listed(options)}
         self._generator: TextGenerator | None = None
 
     def __repr__(self) -> str:

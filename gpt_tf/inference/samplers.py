@@ -12,7 +12,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_tf.errors import UsageError
 from gpt_tf.inference.filters import Filter, Logits
 from gpt_tf.inference.hypotheses import Hypothesis
 from gpt_tf.inference.options import OPTIONS, check, draws
@@ -131,19 +130,8 @@ class FromFunction(Greedy):
         return f"FromFunction({getattr(self._function, '__name__', self._function)})"
 
     def choose(self, session: Session, logits_BWV: Logits, position: int) -> TokenIds:
-        """The function's ids.
-
-        Raises:
-          UsageError: if they are not one whole number for each branch.
-        """
-        chosen_BW = np.asarray(self._function(logits_BWV, position))
-        if chosen_BW.shape != logits_BWV.shape[:2] or chosen_BW.dtype.kind not in "iu":
-            raise UsageError(
-                f"wrong ids from the sampler {self}: {chosen_BW.dtype} of shape "
-                f"{list(chosen_BW.shape)}. Give integers of shape {list(logits_BWV.shape[:2])}, "
-                "one for each prompt and text."
-            )
-        return chosen_BW
+        """The function's ids."""
+        return self._function(logits_BWV, position)
 
 
 def draw(logits_V: Logits, uniform: float) -> int:

@@ -15,7 +15,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from gpt_tf.arguments import several
+from gpt_tf.arguments import as_whole, several
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.filters import Filter, Logits
@@ -203,6 +203,11 @@ def check_prompts(prompts: Sequence[Sequence[int]], vocab_size: int) -> None:
         several(prompt, f"row {row} of the prompts", remedy)
         if not len(prompt):
             raise UsageError(f"empty prompt in row {row}. Give at least one token.")
+        for token_id in prompt:
+            if as_whole(token_id) is None:
+                raise UsageError(
+                    f"no integer in row {row} of the prompts: {token_id!r:.60}. {remedy}"
+                )
         outside = [i for i in prompt if not 0 <= i < vocab_size]
         if outside:  # TensorFlow takes -1 for the last row, and XLA takes anything
             raise UsageError(

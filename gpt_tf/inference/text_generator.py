@@ -8,7 +8,7 @@ from typing import Any, overload
 
 from gpt_tf.arguments import several
 from gpt_tf.errors import ParameterError, UsageError
-from gpt_tf.inference.choosing import AnySampler
+from gpt_tf.inference.choosing import AnySampler, listed
 from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.engine import Engine
 from gpt_tf.inference.generate import Continuation, generate, stream
@@ -18,6 +18,7 @@ from gpt_tf.inference.text_stream import TextStream, stop_strings
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.cleaning import clean
 from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.given import check_tokenizer
 
 PROMPTS_REMEDY = "Give a list of texts; of a file, [Path(file).read_text()]."
 
@@ -56,11 +57,21 @@ class TextGenerator:
 
     Attributes:
       engine: what runs the model; assign another to change it.
+
+    Raises:
+      UsageError: for anything else, or a tokenizer with more entries than the model has.
     """
 
     def __init__(
         self, model: LanguageModel, tokenizer: Tokenizer, *, replace_breaks: bool = False
     ) -> None:
+        if not isinstance(model, LanguageModel):
+            raise UsageError(
+                f"not a GPT or a Bigram in model: {model!r:.60}. Give the model first, then its "
+                "tokenizer."
+            )
+        check_tokenizer(tokenizer)
+        check_fits(tokenizer, model.config.vocab_size)
         self.model = model
         self.tokenizer = tokenizer
         self._replace_breaks = replace_breaks
@@ -203,7 +214,8 @@ class TextGenerator:
         }
         for name in of_tokenizer.keys() & options.keys():
             raise UsageError(f"no choice in {name}: the tokenizer has it. Leave it out.")
-        several(banned_words, "banned_words", "Give a list: banned_words=[word].")
+        options = listed(options)
+        banned_words = [*several(banned_words, "banned_words", "Give a list: banned_words=[word].")]
         if not all(banned_words):
             raise UsageError("empty banned word. Give at least one character.")
         forms = [form for word in banned_words for form in (word, f" {word}")]
@@ -226,6 +238,20 @@ class TextGenerator:
             text.feed(token_id)
         text.finish()
         return text.text
+
+
+def check_fits(tokenizer: Tokenizer, vocab_size: int, place: str = "") -> None:
+    """Raise UsageError for a tokenizer that makes ids which the model does not have.
+
+    Args:
+      vocab_size: the model's.
+      place: " in " and the folder of the tokenizer, if it is in one.
+    """
+    if tokenizer.vocab_size > vocab_size:
+        raise UsageError(
+            f"tokenizer larger than the model{place}: {tokenizer.vocab_size} entries, the model "
+            f"has {vocab_size}. Use the tokenizer that the model was made for."
+        )
 
 
 def _refuse_several(options: Mapping[str, Any]) -> None:

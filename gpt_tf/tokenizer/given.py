@@ -45,7 +45,7 @@ def lone_surrogate(texts: Iterable[str]) -> UsageError | None:
 
 def check_tokenizer(tokenizer: Any) -> None:
     """Raise UsageError for anything that does not encode texts."""
-    if not callable(getattr(tokenizer, "encode_batch", None)):
+    if isinstance(tokenizer, type) or not callable(getattr(tokenizer, "encode_batch", None)):
         raise UsageError(
             f"not a tokenizer in tokenizer: {tokenizer!r:.60}. Train one, as "
             "BPETokenizer.train(texts, vocab_size=8000), or load one: Tokenizer.load(folder)."

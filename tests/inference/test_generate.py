@@ -340,6 +340,38 @@ def test_a_function_that_gives_no_ids_is_refused(function):
         generate(ScriptedEngine(random_table(0)), [[1], [2]], function)
 
 
+@pytest.mark.parametrize("token_id", [3, -1])
+def test_an_id_outside_the_vocabulary_is_refused_at_the_last_token_too(token_id):
+    with pytest.raises(UsageError, match=rf"outside the vocabulary .*: {token_id}\. Give ids of 0"):
+        generate(
+            ScriptedEngine(random_table(0)),
+            [[1]],
+            lambda logits, position: np.full(logits.shape[:2], token_id),
+            max_new_tokens=1,
+        )
+
+
+@pytest.mark.parametrize("alternatives", [2.5, "2", -1])
+def test_alternatives_are_a_count(alternatives):
+    with pytest.raises(UsageError, match="out of range in alternatives"):
+        list(stream(ScriptedEngine(random_table(0)), [[1]], alternatives=alternatives))
+
+
+@pytest.mark.parametrize("prompt", [[1.7], [True], ["1"]])
+def test_a_prompt_is_whole_numbers(prompt):
+    with pytest.raises(UsageError, match="no integer in row 1 of the prompts: "):
+        generate(ScriptedEngine(random_table(0)), [[1], prompt])
+
+
+def test_what_is_banned_may_come_from_a_generator():
+    engine = ScriptedEngine(random_table(1, 6))
+    for name, value in (("banned_ids", [1, 2, 3]), ("banned_sequences", [[1], [2], [3]])):
+        expected = generate(engine, [[1]], max_new_tokens=6, **{name: value})
+        assert not {1, 2, 3} & {*expected[0][0].token_ids}
+        once = (entry if name == "banned_ids" else iter(entry) for entry in value)
+        assert generate(engine, [[1]], max_new_tokens=6, **{name: once}) == expected
+
+
 def test_options_of_drawing_choose_the_sampler_random():
     engine = ScriptedEngine(random_table(1, 6))
     options = {"temperature": 1.5, "top_k": 4, "max_new_tokens": 9}
@@ -419,6 +451,27 @@ def test_a_search_of_ones_own_is_known_by_its_method():
         ),
         ("random", {"seed": 1.5}, "out of range in seed: 1.5. Give a whole number from 0 to"),
         ("greedy", {"logit_bias": [1]}, r"not understood in logit_bias: \[1\]. Give a mapping, as"),
+        *(
+            ("greedy", {"logit_bias": {key: 1.0}}, "out of range in logit_bias: .*Give ids below 3")
+            for key in (1.5, True, "1", 3, -1)
+        ),
+        *(
+            ("greedy", {"logit_bias": {1: value}}, "out of range in logit_bias: .*a finite number")
+            for value in (None, "2", True, float("inf"))
+        ),
+        *(
+            ("greedy", {"banned_ids": value}, "out of range in banned_ids: .*Give ids below 3")
+            for value in ([1.5], [True], {3})
+        ),
+        *(
+            ("greedy", {"end_id": value}, "out of range in end_id: .*Give ids below 3")
+            for value in ("x", 9999, 1.0)
+        ),
+        *(
+            ("greedy", {"banned_sequences": value}, "in banned_sequences: .*Give a list of lists")
+            for value in ([1], 1, ["1"])
+        ),
+        ("greedy", {"banned_sequences": [[1, 1.5]]}, "out of range in banned_sequences: 1.5"),
         (1.5, {}, "unknown sampler: 1.5. Samplers: greedy, random"),
         (Greedy, {}, r"class as a sampler: Greedy. Give Greedy\(\)"),
         ("best", {}, "unknown sampler: best. Samplers: greedy, random, beam, diverse-beam, con"),

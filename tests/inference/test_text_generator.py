@@ -140,6 +140,34 @@ def test_a_text_generator_needs_a_model_and_a_tokenizer_and_says_what_it_is(gene
         assert len(mine.texts(["A good"], sampler, **options)[0]) == 1
 
 
+def test_banned_words_and_stop_strings_may_come_from_a_generator(generator):
+    options = {"max_new_tokens": 8}
+    words = [*generator.generate("A good", **options).split(), "e"]
+    for name in ("banned_words", "stop"):
+        expected = generator.generate("A good", **options, **{name: words})
+        assert expected != generator.generate("A good", **options)
+        assert generator.generate("A good", **options, **{name: iter(words)}) == expected
+
+
+def test_only_a_model_with_its_own_tokenizer_writes(generator):
+    model, tokenizer = generator.model, generator.tokenizer
+    for given, message in (
+        ((tokenizer, model), "not a GPT or a Bigram in model: "),
+        ((None, tokenizer), "not a GPT or a Bigram in model: None. Give the model first"),
+        ((model, "tokenizers/mine"), "not a tokenizer in tokenizer: 'tokenizers/mine'"),
+        ((model, None), "not a tokenizer in tokenizer: None"),
+        ((model, BPETokenizer), "not a tokenizer in tokenizer: <class"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            TextGenerator(*given)
+    with pytest.raises(UsageError, match="not a tokenizer in tokenizer: 'tk1'"):
+        model.generate("tk1", "A good")
+    small = small_gpt(vocab_size=tokenizer.vocab_size - 1, context_length=16)
+    for write in (small.generate, lambda *given: TextGenerator(small, given[0])):
+        with pytest.raises(UsageError, match=r"tokenizer larger than the model: \d+ entries, the"):
+            write(tokenizer, "A good")
+
+
 def test_a_model_writes_with_the_weights_of_the_moment():
     tokenizer = BPETokenizer.train([TEXT], vocab_size=290)
     model = small_gpt(vocab_size=tokenizer.vocab_size, context_length=16)
