@@ -41,6 +41,8 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from gpt_tf.inference.text_generator import TextGenerator as TextGenerator
     from gpt_tf.model.attention import AttentionHead as AttentionHead
     from gpt_tf.model.attention import MultiHeadAttention as MultiHeadAttention
+    from gpt_tf.model.attention import attention as attention
+    from gpt_tf.model.attention import causal_mask as causal_mask
     from gpt_tf.model.bigram import Bigram as Bigram
     from gpt_tf.model.embedding import TokenAndPositionEmbedding as TokenAndPositionEmbedding
     from gpt_tf.model.gpt import GPT as GPT
@@ -68,6 +70,8 @@ _PUBLIC = {
     "WordPieceTokenizer": "gpt_tf.tokenizer.wordpiece",
     "CharTokenizer": "gpt_tf.tokenizer.char",
     "TokenStream": "gpt_tf.streaming.stream",
+    "attention": "gpt_tf.model.attention",
+    "causal_mask": "gpt_tf.model.attention",
     "AttentionHead": "gpt_tf.model.attention",
     "MultiHeadAttention": "gpt_tf.model.attention",
     "FeedForward": "gpt_tf.model.layers",

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 
 from gpt_tf.errors import GptTfError
 
+# Such as "I0000 00:00:1795745516.052444   19819 port.cc:153] oneDNN custom operations are on."
+LINE_OF_LIBRARIES = re.compile(
+    rb"WARNING: All log messages before absl|[IWE]\d{4} [\d:.]+ +\d+ \S+:\d+\] "
+)
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # 2: errors; 3: nothing; read once, when TensorFlow is loaded
 
 
@@ -40,20 +45,37 @@ def quiet_libraries() -> Iterator[None]:
             os.close(saved)
 
 
+@contextmanager
+def without_their_lines() -> Iterator[None]:
+    """As `quiet_libraries`, where other threads write to standard error: their lines come later."""
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            said.seek(0)
+            kept = [line for line in said if not LINE_OF_LIBRARIES.match(line)]
+            with suppress(OSError):  # standard error may be on a full disk
+                os.write(saved, b"".join(kept))
+            os.close(saved)
+
+
 def import_for_python() -> None:
     """Import TensorFlow for a program that uses `gpt_tf`, without its start-up lines.
 
     The environment is as it was afterwards. Nothing is done if TensorFlow is imported already, or
     the program, or its user, has set `TF_CPP_MIN_LOG_LEVEL`. In a program of one thread errors that
-    TensorFlow logs later are shown; in others, as a notebook is, standard error is not touched and
-    TensorFlow logs nothing: what fails is raised in Python, too.
+    TensorFlow logs later are shown; in others, as a notebook is, it logs nothing: what fails is
+    raised in Python, too.
     """
-    if "tensorflow" in sys.modules or LOG_LEVEL in os.environ:
+    if "tensorflow" in sys.modules or LOG_LEVEL in os.environ or not _has_standard_error():
         return
-    alone = is_alone()
+    alone = threading.active_count() == 1
     os.environ[LOG_LEVEL] = "2" if alone else "3"
     try:
-        with quiet_libraries() if alone else nullcontext():
+        with quiet_libraries() if alone else without_their_lines():
             import tensorflow  # noqa: F401
     finally:
         del os.environ[LOG_LEVEL]
@@ -61,16 +83,17 @@ def import_for_python() -> None:
 
 def set_up_devices() -> None:
     """Let TensorFlow look for its devices, of which it tells lines at their first use."""
-    with quiet_libraries() if is_alone() else nullcontext():
+    if not _has_standard_error():
+        return
+    with quiet_libraries() if threading.active_count() == 1 else without_their_lines():
         import tensorflow as tf
 
         tf.constant(0)
 
 
-def is_alone() -> bool:
-    """Whether standard error is open, and no other thread may be writing to it."""
+def _has_standard_error() -> bool:
     try:
         os.fstat(2)
     except OSError:
         return False
-    return threading.active_count() == 1
+    return True
