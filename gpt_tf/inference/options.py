@@ -208,9 +208,11 @@ def with_settings(sampler: Any, options: Mapping[str, Any], settings: Any) -> di
 def default_sampler(options: Iterable[str]) -> tuple[str, str | None]:
     """The sampler if none is named, and the option that asks for it, if one does.
 
-    It is random for options that only samplers that draw use, and otherwise greedy.
+    Options that only drawing uses choose random, or the sampler that they belong to; without any
+    it is greedy.
     """
     for name in options:
-        if name in OPTIONS and all(SAMPLERS[user].draws for user in users(OPTIONS[name])):
-            return "random", name
+        its = users(OPTIONS[name]) if name in OPTIONS else []
+        if its and all(SAMPLERS[user].draws for user in its):
+            return "random" if "random" in its else its[0], name
     return "greedy", None

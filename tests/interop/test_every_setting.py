@@ -2,6 +2,7 @@
 
 import dataclasses
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,29 +131,29 @@ def test_with_each_setting_the_arrays_are_known_and_a_keras_file_keeps_it() -> N
     """What a Keras file says of the architecture is what `get_config` gives."""
     config = small_config("demo")
     for name in FIELDS:
-        if len(choices_of(config, name)) == 1:
-            continue  # it has no other value yet
-        changed = with_another_value(config, name)
-        model = make_model(changed)
-        assert type(model).from_config(model.get_config()).config == changed != config, name
-        if changed.architecture == "gpt" and not changed.lora.rank:
-            found = {each: tuple(v.shape) for each, v in weight_variables(model).items()}
-            assert found == parameter_shapes(changed), name
+        for changed in with_other_values(config, name):
+            model = make_model(changed)
+            assert type(model).from_config(model.get_config()).config == changed != config, name
+            if changed.architecture == "gpt" and not changed.lora.rank:
+                found = {each: tuple(v.shape) for each, v in weight_variables(model).items()}
+                assert found == parameter_shapes(changed), (name, changed)
 
 
-def with_another_value(config: ModelConfig, name: str) -> ModelConfig:
-    """`config` with a valid value of a setting that is not the one it has."""
+def with_other_values(config: ModelConfig, name: str) -> Iterator[ModelConfig]:
+    """`config` with each other choice of a setting, or with one other valid value of it."""
     section, _, name = name.rpartition(".")
     part = getattr(config, section) if section else config
     now = getattr(part, name)
-    choices = [choice for choice in choices_of(part, name) if choice != now]
-    other: Any = choices[0] if choices else None
-    if other is None:
+    others: list[Any] = [choice for choice in choices_of(part, name) if choice != now]
+    if not choices_of(part, name):
         other = not now if type(now) is bool else 3 if now is None else now / 2 or type(now)(0.5)
-        other = max(1, int(other)) if type(now) is int else other
-    if not section:
-        return dataclasses.replace(config, **{name: other})
-    return dataclasses.replace(config, **{section: dataclasses.replace(part, **{name: other})})
+        others = [max(1, int(other)) if type(now) is int else other]
+    for other in others:
+        if not section:
+            yield dataclasses.replace(config, **{name: other})
+        else:
+            changed = dataclasses.replace(part, **{name: other})
+            yield dataclasses.replace(config, **{section: changed})
 
 
 def choices_of(section: Any, name: str) -> tuple[Any, ...]:

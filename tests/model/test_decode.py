@@ -13,6 +13,7 @@ from tiny_models import randomise, small_config, small_gpt, token_ids
 
 from gpt_tf.config import DropoutConfig
 from gpt_tf.model.gpt import GPT
+from gpt_tf.model.positions import POSITIONS
 from gpt_tf.model.variables import read_values, weight_variables
 from gpt_tf.model.where import Where
 
@@ -82,7 +83,7 @@ def decode_pieces(
 @settings(max_examples=20, deadline=None)
 @given(
     norm_position=st.sampled_from(["pre", "post"]),
-    positions=st.sampled_from(["learned", "offset", "none"]),
+    positions=st.sampled_from(list(POSITIONS)),
     embedding_norm=st.booleans(),
     final_norm=st.booleans(),
     cuts=st.lists(st.integers(1, 7), unique=True).map(sorted),

@@ -16,8 +16,7 @@ from gpt_tf.model.embedding import TokenAndPositionEmbedding
 from gpt_tf.model.initial import GPT2Weights
 from gpt_tf.model.layers import ACTIVATIONS, DecoderBlock, FeedForward
 from gpt_tf.model.norms import LayerNorm
-
-POSITIONS = ["learned", "offset", "none"]
+from gpt_tf.model.positions import POSITIONS
 
 
 def embedding_of(positions: str = "learned", **options: object) -> TokenAndPositionEmbedding:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gpt_tf.config import DropoutConfig, ModelConfig
 from gpt_tf.config_files import read_preset, resolve
 from gpt_tf.model.gpt import GPT
+from gpt_tf.model.positions import POSITIONS
 
 SMALL: dict[str, Any] = {
     "vocab_size": 29,
@@ -44,7 +45,7 @@ ARCHITECTURES = st.builds(
     norm_position=st.sampled_from(["pre", "post"]),
     norm_epsilon=st.sampled_from([1e-5, 1e-3]),
     qkv_bias=st.booleans(),
-    positions=st.sampled_from(["learned", "offset", "none"]),
+    positions=st.sampled_from(list(POSITIONS)),
     initial_weights=st.sampled_from(["gpt2", "keras", "pytorch"]),
     embedding_norm=st.booleans(),
     final_norm=st.booleans(),
