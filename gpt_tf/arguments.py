@@ -1,4 +1,4 @@
-"""Arguments of Python calls that are easily mistaken: several things, one path, or a count.
+"""Arguments of Python calls that are easily mistaken: several things, one path, a count, a flag.
 
 A `str` is a sequence of strings too: its characters. Whatever takes several texts refuses it.
 """
@@ -69,4 +69,13 @@ def check_counts(least: int = 1, /, **counts: Any) -> None:
             raise ParameterError(
                 f"out of range in {name}: {value!r:.60}. Give a whole number of {least} or more.",
                 name,
+            )
+
+
+def check_flags(**flags: Any) -> None:
+    """Raise ParameterError for an argument that is neither True nor False: "no" would be true."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise ParameterError(
+                f"neither True nor False in {name}: {value!r:.60}. Give one of them.", name
             )

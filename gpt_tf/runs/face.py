@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.arguments import path_of, several
+from gpt_tf.arguments import check_flags, path_of, several
 from gpt_tf.config import Config, TrainingConfig
 from gpt_tf.config_files import nested, resolve
 from gpt_tf.errors import UsageError
@@ -28,9 +28,11 @@ from gpt_tf.runs.own_tokenizers import ready_tokenizer
 from gpt_tf.runs.printed import Printed
 from gpt_tf.runs.run import Run
 from gpt_tf.runs.settings import choose_settings
+from gpt_tf.runs.stopping import pass_on, tidied_up
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
+from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.names import nearest
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.finding import LIST
@@ -39,6 +41,7 @@ from gpt_tf.training.writers import Writer
 
 OF_TRAINING = {field.name for field in dataclasses.fields(TrainingConfig)}
 OF_JOB = ("validation", "train_tokenizer", "overwrite", "stop_at_step", "writers", "pretrained")
+FLAGS = ("train_tokenizer", "overwrite")
 EXCLUDING = (("preset", "config"), ("config", "pretrained"), ("tokenizer", "pretrained"),
              ("train_tokenizer", "pretrained"), ("train_tokenizer", "tokenizer"))  # fmt: skip
 WRITERS_REMEDY = "Give a list of objects with write_scalars, write_text and close."
@@ -85,12 +88,15 @@ def train(
     Raises:
       UsageError: for a mistake in data, settings or names.
       RunError: for damage, a full disk, a loss that is not finite.
+      KeyboardInterrupt: at Ctrl-C, after a checkpoint is saved; SIGTERM and SIGHUP end the program
+        then. `gpt_tf.load(name).resume()` goes on.
     """
     set_up_devices()
     place = Workspace(
         path_of(workspace, "workspace") or Path.cwd(), _console(others.pop("quiet", False))
     )
     of_job = {key: others.pop(key) for key in OF_JOB if key in others}
+    check_flags(**{key: of_job[key] for key in FLAGS if of_job.get(key) is not None})
     _refuse_unknown(others)
     folder, pretrained = path_of(tokenizer, "tokenizer"), of_job.pop("pretrained", None)
     _refuse_together(
@@ -112,21 +118,22 @@ def train(
     if of_job.get("train_tokenizer") is None:
         has_one = folder is not None or first is not None or _has_tokenizer(place, source)
         of_job["train_tokenizer"] = not has_one
-    directory, outcome = begin(
-        Job(
-            config=config,
-            workspace=place,
-            data=source,
-            validation=path_of(of_job.pop("validation", None), "validation"),
-            tokenizer=folder,
-            pretrained=first,
-            preset=preset or "run",
-            name=name,
-            given=given,
-            writers=lambda resolved: writers,
-            **of_job,
-        )
+    job = Job(
+        config=config,
+        workspace=place,
+        data=source,
+        validation=path_of(of_job.pop("validation", None), "validation"),
+        tokenizer=folder,
+        pretrained=first,
+        preset=preset or "run",
+        name=name,
+        given=given,
+        writers=lambda resolved: writers,
+        **of_job,
     )
+    with tidied_up():
+        directory, outcome = begin(job)
+    pass_on(outcome.signal)
     return Run(directory, place, outcome=outcome)
 
 
@@ -169,7 +176,13 @@ def load(
 def _read(directory: RunDirectory, checkpoint: int | str | Checkpoint) -> Checkpoint:
     store = directory.checkpoints
     if isinstance(checkpoint, Checkpoint):
-        return checkpoint
+        name = checkpoint.name
+        if name in store.names() and read_manifest(store.directory / name) == checkpoint.manifest:
+            return checkpoint
+        raise UsageError(
+            f"not a checkpoint of {directory.path}: {name} is that of another run. Give a step, "
+            "best or last."
+        )
     if checkpoint == "best":
         return store.best(weights_only=True)
     if checkpoint == "last":
@@ -185,6 +198,7 @@ def _read(directory: RunDirectory, checkpoint: int | str | Checkpoint) -> Checkp
 
 
 def _console(quiet: bool) -> Console:
+    check_flags(quiet=quiet)
     return SILENT if quiet else Printed()
 
 

@@ -26,6 +26,7 @@ from gpt_tf.runs.in_python import as_arguments, in_python
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.measured_data import Measurement, find_measured
 from gpt_tf.runs.resuming import stored_config
+from gpt_tf.runs.stopping import pass_on, tidied_up
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
 from gpt_tf.storage.metrics_file import read_rows
@@ -83,7 +84,7 @@ class Run:
 
     @property
     def signal(self) -> int | None:
-        """What stopped the training of this call, if a signal did."""
+        """What stopped the training of this call, if a signal did that the program handles."""
         return self.outcome.signal if self.outcome else None
 
     @property
@@ -216,6 +217,9 @@ class Run:
         Args:
           data, validation: where the run's data are now, if they moved.
           stop_at_step: end this call earlier; the schedule keeps its horizon.
+
+        Raises:
+          KeyboardInterrupt: at Ctrl-C, after saving; SIGTERM and SIGHUP end the program then.
         """
         job = Job(
             config=stored_config(self.directory, self._workspace.console),
@@ -224,5 +228,7 @@ class Run:
             validation=path_of(validation, "validation"),
             stop_at_step=stop_at_step,
         )
-        directory, outcome = assemble.resume(self.directory, job)
+        with tidied_up():
+            directory, outcome = assemble.resume(self.directory, job)
+        pass_on(outcome.signal)
         return Run(directory, self._workspace, outcome=outcome, engine=self._engine_name)

@@ -2,15 +2,17 @@
 
 Ctrl-C raises KeyboardInterrupt, as ever. SIGTERM and SIGHUP would end the process without a word
 and with half-made files left; here they raise `Stopped`. The training loop, which saves first, puts
-its own handlers in place of these.
+its own handlers in place of these. A program that calls `gpt_tf.train` is then left to do what it
+does at a signal elsewhere.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -60,3 +62,25 @@ def signals_raised(
     finally:
         for number, before in previous.items():
             signal.signal(number, before)
+
+
+@contextmanager
+def tidied_up() -> Iterator[None]:
+    """Tidy up at a signal that comes in the block, and then let it do what it does elsewhere."""
+    try:
+        with signals_raised():
+            yield
+    except Stopped as stopped:
+        pass_on(stopped.number)
+        raise SystemExit(128 + stopped.number) from None  # the program has a handler that returned
+    finally:
+        handled()
+
+
+def pass_on(number: int | None) -> None:
+    """Let a signal do to the program what it does without gpt-tf; nothing if there was none."""
+    if number is not None:
+        for stream in (sys.stdout, sys.stderr):  # the system ends a process with its buffers full
+            with suppress(AttributeError, OSError, ValueError):  # None, closed, without a reader
+                stream.flush()
+        signal.raise_signal(number)

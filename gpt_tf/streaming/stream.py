@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.arguments import check_counts, path_of, several
+from gpt_tf.arguments import check_counts, check_flags, path_of, several
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import nearest
 from gpt_tf.streaming.batch_stream import BatchStream, Identity, check_threads
@@ -87,8 +87,7 @@ class TokenStream(BatchStream):
             buffer_size=options.get("buffer_size", 16), epochs=1 if epochs is None else epochs
         )
         check_counts(0, seed=seed)
-        if not isinstance(shuffle, bool):
-            raise UsageError(f"shuffle must be True or False, received: {shuffle!r}")
+        check_flags(shuffle=shuffle)
         reader: DocumentReader = options.pop("reader", None) or DocumentReader()
         skipped: Mapping[Path, Collection[int]] = options.pop("skipped", None) or {}
         store: Store = options.pop("store", None) or NO_STORE

@@ -19,7 +19,7 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import decoders, models, processors
 
-from gpt_tf.arguments import several
+from gpt_tf.arguments import check_flags, several
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.byte_table import bytes_of
 from gpt_tf.tokenizer.files import read_files, size_of, write_files
@@ -268,6 +268,8 @@ class Tokenizer:
           UsageError: if the folder may not be replaced.
           RunError: if the disk is full or fails; what was there is intact.
         """
+        if overwrite is not None:
+            check_flags(overwrite=overwrite)
         write_files(
             Path(directory),
             self.backend,

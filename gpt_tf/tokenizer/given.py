@@ -6,7 +6,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gpt_tf.arguments import check_counts, several
+from gpt_tf.arguments import check_counts, check_flags, several
 from gpt_tf.errors import UsageError
 
 IDS_REMEDY = "Give a list of ids; encode() makes one of a text."
@@ -61,8 +61,7 @@ def check_length(max_length: int | None, padding: bool, pad_id: int | None) -> N
     """
     if max_length is not None:
         check_counts(max_length=max_length)
-    if not isinstance(padding, bool):
-        raise UsageError(f"neither True nor False in padding: {padding!r:.60}. Give one of them.")
+    check_flags(padding=padding)
     if padding and max_length is None:
         raise UsageError("padding without max_length: no length to pad to. Give max_length.")
     if padding and pad_id is None:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ from gpt_tf.errors import UsageError
 from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.engine import Decoded, ModelEngine
 from gpt_tf.inference.loading import ENGINES, EngineName
+from gpt_tf.runs.stopping import tidied_up
+from gpt_tf.storage.run_directory import RunDirectory
 
 SMALL = {
     "model.num_layers": 1, "model.embed_dim": 32, "model.num_heads": 2, "model.ffn_dim": 64,
@@ -31,6 +34,32 @@ run = gpt_tf.train("my_folder", preset="demo", max_steps=12, batch_size=4, set={
 print(run.generate("The film", sampler="random", top_p=0.9, max_new_tokens=5))
 print("measured", run.evaluate()["loss"])
 print(run)
+"""
+
+STOPPED = f"""
+import os, signal, gpt_tf
+
+class Stopping:
+    def __init__(self, number):
+        self.number = number
+    def write_scalars(self, step, scalars):
+        if self.number:
+            os.kill(os.getpid(), self.number)
+        self.number = None
+    def write_text(self, step, text):
+        pass
+    def close(self):
+        pass
+
+for number in (signal.SIGINT, signal.SIGTERM):
+    try:
+        gpt_tf.train(
+            "my_folder", name=number.name, max_steps=50, batch_size=4, log_interval=1,
+            writers=[Stopping(number)], set={SMALL!r},
+        )
+    except KeyboardInterrupt:
+        print("interrupted")
+    print("went on")
 """
 
 
@@ -133,9 +162,39 @@ def test_a_run_tells_what_it_was_trained_with_and_goes_on(
     loss, early.engine = early.evaluate()["loss"], Doubting(early.model)
     assert early.evaluate()["loss"] != pytest.approx(loss, rel=1e-3)
     assert early.step == 4 and early.generate("The", max_new_tokens=3)
+    foreign = RunDirectory(home / "runs" / "demo-001").checkpoints.last()
+    with pytest.raises(UsageError, match=r"not a checkpoint of .*/stopped: step-00000012 is that"):
+        gpt_tf.load("stopped", checkpoint=foreign)
+    own = RunDirectory(home / "runs" / "stopped").checkpoints.last(weights_only=True)
+    assert gpt_tf.load("stopped", checkpoint=own).step == 10
     with pytest.raises(UsageError, match=r"no such checkpoint in .*: 5. Give a step \(.*4, 10\)"):
         gpt_tf.load("stopped", checkpoint=5)
     assert gpt_tf.load().name == "stopped"  # the newest
+
+
+def test_a_signal_saves_and_then_does_to_the_program_what_it_does_elsewhere(
+    home: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "my_folder").symlink_to(home / "my_folder")
+    result = subprocess.run(
+        [sys.executable, "-c", STOPPED], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert result.returncode == -signal.SIGTERM, result.stderr
+    words = [line for line in result.stdout.splitlines() if line in ("interrupted", "went on")]
+    assert words == ["interrupted", "went on"]
+    for name in ("SIGINT", "SIGTERM"):
+        assert RunDirectory(tmp_path / "runs" / name).checkpoints.last().state["loop"]["step"] < 50
+
+
+def test_a_signal_before_the_first_step_reaches_the_handler_of_the_program() -> None:
+    came: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
+    try:
+        with pytest.raises(SystemExit, match="143"), tidied_up():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert came == [signal.SIGTERM]
 
 
 def test_texts_are_data_and_names_of_files_are_not_texts(
@@ -223,6 +282,9 @@ def test_a_mistake_in_the_arguments_changes_nothing(
          "tokenizer and pretrained are both given"),
         ({"pretrained": "demo-001", "name": "demo-001", "overwrite": True},
          "the same run in pretrained and name: demo-001. Choose another name."),
+        ({"overwrite": "no"}, "neither True nor False in overwrite: 'no'. Give one of them."),
+        ({"train_tokenizer": "no"}, "neither True nor False in train_tokenizer: 'no'."),
+        ({"quiet": "no"}, "neither True nor False in quiet: 'no'."),
         ({"writers": print}, "no collection in writers: <built-in function print>. Give a list of "
          "objects with write_scalars, write_text and close."),
         ({"writers": [print]}, "no writer in writers: <built-in function print>."),
@@ -234,7 +296,7 @@ def test_a_setting_without_effect_is_refused_in_the_words_of_python(
     monkeypatch.chdir(home)
     before = sorted(home.rglob("*"))
     with pytest.raises(UsageError, match=re.escape(words)):
-        gpt_tf.train("my_folder", quiet=True, **arguments)
+        gpt_tf.train("my_folder", **{"quiet": True, **arguments})
     assert sorted(home.rglob("*")) == before
 
 

@@ -127,7 +127,7 @@ def test_the_seed_chooses_the_order(documents: list[Path]) -> None:
             {"num_thread": 2},
             "unknown argument of TokenStream: num_thread. Did you mean num_threads?",
         ),
-        ({"shuffle": "no"}, "shuffle must be True or False, received: 'no'"),
+        ({"shuffle": "no"}, "neither True nor False in shuffle: 'no'"),
     ],
 )
 def test_an_argument_of_no_use_is_refused(

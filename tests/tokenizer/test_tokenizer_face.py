@@ -71,6 +71,18 @@ def test_a_length_that_ids_cannot_be_fitted_to_is_refused(options, message):
             call("some words", **options)
 
 
+def test_a_word_for_a_flag_is_refused(tmp_path: Path):
+    tokenizer = BPETokenizer.train(TEXTS, num_merges=1)
+    tokenizer.save(tmp_path / "one")
+    before = sorted(tmp_path.rglob("*"))
+    for kind in (BPETokenizer, CharTokenizer):
+        with pytest.raises(UsageError, match="neither True nor False in lower_case: 'no'"):
+            kind.train(TEXTS, vocab_size=300, lower_case="no")
+    with pytest.raises(UsageError, match="neither True nor False in overwrite: 'no'"):
+        tokenizer.save(tmp_path / "one", overwrite="no")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_padding_needs_a_pad_token():
     with pytest.raises(UsageError, match="no pad token for padding"):
         CharTokenizer.train(TEXTS).encode("words", max_length=9, padding=True)
