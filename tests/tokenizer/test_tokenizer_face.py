@@ -75,9 +75,9 @@ def test_a_word_for_a_flag_is_refused(tmp_path: Path):
     tokenizer = BPETokenizer.train(TEXTS, num_merges=1)
     tokenizer.save(tmp_path / "one")
     before = sorted(tmp_path.rglob("*"))
-    for kind in (BPETokenizer, CharTokenizer):
+    for kind, size in ((BPETokenizer, {"num_merges": 1}), (CharTokenizer, {})):
         with pytest.raises(UsageError, match="neither True nor False in lower_case: 'no'"):
-            kind.train(TEXTS, vocab_size=300, lower_case="no")
+            kind.train(TEXTS, lower_case="no", **size)
     with pytest.raises(UsageError, match="neither True nor False in overwrite: 'no'"):
         tokenizer.save(tmp_path / "one", overwrite="no")
     assert sorted(tmp_path.rglob("*")) == before
