@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import sys
 import types
 import typing
@@ -52,11 +53,22 @@ def rate(default: float, help: str) -> Any:
     return setting(default, help, minimum=0.0, maximum=0.99)
 
 
+def plain(value: Any) -> Any:
+    """A number of NumPy as that of Python; anything else as it is."""
+    if isinstance(value, bool) or type(value) in (int, float):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) else value
+
+
 @dataclass(frozen=True, kw_only=True)
 class Section:
     """Base of every section: checks types and ranges of its own fields when it is made."""
 
     def __post_init__(self) -> None:
+        for item in dataclasses.fields(self):
+            object.__setattr__(self, item.name, plain(getattr(self, item.name)))
         problems = check_section(self)
         if problems:
             raise UsageError("\n".join(problems))
@@ -422,7 +434,7 @@ def check_given(kind: type[Section], values: Any, prefix: str = "") -> list[str]
     hints = typing.get_type_hints(kind)
     problems = []
     for item in dataclasses.fields(kind):
-        value = values.get(item.name) if isinstance(values, Mapping) else None
+        value = plain(values.get(item.name)) if isinstance(values, Mapping) else None
         hint, bounds = hints[item.name], item.metadata.get("given")
         if isinstance(hint, type) and issubclass(hint, Section):
             problems += check_given(hint, value, f"{prefix}{item.name}.")

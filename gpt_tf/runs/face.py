@@ -6,14 +6,15 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from gpt_tf.arguments import check_flags, path_of, several
-from gpt_tf.config import Config, TrainingConfig
-from gpt_tf.config_files import nested, resolve
+from gpt_tf.config import Config
+from gpt_tf.config_files import resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.loading import EngineName
 from gpt_tf.quiet_libraries import set_up_devices
@@ -26,6 +27,14 @@ from gpt_tf.runs.in_python import in_python
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.own_tokenizers import ready_tokenizer
 from gpt_tf.runs.printed import Printed
+from gpt_tf.runs.python_arguments import (
+    OF_JOB,
+    check_types,
+    checked_writers,
+    refuse_together,
+    refuse_unknown,
+    settings_of,
+)
 from gpt_tf.runs.run import Run
 from gpt_tf.runs.settings import choose_settings
 from gpt_tf.runs.stopping import pass_on, tidied_up
@@ -33,18 +42,9 @@ from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
 from gpt_tf.storage.manifest import read_manifest
-from gpt_tf.storage.names import nearest
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.finding import LIST
 from gpt_tf.streaming.given_data import REMEDY, Data, are_texts
-from gpt_tf.training.writers import Writer
-
-OF_TRAINING = {field.name for field in dataclasses.fields(TrainingConfig)}
-OF_JOB = ("validation", "train_tokenizer", "overwrite", "stop_at_step", "writers", "pretrained")
-FLAGS = ("train_tokenizer", "overwrite")
-EXCLUDING = (("preset", "config"), ("config", "pretrained"), ("tokenizer", "pretrained"),
-             ("train_tokenizer", "pretrained"), ("train_tokenizer", "tokenizer"))  # fmt: skip
-WRITERS_REMEDY = "Give a list of objects with write_scalars, write_text and close."
 
 
 @in_python()
@@ -95,43 +95,44 @@ def train(
     place = Workspace(
         path_of(workspace, "workspace") or Path.cwd(), _console(others.pop("quiet", False))
     )
+    if not place.path.is_dir():
+        raise UsageError(f"no such folder in workspace: {place.path}. Make it first.")
     of_job = {key: others.pop(key) for key in OF_JOB if key in others}
-    check_flags(**{key: of_job[key] for key in FLAGS if of_job.get(key) is not None})
-    _refuse_unknown(others)
+    refuse_unknown(others)
+    check_types(preset, config, name, of_job)
     folder, pretrained = path_of(tokenizer, "tokenizer"), of_job.pop("pretrained", None)
-    _refuse_together(
+    refuse_together(
         preset=preset, config=config, pretrained=pretrained, tokenizer=folder,
         train_tokenizer=of_job.get("train_tokenizer"),
     )  # fmt: skip
-    if not isinstance(set or {}, Mapping):
-        raise UsageError(f"no mapping in set: {set!r:.60}. Give {{'section.key': value}}.")
-    settings = nested(dict(set or {}))
+    settings = settings_of(set, others)
     given = given_in_python(config, settings, others)
     overrides = [settings, {"training": others} if others else {}]
-    writers = _checked_writers(of_job.pop("writers", None))
-    source = _source(data, place)
+    writers = checked_writers(of_job.pop("writers", None))
+    validation = path_of(of_job.pop("validation", None), "validation")
+    source, content = _source(data, place)
     first = None if pretrained is None else find_pretrained(place, _name_of_run(pretrained))
     if config is None:
         preset, config = choose_settings(place, preset, source, overrides, first)
     else:
         config = resolve(*overrides, base=dataclasses.asdict(config))
-    if of_job.get("train_tokenizer") is None:
-        has_one = folder is not None or first is not None or _has_tokenizer(place, source)
-        of_job["train_tokenizer"] = not has_one
-    job = Job(
-        config=config,
-        workspace=place,
-        data=source,
-        validation=path_of(of_job.pop("validation", None), "validation"),
-        tokenizer=folder,
-        pretrained=first,
-        preset=preset or "run",
-        name=name,
-        given=given,
-        writers=lambda resolved: writers,
-        **of_job,
-    )
-    with tidied_up():
+    with _kept_unless_refused(source, content), tidied_up():
+        if of_job.get("train_tokenizer") is None:
+            has_one = folder is not None or first is not None or _has_tokenizer(place, source)
+            of_job["train_tokenizer"] = not has_one
+        job = Job(
+            config=config,
+            workspace=place,
+            data=source,
+            validation=validation,
+            tokenizer=folder,
+            pretrained=first,
+            preset=preset or "run",
+            name=name,
+            given=given,
+            writers=lambda resolved: writers,
+            **of_job,
+        )
         directory, outcome = begin(job)
     pass_on(outcome.signal)
     return Run(directory, place, outcome=outcome)
@@ -202,39 +203,14 @@ def _console(quiet: bool) -> Console:
     return SILENT if quiet else Printed()
 
 
-def _refuse_unknown(others: Mapping[str, Any]) -> None:
-    known = {*OF_TRAINING, *OF_JOB, "quiet"}
-    for key in others:
-        if key not in known:
-            raise UsageError(
-                f"unknown argument of train: {key}.{nearest(key, known)} Settings of other "
-                f"sections than training are given with set={{'section.{key}': value}}."
-            )
-
-
-def _refuse_together(**given: Any) -> None:
-    for one, other in EXCLUDING:
-        if given[one] and given[other]:
-            raise UsageError(f"{one} and {other} are both given. Give one of them.")
-
-
-def _checked_writers(writers: Any) -> list[Writer]:
-    """The writers as a list, each with all it needs."""
-    listed = list(several(() if writers is None else writers, "writers", WRITERS_REMEDY))
-    for writer in listed:
-        if isinstance(writer, type) or not isinstance(writer, Writer):
-            raise UsageError(f"no writer in writers: {writer!r:.60}. {WRITERS_REMEDY}")
-    return listed
-
-
 def _name_of_run(run: Any) -> str:
     return str(run.path if isinstance(run, Run) else path_of(run, "pretrained"))
 
 
-def _source(data: Data | None, workspace: Workspace) -> Path | None:
-    """The place of the data; texts, or a list of files, are written to the workspace first."""
+def _source(data: Data | None, workspace: Workspace) -> tuple[Path | None, bytes | None]:
+    """The place of the data; and what is to be written there, of texts or a list of files."""
     if data is None or isinstance(data, (str, PathLike)):
-        return path_of(data, "data")
+        return path_of(data, "data"), None
     if isinstance(data, Config):
         raise UsageError("settings in data. Give them as config=.")
     given: list[Any] = list(several(data, "data", REMEDY))
@@ -250,15 +226,28 @@ def _source(data: Data | None, workspace: Workspace) -> Path | None:
     return _kept(workspace, "files", LIST, paths)
 
 
-def _kept(workspace: Workspace, name: str, suffix: str, lines: Sequence[str]) -> Path:
-    """A file with these lines, named by its contents, that a later `resume` finds again."""
+def _kept(workspace: Workspace, name: str, suffix: str, lines: Sequence[str]) -> tuple[Path, bytes]:
+    """The place of a file with these lines, named by its contents; a later `resume` finds it."""
     content = os.fsencode("".join(f"{line}\n" for line in lines))
     digest = hashlib.sha256(content).hexdigest()[:8]
-    place = workspace.path / OWN_DATA / f"{name}-{digest}{suffix}"
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        atomic.write_bytes(place, content)
-    return place
+    return workspace.path / OWN_DATA / f"{name}-{digest}{suffix}", content
+
+
+@contextmanager
+def _kept_unless_refused(place: Path | None, content: bytes | None) -> Iterator[None]:
+    """Write what training reads; a mistake that is found before training leaves no trace of it."""
+    if place is None or content is None or place.exists():
+        yield
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_bytes(place, content)
+    try:
+        yield
+    except UsageError:
+        place.unlink(missing_ok=True)
+        with suppress(OSError):  # something else is in it
+            place.parent.rmdir()
+        raise
 
 
 def _has_tokenizer(workspace: Workspace, source: Path | None) -> bool:

@@ -12,11 +12,13 @@ from typing import Any, get_args
 
 import click
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
 
 import gpt_tf
 from gpt_tf.cli.options import engine_option
+from gpt_tf.config_files import resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.engine import Decoded, ModelEngine
@@ -246,14 +248,33 @@ def test_a_list_of_paths_are_files_that_a_moved_workspace_still_has(
         ({"max_step": 3}, "unknown argument of train: max_step. Did you mean max_steps?"),
         ({"set": {"model.layers": 3}}, "unknown key model.layers"),
         ({"preset": "demo", "config": gpt_tf.Config()}, "preset and config are both given"),
+        ({"overwrite": True}, "overwrite without a name: "),
+        ({"preset": "dmo"}, "unknown preset in preset: dmo. Did you mean demo?"),
+        ({"preset": Path("demo")}, "not a str in preset: "),
+        ({"name": 5}, "not a str in name: 5"),
+        ({"name": "a b"}, "bad run name in name: 'a b'"),
+        ({"config": {}}, "not a Config in config: {}"),
+        ({"config": "x.yaml"}, "not a Config in config: 'x.yaml'"),
+        ({"set": "a=b"}, "no mapping in set: 'a=b'"),
+        ({"set": {1: 2}}, "no mapping in set: {1: 2}"),
+        ({"stop_at_step": "1"}, "out of range in stop_at_step: '1'"),
+        ({"workspace": "misspelt"}, "no such folder in workspace: misspelt. Make it first."),
+        ({"set": {"training.max_steps": 5}, "max_steps": 2},
+         "a setting is given twice: training.max_steps in set, and max_steps. Give it once."),
+        ({"set": {"training": 5}, "max_steps": 2}, "given twice: training in set, and max_steps."),
+        ({"set": {"training": 5}}, "training must be a mapping, received: 5"),
+        ({"set": {"model.num_layers": 1, "model": {"num_layers": 2}}},
+         "given twice: model.num_layers in set, and model.num_layers in set."),
+        ({"writers": [object()]}, "no writer in writers: <object"),
+        ({"writers": [Doubting]}, "no writer in writers: <class"),
     ],
-)
+)  # fmt: skip
 def test_a_mistake_in_the_arguments_changes_nothing(
     arguments: dict, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=re.escape(words)):
-        gpt_tf.train(**arguments)
+        gpt_tf.train(["A text of some words."] * 9, **arguments)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -298,6 +319,15 @@ def test_a_setting_without_effect_is_refused_in_the_words_of_python(
     with pytest.raises(UsageError, match=re.escape(words)):
         gpt_tf.train("my_folder", **{"quiet": True, **arguments})
     assert sorted(home.rglob("*")) == before
+
+
+def test_numbers_of_numpy_are_settings() -> None:
+    training = gpt_tf.TrainingConfig(max_steps=np.int64(7), peak_learning_rate=np.float32(0.5))
+    assert (type(training.max_steps), type(training.peak_learning_rate)) == (int, float)
+    config = resolve({"training": {"seed": np.int32(3), "peak_learning_rate": np.float64(0.1)}})
+    assert (config.training.seed, config.training.peak_learning_rate) == (3, 0.1)
+    with pytest.raises(UsageError, match="max_steps must be of type int, received: 7"):
+        gpt_tf.TrainingConfig(max_steps=np.float64(7))  # type: ignore[arg-type]
 
 
 def test_the_command_line_and_python_have_the_same_engines() -> None:
