@@ -62,8 +62,8 @@ OPTIONS = {option.name: option for option in (
     Option(name="max_new_tokens", kind="integer", minimum=1, limit=100_000, from_run=True,
            default=SamplingConfig.max_new_tokens, help="Tokens to generate."),
     Option(name="num_samples", kind="integer", minimum=1, limit=1000, default=1,
-           help="Texts for each prompt. Several are separate draws of random, or the best texts of "
-           "a beam search."),
+           help="Texts for each prompt: separate random draws, or the best texts of a beam "
+           "search."),
     Option(name="stop", kind="texts", for_ids="stops", help="End a text before this string."),
     Option(name="seed", kind="integer", minimum=0, maximum=2**63 - 1, default=0,
            samplers=("random",), help="The same seed gives the same text."),
