@@ -36,11 +36,13 @@ class Identity(NamedTuple):
       fingerprint: of the list of files.
       dated_fingerprint: the same as states of version 0.1.0 have it.
       order: what the order of rows depends on.
+      tokenizer: its fingerprint; empty if what the stream belongs to says which it is.
     """
 
     fingerprint: str = ""
     dated_fingerprint: str = ""
     order: str = ""
+    tokenizer: str = ""
 
 
 UNNAMED = Identity()
@@ -194,6 +196,7 @@ class BatchStream:
 
     def state_dict(self) -> dict[str, Any]:
         """The consumer's position, and what the order depends on."""
+        of_tokenizer = {"tokenizer": self._identity.tokenizer} if self._identity.tokenizer else {}
         return {
             "position": self._position,
             "batch_size": self._batches.shape[0],
@@ -201,16 +204,18 @@ class BatchStream:
             "order": self._identity.order,
             "batches_per_epoch": len(self),
             "fingerprint": self._identity.fingerprint,
+            **of_tokenizer,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where `state` was taken.
 
         Raises:
-          UsageError: if the files, their order or the shape of a batch have changed, or the
-            position is none.
+          UsageError: if the files, their order, the tokenizer or the shape of a batch have
+            changed, or the stream has no such position.
         """
-        given = dict(state)
+        # states of earlier versions do not name the tokenizer
+        given = {"tokenizer": self._identity.tokenizer, **state}
         if given.get("fingerprint") == self._identity.dated_fingerprint:
             given["fingerprint"] = self._identity.fingerprint
         for key, current in self.state_dict().items():
@@ -221,6 +226,11 @@ class BatchStream:
                 )
         position: Any = state.get("position")
         check_counts(0, position=position)
+        if self._stop is not None and position > self._stop:
+            raise UsageError(
+                f"position beyond the end of the stream: {position} of {self._stop} batches. Give "
+                "the stream as many epochs as before."
+            )
         self._seek(int(position))
         self._restored = True
 

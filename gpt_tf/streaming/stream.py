@@ -112,6 +112,7 @@ class TokenStream(BatchStream):
                 fingerprint(entries),
                 dated_fingerprint(entries),
                 f"{windows} windows, shuffle {shuffle}, seed {seed}",
+                "" if store.tokenizer_sha256 else getattr(tokenizer, "fingerprint", ""),
             ),
             epochs=epochs,
             **options,

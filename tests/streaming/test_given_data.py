@@ -14,6 +14,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.streaming.sources import DocumentReader
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.bpe import BPETokenizer
+from gpt_tf.tokenizer.char import CharTokenizer
 
 TEXTS = ["first\ntext", 'a "second" one', "the third: é"]
 SHAPE: dict[str, Any] = {"context_length": 8, "batch_size": 1, "epochs": 1, "shuffle": False}
@@ -63,6 +64,17 @@ def test_a_stream_of_texts_goes_on_in_another_process_of_the_same_texts(folder: 
         assert [batch.inputs.tolist() for batch in again] == rest
     with TokenStream(TEXTS[::-1], ByteTokenizer(), **SHAPE) as other, pytest.raises(UsageError):
         other.load_state_dict(state)
+
+
+def test_the_state_of_another_tokenizer_is_refused() -> None:
+    letters = [CharTokenizer.train([text], unknown="replace") for text in ("abc", "abd")]
+    streams = [TokenStream(TEXTS, tokenizer, **SHAPE) for tokenizer in letters]
+    with streams[0], streams[1]:
+        state = streams[0].state_dict()
+        with pytest.raises(UsageError, match="changed since the checkpoint: tokenizer was"):
+            streams[1].load_state_dict(state)
+        del state["tokenizer"]  # as earlier versions have it
+        streams[1].load_state_dict(state)
 
 
 def test_a_reader_says_what_a_document_is(folder: Path) -> None:
@@ -119,5 +131,5 @@ def test_what_is_not_a_tokenizer_is_refused(tokenizer: Any) -> None:
 
 
 def test_a_wrong_option_is_named() -> None:
-    with pytest.raises(TypeError, match="thread_count"):
+    with pytest.raises(UsageError, match="thread_count. Did you mean num_threads"):
         TokenStream(TEXTS, ByteTokenizer(), thread_count=3)

@@ -210,10 +210,14 @@ def test_rewinding_gives_the_same_batches_again(documents: list[Path]) -> None:
     assert len(first) == len(stream)
 
 
-def test_a_state_past_the_end_gives_nothing_more() -> None:
+def test_a_state_past_the_end_is_refused() -> None:
     with BatchStream(CountedRows(), shape=(2, 1), epochs=1) as stream:
-        stream.load_state_dict({**stream.state_dict(), "position": 9})
+        end = len(stream)
+        stream.load_state_dict({**stream.state_dict(), "position": end})
         assert next(stream, None) is None
+        with pytest.raises(UsageError, match=rf"end of the stream: {end + 1} of {end} batches"):
+            stream.load_state_dict({**stream.state_dict(), "position": end + 1})
+        assert stream.state_dict()["position"] == end
 
 
 # Again
