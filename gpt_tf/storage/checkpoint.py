@@ -254,6 +254,28 @@ def _check(step: int, state: Mapping[str, Any]) -> None:
             f"JSON cannot hold the state of step {step}: {error}. Give a mapping of numbers, "
             "texts and lists; float() and int() make some of NumPy's."
         ) from error
+    changed = _changed_by_json(dict(state), "state")
+    if changed is not None:
+        raise UsageError(
+            f"JSON would change the state of step {step}: {changed}. Give finite numbers, texts, "
+            "lists, and mappings whose keys are texts."
+        )
+
+
+def _changed_by_json(value: Any, place: str) -> str | None:
+    """The first part of a value that does not come back from JSON as it was: place and value."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            if not isinstance(key, str):
+                return f"the key {key!r} in {place}"
+            if found := _changed_by_json(part, f"{place}[{key!r}]"):
+                return found
+        return None
+    if isinstance(value, list):
+        parts = (_changed_by_json(part, f"{place}[{i}]") for i, part in enumerate(value))
+        return next(filter(None, parts), None)
+    is_kept = not isinstance(value, tuple) and value == value  # NaN is not
+    return None if is_kept else f"{value!r:.60} in {place}"
 
 
 def checkpoint_step(name: str) -> int:

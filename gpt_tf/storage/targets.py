@@ -52,7 +52,7 @@ def check_folder(
             f"folder with other files{place}: {path} holds {foreign}, which gpt-tf did not write "
             f"there. {'Move it away' if own else f'{NEW}, or move the files away'}."
         )
-    if option and (run := _run_around(path)):
+    if option and (run := run_around(path)):
         raise UsageError(f"part of a run{place}: {path} belongs to {run}. Choose a new folder.")
     if not (overwrite or is_empty):
         by = "--overwrite" if option else "overwrite=True"
@@ -164,7 +164,7 @@ def _check_place(path: Path, place: str) -> None:
         raise UsageError(f"not a folder: {above}. Move it away, or choose another place.")
 
 
-def _run_around(path: Path) -> Path | None:
+def run_around(path: Path) -> Path | None:
     """The run directory that `path` is, or is in."""
     path = path.resolve()
     for folder in (path, *path.parents):

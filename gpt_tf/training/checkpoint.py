@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from gpt_tf.arguments import check_counts, path_of
+from gpt_tf.config_files import flatten
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, read_values, seed_variables, weight_variables
-from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
+from gpt_tf.storage.atomic import TEMPORARY
+from gpt_tf.storage.checkpoint import NAME, Checkpoint, CheckpointStore
+from gpt_tf.storage.targets import NEW, run_around
 from gpt_tf.training.optimizer import optimizer_slots
+
+# Of the model's settings, those that do not decide what the weights compute
+FREE = ("context_length", "dropout.", "initial_")
+TAKEN = ("manifest", "format", "step", "best_step", "model_config", "files", "sha256")
 
 
 class CheckpointManager:
@@ -39,7 +49,7 @@ class CheckpointManager:
 
     Raises:
       UsageError: for a `keep` that is not a whole number of 1 or more, a `store` that is not a
-        folder, or another optimizer.
+        folder, is a run's or has other files in it, or another optimizer.
     """
 
     def __init__(
@@ -67,7 +77,8 @@ class CheckpointManager:
             **{f"seeds/{name}": v for name, v in seed_variables(model).items()},
             **{f"optimizer/{name}": v for name, v in optimizer_slots(optimizer, model).items()},
         }
-        self._facts = dict(facts or {})
+        self._model = {"model_config": flatten(dataclasses.asdict(model.config))}
+        self._facts = _checked_facts(facts)
         self._keep = keep
         self._check = check
         self._saved = saved
@@ -106,12 +117,14 @@ class CheckpointManager:
           The name of the checkpoint.
 
         Raises:
-          UsageError: for a step, a best_step or a state that cannot be stored.
+          UsageError: for a step, a best_step, a state or facts that cannot be stored, such as a
+            state that JSON would change.
           RunError: if the disk is full or fails, or the folder of the checkpoints has gone.
         """
         if best_step is not None:
             check_counts(0, best_step=best_step)
             best_step = int(best_step)  # a NumPy integer has no JSON
+        facts = _checked_facts(facts)
         self._check()
         if not self.store.directory.is_dir():
             raise RunError(
@@ -124,7 +137,7 @@ class CheckpointManager:
                 read_values(self._weights),
                 read_values(self._training),
                 state or {},
-                {**self._facts, "best_step": best_step, **(facts or {})},
+                {**self._model, **self._facts, "best_step": best_step, **facts},
             )
         except RunError:
             self._check()  # a directory that was moved meanwhile is the reason
@@ -150,9 +163,24 @@ class CheckpointManager:
         if not isinstance(checkpoint, Checkpoint):
             checkpoint = self._read(checkpoint)
         source = f"checkpoint {checkpoint.name}"
+        self._refuse_another_model(checkpoint.manifest, source)
         assign_values(self._weights, checkpoint.model, source)
         assign_values(self._training, checkpoint.training, source)
         return checkpoint.state
+
+    def _refuse_another_model(self, manifest: Mapping[str, Any], source: str) -> None:
+        """Raise UsageError if weights that fit would compute something else in this model.
+
+        Checkpoints of earlier versions do not say of which model they are.
+        """
+        now = self._model["model_config"]
+        changed = [
+            f"  {key}: {old} in the checkpoint, {now[key]} now"
+            for key, old in manifest.get("model_config", {}).items()
+            if key in now and now[key] != old and not key.startswith(FREE)
+        ]
+        if changed:
+            raise UsageError(f"{source} is of another model:\n" + "\n".join(changed))
 
     def _read(self, checkpoint: str | int | None) -> Checkpoint:
         names = self.store.names()
@@ -170,6 +198,20 @@ class CheckpointManager:
         return self.store.read(checkpoint)
 
 
+def _checked_facts(facts: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The facts, if a manifest can have them."""
+    if not isinstance(facts, Mapping | None):
+        raise UsageError(f"no mapping in facts: {facts!r:.60}. Give a dict.")
+    taken = [name for name in TAKEN if name in (facts or {})]
+    if taken:
+        raise UsageError(f"name that a manifest has in facts: {taken[0]}. Choose another.")
+    try:
+        json.dumps(facts)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"JSON cannot hold the facts: {error}. Give numbers and texts.") from error
+    return dict(facts or {})
+
+
 def _store_in(folder: str | os.PathLike[str]) -> CheckpointStore:
     """The checkpoints in a folder, which is made if it is missing."""
     directory = path_of(folder, "store")
@@ -177,5 +219,21 @@ def _store_in(folder: str | os.PathLike[str]) -> CheckpointStore:
         raise UsageError("no path in store: None. Give the folder of the checkpoints.")
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"not a folder in store: {directory}. Choose another place.")
+    if run := run_around(directory):
+        raise UsageError(f"part of a run in store: {directory} belongs to {run}. {NEW}.")
+    others = [] if not directory.exists() else sorted(directory.iterdir())
+    foreign = [path.name for path in others if not _is_own(path)]
+    if foreign:
+        raise UsageError(
+            f"folder with other files in store: {directory} holds {foreign[0]}, which is not a "
+            f"checkpoint. {NEW}."
+        )
     directory.mkdir(parents=True, exist_ok=True)
     return CheckpointStore(directory)
+
+
+def _is_own(path: Path) -> bool:
+    """Whether it is a checkpoint, what a killed process left of one, or a hidden file."""
+    return bool(
+        NAME.fullmatch(path.name) or TEMPORARY.fullmatch(path.name) or path.name.startswith(".")
+    )

@@ -1,5 +1,6 @@
 """What `compile` and `fit` of Keras take: the loss, the metric, the callback; and an own loop."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,52 @@ def test_what_cannot_hold_checkpoints_is_refused(tokenizer: BPETokenizer, tmp_pa
             gpt_tf.CheckpointManager(model, adam, store)
     with pytest.raises(UsageError, match=r"cannot be saved: Nadam\. Use Adam, AdamW or Muon"):
         gpt_tf.CheckpointManager(model, keras.optimizers.Nadam(), tmp_path / "new")
+    with pytest.raises(UsageError, match=r"folder with other files in store: .* holds file, which"):
+        gpt_tf.CheckpointManager(model, adam, tmp_path)
+    with pytest.raises(UsageError, match="no mapping in facts: 'x'"):
+        gpt_tf.CheckpointManager(model, adam, tmp_path / "new", facts="x")
+    run = tmp_path / "runs" / "a"
+    (run / "checkpoints" / "step-00000001").mkdir(parents=True)
+    (run / "config.yaml").touch()
+    with pytest.raises(UsageError, match=r"part of a run in store: .*checkpoints belongs to .*a"):
+        gpt_tf.CheckpointManager(model, adam, run / "checkpoints")
+
+
+@pytest.mark.parametrize(
+    "changed", [{"num_heads": 1}, {"activation": "relu"}, {"norm_position": "post"}]
+)
+def test_a_checkpoint_of_another_architecture_is_refused(
+    tokenizer: BPETokenizer, tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    model = tiny_gpt(tokenizer)
+    gpt_tf.CheckpointManager(model, keras.optimizers.Adam(), tmp_path).save(1)
+    config = dataclasses.replace(model.config, **changed)
+    other = gpt_tf.CheckpointManager(gpt_tf.GPT(config), keras.optimizers.Adam(), tmp_path)
+    (name,) = changed
+    with pytest.raises(UsageError, match=rf"step-00000001 is of another model:\n  {name}: "):
+        other.restore()
+
+
+@pytest.mark.parametrize(
+    ("state", "named"),
+    [
+        ({1: 2}, "the key 1 in state"),
+        ({"a": {None: 1}}, r"the key None in state\['a'\]"),
+        ({"1": 1, 1: 2}, "the key 1 in state"),
+        ({"a": [0, (1, 2)]}, r"\(1, 2\) in state\['a'\]\[1\]"),
+        ({"loss": float("nan")}, r"nan in state\['loss'\]"),
+    ],
+)
+def test_a_state_that_json_changes_is_refused(
+    tokenizer: BPETokenizer, tmp_path: Path, state: dict[Any, Any], named: str
+) -> None:
+    manager = gpt_tf.CheckpointManager(tiny_gpt(tokenizer), keras.optimizers.Adam(), tmp_path)
+    with pytest.raises(UsageError, match=rf"JSON would change the state of step 1: {named}\. Give"):
+        manager.save(1, state)
+    for facts in ("x", {"step": 3}, {"a": object()}):
+        with pytest.raises(UsageError, match="facts"):
+            manager.save(1, facts=facts)
+    assert manager.latest() is None
 
 
 def test_the_best_checkpoint_is_kept_and_named_by_its_step(
