@@ -131,5 +131,5 @@ def test_what_is_not_a_tokenizer_is_refused(tokenizer: Any) -> None:
 
 
 def test_a_wrong_option_is_named() -> None:
-    with pytest.raises(UsageError, match="thread_count. Did you mean num_threads"):
+    with pytest.raises(UsageError, match=r"thread_count\. Did you mean num_threads"):
         TokenStream(TEXTS, ByteTokenizer(), thread_count=3)
