@@ -6,20 +6,23 @@ Shapes: B batch, T time, S cached time, K both (S + T), V vocab.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeVar, overload
 
 import keras
 import tensorflow as tf
 
+from gpt_tf.arguments import as_whole
 from gpt_tf.config import ModelConfig
 from gpt_tf.config_files import build, read_preset, resolve
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.model.few_rows import Product
 from gpt_tf.model.nats import masked_loss
 from gpt_tf.model.where import Where
+from gpt_tf.storage.names import nearest
 
 T = TypeVar("T", bound="LanguageModel")
+OF_KERAS = ("name", "dtype", "trainable", "autocast", "activity_regularizer")
 Cache = Sequence[tuple[tf.Tensor, tf.Tensor]]
 
 
@@ -32,6 +35,10 @@ class LanguageModel(keras.Model):
       seed: of initial weights and dropout.
       **settings: fields of `ModelConfig`, in the place of those of `config`; and what
         `keras.Model` takes, as a name.
+
+    Raises:
+      ValueError: for another name, or a precision, a seed or a dtype that a model cannot have.
+      UsageError: for a setting out of range.
     """
 
     architecture: ClassVar[str]
@@ -55,6 +62,14 @@ class LanguageModel(keras.Model):
                 f"{config.architecture!r}."
             )
         of_keras = {key: value for key, value in settings.items() if key not in fields}
+        _check_names(of_keras, fields)
+        if keras.dtype_policies.get(of_keras.get("dtype", "float32")).name != "float32":
+            raise ValueError(
+                "dtype must be float32; precision chooses another type for matrix products. "
+                f"Received: {of_keras['dtype']!r}."
+            )
+        if as_whole(seed) is None:
+            raise ValueError(f"seed must be a whole number. Received: {seed!r}.")
         super().__init__(**{"name": config.architecture, "dtype": "float32", **of_keras})
         if precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be float32 or bfloat16. Received: {precision!r}.")
@@ -218,3 +233,11 @@ class LanguageModel(keras.Model):
         if problems:
             raise UsageError("\n".join(problems))
         return cls(**{**config, "config": settings})
+
+
+def _check_names(given: Iterable[str], fields: Iterable[str]) -> None:
+    """Raise ValueError for a setting that neither the architecture nor Keras has."""
+    unknown = sorted(set(given) - set(OF_KERAS))
+    if unknown:
+        meant = nearest(unknown[0], fields) or " `help(gpt_tf.ModelConfig)` lists the settings."
+        raise ValueError(f"no such setting of a model: {unknown[0]}.{meant}")

@@ -37,8 +37,11 @@ class CharTokenizer(Tokenizer):
           lower_case, remove_punctuation: normalizing, saved with the tokenizer.
 
         Raises:
-          UsageError: if `texts` have no character, or are a single string or paths.
+          UsageError: if `texts` have no character, or are a single string or paths, or `unknown`
+            is another word.
         """
+        if unknown not in ("fail", "replace"):
+            raise UsageError(f"unknown must be fail or replace, received: {unknown!r:.60}")
         steps = normalizer(lower_case, remove_punctuation)
         characters: set[str] = set()
         for text in texts_to_learn(texts):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gpt_tf.arguments import check_counts
 from gpt_tf.errors import RunError
 
 
@@ -24,9 +25,14 @@ class EarlyStopping:
     Attributes:
       best, best_step: the lowest loss and its step; ties go to the earlier.
       waited: evaluations since.
+
+    Raises:
+      UsageError: for a `patience` that is not a whole number of 1 or more.
     """
 
     def __init__(self, patience: int | None = None) -> None:
+        if patience is not None:
+            check_counts(patience=patience)
         self.patience = patience
         self.best = math.inf
         self.best_step: int | None = None

@@ -7,6 +7,7 @@ Shapes: I inputs, O outputs, M matrices, S short side, L long side.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -36,6 +37,9 @@ class Muon(keras.optimizers.AdamW):
       product_dtype: of the products that make a matrix orthogonal; bfloat16 is enough for them.
       kwargs: AdamW's arguments. Hidden matrices decay, decoupled and at Muon's rate; of the
         others those that `exclude_from_weight_decay` was not told.
+
+    Raises:
+      ValueError: for a rate or a momentum out of range.
     """
 
     def __init__(
@@ -47,6 +51,10 @@ class Muon(keras.optimizers.AdamW):
         product_dtype: str = "float32",
         **kwargs: Any,
     ) -> None:
+        if not 0 <= matrix_rate < math.inf:
+            raise ValueError(f"matrix_rate must be a number of 0 or more. Received: {matrix_rate}.")
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be at least 0 and below 1. Received: {momentum}.")
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.matrix_rate = matrix_rate
         self.momentum = momentum

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from gpt_tf.arguments import as_whole
 from gpt_tf.config import TrainingConfig
 
 
@@ -27,7 +29,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         in whole steps and at least one.
 
     Raises:
-      ValueError: if the horizon or the share makes no schedule.
+      ValueError: if a rate, the horizon or the share makes no schedule.
     """
 
     falls: ClassVar[bool] = True
@@ -41,6 +43,14 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         decay_share: float = 1.0,
     ) -> None:
         super().__init__()
+        _check_number("peak_learning_rate", peak_learning_rate)
+        _check_number("min_learning_rate", min_learning_rate, peak_learning_rate)
+        for name, steps in (("warmup_steps", warmup_steps), ("max_steps", max_steps)):
+            whole = as_whole(steps)
+            if whole is None or whole < 0:
+                raise ValueError(
+                    f"{name} must be a whole number of 0 or more. Received: {steps!r}."
+                )
         if max_steps <= warmup_steps:
             raise ValueError(
                 f"max_steps must exceed warmup_steps ({warmup_steps}). Received: {max_steps}."
@@ -83,6 +93,13 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
             "decay_share",
         )
         return {name: getattr(self, name) for name in names}
+
+
+def _check_number(name: str, value: Any, most: float = math.inf) -> None:
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= most or math.isinf(value):
+        at_most = "" if math.isinf(most) else f", at most peak_learning_rate ({most})"
+        raise ValueError(f"{name} must be a number of 0 or more{at_most}. Received: {value!r}.")
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")

@@ -25,7 +25,16 @@ def test_a_model_takes_settings_by_name_instead_of_a_config_and_to_change_one() 
     assert GPT(config, tied_head=False).head_DV is not None
     bigram = Bigram(vocab_size=7)
     assert (bigram.config.architecture, bigram(token_ids(1, 2, 7)).shape) == ("bigram", (1, 2, 7))
-    with pytest.raises(ValueError, match="num_layer"):
+    for wrong, message in (
+        ({"seed": "x"}, "seed must be a whole number. Received: 'x'"),
+        ({"seed": 1.5}, "seed must be a whole number. Received: 1.5"),
+        ({"dtype": "float16"}, "dtype must be float32; precision .*Received: 'float16'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            GPT(config, **wrong)
+    with pytest.raises(
+        ValueError, match=r"setting of a model: num_layer\. Did you mean num_layers"
+    ):
         GPT(config, num_layer=3)
     for kind, other in ((GPT, "bigram"), (Bigram, "gpt")):
         message = f"architecture must be .* for {kind.__name__}. Received: '{other}'"

@@ -52,6 +52,12 @@ def test_with_a_normalizer_the_normalized_text_comes_back(text, lower_case):
     assert tokenizer.decode(tokenizer.encode(text)) == normalized
 
 
+@pytest.mark.parametrize("unknown", ["Replace", True, None])
+def test_what_to_do_with_an_unknown_character_is_one_of_two_words(unknown):
+    with pytest.raises(UsageError, match="unknown must be fail or replace, received: "):
+        CharTokenizer.train(["abc"], unknown=unknown)
+
+
 def test_what_the_normalizers_do():
     both = CharTokenizer.train(["It's ÉA!"], lower_case=True, remove_punctuation=True)
     assert both.tokens(range(both.vocab_size)) == [" ", "a", "i", "s", "t", "é"]

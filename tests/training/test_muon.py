@@ -199,6 +199,15 @@ def test_its_rate_makes_the_loss_fall() -> None:
     assert nats[-1] < 0.8 * nats[0]
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"momentum": 2}, {"momentum": -0.1}, {"momentum": 1}, {"matrix_rate": -1}]
+)
+def test_a_rate_or_a_momentum_out_of_range_is_refused(wrong: dict[str, float]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(ValueError, match=rf"{name} must be .*Received: {value}"):
+        Muon(**wrong)
+
+
 def test_config_round_trip() -> None:
     optimizer = Muon(
         1e-3, matrix_rate=7.0, momentum=0.9, product_dtype="bfloat16", weight_decay=0.2

@@ -1,6 +1,7 @@
 """Learning rates, early stopping and the clock, against hand-made figures."""
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from reference import warmup_cosine, warmup_linear
 
 from gpt_tf.config import TrainingConfig
-from gpt_tf.errors import RunError
+from gpt_tf.errors import RunError, UsageError
 from gpt_tf.training.clock import Clock
 from gpt_tf.training.early_stopping import EarlyStopping
 from gpt_tf.training.schedule import SCHEDULES, WarmupCosine, make_schedule
@@ -129,6 +130,28 @@ def test_settings_choose_the_schedule() -> None:
 def test_share_out_of_range_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match=f"decay_share must be above 0.*Received: {share}"):
         WarmupCosine(1e-3, 1, 10, decay_share=share)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("peak_learning_rate", [-1.0, math.nan, math.inf, "1e-3", None, True]),
+        ("min_learning_rate", [-1.0, math.nan, 0.01, "0"]),
+        ("warmup_steps", [-5, 1.5, "2", True]),
+        ("max_steps", [-5, 10.5, None]),
+    ],
+)
+def test_a_rate_or_a_count_out_of_range_is_refused(name: str, values: list[Any]) -> None:
+    good = {"peak_learning_rate": 1e-3, "warmup_steps": 1, "max_steps": 10}
+    for value in values:
+        with pytest.raises(ValueError, match=rf"{name} must be a .*number of 0 or more.*Received"):
+            WarmupCosine(**{**good, name: value})
+
+
+@pytest.mark.parametrize("patience", [-1, 0, 1.5, True, "3"])
+def test_patience_is_a_count(patience: Any) -> None:
+    with pytest.raises(UsageError, match="out of range in patience: "):
+        EarlyStopping(patience)
 
 
 def test_horizon_shorter_than_the_warmup_is_refused() -> None:
