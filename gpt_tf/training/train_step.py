@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import keras
@@ -80,13 +81,15 @@ class TrainStep:
         types = (tf.int32, tf.int32, tf.float32)
         signature = [tf.TensorSpec(shape, dtype) for dtype in types]
         rate = tf.TensorSpec((), tf.float32)
+        # `partial`: TensorFlow counts the traces of a method over all objects, and would warn at
+        # the fifth model of a process
         if grad_accum_steps == 1:
             self._step = tf.function(
-                self._fused, [*signature, rate], jit_compile=xla or None, autograph=False
+                partial(self._fused), [*signature, rate], jit_compile=xla or None, autograph=False
             )
             most = steps_per_execution
             self._steps = tf.function(
-                self._several,
+                partial(self._several),
                 [
                     *(tf.TensorSpec((most, *shape), dtype) for dtype in types),
                     tf.TensorSpec((most,), tf.float32),
@@ -96,14 +99,16 @@ class TrainStep:
                 autograph=False,
             )
             # The update is many passes over all weights: XLA makes them one, in any case.
-            self._update = tf.function(self._apply, jit_compile=True, autograph=False)
+            self._update = tf.function(partial(self._apply), jit_compile=True, autograph=False)
         else:
             self._sums = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in self._variables]
             self._totals = tf.Variable(tf.zeros(2), trainable=False)
             self._micro = tf.function(
-                self._micro_step, signature, jit_compile=xla or None, autograph=False
+                partial(self._micro_step), signature, jit_compile=xla or None, autograph=False
             )
-            self._update = tf.function(self._apply_sums, [rate], jit_compile=True, autograph=False)
+            self._update = tf.function(
+                partial(self._apply_sums), [rate], jit_compile=True, autograph=False
+            )
 
     def graph(self) -> tf.Graph:
         """What one batch takes, traced and not computed."""

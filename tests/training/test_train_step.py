@@ -1,12 +1,14 @@
 """One update: what it computes, what it refuses, and that it is traced once."""
 
 import dataclasses
+import logging
 
 import numpy as np
 import pytest
 from reference import adam_step
 
 from gpt_tf.config import DropoutConfig, ModelConfig, TrainingConfig
+from gpt_tf.model.bigram import Bigram
 from gpt_tf.model.gpt import GPT
 from gpt_tf.model.variables import read_values, seed_variables, weight_variables
 from gpt_tf.streaming.batches import Batch
@@ -217,6 +219,18 @@ def test_one_trace_over_many_rates_and_batches() -> None:
     for number in range(5):
         step([batch(number)], [10.0**-number])
     assert step.traces == 1
+
+
+def test_many_models_in_a_process_train_without_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = logging.getLogger("tensorflow")
+    log.addHandler(caplog.handler)
+    for _ in range(6):
+        model = Bigram(vocab_size=CONFIG.vocab_size, context_length=SHAPE[1])
+        TrainStep(model, make_optimizer(model, TrainingConfig()), shape=SHAPE)([batch(0)], [1e-3])
+    log.removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text
 
 
 def test_dropout_acts_in_the_step_and_its_seeds_advance() -> None:
