@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from gpt_tf.arguments import check_flags, path_of
 from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
@@ -104,9 +106,27 @@ class Picture:
     def _repr_png_(self) -> bytes:
         return self._png
 
-    def save(self, path: str | Path) -> None:
-        """Write it to a file, in place of one that is there."""
-        atomic.write_bytes(Path(path), self._png)
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write it to a file.
+
+        Args:
+          path: its name ends in .png.
+          overwrite: replace a file that is there.
+
+        Raises:
+          UsageError: if there is one and `overwrite` is not given, or the name is another.
+        """
+        check_flags(overwrite=overwrite)
+        place = path_of(path, "path")
+        if place is None or place.suffix.lower() != ".png":
+            raise UsageError(f"not the name of a PNG in path: {path}. End it in .png.")
+        if place.is_dir() or not place.parent.is_dir():
+            raise UsageError(f"no place for a file in path: {path}. Name a file in a folder.")
+        if os.path.lexists(place) and not overwrite:
+            raise UsageError(
+                f"file exists in path: {path}. Add overwrite=True, or choose another name."
+            )
+        atomic.write_bytes(place, self._png)
 
 
 class LossPicture:

@@ -28,7 +28,14 @@ from gpt_tf.runs.own_tokenizers import (
     training_command,
 )
 from gpt_tf.runs.resuming import check_same_config, check_same_data, check_state
-from gpt_tf.runs.run_data import Places, data_of_run, write_data_files, write_moved, write_source
+from gpt_tf.runs.run_data import (
+    Places,
+    data_of_run,
+    refuse_missing,
+    write_data_files,
+    write_moved,
+    write_source,
+)
 from gpt_tf.runs.run_log import logging_to
 from gpt_tf.runs.run_tokenizer import as_followed, write_tokenizer
 from gpt_tf.runs.streams import Streams, unknown_words
@@ -181,12 +188,15 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
         tokenizer = Tokenizer.load(run.tokenizer)
         step = checkpoint.state["loop"]["step"]
         evaluated = checkpoint.state["loop"]["evaluated_step"]  # a signal may have cut it short
-        if step == evaluated and step >= (config.training.max_steps or math.inf):
-            return run, Outcome(step, "all steps done", None)
         moved = Places(job.data, job.validation)
         command = f"gpt-tf train --resume {run.called(workspace.path)}{retyped(job.given, config)}"
         if job.stop_at_step is not None:
             command += f" --stop-at-step {job.stop_at_step}"
+        if step == evaluated and step >= (config.training.max_steps or math.inf):
+            refuse_missing(f"the run {run.name}", command, moved.data, moved.validation)
+            if job.stop_at_step is not None:
+                check_end(config, job.stop_at_step, step, console=workspace.console)
+            return run, Outcome(step, "all steps done", None)
         choice = data_of_run(workspace, run, config.data, moved, command)
         job.check_data(choice)
         check_same_data(run, checkpoint, choice, moved, command, job.accept_data_change)

@@ -12,7 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.arguments import check_flags, path_of, several
+from gpt_tf.arguments import check_flags, path_of
 from gpt_tf.config import Config
 from gpt_tf.config_files import resolve
 from gpt_tf.errors import UsageError
@@ -44,7 +44,7 @@ from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.finding import LIST
-from gpt_tf.streaming.given_data import REMEDY, Data, are_texts
+from gpt_tf.streaming.given_data import REMEDY, Data, listed
 
 
 @in_python()
@@ -213,10 +213,10 @@ def _source(data: Data | None, workspace: Workspace) -> tuple[Path | None, bytes
         return path_of(data, "data"), None
     if isinstance(data, Config):
         raise UsageError("settings in data. Give them as config=.")
-    given: list[Any] = list(several(data, "data", REMEDY))
+    given = listed(data)
     if not given:
         raise UsageError(f"an empty list in data. {REMEDY}")
-    if are_texts(given):
+    if isinstance(given[0], str):
         lines = [json.dumps({"text": text}, ensure_ascii=False) for text in given]
         return _kept(workspace, "texts", ".jsonl", lines)
     folder = workspace.path / OWN_DATA

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from gpt_tf.arguments import path_of
+from gpt_tf.arguments import check_counts, path_of
 from gpt_tf.config import Config
 from gpt_tf.config_files import resolve_stored
 from gpt_tf.inference.choosing import AnySampler
@@ -221,6 +221,8 @@ class Run:
         Raises:
           KeyboardInterrupt: at Ctrl-C, after saving; SIGTERM and SIGHUP end the program then.
         """
+        if stop_at_step is not None:
+            check_counts(stop_at_step=stop_at_step)
         job = Job(
             config=stored_config(self.directory, self._workspace.console),
             workspace=self._workspace,

@@ -222,9 +222,10 @@ def _listed(source: Path) -> list[Path]:
             f"no list of files in {source}: it is binary or too large. Write the path of a file "
             "in each line."
         )
-    named_in = f" in the list {source}"
     files = [
-        _the_file(source.parent / os.fsdecode(line), named_in) for line in lines if line.strip()
+        _the_file(source.parent / os.fsdecode(line), f" in line {number} of the list {source}")
+        for number, line in enumerate(lines, 1)
+        if line.strip()
     ]
     if not files:
         raise UsageError(f"no files in the list {source}. Write the path of a file in each line.")

@@ -149,6 +149,15 @@ def test_a_run_tells_what_it_was_trained_with_and_goes_on(
     assert ended.metrics[-1]["step"] == 10 and "eval/loss" in ended.metrics[-1]
     ended.plot().save(home / "curve.png")
     assert (home / "curve.png").read_bytes().startswith(b"\x89PNG")
+    ended.plot().save("curve.png", overwrite=True)
+    for place, words in (
+        ("curve.png", "file exists in path: curve.png. Add overwrite=True"),
+        ("curve.jpg", "not the name of a PNG in path: curve.jpg. End it in .png."),
+        ("none/a.png", "no place for a file in path: none/a.png"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(words)):
+            ended.plot().save(place)
+    assert not Path("curve.jpg").exists()
     early = gpt_tf.load("stopped", checkpoint="4")
     (text,) = early.texts(["The"])[0]
     assert len(text.continuation.token_ids) <= 5  # the run's sampling.max_new_tokens
@@ -156,6 +165,13 @@ def test_a_run_tells_what_it_was_trained_with_and_goes_on(
         (lambda: early.evaluate(split="bogus"), "no split: bogus"),
         (lambda: early.evaluate("my_folder", split="test"), "split is for the run's own data"),
         (lambda: early.evaluate(reading={"document": "line"}), "no effect in reading: the run's"),
+        (
+            lambda: ended.resume(data="/nonexistent"),
+            "data of the run stopped are not there: /",
+        ),
+        (lambda: ended.resume(stop_at_step=-5), "out of range in stop_at_step: -5"),
+        (lambda: ended.resume(stop_at_step="9"), "out of range in stop_at_step: '9'"),  # type: ignore[arg-type]
+        (lambda: ended.resume(stop_at_step=9), "no effect in stop_at_step: 9"),
         (lambda: early.plot("eval/los"), "metric in metric: eval/los. Did you mean eval/loss?"),
         (lambda: gpt_tf.load("stopped", engine="onnx"), "no such engine: onnx. Engines: tensorf"),
     ):

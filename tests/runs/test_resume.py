@@ -163,6 +163,15 @@ def test_forgetting_a_part_of_the_state_changes_the_result(stopped: Path, forget
     assert digests(stopped, "stopped") != digests(stopped, "tiny")
 
 
+def test_a_finished_run_refuses_what_an_unfinished_one_does(workspace: Path) -> None:
+    for words, said in (
+        (["--data", "none"], "the data of the run tiny are not there: none"),
+        (["--stop-at-step", "9"], "no effect in --stop-at-step: 9: the run is at step 20"),
+    ):
+        result = called("train", "--resume", "tiny", *words, cwd=workspace, check=False)
+        assert result.returncode == 2 and said in result.stderr, result.stderr
+
+
 def test_finished_run_says_so(workspace: Path) -> None:
     result = called("train", "--resume", cwd=workspace)
     assert "runs/tiny: step 20, all steps done" in result.stdout

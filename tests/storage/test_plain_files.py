@@ -108,4 +108,4 @@ def test_documents_given_in_python_are_not_waited_for(
     put_odd(tmp_path / "a.txt", kind)
     tokenizer = Tokenizer.load(trained_workspace / "tokenizers" / "reviews")
     with pytest.raises(DocumentError, match=r"not a regular file: .*a\.txt'"):
-        TokenStream.from_documents([tmp_path / "a.txt"] * 4, tokenizer, batch_size=2)
+        TokenStream.from_documents([tmp_path / "a.txt"], tokenizer, batch_size=2)

@@ -220,7 +220,10 @@ def test_a_list_names_files_of_any_name(tmp_path: Path, end: str) -> None:
 def test_files_of_any_name_given_in_python_are_found_again(tmp_path: Path) -> None:
     names = ["a\u2028b.txt", "c\vd.txt"]
     make(tmp_path, *names)
-    listed = _source([tmp_path / name for name in names], workspace_at(tmp_path))
+    listed, content = _source([tmp_path / name for name in names], workspace_at(tmp_path))
+    assert listed is not None and content is not None
+    listed.parent.mkdir()
+    listed.write_bytes(content)
     assert {path.resolve() for path in find(listed).files} == {tmp_path / name for name in names}
 
 
@@ -230,9 +233,13 @@ def test_files_of_any_name_given_in_python_are_found_again(tmp_path: Path) -> No
         (b"a.txt\0", "no list of files in .*it is binary or too large"),
         (b"\xff" * 5000, "no list of files in .*it is binary or too large"),
         (b"a.txt\n" * 1001, "no list of files in .*it is binary or too large"),
-        (b"all.files", r"unknown kind of file in the list .*all\.files: .*all\.files\."),
-        (b"folder", r"a folder in the list .*all\.files: .*folder\. Write the paths"),
-        (b"b.txt", r"no such directory in the list .*all\.files: .*b\.txt, nor such a file"),
+        (b"all.files", r"unknown kind of file in line 1 of the list .*all\.files: .*all\.files\."),
+        (b"folder", r"a folder in line 1 of the list .*all\.files: .*folder\. Write the paths"),
+        (
+            b"b.txt",
+            r"no such directory in line 1 of the list .*all\.files: .*b\.txt, nor such a file",
+        ),
+        (b"a.txt\n\n# x", r"no such directory in line 3 of the list .*all\.files: .*# x, nor"),
         (b"a.txt\n./a.txt", r"a file is twice in the list .*all\.files\. Leave one out"),
         (b" \r\n", r"no files in the list .*all\.files\."),
     ],
