@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from gpt_tf.config_files import flatten, parse_assignments
 from gpt_tf.errors import GptTfError
 
-COMMAND = r"`gpt-tf [^`]*`"  # to be typed in a shell, whoever reads it
+COMMAND = r"`gpt-tf\b[^`]*`"  # to be typed in a shell, whoever reads it
 SETTING = r"--set [\w.]+=[\w.]*\w"
 OPTION = rf"{SETTING}|--[a-z]+(?:-[a-z]+)*(?: [A-Z]+\b)?"
 OPTIONS = rf"(?:{OPTION})(?: (?:{OPTION}))*"
@@ -36,8 +36,8 @@ def as_arguments(message: str) -> str:
 
     >>> as_arguments("no effect in --set: 3. Add --set training.optimizer=muon.")
     "no effect in set: 3. Add set={'training.optimizer': 'muon'}."
-    >>> as_arguments("no run in --from: x. Give --from RUN, or train one with `gpt-tf train --x`.")
-    'no run in pretrained: x. Give pretrained=RUN, or train one with `gpt-tf train --x`.'
+    >>> as_arguments("no run in --from: x. Give --from RUN, or try `gpt-tf train --dry-run`.")
+    'no run in pretrained: x. Give pretrained=RUN, or try `gpt-tf train --dry-run`.'
     """
     return re.sub(rf"{COMMAND}|(?<![\w-]){OPTIONS}", _arguments, message)
 
