@@ -10,6 +10,7 @@ this tree is faster. `--check` asks that no interval lies below 1.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import statistics
@@ -26,8 +27,10 @@ from generation_worker import SIZES
 from report import finish, parser
 from runs import print_markdown
 from training import PRESETS, STEPS, workload_of, write_inputs
+from training_worker import Workload
 from workers import Worker
 
+from gpt_tf.config import ModelConfig
 from gpt_tf.model.variables import read_values, weight_variables
 
 HERE = Path(__file__).resolve().parent.parent
@@ -71,9 +74,17 @@ def in_turns(before: Timed, now: Timed, turns: int) -> list[float]:
     return ratios
 
 
+def without_defaults(workload: Workload) -> Workload:
+    """The workload without settings at their defaults: the earlier commit may not know them."""
+    usual = dataclasses.asdict(ModelConfig())
+    needed = ("context_length", "vocab_size")
+    model = {k: v for k, v in workload.model.items() if k in needed or v != usual[k]}
+    return workload._replace(model=model)
+
+
 def training_ratios(name: str, trees: tuple[Path, Path], turns: int, folder: Path) -> list[float]:
     """Of a workload's training step."""
-    workload = workload_of(name)
+    workload = without_defaults(workload_of(name))
     write_inputs(workload, folder)
     inputs = (str(folder / "workload.json"), str(folder / "weights.npz"))
     workers = [worker(tree, "training_gpt_tf.py", *inputs) for tree in trees]
