@@ -3,7 +3,8 @@
     python benchmarks/before.py COMMIT [--workloads W1 W4] [--sizes S] [--turns 15] [--check]
 
 Each of the two has a process of its own with its own package and worker script; both are warmed up,
-then asked in turn, the first one changing. Of each turn the ratio of times counts, and of the
+then asked in turn, the first one changing. Both are started three times, because two processes of
+the very same code differ by a hundredth or two. The ratio of times of each turn counts, and of all
 ratios the median with its 95 % interval from ordered values (of 15: the 4th and the 12th). Above 1:
 this tree is faster. `--check` asks that no interval lies below 1.
 """
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from gpt_tf.model.variables import read_values, weight_variables
 
 HERE = Path(__file__).resolve().parent.parent
 Timed = Callable[[], float]  # seconds of one turn
+STARTS = 3
 
 
 def files_of(commit: str, folder: Path) -> Path:
@@ -87,17 +90,19 @@ def training_ratios(name: str, trees: tuple[Path, Path], turns: int, folder: Pat
     workload = without_defaults(workload_of(name))
     write_inputs(workload, folder)
     inputs = (str(folder / "workload.json"), str(folder / "weights.npz"))
-    workers = [worker(tree, "training_gpt_tf.py", *inputs) for tree in trees]
 
     def timed(one: Worker, count: int = STEPS[name]) -> float:
         return float(one.ask(do="steps", count=count)["seconds"])
 
-    for one in workers:
-        timed(one, 1)
-        timed(one)
-    ratios = in_turns(lambda: timed(workers[0]), lambda: timed(workers[1]), turns)
-    for one in workers:
-        one.close()
+    ratios = []
+    for _ in range(STARTS):
+        before, now = (worker(tree, "training_gpt_tf.py", *inputs) for tree in trees)
+        for one in (before, now):
+            timed(one, 1)
+            timed(one)
+        ratios += in_turns(partial(timed, before), partial(timed, now), turns // STARTS)
+        before.close()
+        now.close()
     return ratios
 
 
@@ -108,20 +113,20 @@ def generation_ratios(
     model = random_model(SIZES[name], seed=1)
     np.savez(folder / "generated.npz", **read_values(weight_variables(model)))
     inputs = (str(folder / "generated.npz"), name)
-    workers = [worker(tree, "generation_gpt_tf.py", *inputs) for tree in trees]
-    found = {}
-    for task in TASKS:
+    found: dict[str, list[float]] = {str(task): [] for task in TASKS}
+    for _ in range(STARTS):
+        before, now = (worker(tree, "generation_gpt_tf.py", *inputs) for tree in trees)
+        for task in TASKS:
 
-        def timed(one: Worker, task: Any = task) -> float:
-            return float(one.ask(task=task.sampler, batch=task.batch)["seconds"])
+            def timed(one: Worker, task: Any = task) -> float:
+                return float(one.ask(task=task.sampler, batch=task.batch)["seconds"])
 
-        for one in workers:
-            timed(one)
-        found[str(task)] = in_turns(
-            lambda timed=timed: timed(workers[0]), lambda timed=timed: timed(workers[1]), turns
-        )
-    for one in workers:
-        one.close()
+            timed(before)
+            timed(now)
+            of_task = in_turns(partial(timed, before), partial(timed, now), turns // STARTS)
+            found[str(task)] += of_task
+        before.close()
+        now.close()
     return found
 
 
