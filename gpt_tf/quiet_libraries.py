@@ -14,8 +14,9 @@ from gpt_tf.errors import GptTfError
 
 # Such as "I0000 00:00:1795745516.052444   19819 port.cc:153] oneDNN custom operations are on."
 LINE_OF_LIBRARIES = re.compile(
-    rb"WARNING: All log messages before absl|[IWE]\d{4} [\d:.]+ +\d+ \S+:\d+\] "
+    rb"WARNING: All log messages before absl|[IWE]\d{4} [\d:.]+ +\d+ \S+:\d+\] |INFO: "
 )
+EVERY_LINE, NO_LINE = re.compile(rb""), re.compile(rb"(?!)")
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # 2: errors; 3: nothing; read once, when TensorFlow is loaded
 
 
@@ -24,41 +25,26 @@ def quiet_libraries() -> Iterator[None]:
     """File descriptor 2 set aside: what C++ libraries print there is shown if an error follows.
 
     `TF_CPP_MIN_LOG_LEVEL` alone does not silence what the libraries print while they load; it does
-    silence what comes later.
+    silence what comes later. Lines of other threads are not lost: they are shown at the end.
     """
     if sys.stderr is not None:
         sys.stderr.flush()
     saved = os.dup(2)
-    with tempfile.TemporaryFile() as noise:
-        os.dup2(noise.fileno(), 2)
+    with tempfile.TemporaryFile() as said:
+        hidden = LINE_OF_LIBRARIES if threading.active_count() > 1 else EVERY_LINE
+        os.dup2(said.fileno(), 2)
         try:
             yield
         except GptTfError:
             raise  # says itself what is wrong
         except Exception:  # a signal is none: then nothing is wrong
-            noise.seek(0)
-            with suppress(OSError):  # standard error may be on a full disk
-                os.write(saved, noise.read())
+            hidden = NO_LINE
             raise
         finally:
             os.dup2(saved, 2)
-            os.close(saved)
-
-
-@contextmanager
-def without_their_lines() -> Iterator[None]:
-    """As `quiet_libraries`, where other threads write to standard error: their lines come later."""
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
             said.seek(0)
-            kept = [line for line in said if not LINE_OF_LIBRARIES.match(line)]
             with suppress(OSError):  # standard error may be on a full disk
-                os.write(saved, b"".join(kept))
+                os.write(saved, b"".join(line for line in said if not hidden.match(line)))
             os.close(saved)
 
 
@@ -75,7 +61,7 @@ def import_for_python() -> None:
     alone = threading.active_count() == 1
     os.environ[LOG_LEVEL] = "2" if alone else "3"
     try:
-        with quiet_libraries() if alone else without_their_lines():
+        with quiet_libraries():
             import tensorflow  # noqa: F401
     finally:
         del os.environ[LOG_LEVEL]
@@ -85,7 +71,7 @@ def set_up_devices() -> None:
     """Let TensorFlow look for its devices, of which it tells lines at their first use."""
     if not _has_standard_error():
         return
-    with quiet_libraries() if threading.active_count() == 1 else without_their_lines():
+    with quiet_libraries():
         import tensorflow as tf
 
         tf.constant(0)
