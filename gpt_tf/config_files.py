@@ -181,6 +181,22 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def changed_settings(
+    old: dict[str, Any], new: dict[str, Any], free: tuple[str, ...] = ()
+) -> list[str]:
+    """A line for each setting of a checkpoint that differs now, but those that begin as `free`.
+
+    >>> changed_settings({"model": {"num_heads": 2}}, {"model": {"num_heads": 4}})
+    ['  model.num_heads: 2 in the checkpoint, 4 now']
+    """
+    old, new = flatten(old), flatten(new)
+    return [
+        f"  {key}: {old.get(key)} in the checkpoint, {new.get(key)} now"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key) and not key.startswith(free)
+    ]
+
+
 def resolve(*given: Mapping[str, Any], base: Mapping[str, Any] = MappingProxyType({})) -> Config:
     """The checked settings of the merged layers.
 

@@ -29,6 +29,7 @@ from gpt_tf.runs.own_tokenizers import (
 )
 from gpt_tf.runs.resuming import check_same_config, check_same_data, check_state
 from gpt_tf.runs.run_data import (
+    NOT_MOVED,
     Places,
     data_of_run,
     refuse_missing,
@@ -211,7 +212,7 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
                     kept = {key: state[key] for key in ("fingerprint", "batches_per_epoch")}
                     checkpoint.state["stream"].update(kept)
                 write_data_files(claim.staged, choice)
-                if moved != Places():
+                if moved != NOT_MOVED:
                     write_moved(run, claim.staged, workspace, moved)
                 # Some settings may differ from those that were stored.
                 atomic.write_text(claim.staged.config_file, as_yaml(config))

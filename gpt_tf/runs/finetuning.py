@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt_tf.config import Config, ModelConfig, OriginConfig
-from gpt_tf.config_files import merge, read_config_file, resolve_stored
+from gpt_tf.config_files import changed_settings, merge, read_config_file, resolve_stored
 from gpt_tf.errors import UsageError
 from gpt_tf.model.lora import merged
-from gpt_tf.runs.resuming import changed_settings
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.checkpoint import Arrays
 from gpt_tf.storage.manifest import MANIFEST, sha256_file
@@ -51,7 +50,9 @@ class Pretrained:
 
     def check(self, model: ModelConfig) -> None:
         """Raise UsageError if `model` is another architecture, naming every difference."""
-        changed = changed_settings(self.config.model, model, FREE)
+        changed = changed_settings(
+            dataclasses.asdict(self.config.model), dataclasses.asdict(model), FREE
+        )
         if model.context_length > self.config.model.context_length:
             changed.append(
                 f"  context_length: {self.config.model.context_length} in the checkpoint, "

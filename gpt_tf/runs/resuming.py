@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import shlex
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.config import Config, Section
-from gpt_tf.config_files import flatten, read_config_file, resolve_stored
+from gpt_tf.config import Config
+from gpt_tf.config_files import changed_settings, read_config_file, resolve_stored
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.runs.console import Console
 from gpt_tf.runs.data import DataChoice
@@ -88,7 +88,7 @@ def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
     A warning names those that may change and have.
     """
     stored = resolve_stored(checkpoint.manifest["config"])  # an older version knew fewer settings
-    changed = changed_settings(stored, config, CHANGEABLE)
+    changed = changed_settings(asdict(stored), asdict(config), CHANGEABLE)
     if changed:
         table = "\n".join(changed)
         if stored.training.max_steps != config.training.max_steps:
@@ -100,7 +100,7 @@ def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
             f"settings changed since {checkpoint.name}:\n{table}\n"
             "Put them back, or start a new run."
         )
-    for text in changed_settings(stored, config):
+    for text in changed_settings(asdict(stored), asdict(config)):
         log.warning("changed setting: %s", text.strip())
 
 
@@ -178,13 +178,3 @@ def check_same_data(
             f"`{command} {accepting}`, or start a new run."
         )
     log.warning("%s", changed)
-
-
-def changed_settings(stored: Section, given: Section, free: tuple[str, ...] = ()) -> list[str]:
-    """A line for each setting that differs, old and new, but those whose names begin as `free`."""
-    old, new = (flatten(dataclasses.asdict(section)) for section in (stored, given))
-    return [
-        f"  {key}: {old.get(key)} in the checkpoint, {new.get(key)} now"
-        for key in sorted({*old, *new})
-        if old.get(key) != new.get(key) and not key.startswith(free)
-    ]

@@ -90,7 +90,7 @@ class CheckpointStore:
           RunError: if it cannot be written; the ones before it are intact.
         """
         _check(step, state)
-        name = f"step-{step:08d}"
+        name = checkpoint_name(step)
         parts = [model] if isinstance(model, Streamed) else [*model.values()]
         needed = sum(part.nbytes for part in (*parts, *training.values()))
         # a damaged manifest does not keep a checkpoint from being written again
@@ -185,8 +185,8 @@ class CheckpointStore:
             except RunError as error:
                 log.warning("%s An older one says which is the best.", error)
                 continue
-            if step is not None and f"step-{step:08d}" in names:
-                return f"step-{step:08d}"
+            if step is not None and checkpoint_name(step) in names:
+                return checkpoint_name(step)
         return None
 
     def rotate(self, keep: int, saved: str | None = None) -> None:
@@ -276,6 +276,11 @@ def _changed_by_json(value: Any, place: str) -> str | None:
         return next(filter(None, parts), None)
     is_kept = not isinstance(value, tuple) and value == value  # NaN is not
     return None if is_kept else f"{value!r:.60} in {place}"
+
+
+def checkpoint_name(step: int) -> str:
+    """The name of the checkpoint of a step."""
+    return f"step-{step:08d}"
 
 
 def checkpoint_step(name: str) -> int:

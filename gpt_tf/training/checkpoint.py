@@ -12,12 +12,12 @@ from typing import Any
 import keras
 
 from gpt_tf.arguments import check_counts, path_of
-from gpt_tf.config_files import flatten
+from gpt_tf.config_files import changed_settings, flatten
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, read_values, seed_variables, weight_variables
 from gpt_tf.storage.atomic import TEMPORARY
-from gpt_tf.storage.checkpoint import NAME, Checkpoint, CheckpointStore
+from gpt_tf.storage.checkpoint import NAME, Checkpoint, CheckpointStore, checkpoint_name
 from gpt_tf.storage.targets import NEW, run_around
 from gpt_tf.training.optimizer import optimizer_slots
 
@@ -173,12 +173,9 @@ class CheckpointManager:
 
         Checkpoints of earlier versions do not say of which model they are.
         """
-        now = self._model["model_config"]
-        changed = [
-            f"  {key}: {old} in the checkpoint, {now[key]} now"
-            for key, old in manifest.get("model_config", {}).items()
-            if key in now and now[key] != old and not key.startswith(FREE)
-        ]
+        old, now = manifest.get("model_config", {}), self._model["model_config"]
+        both = old.keys() & now.keys()
+        changed = changed_settings({k: old[k] for k in both}, {k: now[k] for k in both}, FREE)
         if changed:
             raise UsageError(f"{source} is of another model:\n" + "\n".join(changed))
 
@@ -189,7 +186,7 @@ class CheckpointManager:
         if checkpoint is None:
             return self.store.last()
         if isinstance(checkpoint, int):
-            checkpoint = f"step-{checkpoint:08d}"
+            checkpoint = checkpoint_name(checkpoint)
         if checkpoint not in names:
             raise UsageError(
                 f"no such checkpoint in {self.store.directory}: {checkpoint}. "
