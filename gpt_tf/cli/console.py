@@ -26,6 +26,7 @@ UNBOUNDED = 10_000  # columns, where there is no terminal
 
 _quiet = False
 _debug = False
+_commands: Callable[[str], str] = str
 
 
 def set_quiet(quiet: bool) -> None:
@@ -50,20 +51,26 @@ def is_debug() -> bool:
     return _debug
 
 
+def set_commands(typed: Callable[[str], str]) -> None:
+    """How the commands in a message are typed; see `cli.workspace`."""
+    global _commands
+    _commands = typed
+
+
 def result(text: str, *, err: bool = False) -> None:
     """Lines of a result on stdout, or on stderr also with --quiet."""
     if not err:
         click.echo(_shown(text, sys.stdout))
         return
     with suppress(OSError):  # the exit code tells it to those who cannot read it
-        click.echo(_shown(text, sys.stderr), err=True)
+        click.echo(_shown(_commands(text), sys.stderr), err=True)
 
 
 def note(text: str) -> None:
     """A line on stderr, unless --quiet or nobody reads it any more."""
     if not _quiet:
         try:
-            print(_shown(text, sys.stderr), file=sys.stderr, flush=True)
+            print(_shown(_commands(text), sys.stderr), file=sys.stderr, flush=True)
         except OSError as problem:  # work goes on, also where stderr is a file on a full disk
             if isinstance(problem, BrokenPipeError):  # as in `gpt-tf train 2>&1 | head -1`
                 discard(sys.stderr.fileno())
@@ -182,5 +189,5 @@ def print_list(rows: Sequence[Sequence[str]]) -> None:
     for *cells, message in rows:
         begin = "".join(f"{cell:{size}}  " for cell, size in zip(cells, widths, strict=True))
         indent = len(begin)
-        text = folded(printable(message), columns() - indent)
+        text = folded(printable(_commands(message)), columns() - indent)
         click.echo(begin + text.replace("\n", "\n" + " " * indent))

@@ -24,9 +24,10 @@ def doctor(run_name: str | None) -> int:
     Exit code 0: fine, or warnings only; 1: something is broken. Nothing is changed.
     """
     from gpt_tf.cli import console
+    from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.reports.doctor import check_environment
 
-    workspace = Path.cwd()
+    workspace = workspace_path()
     run = _find(workspace, run_name)
     findings = [*check_environment(workspace, os.environ), *_unfinished(workspace)]
     if run is not None:

@@ -51,13 +51,13 @@ def evaluate(
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+    from gpt_tf.cli.workspace import current_workspace
     from gpt_tf.config_files import parse_assignments
     from gpt_tf.runs.given import given_settings
     from gpt_tf.runs.measured_data import Measurement, find_measured
     from gpt_tf.runs.run_data import Places
-    from gpt_tf.runs.workspace import Workspace
 
-    workspace = Workspace(Path.cwd(), console)
+    workspace = current_workspace()
     try:
         run = workspace.run(run_name)
     except NoSuchRunError as error:

@@ -25,12 +25,12 @@ def export(run_name: str | None, format_name: str, directory: Path, overwrite: b
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+    from gpt_tf.cli.workspace import current_workspace
     from gpt_tf.interop.exporting import export_run
     from gpt_tf.interop.stored_run import read_run
-    from gpt_tf.runs.workspace import Workspace
     from gpt_tf.storage.targets import check_folder
 
-    run = Workspace(Path.cwd(), console).run(run_name)
+    run = current_workspace().run(run_name)
     check_folder(directory, "--to", overwrite=overwrite)
     stored = read_run(run)
     if FORMATS[format_name].needs_tensorflow:

@@ -65,8 +65,8 @@ def generate(
     from gpt_tf.cli.output import STDOUT, check_output
     from gpt_tf.cli.prompts import prompts_of, refuse_too_long
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+    from gpt_tf.cli.workspace import current_workspace
     from gpt_tf.config_files import resolve_stored
-    from gpt_tf.runs.workspace import Workspace
 
     refuse_together(prompt=prompt, prompts_file=prompts_file, interactive=interactive or None)
     refuse_together(output=output, show_probabilities=show_probabilities or None,
@@ -88,7 +88,7 @@ def generate(
                 f"no effect in --raw: all characters are as they are in {output}. Leave it out."
             )
         check_output(output, overwrite=overwrite)
-    run = Workspace(Path.cwd(), console).run(run_name)
+    run = current_workspace().run(run_name)
     checkpoint = run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow
     sampling = resolve_stored(checkpoint.manifest["config"]).sampling
     prompts = prompts_of(prompt, prompts_file, sampling.prompt)

@@ -23,7 +23,7 @@ def import_model(directory: Path, name: str | None) -> None:
     `generate`, `evaluate` and `train --from` open the run as any other.
     """
     from gpt_tf.cli import console
+    from gpt_tf.cli.workspace import current_workspace
     from gpt_tf.runs.importing import import_folder
-    from gpt_tf.runs.workspace import Workspace
 
-    console.result(import_folder(Workspace(Path.cwd(), console), directory, name))
+    console.result(import_folder(current_workspace(), directory, name))

@@ -15,11 +15,12 @@ from typing import Any
 import click
 
 from gpt_tf.cli import console, standard_streams
+from gpt_tf.cli.values import FOLDER
+from gpt_tf.cli.workspace import set_workspace
 from gpt_tf.errors import GptTfError, ParameterError, UsageError
 from gpt_tf.runs.out_of_memory import is_out_of_memory
 from gpt_tf.runs.stopping import Stopped, handled, last_received, signals_raised
 from gpt_tf.storage.atomic import NOT_ALLOWED
-from gpt_tf.storage.names import is_unicode
 from gpt_tf.version import __version__
 
 # name -> (module, its short help): the module is imported when the command is used, so that
@@ -54,10 +55,20 @@ def _flag(name: str, help: str) -> click.Option:
     )
 
 
+def _set_workspace(ctx: click.Context, param: click.Parameter, folder: Path | None) -> None:
+    """Work in a folder that is given, before or after the command's name."""
+    if folder is not None:
+        set_workspace(folder)
+
+
 COMMON = [
+    click.Option(
+        ["--workspace"], type=FOLDER, metavar="DIR", is_eager=True, expose_value=False,
+        callback=_set_workspace, help="Work in DIR instead of the current folder.",
+    ),
     _flag("quiet", "Only results and errors."),
     _flag("debug", "Show a traceback with an error."),
-]
+]  # fmt: skip
 
 
 class LazyGroup(click.Group):
@@ -103,19 +114,14 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Train a GPT from scratch on your own text, every part in sight.
 
-    The current folder is the workspace: corpora are kept in data/, tokenizers in tokenizers/,
-    runs in runs/. Each command works with no argument:
+    The workspace, by default the current folder, keeps corpora in data/, tokenizers in
+    tokenizers/, runs in runs/. Each command works with no argument:
 
     \b
       gpt-tf train-tokenizer
       gpt-tf train
       gpt-tf generate --sampler beam
     """
-    if not is_unicode(str(Path.cwd())):
-        raise UsageError(
-            f"workspace with a name that is not UTF-8: {Path.cwd()}. Rename it, or work in "
-            "another: TensorFlow and tokenizers cannot write there."
-        )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -178,6 +184,7 @@ def _run(arguments: list[str]) -> int:
     finally:  # a later caller in this process has not asked for them
         console.set_quiet(False)
         console.set_debug(False)
+        set_workspace(None)
 
 
 def _refused(problem: str, typed: list[str]) -> None:

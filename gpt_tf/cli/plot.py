@@ -27,13 +27,14 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
     """Draw one metric of each RUN by step; without RUN, of all runs in the workspace."""
     from gpt_tf.cli.console import note, result
     from gpt_tf.cli.output import STDOUT, check_output, write_output
+    from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.errors import UsageError
     from gpt_tf.reports.plot import draw_runs, has_metric
     from gpt_tf.storage.metrics_file import read_rows
     from gpt_tf.storage.run_directory import all_runs, find_run
 
     check_output(output, overwrite=overwrite, binary=True)
-    workspace = Path.cwd()
+    workspace = workspace_path()
     runs = [find_run(workspace, name) for name in names] if names else all_runs(workspace)
     if not runs:
         raise UsageError(

@@ -9,6 +9,7 @@ import click
 
 from gpt_tf.cli.console import note, print_table, progress_bar
 from gpt_tf.cli.values import PLACE, TEXT
+from gpt_tf.cli.workspace import workspace_path
 
 if TYPE_CHECKING:
     from gpt_tf.streaming.corpora.preparing import PrepareReport
@@ -51,7 +52,7 @@ def imdb(archives: tuple[Path, ...], train_on: str, seed: int) -> None:
     parts = [part.strip() for part in train_on.split(",") if part.strip()]
     _show(
         prepare_imdb(
-            Path.cwd(), archives=archives, train_on=parts, seed=seed, progress=progress_bar
+            workspace_path(), archives=archives, train_on=parts, seed=seed, progress=progress_bar
         )
     )
 
@@ -70,7 +71,7 @@ def tinyshakespeare(archive: Path | None) -> None:
     """
     from gpt_tf.streaming.corpora.shakespeare import prepare_tinyshakespeare
 
-    _show(prepare_tinyshakespeare(Path.cwd(), archive=archive, progress=progress_bar))
+    _show(prepare_tinyshakespeare(workspace_path(), archive=archive, progress=progress_bar))
 
 
 @prepare.command("sample-reviews")
@@ -78,7 +79,7 @@ def sample_reviews() -> None:
     """9,000 film reviews that gpt-tf writes itself, into data/sample-reviews."""
     from gpt_tf.streaming.corpora.review_corpora import prepare_sample_reviews
 
-    _show(prepare_sample_reviews(Path.cwd(), progress_bar))
+    _show(prepare_sample_reviews(workspace_path(), progress_bar))
 
 
 def _show(report: PrepareReport) -> None:
@@ -87,7 +88,7 @@ def _show(report: PrepareReport) -> None:
     if report.reused:
         note(f"{corpus.name}: the text was there already, only the splits are new.")
     print_table(
-        f"{corpus.name}, in {corpus.directory.relative_to(Path.cwd())}",
+        f"{corpus.name}, in {corpus.directory.relative_to(workspace_path())}",
         ("split", "folder", "documents", "bytes", "duplicates dropped"),
         [(row.split, row.folder, row.files, row.bytes, row.duplicates) for row in report.rows],
     )

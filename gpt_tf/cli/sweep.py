@@ -43,15 +43,15 @@ def sweep(
       gpt-tf sweep --grid model.num_layers=2,4 --grid model.num_heads=2,4
     """
     from gpt_tf.cli import console
+    from gpt_tf.cli.workspace import current_workspace
     from gpt_tf.config_files import merge, parse_assignments, read_config_file
     from gpt_tf.runs.console import SaidOnce
     from gpt_tf.runs.given import given_settings
     from gpt_tf.runs.run_data import Places
     from gpt_tf.runs.sweeps.begin import SweepJob, begun, reopened
     from gpt_tf.runs.sweeps.plan import EXAMPLE
-    from gpt_tf.runs.workspace import Workspace
 
-    workspace = Workspace(Path.cwd(), SaidOnce(console))
+    workspace = current_workspace(SaidOnce(console))
     if resume is not None:
         refuse_with("resume", grid=axes, preset=preset, config=config_file, set=assignments,
                     tokenizer=tokenizer, max_steps=max_steps, name=name)  # fmt: skip

@@ -53,19 +53,19 @@ def train(
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+    from gpt_tf.cli.workspace import current_workspace
     from gpt_tf.config_files import as_yaml, parse_assignments, read_config_file
     from gpt_tf.runs.dry_run import look_at_data, with_real_vocabulary
     from gpt_tf.runs.finetuning import find_pretrained
     from gpt_tf.runs.given import given_settings
     from gpt_tf.runs.job import Job
     from gpt_tf.runs.settings import choose_settings
-    from gpt_tf.runs.workspace import Workspace
     from gpt_tf.storage.run_directory import check_name
 
     flags = {"max_steps": max_steps, "batch_size": batch_size, "peak_learning_rate": learning_rate}
     training = {key: value for key, value in flags.items() if value is not None}
     overrides = [parse_assignments(assignments), {"training": training} if training else {}]
-    workspace = Workspace(Path.cwd(), console)
+    workspace = current_workspace()
     if resume is not None:
         refuse_with("resume", preset=preset, config=config_file, tokenizer=tokenizer,
                     train_tokenizer=train_tokenizer, name=name, profile=profile,

@@ -44,11 +44,11 @@ def train_tokenizer(
     itself. Validation documents are left out.
     """
     from gpt_tf.cli import console
+    from gpt_tf.cli.workspace import current_workspace
     from gpt_tf.config_files import parse_assignments
     from gpt_tf.runs.given import given_settings
     from gpt_tf.runs.tokenizer_job import TokenizerJob
     from gpt_tf.runs.tokenizer_job import train_tokenizer as train
-    from gpt_tf.runs.workspace import Workspace
 
     refuse_without("output", output, overwrite=overwrite)
     flags: dict[str, Any] = {
@@ -58,7 +58,7 @@ def train_tokenizer(
         "remove_punctuation": remove_punctuation,
     }
     job = TokenizerJob(
-        workspace=Workspace(Path.cwd(), console),
+        workspace=current_workspace(),
         data=data,
         preset=preset,
         overrides=parse_assignments(assignments),

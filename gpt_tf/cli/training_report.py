@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt_tf.cli.console import note, print_table, result
+from gpt_tf.cli.workspace import workspace_path
 
 if TYPE_CHECKING:
     from gpt_tf.storage.run_directory import RunDirectory
@@ -37,6 +37,6 @@ def report(run: RunDirectory, outcome: Outcome) -> int:
     result(f"{run.path}: step {outcome.step:,}, {outcome.reason}")
     if outcome.signal is None:
         return 0
-    called = run.called(Path.cwd())
+    called = run.called(workspace_path())
     result(f"saved; continue with: gpt-tf train --resume {called}", err=True)
     return 128 + outcome.signal

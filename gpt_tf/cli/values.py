@@ -41,6 +41,7 @@ class Place(click.Path):
 
 TEXT, NAME = Text(), Name()
 PLACE = Place(path_type=Path)
+FOLDER = Place(path_type=Path, file_okay=False)
 DATA = Place(path_type=Path, readable=False)  # what cannot be read is named file by file
 
 
