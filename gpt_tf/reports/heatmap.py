@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_tf.reports.plot import DRAWABLE
+from gpt_tf.reports.drawing import DRAWABLE
 from gpt_tf.storage import atomic
 from gpt_tf.storage.names import in_picture
 

@@ -1,55 +1,15 @@
-"""Pictures of runs: `loss.png` of one, and the curves of several together."""
+"""One metric of several runs in one picture."""
 
 from __future__ import annotations
 
-import io
-import math
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from gpt_tf.arguments import check_flags, path_of
 from gpt_tf.errors import UsageError
+from gpt_tf.reports.drawing import drawable, new_figure, png_of
 from gpt_tf.storage import atomic
-from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.names import in_picture, nearest
-
-DRAWABLE = 1e100
-
-
-def draw_losses(rows: list[dict[str, float]], path: Path, title: str) -> None:
-    """Draw training and evaluation loss, with the learning rate below, into a PNG."""
-    from matplotlib.figure import Figure  # no pyplot: no display, no global state
-
-    figure = Figure(figsize=(8, 5.5), layout="constrained")
-    losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
-    for name, label, style in (
-        ("train/loss", "training", {"linewidth": 1, "alpha": 0.7}),
-        ("eval/train_loss", "training, evaluated", {"marker": ".", "linewidth": 1.2}),
-        ("eval/loss", "validation", {"marker": "o", "markersize": 4, "linewidth": 1.8}),
-    ):
-        steps, values = drawable(rows, name)
-        if steps:
-            losses.plot(steps, values, label=label, **style)
-    steps, values = drawable(rows, "eval/loss")
-    if steps:
-        best, step = min(zip(values, steps, strict=True))
-        text = f"best {best:.4f} at step {step:,}"
-        losses.axhline(best, color="grey", linewidth=0.8, linestyle=":", label=text)
-    losses.set(ylabel="loss (nats per token)", title=in_picture(title))
-    losses.grid(alpha=0.3)
-    if losses.lines:
-        losses.legend(loc="upper right")  # the best place takes long to find
-    rates.plot(*drawable(rows, "train/learning_rate"), color="tab:green")
-    rates.set(xlabel="step", ylabel="rate")
-    rates.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
-
-
-def drawable(rows: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
-    """Steps and values of a metric; those that Matplotlib's axes cannot hold are left out."""
-    points = [(row["step"], row[name]) for row in rows if abs(row.get(name, math.inf)) < DRAWABLE]
-    return [step for step, _ in points], [value for _, value in points]
 
 
 def has_metric(rows: list[dict[str, float]], metric: str) -> bool:
@@ -67,8 +27,6 @@ def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str) -> bytes:
     Raises:
       UsageError: if no run has it, with the names that there are.
     """
-    from matplotlib.figure import Figure
-
     drawn = {name: rows for name, rows in runs.items() if has_metric(rows, metric)}
     if not drawn:
         known = {key for rows in runs.values() for row in rows for key in row} - {"step"}
@@ -77,7 +35,7 @@ def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str) -> bytes:
             f"There are: {', '.join(sorted(known)) or 'none'}."
         )
 
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    figure = new_figure(9, 5.5)
     axes = figure.subplots()
     for name, rows in drawn.items():
         steps, values = drawable(rows, metric)
@@ -88,9 +46,7 @@ def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str) -> bytes:
     axes.set(xlabel="step", ylabel=in_picture(metric))
     axes.grid(alpha=0.3)
     axes.legend(title="last value", loc="upper right")
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    return picture.getvalue()
+    return png_of(figure)
 
 
 class Picture:
@@ -127,23 +83,3 @@ class Picture:
                 f"file exists in path: {path}. Add overwrite=True, or choose another name."
             )
         atomic.write_bytes(place, self._png)
-
-
-class LossPicture:
-    """A writer that draws the picture again at each evaluation, from the metrics file."""
-
-    def __init__(self, metrics_file: Path, picture: Path, title: str) -> None:
-        self._metrics_file = metrics_file
-        self._picture = picture
-        self._title = title
-
-    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Draw if this is an evaluation."""
-        if "eval/loss" in scalars:
-            draw_losses(read_rows(self._metrics_file), self._picture, self._title)
-
-    def write_text(self, step: int, text: str) -> None:
-        """Texts are not drawn."""
-
-    def close(self) -> None:
-        """Nothing is held open."""

@@ -20,7 +20,7 @@ from gpt_tf.model.architectures import make_model
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.lora import is_adapter
 from gpt_tf.model.variables import assign_values, weight_variables
-from gpt_tf.reports.plot import LossPicture
+from gpt_tf.reports.loss_picture import LossPicture, picture_title
 from gpt_tf.runs.claiming import Claim
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.streams import Streams
@@ -122,7 +122,9 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
         )
         if checkpoint is not None:
             log.info("resumed from %s", checkpoint.name)
-        for each in own_writers(run, checkpoint):  # opened one by one: `writer` closes them
+        for each in own_writers(
+            run, checkpoint, model.count_params()
+        ):  # opened one by one: `writer` closes them
             writer.add([each])
         writer.add(job.writers(config))
         return run, trainer.run(job.stop_at_step)
@@ -215,13 +217,15 @@ def checkpoint_manager(
     )
 
 
-def own_writers(run: RunDirectory, checkpoint: Checkpoint | None) -> Iterator[Writer]:
+def own_writers(
+    run: RunDirectory, checkpoint: Checkpoint | None, parameters: int
+) -> Iterator[Writer]:
     """Opens the files of the run's directory; the picture reads what the first one wrote."""
     resumed_step = checkpoint.state["loop"]["step"] if checkpoint else 0
     yield JsonlWriter(run.metrics_file, resumed_step)
     yield TensorBoardWriter(run.path, resumed_step)
     yield SamplesWriter(run.samples_file, resumed_step)
-    yield LossPicture(run.metrics_file, run.loss_picture, run.name)
+    yield LossPicture(run.metrics_file, run.loss_picture, picture_title(run.name, parameters))
 
 
 def versions() -> dict[str, str]:

@@ -13,7 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from gpt_tf.errors import RunError
 from gpt_tf.reports.heatmap import draw_grid
-from gpt_tf.reports.plot import LossPicture, draw_runs
+from gpt_tf.reports.loss_picture import LossPicture
+from gpt_tf.reports.plot import draw_runs
 from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.training.writers import JsonlWriter, SamplesWriter, TensorBoardWriter, Writers

@@ -7,11 +7,8 @@ import dataclasses
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-
-from safetensors import SafetensorError, safe_open
 
 from gpt_tf.config_files import text_of
 from gpt_tf.errors import RunError
@@ -19,8 +16,9 @@ from gpt_tf.reports.heatmap import draw_grid
 from gpt_tf.runs.sweeps.grid import Cell, short_names
 from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
 from gpt_tf.storage import atomic
-from gpt_tf.storage.checkpoint import MODEL_FILE, checkpoint_step
+from gpt_tf.storage.checkpoint import checkpoint_step
 from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.parameters import count_parameters
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.training.evaluation import SHOWN
 
@@ -75,16 +73,6 @@ def read_result(run: RunDirectory, state: str, seconds: float, error: str = "") 
         figures={metric.name: best.get(f"eval/{metric.name}") for metric in SHOWN},
         error=error,
     )
-
-
-def count_parameters(run: RunDirectory) -> int | None:
-    """The weights of the newest readable checkpoint, counted without reading them, if any is."""
-    for checkpoint in reversed(run.checkpoints.names()):
-        path = run.checkpoints.directory / checkpoint / MODEL_FILE
-        with suppress(OSError, SafetensorError), safe_open(path, framework="np") as file:
-            names = list(file.keys())
-            return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
-    return None
 
 
 def _result(values: dict[str, Any]) -> Result:

@@ -1,0 +1,159 @@
+"""`loss.png`: the losses of one run, with their perplexity, and its learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpt_tf.reports.drawing import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    SKY,
+    add_perplexity,
+    drawable,
+    new_figure,
+    png_of,
+    shortened,
+)
+from gpt_tf.storage import atomic
+from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.parameters import count_parameters
+from gpt_tf.storage.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Rows = list[dict[str, float]]
+BEGINNING = 0.1  # share of the steps by which the height of the picture is not chosen
+MUCH_HIGHER = 1.3  # the beginning runs off the top if it makes the picture so many times higher
+FEW = 60  # points, each of which has a mark
+
+# Each curve: its metric, its name, how it is drawn. Training is thin and blue, validation is bold
+# and orange: they differ without colours, too.
+CURVES = (
+    ("train/loss", "training", {"color": SKY, "linewidth": 1.0}),
+    ("eval/train_loss", "training, evaluated", {"color": BLUE, "linewidth": 1.3,
+                                                "linestyle": (0, (4, 2))}),
+    ("eval/loss", "validation", {"color": ORANGE, "linewidth": 2.0, "markersize": 4}),
+)  # fmt: skip
+MARKERS = {"eval/train_loss": ".", "eval/loss": "o"}
+
+
+def picture_title(run: str, parameters: int | None) -> str:
+    """The name of a run and the size of its model.
+
+    >>> picture_title("demo-001", 963_328)
+    'demo-001: 963,328 parameters'
+    """
+    return run if parameters is None else f"{run}: {parameters:,} parameters"
+
+
+def draw_again(run: RunDirectory) -> None:
+    """Draw a run's picture from its metrics file, with its present name; nothing without rows."""
+    if rows := read_rows(run.metrics_file):
+        draw_losses(rows, run.loss_picture, picture_title(run.name, count_parameters(run)))
+
+
+def draw_losses(rows: Rows, path: Path, title: str) -> None:
+    """Draw training and validation loss, with the learning rate below, into a PNG.
+
+    Args:
+      rows: of the metrics file.
+      title: such as `picture_title` makes.
+    """
+    atomic.write_bytes(path, png_of(loss_figure(rows, title)))
+
+
+def loss_figure(rows: Rows, title: str) -> Figure:
+    """The same as a figure."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure = new_figure(8, 5.5)
+    figure.suptitle(shortened(title))
+    losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    for name, label, style in CURVES:
+        steps, values = drawable(rows, name)
+        if steps:
+            losses.plot(steps, values, label=label, **style, marker=_marker(name, len(steps)))
+    _mark_best(losses, rows)
+    losses.set(ylabel="loss (nats per token)")
+    losses.grid(alpha=0.3)
+    if losses.lines:
+        _set_height(losses, rows)
+        add_perplexity(losses)
+        losses.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False,
+                      fontsize="small")  # fmt: skip  # beside the curves, none of which it hides
+    steps, values = drawable(rows, "train/learning_rate")
+    if steps:
+        rates.plot(steps, values, color=GREEN, marker="." if len(steps) == 1 else None)
+    else:
+        rates.set_yticks([])
+    rates.set(xlabel="step", ylabel="rate")
+    rates.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    rates.xaxis.set_major_formatter("{x:,.0f}")
+    rates.grid(alpha=0.3)
+    return figure
+
+
+def _marker(name: str, points: int) -> str | None:
+    """Evaluations are marked while there are few; a single point always is."""
+    if points == 1:
+        return "o"
+    return MARKERS.get(name) if points <= FEW else None
+
+
+def _mark_best(axes: Axes, rows: Rows) -> None:
+    """A star at the best evaluation; the legend says its figures."""
+    steps, values = drawable(rows, "eval/loss")
+    if not steps:
+        return
+    best, step = min(zip(values, steps, strict=True))
+    axes.plot([step], [best], marker="*", markersize=15, linestyle="", zorder=3, color="black",
+              markeredgecolor="white", label=f"best {best:.4f} at step {step:,}")  # fmt: skip
+
+
+def _set_height(axes: Axes, rows: Rows) -> None:
+    """Choose the height by what follows the beginning, which may run off the top; then say so."""
+    points = [
+        (step, value)
+        for name, _, _ in CURVES
+        for step, value in zip(*drawable(rows, name), strict=True)
+    ]
+    steps = [step for step, _ in points]
+    end_of_beginning = min(steps) + BEGINNING * (max(steps) - min(steps))
+    later = [value for step, value in points if step > end_of_beginning]
+    values = [value for _, value in points]
+    low, high = min(values), max(later, default=math.inf)
+    if high == low or max(values) - low <= MUCH_HIGHER * (high - low):
+        return
+    margin = 0.05 * (high - low)
+    axes.set_ylim(low - margin, high + margin)
+    step, value = points[0]
+    if value > high + margin:
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+        axes.annotate(f"↑ {value:.2f} at step {step:,}", (0.01, 0.98), xycoords="axes fraction",
+                      va="top", fontsize="small", bbox=box)  # fmt: skip
+
+
+class LossPicture:
+    """A writer that draws the picture again at each evaluation, from the metrics file."""
+
+    def __init__(self, metrics_file: Path, picture: Path, title: str) -> None:
+        self._metrics_file = metrics_file
+        self._picture = picture
+        self._title = title
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Draw if this is an evaluation."""
+        if "eval/loss" in scalars:
+            draw_losses(read_rows(self._metrics_file), self._picture, self._title)
+
+    def write_text(self, step: int, text: str) -> None:
+        """Texts are not drawn."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
