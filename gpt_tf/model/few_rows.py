@@ -1,6 +1,6 @@
 """Products of few rows, with transposed kernels on the left.
 
-For 8 to 48 rows and large kernels, TensorFlow's batched product of kernel · rowsᵀ takes a tenth to
+For 8 to 48 rows and large kernels, TensorFlow's batched product of kernelᵀ · rowsᵀ takes a tenth to
 a half less time than rows · kernel (docs/EXPERIMENTS.md, "Decoding one token at a time"). The
 transposed kernels are copies, so they are made for one decoding and go with it. The plain products
 are the oracle of the tests.
