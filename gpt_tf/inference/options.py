@@ -90,8 +90,8 @@ OPTIONS = {option.name: option for option in (
            samplers=("diverse-beam",), help="Subtracted from a token's log-probability "
            "for each beam of an earlier group that has just chosen it."),
     Option(name="alpha", kind="number", minimum=0, maximum=1, default=0.6,
-           samplers=("contrastive",), help="Weight of the penalty for being similar to earlier "
-           "tokens; the token's probability has 1 - alpha."),
+           samplers=("contrastive",), help="A token's score is (1 - alpha) * its probability - "
+           "alpha * its similarity to earlier tokens."),
     Option(name="repetition_penalty", kind="number", minimum=0, above=True, default=1.0,
            help="Above 1: tokens already in the text are less likely."),
     Option(name="no_repeat_ngram", kind="integer", minimum=1,
