@@ -15,6 +15,9 @@ from gpt_tf.cli.values import NAME, PLACE, TEXT
 if TYPE_CHECKING:
     from gpt_tf.storage.run_directory import RunDirectory
 
+COUNTED_IN_TOKENS = ("loss", "perplexity", "accuracy")
+COMPARABLE = "eval/bits_per_byte"
+
 
 @click.command()
 @click.argument("names", metavar="[RUN]...", nargs=-1, type=NAME)
@@ -22,14 +25,18 @@ if TYPE_CHECKING:
               help="A name in metrics.jsonl, such as train/loss or eval/accuracy.")  # fmt: skip
 @click.option("--output", type=PLACE, default=Path("plot.png"),
               show_default=True, help="The PNG to write, - for standard output.")  # fmt: skip
-@overwrite_option("the file that is in --output, even if gpt-tf did not write it")
+@overwrite_option("plot.png, or the file that --output names, even if gpt-tf did not write it")
 def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> None:
-    """Draw one metric of each RUN by step; without RUN, of all runs in the workspace."""
+    """Draw one metric of each RUN by step; without RUN, of all runs in the workspace.
+
+    The legend names the settings in which the runs differ.
+    """
     from gpt_tf.cli.console import note, result
     from gpt_tf.cli.output import STDOUT, check_output, write_output
     from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.errors import UsageError
     from gpt_tf.reports.plot import draw_runs, has_metric
+    from gpt_tf.runs.compared import differing_settings, tokenizers_differ
     from gpt_tf.storage.metrics_file import read_rows
     from gpt_tf.storage.run_directory import all_runs, find_run
 
@@ -41,11 +48,19 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
             f"no runs in {workspace / 'runs'}. Train one with `gpt-tf train --train-tokenizer`, on "
             "your own text with --data PLACE."
         )
-    rows = {name: read_rows(run.metrics_file) for name, run in _named(runs, workspace).items()}
-    picture = draw_runs(rows, metric)
-    for name, of_run in rows.items():
-        if not has_metric(of_run, metric):
-            note(f"not drawn, it has no {metric} yet: {name}")
+    named = _named(runs, workspace)
+    rows = {name: read_rows(run.metrics_file) for name, run in named.items()}
+    drawn = {name: run for name, run in named.items() if has_metric(rows[name], metric)}
+    differ = metric.endswith(COUNTED_IN_TOKENS) and tokenizers_differ(drawn)
+    remark = (
+        f"The tokenizers differ: {metric} does not compare, {COMPARABLE} does." if differ else ""
+    )
+    picture = draw_runs(rows, metric, differing_settings(drawn), remark)
+    for name in (name for name in named if name not in drawn):
+        note(f"not drawn, it has no {metric} yet: {name}")
+    if differ:
+        note(f"The tokenizers of these runs differ, so their values of {metric} do not compare. "
+             f"Bits per byte do: --metric {COMPARABLE}")  # fmt: skip
     write_output(output, picture, overwrite=overwrite)
     if output != STDOUT:
         result(str(output))

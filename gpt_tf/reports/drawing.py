@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from gpt_tf.storage.names import in_picture
@@ -12,7 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Curve = tuple[list[float], list[float]]  # steps and values
 DRAWABLE = 1e100
+BEGINNING = 0.1  # share of the steps by which the height of a picture is not chosen
+MUCH_HIGHER = 1.3  # the beginning runs off the top if it makes the picture so many times higher
+FEW = 60  # evaluations, each of which has a mark
 LARGEST_LOSS = 100.0  # nats: above it, perplexity has more digits than an axis has room for
 MAX_TITLE = 70  # characters
 MOST_TICKS = 12
@@ -37,7 +42,7 @@ def png_of(figure: Figure) -> bytes:
     return picture.getvalue()
 
 
-def drawable(rows: list[dict[str, float]], name: str) -> tuple[list[float], list[float]]:
+def drawable(rows: list[dict[str, float]], name: str) -> Curve:
     """Steps and values of a metric; those that Matplotlib's axes cannot hold are left out."""
     points = [(row["step"], row[name]) for row in rows if abs(row.get(name, math.inf)) < DRAWABLE]
     return [step for step, _ in points], [value for _, value in points]
@@ -46,6 +51,33 @@ def drawable(rows: list[dict[str, float]], name: str) -> tuple[list[float], list
 def shortened(text: str, length: int = MAX_TITLE) -> str:
     """A text of at most `length` characters, as Matplotlib takes it."""
     return in_picture(text if len(text) <= length else text[: length - 1] + "…")
+
+
+def show_steps(axes: Axes) -> None:
+    """Whole steps below the curves."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+
+
+def set_height(axes: Axes, curves: Iterable[Curve]) -> None:
+    """Choose the height by what follows the beginning, which may run off the top; then say so."""
+    points = [point for curve in curves for point in zip(*curve, strict=True)]
+    if not points:
+        return
+    begin, end = min(points)[0], max(points)[0]
+    later = [value for step, value in points if step > begin + BEGINNING * (end - begin)]
+    values = [value for _, value in points]
+    low, high = min(values), max(later, default=math.inf)
+    if high == low or max(values) - low <= MUCH_HIGHER * (high - low):
+        return
+    margin = 0.05 * (high - low)
+    axes.set_ylim(low - margin, high + margin)
+    value, step = max((value, step) for step, value in points)
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    axes.annotate(f"↑ {value:.4g} at step {step:,}", (0.01, 0.98), xycoords="axes fraction",
+                  va="top", fontsize="small", bbox=box)  # fmt: skip
 
 
 def add_perplexity(axes: Axes) -> None:

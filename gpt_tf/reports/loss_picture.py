@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt_tf.reports.drawing import (
     BLUE,
+    FEW,
     GREEN,
     ORANGE,
     SKY,
@@ -16,7 +16,9 @@ from gpt_tf.reports.drawing import (
     drawable,
     new_figure,
     png_of,
+    set_height,
     shortened,
+    show_steps,
 )
 from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Rows = list[dict[str, float]]
-BEGINNING = 0.1  # share of the steps by which the height of the picture is not chosen
-MUCH_HIGHER = 1.3  # the beginning runs off the top if it makes the picture so many times higher
-FEW = 60  # points, each of which has a mark
 
 # Each curve: its metric, its name, how it is drawn. Training is thin and blue, validation is bold
 # and orange: they differ without colours, too.
@@ -70,8 +69,6 @@ def draw_losses(rows: Rows, path: Path, title: str) -> None:
 
 def loss_figure(rows: Rows, title: str) -> Figure:
     """The same as a figure."""
-    from matplotlib.ticker import MaxNLocator
-
     figure = new_figure(8, 5.5)
     figure.suptitle(shortened(title))
     losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
@@ -83,7 +80,7 @@ def loss_figure(rows: Rows, title: str) -> Figure:
     losses.set(ylabel="loss (nats per token)")
     losses.grid(alpha=0.3)
     if losses.lines:
-        _set_height(losses, rows)
+        set_height(losses, [drawable(rows, name) for name, _, _ in CURVES])
         add_perplexity(losses)
         losses.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=4, frameon=False,
                       fontsize="small")  # fmt: skip  # beside the curves, none of which it hides
@@ -93,8 +90,7 @@ def loss_figure(rows: Rows, title: str) -> Figure:
     else:
         rates.set_yticks([])
     rates.set(xlabel="step", ylabel="rate")
-    rates.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    rates.xaxis.set_major_formatter("{x:,.0f}")
+    show_steps(rates)
     rates.grid(alpha=0.3)
     return figure
 
@@ -114,29 +110,6 @@ def _mark_best(axes: Axes, rows: Rows) -> None:
     best, step = min(zip(values, steps, strict=True))
     axes.plot([step], [best], marker="*", markersize=15, linestyle="", zorder=3, color="black",
               markeredgecolor="white", label=f"best {best:.4f} at step {step:,}")  # fmt: skip
-
-
-def _set_height(axes: Axes, rows: Rows) -> None:
-    """Choose the height by what follows the beginning, which may run off the top; then say so."""
-    points = [
-        (step, value)
-        for name, _, _ in CURVES
-        for step, value in zip(*drawable(rows, name), strict=True)
-    ]
-    steps = [step for step, _ in points]
-    end_of_beginning = min(steps) + BEGINNING * (max(steps) - min(steps))
-    later = [value for step, value in points if step > end_of_beginning]
-    values = [value for _, value in points]
-    low, high = min(values), max(later, default=math.inf)
-    if high == low or max(values) - low <= MUCH_HIGHER * (high - low):
-        return
-    margin = 0.05 * (high - low)
-    axes.set_ylim(low - margin, high + margin)
-    step, value = points[0]
-    if value > high + margin:
-        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-        axes.annotate(f"↑ {value:.2f} at step {step:,}", (0.01, 0.98), xycoords="axes fraction",
-                      va="top", fontsize="small", bbox=box)  # fmt: skip
 
 
 class LossPicture:

@@ -2,31 +2,73 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from gpt_tf.arguments import check_flags, path_of
 from gpt_tf.errors import UsageError
-from gpt_tf.reports.drawing import drawable, new_figure, png_of
+from gpt_tf.reports.drawing import (
+    BLUE,
+    FEW,
+    GREEN,
+    ORANGE,
+    SKY,
+    add_perplexity,
+    drawable,
+    new_figure,
+    png_of,
+    set_height,
+    shortened,
+    show_steps,
+)
 from gpt_tf.storage import atomic
 from gpt_tf.storage.names import in_picture, nearest
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def has_metric(rows: list[dict[str, float]], metric: str) -> bool:
+
+Rows = list[dict[str, float]]
+COLOURS = (BLUE, ORANGE, GREEN, "#CC79A7", SKY, "#E69F00", "black")
+STYLES = ("-", "--", ":")
+MOST_LABELS = 40
+MAX_NAME = 40  # characters
+LINE = 0.19  # inches: the height of a line of the legend
+BELOW = -0.12  # of the axes' height: under the name of the horizontal axis
+
+
+def has_metric(rows: Rows, metric: str) -> bool:
     """Whether a row has it."""
     return any(metric in row for row in rows)
 
 
-def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str) -> bytes:
+def draw_runs(
+    runs: Mapping[str, Rows],
+    metric: str,
+    settings: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    remark: str = "",
+) -> bytes:
     """A PNG of one metric of several runs by step; the legend says each one's last value.
 
     Args:
       runs: rows of the metrics file by name; a run without `metric` is left out.
       metric: such as `eval/loss`.
+      settings: of each run, what the legend says about it, such as `num_layers=2`.
+      remark: a line below the title.
 
     Raises:
       UsageError: if no run has it, with the names that there are.
     """
+    return png_of(runs_figure(runs, metric, settings, remark))
+
+
+def runs_figure(
+    runs: Mapping[str, Rows], metric: str, settings: Mapping[str, Sequence[str]], remark: str
+) -> Figure:
+    """The same as a figure."""
     drawn = {name: rows for name, rows in runs.items() if has_metric(rows, metric)}
     if not drawn:
         known = {key for rows in runs.values() for row in rows for key in row} - {"step"}
@@ -34,19 +76,44 @@ def draw_runs(runs: Mapping[str, list[dict[str, float]]], metric: str) -> bytes:
             f"no run has the metric in --metric: {metric}.{nearest(metric, known)} "
             f"There are: {', '.join(sorted(known)) or 'none'}."
         )
-
-    figure = new_figure(9, 5.5)
+    curves = {name: drawable(rows, metric) for name, rows in drawn.items()}
+    labels = [_label(name, curves[name][1], settings.get(name, ())) for name in curves]
+    shown = labels[:MOST_LABELS]
+    more = len(labels) - len(shown)
+    lines = sum(label.count("\n") + 1 for label in shown) + bool(more)
+    figure = new_figure(9, 5 + LINE * lines)
     axes = figure.subplots()
-    for name, rows in drawn.items():
-        steps, values = drawable(rows, metric)
-        last = f"{values[-1]:.4g}" if values else "too large to draw"
-        marker = "o" if metric.startswith("eval/") else None
-        label = f"{in_picture(name)}: {last}"
-        axes.plot(steps, values, marker=marker, markersize=3, label=label)
+    looks = itertools.islice(_looks(), len(labels))
+    for (colour, style), label, (steps, values) in zip(looks, labels, curves.values(), strict=True):
+        marker = "o" if metric.startswith("eval/") and len(steps) <= FEW else None
+        axes.plot(steps, values, style, color=colour, label=label, marker=marker, markersize=3)
     axes.set(xlabel="step", ylabel=in_picture(metric))
+    show_steps(axes)
     axes.grid(alpha=0.3)
-    axes.legend(title="last value", loc="upper right")
-    return png_of(figure)
+    set_height(axes, curves.values())
+    if metric.endswith("loss"):
+        add_perplexity(axes)
+    names = " and ".join(drawn) if len(drawn) <= 2 else f"{len(drawn)} runs"
+    axes.set_title("\n".join(filter(None, [shortened(f"{metric} of {names}"), remark])))
+    title = "last value" + (f"; the first {MOST_LABELS} of {len(labels)} runs" if more else "")
+    axes.legend(handles=axes.lines[:MOST_LABELS], loc="upper center", frameon=False,
+                bbox_to_anchor=(0.5, BELOW), fontsize="small", title=title)  # fmt: skip
+    return figure
+
+
+def _looks() -> Iterator[tuple[str, str]]:
+    """Colours for the first runs, then the same with dashes, and so on without end."""
+    for style in itertools.cycle(STYLES):
+        for colour in COLOURS:
+            yield colour, style
+
+
+def _label(name: str, values: Sequence[float], settings: Sequence[str]) -> str:
+    """A run's name, its last value, and three of its settings a line."""
+    last = f"{values[-1]:.4g}" if values else "too large to draw"
+    rows = [", ".join(settings[begin : begin + 3]) for begin in range(0, len(settings), 3)]
+    first = "   ".join([f"{shortened(name, MAX_NAME)}: {last}", *map(in_picture, rows[:1])])
+    return "\n".join([first, *(f"      {in_picture(row)}" for row in rows[1:])])
 
 
 class Picture:

@@ -41,7 +41,7 @@ def test_early_steps_do_not_flatten_the_rest() -> None:
     low, high = losses.get_ylim()
     assert low < 2.0 and 2.9 < high < 3.5
     (said,) = [text.get_text() for text in losses.texts]
-    assert said == "↑ 9.24 at step 1"
+    assert said == "↑ 9.239 at step 1"
 
 
 def test_a_late_rise_stays_in_sight() -> None:

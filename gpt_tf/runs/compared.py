@@ -1,0 +1,58 @@
+"""What tells runs apart: the settings that differ between them, and their tokenizers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+
+from gpt_tf.config_files import flatten, read_config_file, resolve_stored, text_of
+from gpt_tf.errors import GptTfError
+from gpt_tf.runs.sweeps.grid import short_names
+from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.tokenizer.files import tokenizer_sha256
+
+# Settings that change what a run costs and writes, but not what it learns.
+BESIDES = ("origin.", "sampling.", "tokenizer.vocab_size", "data.buffer_size", "data.num_threads",
+           "training.xla", "training.steps_per_execution", "training.log_interval",
+           "training.eval_interval", "training.eval_batches", "training.checkpoint_interval",
+           "training.keep_checkpoints", "training.patience")  # fmt: skip
+MOST = 6  # settings named of each run
+MAX_VALUE = 20  # characters
+
+
+def differing_settings(runs: Mapping[str, RunDirectory]) -> dict[str, list[str]]:
+    """By the name of each run: `num_layers=2` for each setting in which not all runs agree.
+
+    A run whose settings are damaged has none.
+    """
+    settings = {}
+    for name, run in runs.items():
+        with suppress(GptTfError):
+            settings[name] = flatten(asdict(resolve_stored(read_config_file(run.config_file))))
+    first = next(iter(settings.values()), {})
+    keys = [
+        key
+        for key in first
+        if not key.startswith(BESIDES) and any(of[key] != first[key] for of in settings.values())
+    ]
+    words = short_names(keys)
+    more = f" and {len(keys) - MOST} more" if len(keys) > MOST else ""
+    labels = {
+        name: [f"{words[key]}={_cut(text_of(of[key]))}" for key in keys[:MOST]]
+        for name, of in settings.items()
+    }
+    return {name: [*of[:-1], of[-1] + more] for name, of in labels.items() if of}
+
+
+def tokenizers_differ(runs: Mapping[str, RunDirectory]) -> bool:
+    """Whether losses of these runs count different tokens; unknown tokenizers are not counted."""
+    known = set()
+    for run in runs.values():
+        with suppress(GptTfError, OSError):
+            known.add(tokenizer_sha256(run.tokenizer))
+    return len(known) > 1
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"

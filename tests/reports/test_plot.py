@@ -1,0 +1,94 @@
+"""`gpt-tf plot`: several runs in one picture, told apart by the settings in which they differ."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from commands import called
+from matplotlib.figure import Figure
+
+from gpt_tf.reports.plot import MOST_LABELS, runs_figure
+from gpt_tf.runs.compared import differing_settings, tokenizers_differ
+from gpt_tf.storage.run_directory import RunDirectory
+
+ROWS = [{"step": step, "eval/loss": 3.0 - step / 100} for step in range(0, 100, 10)]
+
+
+def copied(run: Path, name: str, **settings: object) -> RunDirectory:
+    """A run beside `run`, with other settings."""
+    copy = run.with_name(name)
+    shutil.copytree(run, copy)
+    text = (copy / "config.yaml").read_text()
+    for key, value in settings.items():
+        text, count = re.subn(rf"(?m)^(\s+{key}): .*", rf"\1: {value}", text)
+        assert count
+    (copy / "config.yaml").write_text(text)
+    return RunDirectory(copy)
+
+
+@pytest.fixture
+def runs(trained_workspace: Path, tmp_path: Path) -> dict[str, RunDirectory]:
+    shutil.copytree(trained_workspace / "runs", tmp_path / "runs")
+    tiny = tmp_path / "runs" / "tiny"
+    return {
+        "tiny": RunDirectory(tiny),
+        "small": copied(tiny, "small", batch_size=2, keep_checkpoints=7, log_interval=9),
+    }
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def test_settings_that_all_runs_share_or_that_teach_nothing_are_not_named(runs) -> None:
+    assert differing_settings(runs) == {"tiny": ["batch_size=4"], "small": ["batch_size=2"]}
+    assert differing_settings({"tiny": runs["tiny"]}) == {}
+
+
+def test_a_run_with_damaged_settings_is_drawn_without_them(runs) -> None:
+    runs["small"].config_file.write_text("[")
+    assert differing_settings(runs) == {}
+    assert len(legend(runs_figure(dict.fromkeys(runs, ROWS), "eval/loss", {}, ""))) == 2
+
+
+def test_many_different_settings_are_counted(runs) -> None:
+    names = ("num_layers", "context_length", "seed", "epsilon", "clip_norm", "max_epochs")
+    others = dict.fromkeys(names, 7)
+    runs["other"] = copied(runs["tiny"].path, "other", **others)
+    assert differing_settings(runs)["other"] == [
+        "context_length=7", "num_layers=7", "seed=7", "batch_size=4", "max_epochs=7",
+        "epsilon=7 and 1 more",
+    ]  # fmt: skip
+
+
+def test_the_legend_has_three_settings_a_line_and_the_title_names_the_runs() -> None:
+    figure = runs_figure({"a": ROWS, "b": ROWS}, "eval/loss", {"a": list("pqrst")}, "a remark")
+    assert legend(figure) == ["a: 2.1   p, q, r\n      s, t", "b: 2.1"]
+    assert figure.axes[0].get_title() == "eval/loss of a and b\na remark"
+
+
+@pytest.mark.parametrize("number", [1, 10, MOST_LABELS + 9])
+def test_any_number_of_runs_looks_different_and_leaves_room_for_the_curves(number: int) -> None:
+    settings = {str(n): ["num_layers=2"] * 6 for n in range(number)}
+    figure = runs_figure(dict.fromkeys(settings, ROWS), "eval/loss", settings, "")
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    height = axes.get_position().height * figure.get_size_inches()[1]
+    assert len(legend(figure)) == min(number, MOST_LABELS) and height > 3  # inches
+    looks = [(line.get_color(), line.get_linestyle()) for line in axes.lines[:20]]
+    assert len(set(looks)) == len(looks)
+
+
+def test_runs_whose_tokenizers_differ_are_told_what_compares(runs, tmp_path: Path) -> None:
+    assert called("plot", "tiny", "small", cwd=tmp_path).stderr == ""
+    assert not tokenizers_differ(runs)
+    tokenizer = runs["small"].tokenizer / "tokenizer.json"
+    tokenizer.write_text(json.dumps(json.loads(tokenizer.read_text()), indent=1))
+    assert tokenizers_differ(runs)
+    said = called("plot", "tiny", "small", "--overwrite", cwd=tmp_path).stderr
+    assert "tokenizers of these runs differ" in said
+    (option,) = re.findall(r"--metric (\S+)", said)
+    said = called("plot", "tiny", "small", "--metric", option, "--overwrite", cwd=tmp_path).stderr
+    assert said == ""
