@@ -37,6 +37,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "Measure a run on a whole split, or on other text."),
     "import": ("import_model", "Take a GPT-2 or OPT from a Hugging Face folder."),
     "export": ("export", "Write a run for transformers, TensorFlow or Keras."),
+    "runs": ("runs", "List the runs: step, loss, size, data, state."),
     "plot": ("plot", "Draw the curves of several runs in one picture."),
     "doctor": ("doctor", "Check the installation, the machine and a run's files."),
 }

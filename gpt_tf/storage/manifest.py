@@ -117,3 +117,15 @@ def verify(
             raise RunError(f"damaged file {path}: {size} bytes, but {entry['bytes']} were written.")
         if found != entry["sha256"]:
             raise RunError(f"damaged file {path}: its SHA-256 is {found}, not {entry['sha256']}.")
+
+
+def check_sizes(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Check that every file is there and has its size, without reading it. Raises RunError."""
+    for name, entry in manifest["files"].items():
+        path = directory / name
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise RunError(f"cannot read {path}: {error.strerror}.") from error
+        if size != entry["bytes"]:
+            raise RunError(f"damaged file {path}: {size} bytes, but {entry['bytes']} were written.")

@@ -1,15 +1,20 @@
-"""`metrics.jsonl`: one JSON object per logged step."""
+"""`metrics.jsonl`: one JSON object per logged step; read whole, or from its end."""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from gpt_tf.errors import RunError
-from gpt_tf.storage.plain import NotPlainError, read_plain
+from gpt_tf.storage.plain import NotPlainError, open_plain, read_plain
 
+BLOCK = 1 << 14  # bytes
+DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 log = logging.getLogger(__name__)
 
 
@@ -31,14 +36,52 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     *lines, cut_short = data.split(b"\n")
     for number, line in enumerate([*lines, cut_short] if cut_short else lines, 1):
         try:
-            row = json.loads(line)
-            if not all(map(_is_number, row.values())):
-                raise TypeError("something is not a number")
-            rows.append({**row, "step": int(row["step"])})
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            rows.append(_row(line))
+        except DAMAGED:
             if number <= len(lines):
                 log.warning("damaged row left out of %s: line %s", path, number)
     return rows
+
+
+def rows_from_end(path: Path, having: str = "") -> Iterator[dict[str, float]]:
+    """The rows of a metrics file, newest first, of which no more is read than is asked for.
+
+    Damaged rows are left out, and so is everything of a file that cannot be read.
+
+    Args:
+      having: only rows with this metric.
+    """
+    wanted = f'"{having}"'.encode() if having else b""
+    try:
+        with open_plain(path) as file:
+            for line in _lines_from_end(file):
+                if wanted in line:
+                    try:
+                        yield _row(line)
+                    except DAMAGED:
+                        continue
+    except OSError:
+        return
+
+
+def _lines_from_end(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file, the last one first."""
+    end, begin_of_line = file.seek(0, os.SEEK_END), b""
+    while end > 0:
+        size = min(BLOCK, end)
+        end -= size
+        file.seek(end)
+        begin_of_line, *lines = (file.read(size) + begin_of_line).split(b"\n")
+        yield from reversed(lines)
+    yield begin_of_line
+
+
+def _row(line: bytes) -> dict[str, float]:
+    """The numbers in a line. Raises one of `DAMAGED` if it has anything else."""
+    row = json.loads(line)
+    if not all(map(_is_number, row.values())):
+        raise TypeError("something is not a number")
+    return {**row, "step": int(row["step"])}
 
 
 def _is_number(value: object) -> bool:

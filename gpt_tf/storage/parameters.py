@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from contextlib import suppress
-
-from safetensors import SafetensorError, safe_open
-
 from gpt_tf.storage.checkpoint import MODEL_FILE
 from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.storage.tensors import count_numbers
 
 
 def count_parameters(run: RunDirectory) -> int | None:
     """The parameters in the newest readable checkpoint of a run; None without one."""
-    for checkpoint in reversed(run.checkpoints.names()):
-        path = run.checkpoints.directory / checkpoint / MODEL_FILE
-        with suppress(OSError, SafetensorError), safe_open(path, framework="np") as file:
-            names = list(file.keys())
-            return sum(math.prod(file.get_slice(name).get_shape()) for name in names)
-    return None
+    places = (run.checkpoints.directory / name for name in reversed(run.checkpoints.names()))
+    return next(filter(None, (count_numbers(place / MODEL_FILE) for place in places)), None)

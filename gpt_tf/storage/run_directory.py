@@ -182,7 +182,8 @@ def _whole_names(directory: Path) -> set[str]:
 
 def all_runs(workspace: Path) -> list[RunDirectory]:
     """Every run of the workspace, by name."""
-    runs = [RunDirectory(path) for path in sorted((workspace / RUNS).glob("*"))]
+    places = sorted((workspace / RUNS).glob("*"))
+    runs = [RunDirectory(path) for path in places if not atomic.TEMPORARY.fullmatch(path.name)]
     return [run for run in runs if run.exists]
 
 

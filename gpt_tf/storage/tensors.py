@@ -18,8 +18,10 @@ import safetensors
 
 from gpt_tf.errors import RunError
 from gpt_tf.storage.json_file import plain_file
+from gpt_tf.storage.plain import open_plain
 
 Shape = tuple[int, ...]
+MAX_HEADER = 100_000_000  # bytes; as the library has it
 # numpy has no bfloat16: its 16 bits are the upper half of a float32's
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
@@ -80,6 +82,18 @@ def _stored(path: Path, data_start: int, entry: dict[str, Any]) -> StoredTensor:
         return to_float32(data, dtype).reshape(shape)
 
     return StoredTensor(path, shape, dtype, read)
+
+
+def count_numbers(path: Path) -> int | None:
+    """How many numbers a safetensors file holds, by its header alone; None if that is damaged."""
+    try:
+        with open_plain(path) as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            header = json.loads(file.read(length)) if length <= MAX_HEADER else {}
+        header.pop("__metadata__", None)
+        return sum(math.prod(tensor["shape"]) for tensor in header.values()) or None
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+        return None
 
 
 class Streamed(NamedTuple):

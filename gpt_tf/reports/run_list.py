@@ -1,0 +1,130 @@
+"""The list of runs that `gpt-tf runs` shows: which, in which order, as a table or as JSON."""
+
+from __future__ import annotations
+
+import datetime
+import fnmatch
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpt_tf.errors import NoSuchRunError
+from gpt_tf.reports.run_summary import SORTED, RunSummary
+from gpt_tf.reports.text_table import Column, cut, fitted
+from gpt_tf.storage.names import nearest, printable
+from gpt_tf.storage.run_directory import RUNS
+
+HALF_A_YEAR = 183 * 24 * 3600.0  # seconds
+LONGEST_DATA = 20  # characters of the place of the data
+
+
+def matching(
+    runs: Sequence[RunSummary], patterns: Sequence[str], workspace: Path
+) -> list[RunSummary]:
+    """The runs whose name matches one of the patterns; all without any.
+
+    Raises:
+      NoSuchRunError: for a pattern that matches none.
+    """
+    names = [one.run.name for one in runs]
+    wanted: set[str] = set()
+    for pattern in patterns:
+        plain = pattern.removeprefix(f"{RUNS}/").rstrip("/")  # as a shell completes it
+        found = {plain} & {*names} or {*fnmatch.filter(names, plain)}
+        if not found:
+            raise NoSuchRunError(
+                f"no such run: {pattern}.{nearest(pattern, names)} Runs in {workspace / RUNS}: "
+                f"{', '.join(names) or 'none'}."
+            )
+        wanted |= found
+    return [one for one in runs if not patterns or one.run.name in wanted]
+
+
+def listed(runs: Sequence[RunSummary], order: str) -> list[RunSummary]:
+    """The runs in one of the orders of `SORTED`."""
+    return SORTED[order](runs)
+
+
+def nothing_here(workspace: Path) -> str:
+    """What is said of a workspace without runs."""
+    return (
+        f"no runs in {workspace / RUNS}. Train one with `gpt-tf train --train-tokenizer`, on your "
+        "own text with --data PLACE."
+    )
+
+
+def table(runs: Sequence[RunSummary], width: int) -> str:
+    """The runs, a line each; a narrow table has fewer columns."""
+    return fitted(
+        [
+            Column("run", [printable(one.run.name) for one in runs]),
+            Column("state", [one.state for one in runs], 1),
+            Column("step", [f"{one.step:,}" for one in runs], 3, right=True),
+            Column("loss", [_number(one.loss, ".4f") for one in runs], 2, right=True),
+            Column("at", [_number(one.best_step, ",") for one in runs], 8, right=True),
+            Column("bits/B", [_number(_bits(one), ".3f") for one in runs], 5, right=True),
+            Column("params", [short_count(one.parameters) for one in runs], 7, right=True),
+            Column("data", [cut(printable(one.data or "-"), LONGEST_DATA) for one in runs], 6),
+            Column("changed", [when(one.changed) for one in runs], 4),
+        ],
+        width,
+    )
+
+
+def as_record(one: RunSummary) -> dict[str, Any]:
+    """A run as JSON has it; a figure that is not known is null."""
+    return {
+        "run": one.run.name,
+        "state": one.state,
+        "step": one.step,
+        "max_steps": one.max_steps,
+        "loss": one.loss,
+        "perplexity": one.figures.get("perplexity"),
+        "bits_per_byte": _bits(one),
+        "best_step": one.best_step,
+        "parameters": one.parameters,
+        "data": one.data,
+        "changed": iso_time(one.changed),
+        "problem": one.problem,
+    }
+
+
+def iso_time(seconds: float) -> str | None:
+    """A time as ISO 8601 has it, with its zone; None if it is not known."""
+    if not seconds:
+        return None
+    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
+
+
+def when(seconds: float) -> str:
+    """A time as `ls -l` shows it: with the time of the day, or with the year if it is old."""
+    if not seconds:
+        return "-"
+    is_recent = abs(time.time() - seconds) < HALF_A_YEAR
+    form = "%b %d %H:%M" if is_recent else "%b %d  %Y"
+    return time.strftime(form, time.localtime(seconds))
+
+
+def short_count(count: int | None) -> str:
+    """A number of parameters in three digits.
+
+    >>> short_count(963_328), short_count(124_439_808), short_count(1_558_000_000), short_count(99)
+    ('963 k', '124 M', '1.56 G', '99')
+    """
+    if count is None:
+        return "-"
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= 0.9995 * size:
+            number = count / size
+            digits = 2 if number < 10 else 1 if number < 100 else 0
+            return f"{number:.{digits}f} {unit}"
+    return str(count)
+
+
+def _bits(one: RunSummary) -> float | None:
+    return one.figures.get("bits_per_byte")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)

@@ -1,0 +1,66 @@
+"""Tables for a terminal: plain lines that fit its width, with fewer columns if it is narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+GAP = "  "
+CUT = "…"
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+      cells: its texts, a line each.
+      rank: if the table does not fit, columns of the highest rank are left out first; those of
+        rank 0 never are.
+      right: set right, as numbers are.
+    """
+
+    name: str
+    cells: Sequence[str]
+    rank: int = 0
+    right: bool = False
+
+
+def fitted(columns: Sequence[Column], width: int) -> str:
+    """The table in lines of at most `width` characters, if the columns of rank 0 fit.
+
+    >>> table = [Column("run", ["a", "b"]), Column("loss", ["2.5", "12.5"], 1, True)]
+    >>> print(fitted(table, 80))
+    run  loss
+    a     2.5
+    b    12.5
+    >>> print(fitted(table, 8))
+    run
+    a
+    b
+    """
+    kept = [(column, max(map(len, (column.name, *column.cells)))) for column in columns]
+    while sum(wide for _, wide in kept) + len(GAP) * (len(kept) - 1) > width:
+        last = max(kept, key=lambda entry: entry[0].rank)
+        if last[0].rank == 0:
+            break
+        kept.remove(last)
+    set_cells = [
+        [
+            text.rjust(wide) if column.right else text.ljust(wide)
+            for text in (column.name, *column.cells)
+        ]
+        for column, wide in kept
+    ]
+    return "\n".join(GAP.join(line).rstrip() for line in zip(*set_cells, strict=True))
+
+
+def cut(text: str, width: int) -> str:
+    """A text of at most `width` characters; a longer one loses its middle.
+
+    >>> cut("texts/of/last/year/*.txt", 12)
+    'texts/…*.txt'
+    """
+    if len(text) <= width:
+        return text
+    begin = width // 2
+    return f"{text[:begin]}{CUT}{text[len(text) - (width - begin - 1) :]}"
