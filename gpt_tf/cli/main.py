@@ -38,6 +38,7 @@ COMMANDS = {
     "import": ("import_model", "Take a GPT-2 or OPT from a Hugging Face folder."),
     "export": ("export", "Write a run for transformers, TensorFlow or Keras."),
     "runs": ("runs", "List the runs: step, loss, size, data, state."),
+    "show": ("show", "Show a run: settings, losses, sample, checkpoints."),
     "plot": ("plot", "Draw the curves of several runs in one picture."),
     "doctor": ("doctor", "Check the installation, the machine and a run's files."),
 }

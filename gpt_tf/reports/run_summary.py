@@ -151,8 +151,8 @@ def _best(run: RunDirectory, manifest: Mapping[str, Any]) -> tuple[int | None, d
         return None, {}
     for row in rows_from_end(run.metrics_file, having="eval/loss"):
         if row["step"] == step:
-            named = {metric.name: row.get(f"eval/{metric.name}") for metric in METRICS}
-            return step, {name: value for name, value in named.items() if value is not None}
+            named = {metric.name: row.get(f"eval/{metric.name}", math.nan) for metric in METRICS}
+            return step, {name: value for name, value in named.items() if math.isfinite(value)}
         if row["step"] < step:
             break
     return step, {}

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
@@ -50,6 +51,16 @@ def is_own(name: str) -> bool:
 def own_entries(run: Path) -> list[str]:
     """Names of what gpt-tf wrote into a run directory, what is in a folder before the folder."""
     return [name for name, _, own in _entries(run, _OWN) if own][::-1]
+
+
+def own_bytes(run: Path) -> int:
+    """The size of what gpt-tf wrote into a run directory."""
+    sizes = 0
+    for name in own_entries(run):
+        with suppress(OSError):  # a trainer removed it meanwhile
+            status = (run / name).lstat()
+            sizes += status.st_size if stat.S_ISREG(status.st_mode) else 0
+    return sizes
 
 
 def foreign_files(run: Path) -> list[str]:

@@ -22,6 +22,7 @@ from gpt_tf.errors import GptTfError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.plain import read_plain
+from gpt_tf.storage.samples_file import HEADING
 from gpt_tf.training.event_files import cut_events
 
 Scalars = Mapping[str, float]
@@ -102,9 +103,6 @@ class TensorBoardWriter:
     def close(self) -> None:
         """Close the event file."""
         self._writer.close()
-
-
-HEADING = r"## Step ([0-9]{1,18})$"
 
 
 class SamplesWriter:

@@ -217,7 +217,12 @@ def command_lines(draw: st.DrawFn) -> Case:
     words = [word for words in draw(st.lists(WORDS, max_size=3)) for word in words]
     if command == "train":
         words = ["--print-config", *words]
-    elif command not in ("plot", "doctor", "runs"):  # nothing is downloaded, trained or generated
+    elif command not in (
+        "plot",
+        "doctor",
+        "runs",
+        "show",
+    ):  # nothing is downloaded, trained or generated
         words = [*words, "--no-such-option"]
     return Case({}, [*command.split(" "), *words])
 
@@ -233,7 +238,8 @@ def files_of_a_run(workspace: Path) -> st.SearchStrategy[Case]:
         RUN / "config.yaml",
         RUN / "tokenizer" / "manifest.json",
     ]
-    commands = [["doctor", "tiny"], ["runs"], ["plot", "tiny", "--output", "case/p.png"],
+    commands = [["doctor", "tiny"], ["runs"], ["show", "tiny"],
+                ["plot", "tiny", "--output", "case/p.png"],
                 ["generate", "--run", "tiny", "--top-k", "3"],
                 ["evaluate", "tiny", "--split", "test"]]  # fmt: skip
     contents = {path: (workspace / path).read_bytes() for path in paths}

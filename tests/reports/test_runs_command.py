@@ -174,7 +174,7 @@ def test_counts_of_parameters_are_short() -> None:
 
 
 def test_the_commands_import_no_tensorflow(made: Path) -> None:
-    calls = [["runs"], ["runs", "--json"]]
+    calls = [["runs"], ["runs", "--json"], ["show", "finished"], ["show", "stopped", "--json"]]
     code = f"""
 import sys
 from gpt_tf.cli.main import main
