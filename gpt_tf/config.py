@@ -53,6 +53,15 @@ def rate(default: float, help: str) -> Any:
     return setting(default, help, minimum=0.0, maximum=0.99)
 
 
+def falling_steps(steps: int, share: float) -> int:
+    """In how many of the `steps` after the warm-up the rate falls: the last ones, at least one.
+
+    >>> falling_steps(100, 0.25)
+    25
+    """
+    return max(1, round(share * steps))
+
+
 def plain(value: Any) -> Any:
     """A number of NumPy as that of Python; anything else as it is."""
     if isinstance(value, bool) or type(value) in (int, float):
@@ -237,6 +246,21 @@ class DataConfig(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class EarlierRate(Section):
+    """What the learning rate followed in an earlier part of a run: settings as in `training`."""
+
+    until_step: int = setting(1, "Steps of the run at the end of this part.", minimum=1)
+    schedule_begin: int = setting(0, "Step at which its schedule begins.", minimum=0)
+    max_steps: int = setting(1, "Its horizon.", minimum=1)
+    schedule: Literal["cosine", "linear", "constant"] = setting("cosine", "How its rate falls.")
+    peak_learning_rate: float = setting(1e-3, "Its highest rate.", minimum=0.0)
+    min_learning_rate: float = setting(0.0, "Its rate at the horizon.", minimum=0.0)
+    muon_learning_rate: float = setting(0.02, "Muon's peak rate.", minimum=0.0)
+    warmup_steps: int = setting(0, "Steps of its warm-up.", minimum=0)
+    decay_share: float = setting(1.0, "Share of its steps in which it falls.", minimum=0.01)
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingConfig(Section):
     """The loop: steps, optimizer, schedule, evaluation, checkpoints."""
 
@@ -269,6 +293,14 @@ class TrainingConfig(Section):
         "Share of the steps after the warm-up, at their end, in which the rate falls.",
         minimum=0.01,
         maximum=1.0,
+    )
+    schedule_begin: int = setting(
+        0,
+        "Step at which the schedule begins; written by --resume with another schedule.",
+        minimum=0,
+    )
+    earlier_rates: tuple[EarlierRate, ...] = setting(
+        (), "What the rate followed before, part by part; written by --resume if that changes."
     )
     beta_1: float = setting(0.9, "Adam's decay of the first moment.", minimum=0.0, maximum=0.9999)
     beta_2: float = setting(
@@ -315,6 +347,18 @@ class TrainingConfig(Section):
     patience: int | None = setting(
         None, "Evaluations without improvement before stopping; if not set, never.", minimum=1
     )
+
+    @property
+    def stable_step(self) -> int | None:
+        """The step at which a rate that was held begins to fall; None if it is never held or falls.
+
+        A schedule that holds its rate before it falls is called WSD: warm-up, stable, decay.
+        """
+        if self.max_steps is None or self.schedule in NEVER_FALLING:
+            return None
+        warm = self.schedule_begin + self.warmup_steps
+        begins = self.max_steps - falling_steps(self.max_steps - warm, self.decay_share)
+        return begins if begins > warm else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -368,6 +412,7 @@ class Config(Section):
                 "training.steps_per_execution must be 1 with training.grad_accum_steps "
                 f"{training.grad_accum_steps}, received: {training.steps_per_execution}"
             )
+        problems += problems_of_rates(training)
         if training.min_learning_rate > training.peak_learning_rate:
             problems.append(
                 "training.min_learning_rate must be at most training.peak_learning_rate "
@@ -375,6 +420,40 @@ class Config(Section):
             )
         if problems:
             raise UsageError("\n".join(problems))
+
+
+def problems_of_rates(training: TrainingConfig) -> list[str]:
+    """What is wrong with the earlier parts of a run, whose steps follow one another."""
+    name, problems, done = "training.earlier_rates", list[str](), 0
+    for place, rate in enumerate(training.earlier_rates):
+        if rate.until_step <= done or rate.schedule_begin > done:
+            problems.append(
+                f"{name}[{place}] must begin its schedule by step {done} and end after it, "
+                f"received: {rate.schedule_begin} and {rate.until_step}"
+            )
+        if rate.max_steps - rate.schedule_begin <= rate.warmup_steps:
+            problems.append(
+                f"{name}[{place}].max_steps must be after its warm-up, received: {rate.max_steps}"
+            )
+        if rate.min_learning_rate > rate.peak_learning_rate:
+            problems.append(
+                f"{name}[{place}].min_learning_rate must be at most its peak_learning_rate, "
+                f"received: {rate.min_learning_rate}"
+            )
+        done = rate.until_step
+    if training.schedule_begin > done:
+        problems.append(
+            f"training.schedule_begin must be at most the last until_step of {name} ({done}), "
+            f"received: {training.schedule_begin}"
+        )
+    if training.max_steps is not None and training.max_steps <= done:
+        problems.append(
+            f"training.max_steps must be above the last until_step of {name} ({done}), "
+            f"received: {training.max_steps}"
+        )
+    if training.max_steps is None and done:
+        problems.append(f"training.max_steps must be a number with {name}, received: none")
+    return problems
 
 
 def choices(kind: type[Section], name: str) -> tuple[str, ...]:
@@ -404,8 +483,10 @@ def check_value(value: Any, hint: Any, metadata: Any) -> str | None:
         choices = typing.get_args(hint)
         return None if value in choices else f"one of {', '.join(choices)}, {received}"
     if typing.get_origin(hint) is tuple:
-        is_list = isinstance(value, tuple) and all(isinstance(entry, str) for entry in value)
-        return None if is_list else f"a list of texts, {received}"
+        kind = typing.get_args(hint)[0]
+        is_list = isinstance(value, tuple) and all(isinstance(entry, kind) for entry in value)
+        what = "texts" if kind is str else "mappings"
+        return None if is_list else f"a list of {what}, {received}"
     if hint is float and type(value) is int:
         hint = int
         if abs(value) > sys.float_info.max:

@@ -247,15 +247,28 @@ def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) ->
             section = build(hints[key], value, f"{prefix}{key}.", problems)
             if section is not None:  # its problems are already listed
                 arguments[key] = section
+        elif typing.get_origin(hints[key]) is tuple and isinstance(value, (list, tuple)):
+            entry_kind = typing.get_args(hints[key])[0]
+            arguments[key] = _entries(entry_kind, value, f"{prefix}{key}", problems)
         else:
-            is_tuple = typing.get_origin(hints[key]) is tuple  # YAML has lists
-            arguments[key] = tuple(value) if is_tuple and isinstance(value, list) else value
+            arguments[key] = value
     try:
         return kind(**arguments)
     except UsageError as error:
         dotted = prefix if kind is not Config else ""
         problems.extend(f"{dotted}{line}" for line in str(error).splitlines())
         return None
+
+
+def _entries(kind: type, values: Iterable[Any], name: str, problems: list[str]) -> tuple[Any, ...]:
+    """The entries of a list, of which YAML has mappings for sections."""
+    if not issubclass(kind, Section):
+        return tuple(values)
+    made = [
+        each if isinstance(each, kind) else build(kind, each, f"{name}[{place}].", problems)
+        for place, each in enumerate(values)
+    ]
+    return tuple(each for each in made if each is not None)
 
 
 def as_yaml(config: Config) -> str:

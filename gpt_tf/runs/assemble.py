@@ -226,8 +226,8 @@ def resolve_config(config: Config, batches_per_epoch: int) -> Config:
     max_steps = training.max_steps or math.ceil(training.max_epochs * updates_per_epoch)
     eval_interval = training.eval_interval or min(updates_per_epoch, max_steps)
     warmup_steps = training.warmup_steps
-    if warmup_steps >= max_steps:
-        warmup_steps = max_steps // 10
+    if warmup_steps >= max_steps - training.schedule_begin:
+        warmup_steps = (max_steps - training.schedule_begin) // 10
         log.info(
             "training.warmup_steps %s is shortened to %s: the run has %s steps",
             f"{training.warmup_steps:,}",

@@ -91,7 +91,7 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
         xla=training.xla == "on",
     )
     checkpoints = checkpoint_manager(config, claim, model, optimizer, parts.tokenizer_sha256)
-    checkpoints.check_room()
+    checkpoints.check_room(stable=training.stable_step is not None)
     writer = Writers(check=claim.check)
     profile = job.profile
     trainer = Trainer(

@@ -7,8 +7,9 @@ A checkpoint is a directory `step-00000800/` that appears whole, with its manife
 - `state.json`: step, position in the data, early stopping, metric sums
 - `manifest.json`: SHA-256 and size of each, and what the checkpoint belongs to
 
-The manifest also says which step was the best one so far: best and last never disagree, and
-retention never removes the best. The last one is the newest that verifies. It has no code in it.
+The manifest also says which step was the best one so far, and at which the rate begins to fall:
+best and last never disagree, and retention never removes the best, nor the one called stable, from
+which a longer run can go on. The last one is the newest that verifies. It has no code in it.
 """
 
 from __future__ import annotations
@@ -189,13 +190,29 @@ class CheckpointStore:
                 return checkpoint_name(step)
         return None
 
+    def stable_name(self) -> str | None:
+        """The checkpoint at which the rate, held until then, begins to fall.
+
+        The newest intact manifest says which it is; None if the run has not come so far.
+        """
+        names = self.names()
+        for candidate in reversed(names):
+            try:
+                step = read_manifest(self.directory / candidate).get("stable_step")
+            except RunError:  # whoever reads it says so
+                continue
+            return checkpoint_name(step) if step and checkpoint_name(step) in names else None
+        return None
+
     def rotate(self, keep: int, saved: str | None = None) -> None:
-        """Remove all but the newest `keep` checkpoints and the best; call it after a good save.
+        """Remove all but the newest `keep` checkpoints, the best and the stable one.
+
+        Call it after a good save.
 
         Args:
           saved: stays too: what was just saved, which damaged ones of later steps may precede.
         """
-        kept = (self.best_name(), saved)
+        kept = (self.best_name(), self.stable_name(), saved)
         with atomic.explaining_failure(self.directory):
             for name in self.names()[:-keep]:
                 if name not in kept:

@@ -23,7 +23,16 @@ from gpt_tf.training.optimizer import optimizer_slots
 
 # Of the model's settings, those that do not decide what the weights compute
 FREE = ("context_length", "dropout.", "initial_")
-TAKEN = ("manifest", "format", "step", "best_step", "model_config", "files", "sha256")
+TAKEN = (
+    "manifest",
+    "format",
+    "step",
+    "best_step",
+    "stable_step",
+    "model_config",
+    "files",
+    "sha256",
+)
 
 
 class CheckpointManager:
@@ -92,10 +101,15 @@ class CheckpointManager:
         names = self.store.names()
         return names[-1] if names else None
 
-    def check_room(self) -> None:
-        """Raise UsageError if the disk has no room for the checkpoints that are kept."""
+    def check_room(self, *, stable: bool = False) -> None:
+        """Raise UsageError if the disk has no room for the checkpoints that are kept.
+
+        Args:
+          stable: whether one at which the rate begins to fall is kept, too.
+        """
         variables = (*self._weights.values(), *self._training.values())
-        self.store.check_room(sum(v.value.numpy().nbytes for v in variables), self._keep)
+        size = sum(v.value.numpy().nbytes for v in variables)
+        self.store.check_room(size, self._keep + stable)
 
     def save(
         self,
@@ -103,6 +117,7 @@ class CheckpointManager:
         state: Mapping[str, Any] | None = None,
         *,
         best_step: int | None = None,
+        stable_step: int | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> str:
         """Commit a checkpoint, then drop old ones.
@@ -110,20 +125,22 @@ class CheckpointManager:
         Args:
           step: how many updates the model has had; the checkpoint is named after it.
           state: what the loop needs to go on, as JSON can hold it; `restore` gives it back.
-          best_step: the step of the checkpoint that is kept however old it becomes.
+          best_step, stable_step: steps of checkpoints that are kept however old they become: of
+            the best one, and of the one at which the rate begins to fall.
           facts: what this manifest says besides those of the manager.
 
         Returns:
           The name of the checkpoint.
 
         Raises:
-          UsageError: for a step, a best_step, a state or facts that cannot be stored, such as a
-            state that JSON would change.
+          UsageError: for a step, a best_step, a stable_step, a state or facts that cannot be
+            stored, such as a state that JSON would change.
           RunError: if the disk is full or fails, or the folder of the checkpoints has gone.
         """
-        if best_step is not None:
-            check_counts(0, best_step=best_step)
-            best_step = int(best_step)  # a NumPy integer has no JSON
+        kept = {"best_step": best_step, "stable_step": stable_step}
+        given = {name: each for name, each in kept.items() if each is not None}
+        check_counts(0, **given)
+        kept |= {name: int(each) for name, each in given.items()}  # JSON has no NumPy integer
         facts = _checked_facts(facts)
         self._check()
         if not self.store.directory.is_dir():
@@ -137,7 +154,7 @@ class CheckpointManager:
                 read_values(self._weights),
                 read_values(self._training),
                 state or {},
-                {**self._model, **self._facts, "best_step": best_step, **facts},
+                {**self._model, **self._facts, **kept, **facts},
             )
         except RunError:
             self._check()  # a directory that was moved meanwhile is the reason

@@ -25,7 +25,6 @@ from gpt_tf.training.checkpoint import CheckpointManager
 from gpt_tf.training.clock import Clock
 from gpt_tf.training.early_stopping import EarlyStopping
 from gpt_tf.training.evaluation import Evaluation, perplexity
-from gpt_tf.training.schedule import WarmupSchedule
 from gpt_tf.training.signals import StopRequest
 from gpt_tf.training.train_step import StepResult
 from gpt_tf.training.writers import Writers
@@ -94,7 +93,7 @@ class Trainer:
         *,
         stream: TokenStream,
         step: Step,
-        schedule: WarmupSchedule,
+        schedule: Callable[[int], Any],
         checkpoints: CheckpointManager,
         writer: Writers,
         measuring: Measuring = NOTHING_MEASURED,
@@ -131,7 +130,7 @@ class Trainer:
                 while reason is None:
                     if self._due(self._config.eval_interval) or self._begins_measured():
                         self._run_evaluation(request)
-                    if self._due(self._config.checkpoint_interval):
+                    if self._due(self._config.checkpoint_interval) or self._is_stable():
                         self._save()
                     reason = self._reason_to_stop(request, stop_at_step)
                     if reason is None:
@@ -147,6 +146,9 @@ class Trainer:
         assert interval is not None, "intervals are resolved before the loop"
         step = self.state.step
         return step > 0 and (step % interval == 0 or step == self._config.max_steps)
+
+    def _is_stable(self) -> bool:
+        return self.state.step == self._config.stable_step
 
     def _begins_measured(self) -> bool:
         return self._measuring.before_first_step and self.state.step == 0
@@ -168,7 +170,8 @@ class Trainer:
         config, step = self._config, self.state.step
         intervals = (config.log_interval, config.eval_interval, config.checkpoint_interval)
         distances = [interval - step % interval for interval in intervals if interval]
-        distances += [end - step for end in (config.max_steps, stop_at_step) if end is not None]
+        ends = (config.max_steps, config.stable_step, stop_at_step)
+        distances += [end - step for end in ends if end is not None and end > step]
         return min(config.steps_per_execution or 1, *distances)
 
     def _update(self, count: int, request: StopRequest) -> bool:
@@ -272,6 +275,7 @@ class Trainer:
             self.state.step,
             self._state_dict(),
             best_step=self._early_stopping.best_step,
+            stable_step=self._config.stable_step,
             facts={"sequence": self._sequence()},
         )
         self._saved_step = self.state.step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -11,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.arguments import as_whole
-from gpt_tf.config import TrainingConfig
+from gpt_tf.config import EarlierRate, TrainingConfig, falling_steps
+from gpt_tf.rates import parts
 
 
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -62,7 +64,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.max_steps = max_steps
         self.min_learning_rate = min_learning_rate
         self.decay_share = decay_share
-        self._falling_steps = max(1, round(decay_share * (max_steps - warmup_steps)))
+        self._falling_steps = falling_steps(max_steps - warmup_steps, decay_share)
 
     def __call__(self, step: Any) -> tf.Tensor:
         """The rate of the update number `step`, counted from 0, as a float32 tensor."""
@@ -136,13 +138,40 @@ class WarmupConstant(WarmupSchedule):
 SCHEDULES = {"cosine": WarmupCosine, "linear": WarmupLinear, "constant": WarmupConstant}
 
 
-def make_schedule(config: TrainingConfig) -> WarmupSchedule:
-    """The schedule that `config` asks for; its `max_steps` is a number."""
-    assert config.max_steps is not None, "max_steps is resolved before the schedule is made"
-    return SCHEDULES[config.schedule](
-        config.peak_learning_rate,
-        config.warmup_steps,
-        config.max_steps,
-        config.min_learning_rate,
-        config.decay_share,
+class RatesInTurn:
+    """The rate of a run that went on with other settings: each part's schedule in its turn.
+
+    Args:
+      parts: the schedule of each part, the step at which that schedule begins, and the step at
+        which the part ends.
+    """
+
+    def __init__(self, parts: Sequence[tuple[WarmupSchedule, int, float]]) -> None:
+        self._parts = list(parts)
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """The rate of the update number `step`, counted from 0, as a float32 tensor."""
+        schedule, begin, _ = self._parts[-1]
+        rate = schedule(step - begin)
+        for schedule, begin, until in reversed(self._parts[:-1]):
+            rate = tf.where(step < until, schedule(step - begin), rate)
+        return rate
+
+
+def make_schedule(config: TrainingConfig) -> Callable[[Any], tf.Tensor]:
+    """What gives the rates that `config` asks for; its `max_steps` is a number."""
+    made = [
+        (_schedule_of(part.rate), part.rate.schedule_begin, part.until) for part in parts(config)
+    ]
+    is_one = len(made) == 1 and config.schedule_begin == 0
+    return made[0][0] if is_one else RatesInTurn(made)
+
+
+def _schedule_of(rate: EarlierRate) -> WarmupSchedule:
+    return SCHEDULES[rate.schedule](
+        rate.peak_learning_rate,
+        rate.warmup_steps,
+        rate.max_steps - rate.schedule_begin,
+        rate.min_learning_rate,
+        rate.decay_share,
     )
