@@ -5,7 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from faults.trainers import (
     new_workspace,
     run_of,
 )
+
+from gpt_tf.storage.run_directory import RunDirectory
 
 pytestmark = pytest.mark.long
 MOUNTED = 5  # MB
@@ -163,15 +165,41 @@ def test_a_full_disk_under_everything_but_the_checkpoints_stops_no_training(
     assert found == everything(run_of(uninterrupted))["digests"]
 
 
-def test_a_run_that_is_removed_while_it_trains(
-    server: TrainerServer, uninterrupted: Path, tmp_path: Path
+def move(run: RunDirectory) -> None:
+    run.path.rename(run.path.parent.parent.parent / "elsewhere")
+
+
+def remove(run: RunDirectory) -> None:
+    shutil.rmtree(run.path)
+
+
+def remove_checkpoints(run: RunDirectory) -> None:
+    shutil.rmtree(run.checkpoints.directory)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (move, "directory moved while gpt-tf was writing in it: "),
+        (remove, "directory removed while gpt-tf was writing in it: "),
+        (remove_checkpoints, "the directory of the checkpoints has gone: "),
+    ],
+)
+def test_a_run_that_is_moved_or_removed_while_it_trains_is_not_made_again(
+    server: TrainerServer,
+    uninterrupted: Path,
+    tmp_path: Path,
+    change: Callable[[RunDirectory], None],
+    message: str,
 ) -> None:
-    """C6: it is not made again without its settings."""
+    """C6: a run without its settings would be of no use."""
     workspace = new_workspace(uninterrupted, tmp_path / "workspace")
     run = run_of(workspace)
     trainer = server.start(workspace, TRAIN)
     trainer.wait_until(lambda: len(run.checkpoints.names()) >= 1)
-    run.path.rename(tmp_path / "elsewhere")
+    trainer.signal(signal.SIGSTOP)
+    change(run)
+    trainer.signal(signal.SIGCONT)
     assert trainer.wait() == 1
-    assert "the directory of the checkpoints has gone: " in trainer.said
-    assert not run.path.exists()
+    assert message in trainer.said
+    assert not run.checkpoints.directory.exists()
