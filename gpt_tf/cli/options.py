@@ -60,7 +60,8 @@ _TRAIN_OPTIONS = (
                   help="Show where a step's time goes; the trace is for TensorBoard."),
     click.option("--print-config", is_flag=True, help="Show the resolved settings and stop."),
     click.option("--dry-run", is_flag=True,
-                 help="Look at the data, show the model's size and stop."),
+                 help="Open the data, show steps, parameters and memory, and stop; nothing is "
+                 "written."),
 )  # fmt: skip
 
 

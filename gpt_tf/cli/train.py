@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from gpt_tf.cli.foretelling import foretell
 from gpt_tf.cli.options import refuse_with, refuse_without, run_options, train_options
 from gpt_tf.cli.training_report import report, show_profile
 
@@ -55,7 +55,6 @@ def train(
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.cli.workspace import current_workspace
     from gpt_tf.config_files import as_yaml, parse_assignments, read_config_file
-    from gpt_tf.runs.dry_run import look_at_data, with_real_vocabulary
     from gpt_tf.runs.finetuning import find_pretrained
     from gpt_tf.runs.given import given_settings
     from gpt_tf.runs.job import Job
@@ -113,14 +112,8 @@ def train(
         given=given_settings(assignments, config_file, file_settings, max_steps=max_steps),
     )  # fmt: skip
     if dry_run:
-        look_at_data(job)
+        return foretell(job)
     import_tensorflow()
-    if dry_run:
-        from gpt_tf.runs.size import describe
-
-        job = dataclasses.replace(job, config=with_real_vocabulary(job))
-        console.print_table("", ("what", "value"), describe(job))
-        return 0
     from gpt_tf.runs.assemble import begin
 
     run, outcome = begin(job)

@@ -22,11 +22,11 @@ from gpt_tf.runs.own_tokenizers import (
     TOKENIZERS,
     choose_tokenizer,
     naming_remedy,
-    record_of,
     refuse_replaced,
     train_own,
     training_command,
 )
+from gpt_tf.runs.resolving import resolve_config
 from gpt_tf.runs.resuming import check_same_config, check_same_data, check_state
 from gpt_tf.runs.run_data import (
     NOT_MOVED,
@@ -38,12 +38,15 @@ from gpt_tf.runs.run_data import (
     write_source,
 )
 from gpt_tf.runs.run_log import logging_to
-from gpt_tf.runs.run_tokenizer import as_followed, write_tokenizer
+from gpt_tf.runs.run_tokenizer import (
+    as_the_tokenizer,
+    refuse_settings_of_ready,
+    write_tokenizer,
+)
 from gpt_tf.runs.streams import Streams, unknown_words
 from gpt_tf.runs.wiring import Parts, run_training
 from gpt_tf.runs.without_effect import (
     check_end,
-    refuse_for_ready_tokenizer,
     refuse_idle,
     tell_uneven_heads,
 )
@@ -53,7 +56,6 @@ from gpt_tf.streaming.finding import refuse_users_data
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import check_same_tokenizer, tokenizer_sha256
 from gpt_tf.training.loop import Outcome
-from gpt_tf.training.precision import resolve_precision
 from gpt_tf.training.profiling import ENOUGH_STEPS, STEPS, STEPS_BEFORE
 
 log = logging.getLogger(__name__)
@@ -88,7 +90,7 @@ def _begin(job: Job) -> tuple[RunDirectory, Outcome]:
         tell_uneven_heads(config, workspace.console)
         job = dataclasses.replace(job, config=config)
         tokenizer = _write_tokenizer(job, choice, claim)
-        asked, job = job, dataclasses.replace(job, config=_as_the_tokenizer(job, tokenizer))
+        asked, job = job, dataclasses.replace(job, config=as_the_tokenizer(job, tokenizer))
         with logging_to(claim), naming_sizes(job.config):
             is_given = job.pretrained is not None or job.tokenizer is not None
             with nullcontext() if is_given else naming_remedy(job.train_tokenizer):
@@ -130,24 +132,11 @@ def _write_tokenizer(job: Job, choice: DataChoice, claim: Claim) -> Tokenizer:
         trained = train_own(workspace, choice, config)  # it stays if the run is refused, too
     source = choose_tokenizer(workspace, choice, given)
     if not job.train_tokenizer:
-        another = ""
-        if job.pretrained is None:
-            instead = "add" if given is None else "give, instead of --tokenizer,"
-            another = f", or {instead} --train-tokenizer to train another"
-        refuse_for_ready_tokenizer(config, job.given, record_of(source), another)
+        refuse_settings_of_ready(job, source)
     tokenizer = write_tokenizer(config, source, claim.staged.tokenizer, workspace.console)
     if trained is not None:
         refuse_replaced(source, trained)
     return tokenizer
-
-
-def _as_the_tokenizer(job: Job, tokenizer: Tokenizer) -> Config:
-    """The settings with the cleaning that the tokenizer does, and its size."""
-    config = as_followed(job.config, tokenizer, job.workspace.console)
-    if job.pretrained is not None:  # it may have more entries than its tokenizer
-        return config
-    model = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
-    return dataclasses.replace(config, model=model)
 
 
 def _open(job: Job, choice: DataChoice, tokenizer: Tokenizer, directory: Path) -> Parts:
@@ -155,6 +144,7 @@ def _open(job: Job, choice: DataChoice, tokenizer: Tokenizer, directory: Path) -
     sha256 = tokenizer_sha256(directory)
     job.check_data(choice)
     streams = Streams(job.config, choice, tokenizer, sha256)
+    streams.tell()
     job.check_data(choice)
     return Parts(streams, tokenizer, sha256)
 
@@ -217,37 +207,3 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
                 # Some settings may differ from those that were stored.
                 atomic.write_text(claim.staged.config_file, as_yaml(config))
                 return run_training(job, claim, parts._replace(checkpoint=checkpoint))
-
-
-def resolve_config(config: Config, batches_per_epoch: int) -> Config:
-    """Fill in what depends on data and machine; the result is stored with the run."""
-    training = config.training
-    updates_per_epoch = max(1, batches_per_epoch // training.grad_accum_steps)
-    max_steps = training.max_steps or math.ceil(training.max_epochs * updates_per_epoch)
-    eval_interval = training.eval_interval or min(updates_per_epoch, max_steps)
-    warmup_steps = training.warmup_steps
-    if warmup_steps >= max_steps - training.schedule_begin:
-        warmup_steps = (max_steps - training.schedule_begin) // 10
-        log.info(
-            "training.warmup_steps %s is shortened to %s: the run has %s steps",
-            f"{training.warmup_steps:,}",
-            f"{warmup_steps:,}",
-            f"{max_steps:,}",
-        )
-    training = dataclasses.replace(
-        training,
-        max_steps=max_steps,
-        warmup_steps=warmup_steps,
-        eval_interval=eval_interval,
-        checkpoint_interval=training.checkpoint_interval or eval_interval,
-    )
-    config = dataclasses.replace(config, training=training)
-    config, reason = resolve_precision(config)
-    log.info(
-        "%s steps, %s per epoch, evaluation every %s; %s",
-        f"{max_steps:,}",
-        f"{updates_per_epoch:,}",
-        f"{eval_interval:,}",
-        reason,
-    )
-    return config

@@ -155,12 +155,18 @@ def _staging(claim: Claim) -> Iterator[Claim]:
 
 
 def _check_free(run: RunDirectory, overwrite: bool | None) -> None:
-    """Raise UsageError if a new run may not begin in this directory."""
+    """Remove what killed processes left, and raise UsageError if the run may not begin here."""
     atomic.sweep(run.path.parent, run.name)
     settle(run.path)
+    if run.checkpoints.names() and not overwrite:
+        atomic.sweep(run.path)  # killed just after its last file was in place
+    refuse_taken(run, overwrite)
+
+
+def refuse_taken(run: RunDirectory, overwrite: bool | None) -> None:
+    """Raise UsageError if a new run may not begin in this directory; nothing is changed."""
     names = run.checkpoints.names()
     if names and not overwrite:
-        atomic.sweep(run.path)  # killed just after its last file was in place
         remedy = "Choose another --name."
         if overwrite is not None:
             remedy = (

@@ -1,52 +1,199 @@
-"""What a dry run looks at: the data as far as their first documents, and the tokenizer."""
+"""What a dry run finds: data, tokenizer and settings as training would open them.
+
+Everything that training writes before its first step goes to a temporary folder, so that training
+would refuse the same with the same words, and nothing stays.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from itertools import chain
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
 
 from gpt_tf.config import Config
-from gpt_tf.runs.data import choose_data, document_reader, name_of_data
+from gpt_tf.runs.claiming import refuse_taken
+from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.finetuning import first_weights
 from gpt_tf.runs.job import Job
-from gpt_tf.runs.own_tokenizers import ready_tokenizer, require_tokenizer
-from gpt_tf.runs.without_effect import refuse_idle
-from gpt_tf.streaming.corpora.corpus import newest_corpus
+from gpt_tf.runs.own_tokenizers import (
+    asked_for,
+    choose_tokenizer,
+    has_tokenizer,
+    ready_tokenizer,
+    record_of,
+    require_tokenizer,
+    tell_replaced,
+    tokenizer_directory,
+)
+from gpt_tf.runs.resolving import resolve_config
+from gpt_tf.runs.run_tokenizer import as_the_tokenizer, refuse_settings_of_ready, write_tokenizer
+from gpt_tf.runs.streams import Streams
+from gpt_tf.runs.tokenizer_training import make_tokenizer
+from gpt_tf.runs.without_effect import check_end, refuse_idle
+from gpt_tf.storage.atomic import TEMPORARY
+from gpt_tf.storage.run_directory import new_run
+from gpt_tf.streaming.corpora.corpus import READY_MADE, newest_corpus
+from gpt_tf.streaming.estimating import estimate
+from gpt_tf.streaming.files import facts
+from gpt_tf.streaming.listing import DIGESTS_FILE, fingerprint
+from gpt_tf.streaming.token_store import store_key
+from gpt_tf.streaming.windows import Contents
 from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.files import tokenizer_sha256
+from gpt_tf.training.precision import resolve_precision
+
+TOKENIZED = 1 << 26  # bytes of training data up to which all of it is tokenized, as in training
 
 
-def look_at_data(job: Job) -> None:
-    """Open the data as far as their first documents; of a workspace without any, nothing is made.
+@dataclass(frozen=True)
+class Look:
+    """What was found.
+
+    Attributes:
+      config: the settings, resolved as far as the data are known.
+      train, validation: what an epoch of each split is made of; None if it is not known, or
+        nothing was set aside.
+      batches_per_epoch: of the training data; None if they are not known.
+    """
+
+    config: Config
+    train: Contents | None = None
+    validation: Contents | None = None
+    batches_per_epoch: int | None = None
+
+
+def look(job: Job) -> Look:
+    """Open data and tokenizer. In a workspace without any, nothing is made.
 
     Raises:
       UsageError: if training would refuse them at its start, with the same words.
-      DocumentError: if the first document of a split cannot be read.
+      DocumentError: if a document cannot be read.
     """
-    workspace, config = job.workspace, job.config
+    workspace = job.workspace
+    config, _ = first_weights(job.config, job.pretrained)
+    job = dataclasses.replace(job, config=config)
+    if job.name is not None:
+        refuse_taken(new_run(workspace.path, job.preset, job.name), job.overwrite)
     if job.data is None and newest_corpus(workspace.path) is None:
-        return
+        workspace.console.note(
+            "no data here: training would write sample reviews and take them. Name your own with "
+            "--data"
+        )
+        return Look(_as_far_as_known(_with_vocabulary(job)))
     choice = choose_data(workspace, job.data, config.data, job.validation)
     refuse_idle([config], choice, job.given)
-    reader = document_reader(config.data)  # of whole files, so that none is read to its end
-    for files in (choice.train, choice.validation):
-        documents = chain.from_iterable(reader.documents(path) for path in files)
-        next(chain.from_iterable(documents), None)
+    with tempfile.TemporaryDirectory(prefix="gpt-tf-") as folder:
+        choice = _set_apart(choice, Path(folder))
+        source = _tokenizer(job, choice, Path(folder) / "trained")
+        if source is None:
+            return Look(_as_far_as_known(config))
+        tokenizer = write_tokenizer(config, source, Path(folder) / "copy", workspace.console)
+        job = dataclasses.replace(job, config=as_the_tokenizer(job, tokenizer))
+        return _counted(job, choice, tokenizer, tokenizer_sha256(Path(folder) / "copy"))
 
 
-def with_real_vocabulary(job: Job) -> Config:
-    """The config with the size of the tokenizer that training would take, where there is one."""
-    config, workspace, tokenizer = job.config, job.workspace, job.tokenizer
-    if job.pretrained is not None:
-        return config
-    if tokenizer is not None:
-        require_tokenizer(tokenizer, tokenizer)
-        workspace.console.note(f"tokenizer: {tokenizer}")
-    else:
-        name = name_of_data(workspace, job.data)
-        tokenizer = ready_tokenizer(workspace, name, job.data)
-    if tokenizer is None:
-        workspace.console.note(
-            "no tokenizer yet: counting with the vocabulary that the preset asks for"
-        )
-        return config
+def _with_vocabulary(job: Job) -> Config:
+    """The config, with the size of a tokenizer that was given or is that of the sample reviews."""
+    tokenizer = job.tokenizer or ready_tokenizer(job.workspace, READY_MADE[-1], None)
+    if tokenizer is None or job.pretrained is not None:
+        return job.config
+    require_tokenizer(tokenizer, tokenizer)
     size = Tokenizer.load(tokenizer).vocab_size
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, vocab_size=size))
+    model = dataclasses.replace(job.config.model, vocab_size=size)
+    return dataclasses.replace(job.config, model=model)
+
+
+def _as_far_as_known(config: Config) -> Config:
+    """The config with the precision that is taken; its steps may depend on unknown data."""
+    if config.training.max_steps:
+        return resolve_config(config, 1)
+    return resolve_precision(config)[0]
+
+
+def _set_apart(choice: DataChoice, folder: Path) -> DataChoice:
+    """The choice with another place for what is made of it; what is there is linked to."""
+    apart = dataclasses.replace(choice, directory=folder)
+    apart.store_directory.mkdir()
+    if choice.store_directory.is_dir():
+        for path in choice.store_directory.iterdir():
+            if path.name != DIGESTS_FILE and not TEMPORARY.fullmatch(path.name):
+                (apart.store_directory / path.name).symlink_to(path.absolute())
+    return apart
+
+
+def _tokenizer(job: Job, choice: DataChoice, scratch: Path) -> Path | None:
+    """The folder of the tokenizer that training would take; None if there is none yet.
+
+    Args:
+      scratch: where one is trained, if training would do so first.
+    """
+    workspace, given = job.workspace, job.tokenizer
+    if job.pretrained is not None:
+        given = job.pretrained.run.tokenizer
+    if job.train_tokenizer:
+        directory = tokenizer_directory(workspace, choice.name, choice.source)
+        asked = asked_for(workspace, choice, job.config)
+        if has_tokenizer(directory) and record_of(directory) == asked:
+            workspace.console.note(f"tokenizer: {directory}")
+            return directory
+        tell_replaced(directory, asked, workspace.console)
+        make_tokenizer(choice, job.config, scratch, asked)
+        return scratch
+    if given is not None:
+        source = choose_tokenizer(workspace, choice, given)
+    elif ready := ready_tokenizer(workspace, choice.name, choice.source):
+        source = ready
+    else:
+        workspace.console.note(
+            "no tokenizer yet, so tokens and steps are not known, and the vocabulary is the one "
+            "that the preset asks for. Add --train-tokenizer, or give one with --tokenizer"
+        )
+        return None
+    refuse_settings_of_ready(job, source)
+    return source
+
+
+def _counted(job: Job, choice: DataChoice, tokenizer: Tokenizer, sha256: str) -> Look:
+    """Tokenize all of the data, or a sample if they are large and there is no token store."""
+    config = job.config
+    if _is_large(choice) and not _has_store(choice, config, sha256):
+        train, batches = _estimated(choice, config, tokenizer, "train")
+        validation = None
+        if choice.validation:
+            validation, _ = _estimated(choice, config, tokenizer, "validation")
+    else:
+        with Streams(config, choice, tokenizer, sha256) as streams:
+            train, batches = streams.train.contents(), len(streams.train)
+            validation = streams.validation.contents() if streams.validation else None
+    config = resolve_config(config, batches)
+    check_end(config, job.stop_at_step, console=job.workspace.console)
+    return Look(config, train, validation, batches)
+
+
+def _is_large(choice: DataChoice) -> bool:
+    return sum(facts(path)[0] for path in choice.train) > TOKENIZED
+
+
+def _has_store(choice: DataChoice, config: Config, sha256: str) -> bool:
+    rules = choice.reader(config.data, "train").ids_depend_on(choice.train)
+    key = store_key(fingerprint(choice.entries("train")), sha256, rules)
+    return (choice.store_directory / key).exists()
+
+
+def _estimated(
+    choice: DataChoice, config: Config, tokenizer: Tokenizer, split: str
+) -> tuple[Contents, int]:
+    """What an epoch of a split is made of, and its batches, about."""
+    files = choice.train if split == "train" else choice.validation
+    with choice.console.progress_bar(f"reading the {split} data", "bytes") as progress:
+        found = estimate(
+            files,
+            choice.reader(config.data, split),
+            tokenizer,
+            windows=config.data.windows,
+            context_length=config.model.context_length,
+            batch_size=config.training.batch_size,
+            progress=progress,
+        )
+    return found.contents, found.batches

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from gpt_tf.config import Config
 from gpt_tf.runs.console import Console
+from gpt_tf.runs.job import Job
+from gpt_tf.runs.own_tokenizers import record_of
+from gpt_tf.runs.without_effect import refuse_for_ready_tokenizer
 from gpt_tf.storage.manifest import MANIFEST
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.cleaned import cleaned, settings_of
@@ -55,3 +58,25 @@ def as_followed(config: Config, tokenizer: Tokenizer, console: Console) -> Confi
             console.note(f"tokenizer.{key} is {shown} in this run: the tokenizer was made so")
             asked[key] = value
     return dataclasses.replace(config, tokenizer=dataclasses.replace(config.tokenizer, **asked))
+
+
+def as_the_tokenizer(job: Job, tokenizer: Tokenizer) -> Config:
+    """The job's settings with the cleaning that the tokenizer does, and its size."""
+    config = as_followed(job.config, tokenizer, job.workspace.console)
+    if job.pretrained is not None:  # it may have more entries than its tokenizer
+        return config
+    model = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
+    return dataclasses.replace(config, model=model)
+
+
+def refuse_settings_of_ready(job: Job, source: Path) -> None:
+    """Refuse settings of a tokenizer if the one at `source`, which is ready, has others.
+
+    Raises:
+      UsageError: naming each, and how another tokenizer is trained.
+    """
+    another = ""
+    if job.pretrained is None:
+        instead = "add" if job.tokenizer is None else "give, instead of --tokenizer,"
+        another = f", or {instead} --train-tokenizer to train another"
+    refuse_for_ready_tokenizer(job.config, job.given, record_of(source), another)

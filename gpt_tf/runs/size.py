@@ -1,56 +1,146 @@
-"""The size of a training before it begins: what `--dry-run` estimates."""
+"""The size of a training before it begins: what `--dry-run` shows, in tables."""
 
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
+from typing import Any
 
+from gpt_tf.config import NEVER_FALLING, Config
 from gpt_tf.errors import UsageError
 from gpt_tf.model.architectures import make_model
-from gpt_tf.runs.job import Job
-from gpt_tf.runs.without_effect import tell_uneven_heads
+from gpt_tf.model.language_model import LanguageModel
+from gpt_tf.model.variables import weight_variables
+from gpt_tf.runs.dry_run import Look
+from gpt_tf.streaming.windows import Contents
 from gpt_tf.training.freezing import freeze, trained_parameters
 from gpt_tf.training.memory import peak_memory
 from gpt_tf.training.optimizer import make_optimizer
-from gpt_tf.training.precision import resolve_precision
+from gpt_tf.training.precision import processor_in_words
 from gpt_tf.training.train_step import TrainStep
 
 LARGEST_BATCH = 2**31 - 1  # tokens: TensorFlow counts them in int32
+Row = tuple[Any, ...]
+Rows = list[Row]
 
 
-def describe(job: Job) -> list[tuple[str, str]]:
-    """Build the model and its step: parameters, memory and tokens per step, each with its name.
+def check_batch(config: Config) -> None:
+    """Raise UsageError if a batch has more tokens than TensorFlow can count."""
+    rows, context_length = config.training.batch_size, config.model.context_length
+    if rows * context_length > LARGEST_BATCH:
+        raise UsageError(
+            f"batch too large in training.batch_size: {rows} rows of {context_length} tokens. "
+            f"Give at most {max(1, LARGEST_BATCH // context_length)}."
+        )
+
+
+def data_rows(found: Look) -> Rows:
+    """What an epoch of each split is made of; no rows if that is not known."""
+    if found.train is None:
+        return []
+
+    def row(name: str, shown: Callable[[Contents], Any]) -> Row:
+        splits = (found.train, found.validation)
+        return (name, *("none" if split is None else shown(split) for split in splits))
+
+    rows = [
+        row("files", lambda split: split.files),
+        row("documents", lambda split: split.documents),
+        row("tokens", lambda split: split.tokens_in_words() if split.about else split.tokens),
+    ]
+    if found.config.data.windows == "padded":
+        rows += [
+            row("tokens cut off, beyond the context", lambda split: f"{100 * split.cut:.1f} %"),
+            row("places that are padding", lambda split: f"{100 * split.padding:.1f} %"),
+        ]
+    if found.train.left_out or (found.validation and found.validation.left_out):
+        row_of = row("left out: without text or too short", lambda split: split.left_out)
+        rows.append(row_of)
+    return rows
+
+
+def run_rows(found: Look) -> Rows:
+    """Steps, epochs, evaluations and the rate; what the data decide is left out without them."""
+    config, training = found.config, found.config.training
+    tokens = training.batch_size * config.model.context_length * training.grad_accum_steps
+    rows: Rows = [("tokens per step", f"{tokens:,}")]
+    if training.max_steps is None:
+        return [*rows, ("steps", f"not known; {training.max_epochs:g} passes over the data")]
+    rows.append(("steps", f"{training.max_steps:,}"))
+    if found.batches_per_epoch:
+        per_epoch = max(1, found.batches_per_epoch // training.grad_accum_steps)
+        about = "about " if found.train and found.train.about else ""
+        passes = f"{training.max_steps / per_epoch:.2f}, each of {about}{per_epoch:,} steps"
+        rows.append(("epochs", passes))
+    if training.eval_interval and (found.validation or found.train is None):
+        count = -(-training.max_steps // training.eval_interval)
+        batches = f"{training.eval_batches:,}" if training.eval_batches else "all"
+        often = f"{count:,}, every {training.eval_interval:,} steps, on {batches} batches"
+        rows.append(("evaluations", often))
+    return [*rows, ("learning rate", _rate_in_words(config))]
+
+
+def _rate_in_words(config: Config) -> str:
+    training = config.training
+    rise = f"up to {training.peak_learning_rate:g} in {training.warmup_steps:,} steps"
+    if training.schedule in NEVER_FALLING:
+        return f"{rise}, then held"
+    held = f", held for {100 * (1 - training.decay_share):.0f} %" * (training.decay_share < 1)
+    return f"{rise}{held}, then {training.schedule} to {training.min_learning_rate:g}"
+
+
+def machine_rows(config: Config, memory: str) -> Rows:
+    """How the machine computes, and what is taken of it."""
+    training = config.training
+    together = training.steps_per_execution or 1
+    calls = f", up to {together} steps in one call" if together > 1 else ""
+    return [
+        ("matrix products", f"{training.precision}"),
+        ("XLA", f"{training.xla}{calls}"),
+        ("processor", processor_in_words()),
+        ("memory at most, about", memory),
+    ]
+
+
+def layer_rows(model: LanguageModel) -> Rows:
+    """The parameters of each kind of layer, and all of them."""
+    sizes: dict[str, list[int]] = {}
+    blocks = set()
+    for name, variable in weight_variables(model).items():
+        layer, _, rest = name.partition("/")
+        if is_block := re.fullmatch(r"block_\d+", layer):
+            blocks.add(layer)
+        kind = "blocks" if is_block else f"{layer} {rest}" if layer == "embedding" else layer
+        sizes.setdefault(kind, []).append(math.prod(variable.shape))
+    total = model.count_params()
+    rows: Rows = []
+    for kind, numbers in sizes.items():
+        size = sum(numbers)
+        of_one = f"{len(blocks)} blocks of {size // len(blocks):,}" if kind == "blocks" else kind
+        rows.append((of_one.replace("_", " "), size, f"{100 * size / total:.1f} %"))
+    if getattr(model.config, "tied_head", False) and model.config.architecture == "gpt":
+        rows.append(("head, tied to the embedding", 0, ""))
+    trained = trained_parameters(model)
+    share = f"{100 * trained / total:.1f} %"
+    return [*rows, ("parameters", total, ""), ("of them trained", trained, share)]
+
+
+def built(config: Config) -> tuple[LanguageModel, float]:
+    """The model, and the bytes of memory that training it takes at most, about.
 
     Raises:
-      UsageError: a batch has more tokens than TensorFlow can count.
+      UsageError: a batch has more tokens than TensorFlow can count, or nothing is left to train.
     """
-    config = job.config
-    tell_uneven_heads(config, job.workspace.console)
-    config, reason = resolve_precision(config)
-    training, model_config = config.training, config.model
-    shape = (training.batch_size, model_config.context_length)
-    if math.prod(shape) > LARGEST_BATCH:
-        raise UsageError(
-            f"batch too large in training.batch_size: {training.batch_size} rows of "
-            f"{model_config.context_length} tokens. Give at most "
-            f"{max(1, LARGEST_BATCH // model_config.context_length)}."
-        )
-    model = make_model(model_config, training.precision, training.seed)
+    check_batch(config)
+    training = config.training
+    model = make_model(config.model, training.precision, training.seed)
     freeze(model, training.freeze)
-    parameters, trained = model.count_params(), trained_parameters(model)
-    optimizer = make_optimizer(model, training)
     step = TrainStep(
         model,
-        optimizer,
-        shape=shape,
+        make_optimizer(model, training),
+        shape=(training.batch_size, config.model.context_length),
         grad_accum_steps=training.grad_accum_steps,
         xla=training.xla == "on",
     )
-    held = sum(4 * math.prod(v.shape) for v in (*model.weights, *optimizer.variables))
-    return [
-        ("parameters", f"{parameters:,}"),
-        ("of them trained", f"{trained:,}"),
-        ("tokens per step", f"{math.prod(shape) * training.grad_accum_steps:,}"),
-        ("weights and the optimizer's state", f"{held / 1e6:,.0f} MB"),
-        ("memory at most, about", f"{peak_memory(step.graph()) / 1e6:,.0f} MB"),
-        ("precision", reason),
-    ]
+    return model, peak_memory(step.graph())

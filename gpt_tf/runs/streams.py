@@ -43,10 +43,15 @@ class Streams:
         once |= {"epochs": 1, "allow_partial": True}
         self.validation = self._open("validation", **once) if choice.validation else None
         self._train_once = self._open("train", **once)
-        choice.console.note(f"train: {self.train.contents().describe()}")
         if self.validation:
-            choice.console.note(f"validation: {self.validation.contents().describe()}")
             self._check_targets()
+
+    def tell(self) -> None:
+        """Say what an epoch of each split is made of."""
+        console = self._choice.console
+        console.note(f"train: {self.train.contents().describe()}")
+        if self.validation:
+            console.note(f"validation: {self.validation.contents().describe()}")
 
     @property
     def evaluated_batches(self) -> int:

@@ -52,17 +52,20 @@ class Contents:
         >>> Contents(1, 30, 5120, cut=0.25, padding=0.125).describe()
         '1 file, 30 documents, 5,120 tokens; 25.0 % of tokens cut off, 12.5 % of places are padding'
         """
-        tokens = f"{self.tokens:,}"
-        if self.about:  # three digits
-            tokens = f"about {float(f'{self.tokens:.2e}'):,.0f}"
         text = _count(self.files, "file") + ", " + _count(self.documents, "document")
-        text += f", {tokens} tokens"
+        text += f", {self.tokens_in_words()} tokens"
         if self.cut or self.padding:
             text += f"; {100 * self.cut:.1f} % of tokens cut off"
             text += f", {100 * self.padding:.1f} % of places are padding"
         if self.left_out:
             text += f"; left out: {_count(self.left_out, 'document')} without text or too short"
         return text
+
+    def tokens_in_words(self) -> str:
+        """Their number, with three digits if it is estimated."""
+        if self.about:
+            return f"about {float(f'{self.tokens:.2e}'):,.0f}"
+        return f"{self.tokens:,}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -51,11 +51,18 @@ def resolve_precision(config: Config) -> tuple[Config, str]:
         fitting = int(OPERATIONS_PER_EXECUTION / operations_per_update(config))
         steps = min(max(1, fitting), MAX_STEPS_PER_EXECUTION) if pays else 1
     training = replace(training, precision=precision, xla=xla, steps_per_execution=steps)
+    together = f", up to {steps} steps in one call" if steps > 1 else ""
     reason = (
-        f"precision {precision}, xla {xla}, {steps} step{'s' * (steps > 1)} per call "
-        f"(width {width}, processor {' and '.join(flags) or 'without bfloat16 products'})"
+        f"matrix products in {precision}, XLA {xla}{together} (the model is {width} wide, on a "
+        f"processor {processor_in_words()})"
     )
     return replace(config, training=training), reason
+
+
+def processor_in_words() -> str:
+    """What "auto" depends on, beside the width of the model."""
+    flags = ", ".join(bfloat16_flags())
+    return f"with bfloat16 products ({flags})" if flags else "without bfloat16 products"
 
 
 def operations_per_update(config: Config) -> float:

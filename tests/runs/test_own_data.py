@@ -181,7 +181,7 @@ def test_what_random_windows_train_on_is_measured_whole(tmp_path: Path) -> None:
 
 def test_what_was_read_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_lines(tmp_path / "a.jsonl", 20)
-    open_streams(tmp_path, tmp_path / "a.jsonl", min_bytes=14)
+    open_streams(tmp_path, tmp_path / "a.jsonl", min_bytes=14).tell()
     told = capsys.readouterr().err
     # of 18 texts of 13 or 14 bytes, 8 are long enough: 15 ids in rows of 16 places
     assert "train: 1 file, 9 documents, 135 tokens; 0.0 % of tokens cut off, 12.5 %" in told

@@ -11,9 +11,9 @@ import pytest
 from commands import in_process
 from workspaces import choose_data, workspace_at
 
-from gpt_tf.config import Config, DataConfig, TokenizerConfig
+from gpt_tf.config import Config, DataConfig, TokenizerConfig, TrainingConfig
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.dry_run import with_real_vocabulary
+from gpt_tf.runs.dry_run import look
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.own_tokenizers import (
     asked_for,
@@ -62,8 +62,11 @@ def test_a_dry_run_counts_with_the_tokenizer_that_training_takes(
 ) -> None:
     def counted(data: str | None = "texts") -> int:
         path = home / data if data else None
-        job = Job(config=Config(), workspace=workspace_at(home), data=path)
-        return with_real_vocabulary(job).model.vocab_size
+        config = Config(
+            data=DataConfig(drop_duplicates=False), training=TrainingConfig(batch_size=1)
+        )
+        job = Job(config=config, workspace=workspace_at(home), data=path)
+        return look(job).config.model.vocab_size
 
     asked = Config().model.vocab_size
     assert counted() == asked

@@ -71,6 +71,7 @@ def test_records_of_a_single_file_are_validated_on_once(
     config = settings(document="line")
     streams = streams_of(config, choose_data(tmp_path, source, config.data))
     assert texts_of(streams) == ["new"]
+    streams.tell()
     told = capsys.readouterr().err
     assert "left out of the validation: 1 documents that are trained on, too" in told
     assert "validation: 1 file, 1 document" in told

@@ -1,0 +1,46 @@
+"""What a run's settings leave to its data and its machine: steps, intervals, precision."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+
+from gpt_tf.config import Config
+from gpt_tf.training.precision import resolve_precision
+
+log = logging.getLogger(__name__)
+
+
+def resolve_config(config: Config, batches_per_epoch: int) -> Config:
+    """Fill in what depends on data and machine; the result is stored with the run."""
+    training = config.training
+    updates_per_epoch = max(1, batches_per_epoch // training.grad_accum_steps)
+    max_steps = training.max_steps or math.ceil(training.max_epochs * updates_per_epoch)
+    eval_interval = training.eval_interval or min(updates_per_epoch, max_steps)
+    warmup_steps = training.warmup_steps
+    if warmup_steps >= max_steps - training.schedule_begin:
+        warmup_steps = (max_steps - training.schedule_begin) // 10
+        log.info(
+            "training.warmup_steps %s is shortened to %s: the run has %s steps",
+            f"{training.warmup_steps:,}",
+            f"{warmup_steps:,}",
+            f"{max_steps:,}",
+        )
+    training = dataclasses.replace(
+        training,
+        max_steps=max_steps,
+        warmup_steps=warmup_steps,
+        eval_interval=eval_interval,
+        checkpoint_interval=training.checkpoint_interval or eval_interval,
+    )
+    config = dataclasses.replace(config, training=training)
+    config, reason = resolve_precision(config)
+    log.info(
+        "%s steps, %s per epoch, evaluation every %s; %s",
+        f"{max_steps:,}",
+        f"{updates_per_epoch:,}",
+        f"{eval_interval:,}",
+        reason,
+    )
+    return config

@@ -1,0 +1,127 @@
+"""`train --dry-run`: what it finds is what training finds, and it leaves nothing."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
+from gpt_tf.errors import UsageError
+from gpt_tf.runs import dry_run
+from gpt_tf.runs.dry_run import Look, look
+from gpt_tf.runs.job import Job
+from gpt_tf.runs.resolving import resolve_config
+from gpt_tf.runs.streams import Streams
+from gpt_tf.tokenizer.bpe import BPETokenizer
+from gpt_tf.tokenizer.files import tokenizer_sha256
+from tests.support.commands import called, tree
+from tests.support.workspaces import choose_data, workspace_at
+
+MODEL = ModelConfig(
+    context_length=8, num_layers=1, num_heads=1, embed_dim=8, ffn_dim=8, vocab_size=300
+)
+
+
+def config(windows: str = "packed", **training: object) -> Config:
+    settings = TrainingConfig(batch_size=2, warmup_steps=1, **training)  # type: ignore[arg-type]
+    return Config(
+        model=MODEL,
+        data=DataConfig(windows=windows),  # type: ignore[arg-type]
+        training=settings,
+    )
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A workspace with a folder of texts of several lengths, and their tokenizer."""
+    home = tmp_path / "home"
+    (home / "texts").mkdir(parents=True)
+    for i in range(40):
+        (home / "texts" / f"{i:02}.txt").write_text(f"text {i} of the words that come " * (1 + i))
+    called("train-tokenizer", "texts", "--vocab-size", "300", cwd=home)
+    return home
+
+
+def looked(home: Path, settings: Config, **asked: object) -> Look:
+    job = Job(config=settings, workspace=workspace_at(home), data=home / "texts", **asked)  # type: ignore[arg-type]
+    return look(job)
+
+
+def opened(home: Path, settings: Config) -> Streams:
+    """As training opens them."""
+    folder = home / "tokenizers" / "texts"
+    tokenizer = BPETokenizer.load(folder)
+    choice = choose_data(home, home / "texts", settings.data)
+    return Streams(settings, choice, tokenizer, tokenizer_sha256(folder))
+
+
+@pytest.mark.parametrize("windows", ["padded", "packed", "random"])
+def test_it_counts_what_training_counts_and_leaves_nothing(home: Path, windows: str) -> None:
+    settings, before = config(windows), tree(home)
+    found = looked(home, settings)
+    assert tree(home) == before
+    with opened(home, settings) as streams:
+        assert streams.validation is not None
+        assert found.train == streams.train.contents()
+        assert found.validation == streams.validation.contents()
+        assert found.batches_per_epoch == len(streams.train)
+        assert found.config.training == resolve_config(settings, len(streams.train)).training
+    assert (found.train.cut > 0) == (windows == "padded")
+    before = tree(home)  # with its token stores
+    assert looked(home, settings) == found and tree(home) == before
+
+
+@pytest.mark.parametrize("windows", ["padded", "packed", "random"])
+def test_of_large_data_a_sample_is_tokenized(
+    home: Path, monkeypatch: pytest.MonkeyPatch, windows: str
+) -> None:
+    settings = config(windows)
+    exact = looked(home, settings)
+    monkeypatch.setattr(dry_run, "TOKENIZED", 0)
+    found = looked(home, settings)
+    assert found.train and exact.train and found.batches_per_epoch and exact.batches_per_epoch
+    assert found.train.about and found.train.documents == exact.train.documents
+    assert found.train.tokens == pytest.approx(exact.train.tokens, rel=0.05)
+    assert found.train.cut == pytest.approx(exact.train.cut, abs=0.05)
+    assert found.batches_per_epoch == pytest.approx(exact.batches_per_epoch, rel=0.05)
+    assert found.train.describe().startswith("36 files, 36 documents, about ")
+    if windows == "packed":  # with the store that training leaves, nothing is estimated
+        opened(home, settings).close()
+        assert looked(home, settings) == exact
+
+
+def test_a_tokenizer_that_would_be_trained_is_trained_apart(home: Path) -> None:
+    before = tree(home)
+    asked = dataclasses.replace(config().tokenizer, vocab_size=290)
+    settings = dataclasses.replace(config(), tokenizer=asked)
+    found = looked(home, settings, train_tokenizer=True)
+    assert found.config.model.vocab_size == 290 and found.train
+    assert tree(home) == before
+
+
+def test_without_data_or_tokenizer_it_tells_what_it_can(tmp_path: Path) -> None:
+    job = Job(config=config(max_steps=20), workspace=workspace_at(tmp_path))
+    assert look(job).config.training.max_steps == 20
+    (tmp_path / "a.txt").write_text("some text of its own")
+    found = look(dataclasses.replace(job, data=tmp_path / "a.txt"))
+    assert found.train is None and found.config.training.eval_interval
+    assert look(dataclasses.replace(job, config=config())).config.training.max_steps is None
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_training_would_refuse_is_refused(home: Path) -> None:
+    with pytest.raises(UsageError, match="dataset gives 0 batches"):
+        looked(home, dataclasses.replace(config("padded"), training=TrainingConfig(batch_size=64)))
+    with pytest.raises(UsageError, match="no effect in --stop-at-step: 50"):
+        looked(home, config(max_steps=20), stop_at_step=50)
+    (home / "runs" / "mine").mkdir(parents=True)
+    (home / "runs" / "mine" / "notes.md").write_text("of my own")
+    with pytest.raises(UsageError, match=r"mine.*notes\.md"):
+        looked(home, config(), name="mine")
+
+
+def test_its_tables_are_whole_at_80_columns(home: Path) -> None:
+    said = called("train", "--dry-run", "--data", "texts", "--batch-size", "2", cwd=home).stdout
+    assert all(len(line) <= 80 for line in said.splitlines())
+    for row in ("tokens ", "4 blocks of", "steps ", "memory at most"):
+        assert row in said
