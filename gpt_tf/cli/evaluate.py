@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt_tf.cli.options import engine_option
+from gpt_tf.cli.options import checkpoint_option, engine_option
 from gpt_tf.cli.values import DATA, NAME, PLACE, TEXT
 from gpt_tf.errors import NoSuchRunError, UsageError
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
               metavar="PLACE", help="The same for data given with --validation-data.")  # fmt: skip
 @click.option("--set", "assignments", multiple=True, type=TEXT, metavar="data.KEY=VALUE",
               help="How DATA is read, if not as the run's own data.")  # fmt: skip
+@checkpoint_option
 @engine_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
@@ -40,10 +41,11 @@ def evaluate(
     data_now: Path | None,
     validation_now: Path | None,
     assignments: tuple[str, ...],
+    which: str,
     engine: EngineName,
     as_json: bool,
 ) -> None:
-    """Measure the best checkpoint of RUN, by default the newest run.
+    """Measure a checkpoint of RUN, by default the best of the newest run.
 
     On the whole split of its own data, or on all of DATA: a file, a folder or a pattern. Windows do
     not overlap, the last one, not full, counts too; padded windows cut long documents, as in
@@ -68,7 +70,7 @@ def evaluate(
         workspace=workspace,
         run=run,
         # says what is missing before TensorFlow is loaded
-        checkpoint=run.checkpoints.best(weights_only=True),
+        checkpoint=run.checkpoints.find(which, weights_only=True),
         data=data,
         split=split,
         places=Places(data_now, validation_now),
@@ -83,7 +85,8 @@ def evaluate(
 
         generator = load_quietly(run, engine, asked.checkpoint, console)
         figures = measure(asked, measured, generator, Path(scratch))
-    figures = {"run": run.name, "split": str(data or asked.part), "engine": engine, **figures}
+    about = {"run": run.name, "checkpoint": asked.checkpoint.name}
+    figures = {**about, "split": str(data or asked.part), "engine": engine, **figures}
     if as_json:
         click.echo(json.dumps({key: _in_json(value) for key, value in figures.items()}))
     else:

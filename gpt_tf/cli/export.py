@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gpt_tf.cli.options import overwrite_option
+from gpt_tf.cli.options import checkpoint_option, overwrite_option
 from gpt_tf.cli.values import NAME, PLACE
 from gpt_tf.interop.exporting import FORMATS
 
@@ -17,9 +17,12 @@ from gpt_tf.interop.exporting import FORMATS
               show_default=True, help="For transformers, TensorFlow or Keras.")  # fmt: skip
 @click.option("--to", "directory", required=True, type=PLACE,
               help="The folder to write; new or empty without --overwrite.")  # fmt: skip
+@checkpoint_option
 @overwrite_option("an export that is in --to; with any other file in it, it is refused")
-def export(run_name: str | None, format_name: str, directory: Path, overwrite: bool) -> None:
-    """Write the best checkpoint of RUN, by default the newest run, for other programs.
+def export(
+    run_name: str | None, format_name: str, directory: Path, which: str, overwrite: bool
+) -> None:
+    """Write a checkpoint of RUN, by default the best of the newest run, for other programs.
 
     The folder appears whole, with a SHA-256 manifest of its files.
     """
@@ -32,7 +35,7 @@ def export(run_name: str | None, format_name: str, directory: Path, overwrite: b
 
     run = current_workspace().run(run_name)
     check_folder(directory, "--to", overwrite=overwrite)
-    stored = read_run(run)
+    stored = read_run(run, which)
     if FORMATS[format_name].needs_tensorflow:
         import_tensorflow()
     export_run(stored, format_name, directory, overwrite=overwrite)

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpt_tf.cli.options import engine_option, overwrite_option, refuse_together, refuse_without
+from gpt_tf.cli.options import (
+    checkpoint_option,
+    engine_option,
+    overwrite_option,
+    refuse_together,
+    refuse_without,
+)
 from gpt_tf.cli.sampling_options import SamplingCommand, flag, sampling_options
 from gpt_tf.cli.values import NAME, PLACE
 from gpt_tf.errors import ParameterError, UsageError
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 @click.option(
     "--run", "run_name", type=NAME, help="Run or its directory; the default is the newest run."
 )
+@checkpoint_option
 @sampling_options
 @engine_option
 @click.option("--output", type=PLACE, help="Write text, ids and "
@@ -46,6 +53,7 @@ def generate(
     prompt: str | None,
     prompts_file: str | None,
     run_name: str | None,
+    which: str,
     sampler: str | None,
     engine: EngineName,
     output: Path | None,
@@ -55,7 +63,7 @@ def generate(
     raw: bool,
     **options: Any,
 ) -> None:
-    """Continue a prompt with the best checkpoint of a run.
+    """Continue a prompt with a checkpoint of a run, by default the best.
 
     \b
       gpt-tf generate --prompt "The film" --sampler random --temperature 0.8 --top-p 0.95
@@ -89,7 +97,7 @@ def generate(
             )
         check_output(output, overwrite=overwrite)
     run = current_workspace().run(run_name)
-    checkpoint = run.checkpoints.best(weights_only=True)  # says what is missing before TensorFlow
+    checkpoint = run.checkpoints.find(which, weights_only=True)  # says what is missing early
     sampling = resolve_stored(checkpoint.manifest["config"]).sampling
     prompts = prompts_of(prompt, prompts_file, sampling.prompt)
     check_options(sampler, given)
@@ -107,7 +115,7 @@ def generate(
         )
     if not interactive:
         refuse_too_long(generator, prompts, given.get("truncate"), prompts_file)
-    console.note(f"run: {run.path}  sampler: {sampler}")
+    console.note(f"run: {run.path}  checkpoint: {checkpoint.name}  sampler: {sampler}")
     writer = writing.Writer(generator, sampler, given, raw=raw, import_seconds=seconds)
     if interactive:
         writer.converse()

@@ -72,6 +72,12 @@ engine_option = click.option(
 )  # fmt: skip
 
 
+checkpoint_option = click.option(
+    "--checkpoint", "which", type=NAME, default="best", show_default=True,
+    metavar="STEP|best|last", help="The checkpoint of the run; `gpt-tf show RUN` lists them.",
+)  # fmt: skip
+
+
 def overwrite_option(what: str) -> Callable[[Function], Function]:
     """`--overwrite`, for commands that write what an option names."""
     return click.option("--overwrite", is_flag=True, help=f"Replace {what}.")

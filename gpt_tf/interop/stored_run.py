@@ -1,4 +1,4 @@
-"""What every export is made of: a run's best checkpoint, read and verified."""
+"""What every export is made of: a checkpoint of a run, read and verified."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gpt_tf.config import Config
 from gpt_tf.config_files import resolve_stored
 from gpt_tf.model.lora import merged
-from gpt_tf.storage.checkpoint import Arrays, checkpoint_step
+from gpt_tf.storage.checkpoint import BEST, Arrays, checkpoint_step
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.files import check_same_tokenizer
@@ -37,14 +37,17 @@ class StoredRun(NamedTuple):
     figures: dict[str, float]
 
 
-def read_run(run: RunDirectory) -> StoredRun:
-    """The best checkpoint of a run, or the last if no best one is known.
+def read_run(run: RunDirectory, which: int | str = BEST) -> StoredRun:
+    """A checkpoint of a run, by default the best, or the last if no best one is known.
+
+    Args:
+      which: as `CheckpointStore.find` takes it.
 
     Raises:
-      UsageError: if there is no checkpoint, or another tokenizer.
+      UsageError: if there is no such checkpoint, or another tokenizer.
       RunError: if no checkpoint is intact.
     """
-    checkpoint = run.checkpoints.best(weights_only=True)
+    checkpoint = run.checkpoints.find(which, weights_only=True)
     # config.yaml may have been changed since
     config = resolve_stored(checkpoint.manifest["config"])
     check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))

@@ -40,7 +40,7 @@ from gpt_tf.runs.settings import choose_settings
 from gpt_tf.runs.stopping import pass_on, tidied_up
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage import atomic
-from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
+from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.finding import LIST
@@ -184,18 +184,7 @@ def _read(directory: RunDirectory, checkpoint: int | str | Checkpoint) -> Checkp
             f"not a checkpoint of {directory.path}: {name} is that of another run. Give a step, "
             "best or last."
         )
-    if checkpoint == "best":
-        return store.best(weights_only=True)
-    if checkpoint == "last":
-        return store.last(weights_only=True)
-    names = {str(checkpoint_step(name)): name for name in store.names()}
-    if str(checkpoint) in names:
-        return store.read(names[str(checkpoint)], weights_only=True)
-    there = ", ".join(names) or "none"
-    raise UsageError(
-        f"no such checkpoint in {directory.path}: {checkpoint}. Give a step ({there}), best or "
-        "last."
-    )
+    return store.find(checkpoint, weights_only=True)
 
 
 def _console(quiet: bool) -> Console:

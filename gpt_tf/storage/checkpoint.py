@@ -14,11 +14,10 @@ which a longer run can go on. The last one is the newest that verifies. It has n
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +30,7 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.disk import free_bytes, free_files
 from gpt_tf.storage.folders import new_directory, remove_directory
+from gpt_tf.storage.json_file import check_json
 from gpt_tf.storage.lock import holder
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
 from gpt_tf.storage.targets import check_folder
@@ -43,6 +43,7 @@ CONTENTS = (MODEL_FILE, TRAINING_FILE, STATE_FILE)
 OWN_FILES = (*CONTENTS, MANIFEST)
 FILES = len(OWN_FILES) + 1  # and the directory
 FORMAT = 1
+BEST = "best"
 RETRIES = 10
 NAME = re.compile(r"step-\d{8,}")
 
@@ -90,7 +91,8 @@ class CheckpointStore:
             cannot hold.
           RunError: if it cannot be written; the ones before it are intact.
         """
-        _check(step, state)
+        check_counts(0, step=step)
+        check_json(state, f"the state of step {step}", "state")
         name = checkpoint_name(step)
         parts = [model] if isinstance(model, Streamed) else [*model.values()]
         needed = sum(part.nbytes for part in (*parts, *training.values()))
@@ -177,6 +179,30 @@ class CheckpointStore:
             return checkpoint
         return self.last(weights_only=weights_only)
 
+    def find(self, which: int | str = BEST, *, weights_only: bool = False) -> Checkpoint:
+        """The checkpoint that is meant.
+
+        Args:
+          which: a step, also as digits; the name of a checkpoint; or one of `NAMED`: "best" is the
+            last one if none was evaluated.
+
+        Raises:
+          UsageError: there is no such checkpoint; the message lists those there are.
+          RunError: it is damaged.
+        """
+        if str(which) in NAMED:
+            return NAMED[str(which)](self, weights_only=weights_only)
+        steps = {str(checkpoint_step(name)): name for name in self.names()}
+        name = steps.get(str(which), str(which))
+        if name in steps.values():
+            return self.read(name, weights_only=weights_only)
+        there = ", ".join(steps) or "none"
+        *others, other = NAMED
+        raise UsageError(
+            f"no such checkpoint in {self.directory}: {which}. Give a step ({there}), "
+            f"{', '.join(others)} or {other}. A run keeps its newest checkpoints and the best."
+        )
+
     def best_name(self) -> str | None:
         """What the newest intact manifest says is the best; None if nothing was evaluated."""
         names = self.names()
@@ -262,37 +288,10 @@ class CheckpointStore:
         )
 
 
-def _check(step: int, state: Mapping[str, Any]) -> None:
-    check_counts(0, step=step)
-    try:
-        json.dumps(dict(state))
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"JSON cannot hold the state of step {step}: {error}. Give a mapping of numbers, "
-            "texts and lists; float() and int() make some of NumPy's."
-        ) from error
-    changed = _changed_by_json(dict(state), "state")
-    if changed is not None:
-        raise UsageError(
-            f"JSON would change the state of step {step}: {changed}. Give finite numbers, texts, "
-            "lists, and mappings whose keys are texts."
-        )
-
-
-def _changed_by_json(value: Any, place: str) -> str | None:
-    """The first part of a value that does not come back from JSON as it was: place and value."""
-    if isinstance(value, dict):
-        for key, part in value.items():
-            if not isinstance(key, str):
-                return f"the key {key!r} in {place}"
-            if found := _changed_by_json(part, f"{place}[{key!r}]"):
-                return found
-        return None
-    if isinstance(value, list):
-        parts = (_changed_by_json(part, f"{place}[{i}]") for i, part in enumerate(value))
-        return next(filter(None, parts), None)
-    is_kept = not isinstance(value, tuple) and value == value  # NaN is not
-    return None if is_kept else f"{value!r:.60} in {place}"
+NAMED: dict[str, Callable[..., Checkpoint]] = {
+    BEST: CheckpointStore.best,
+    "last": CheckpointStore.last,
+}
 
 
 def checkpoint_name(step: int) -> str:

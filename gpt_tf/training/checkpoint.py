@@ -17,7 +17,7 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, read_values, seed_variables, weight_variables
 from gpt_tf.storage.atomic import TEMPORARY
-from gpt_tf.storage.checkpoint import NAME, Checkpoint, CheckpointStore, checkpoint_name
+from gpt_tf.storage.checkpoint import NAME, Checkpoint, CheckpointStore
 from gpt_tf.storage.targets import NEW, run_around
 from gpt_tf.training.optimizer import optimizer_slots
 
@@ -167,8 +167,8 @@ class CheckpointManager:
         """Give every variable its stored value.
 
         Args:
-          checkpoint: its name or its step, or what a store has read; the newest intact one if it
-            is not given.
+          checkpoint: its step or its name, "best" or "last", or what a store has read; the newest
+            intact one if it is not given.
 
         Returns:
           The state that was saved with it.
@@ -197,19 +197,9 @@ class CheckpointManager:
             raise UsageError(f"{source} is of another model:\n" + "\n".join(changed))
 
     def _read(self, checkpoint: str | int | None) -> Checkpoint:
-        names = self.store.names()
-        if not names:
+        if not self.store.names():
             raise UsageError(f"no checkpoint in {self.store.directory}. Save one first.")
-        if checkpoint is None:
-            return self.store.last()
-        if isinstance(checkpoint, int):
-            checkpoint = checkpoint_name(checkpoint)
-        if checkpoint not in names:
-            raise UsageError(
-                f"no such checkpoint in {self.store.directory}: {checkpoint}. "
-                f"Choose one of {', '.join(names)}."
-            )
-        return self.store.read(checkpoint)
+        return self.store.last() if checkpoint is None else self.store.find(checkpoint)
 
 
 def _checked_facts(facts: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import safetensors.numpy
-from commands import in_process
+from commands import called, in_process
 from tiny_models import preset_model, small_config
 
 from gpt_tf.errors import UsageError
@@ -139,3 +139,22 @@ def test_nothing_is_overwritten_and_nothing_half_written(
     assert "no counterpart in transformers" in capsys.readouterr().err
     assert sorted(path.name for path in workspace.glob("*hf*")) == []
     assert (workspace / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_the_checkpoint_that_is_asked_for_is_written(
+    trained_workspace: Path, tmp_path: Path
+) -> None:
+    place = str(tmp_path / "hf")
+    in_process("export", "tiny", "--to", place, "--checkpoint", "15", cwd=trained_workspace)
+    assert read_manifest(tmp_path / "hf")["checkpoint"] == "step-00000015"
+
+
+@pytest.mark.parametrize("command", [["export", "--to", "new"], ["generate"], ["evaluate"]])
+def test_a_checkpoint_that_was_rotated_away_is_refused_with_those_that_are_there(
+    trained_workspace: Path, command: list[str]
+) -> None:
+    said = called(*command, "--checkpoint", "5", cwd=trained_workspace, check=False)
+    assert said.returncode == 2
+    assert "no such checkpoint in" in said.stderr
+    assert "Give a step (15, 20), best or last." in said.stderr
+    assert not (trained_workspace / "new").exists()

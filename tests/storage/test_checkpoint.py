@@ -247,3 +247,24 @@ def test_what_was_just_saved_is_not_rotated_away(store: CheckpointStore) -> None
         save(store, step)
     store.rotate(2, saved=save(store, 0))
     assert store.names() == ["step-00000000", "step-00000008", "step-00000009"]
+
+
+def test_a_checkpoint_is_found_by_step_name_best_and_last(store: CheckpointStore) -> None:
+    for step in (4, 8, 12):
+        save(store, step, best_step=8 if step > 4 else 4)
+    for which, step in ((4, 4), ("8", 8), ("step-00000012", 12), ("best", 8), ("last", 12)):
+        assert store.find(which).name == f"step-{step:08d}"
+    assert store.find().name == "step-00000008"
+    assert store.find(4, weights_only=True).training == {}
+
+
+@pytest.mark.parametrize("which", [5, "5", "-4", "004", "step-00000005", "newest", True])
+def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(
+    store: CheckpointStore, which: int | str
+) -> None:
+    for step in (4, 8):
+        save(store, step)
+    store.rotate(1)
+    words = rf"no such checkpoint in .*: {which}\. Give a step \(8\), best or last\. A run keeps"
+    with pytest.raises(UsageError, match=words):
+        store.find(which)

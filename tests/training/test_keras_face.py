@@ -175,7 +175,9 @@ def test_an_own_loop_goes_on_from_its_folder_of_checkpoints(
         with stream:
             stream.load_state_dict(manager.restore(checkpoint)["stream"])
             assert train(model, optimizer, stream, 3) == expected
-    with pytest.raises(UsageError, match=r"no such checkpoint in .*: step-00000001\. Choose"):
+    with pytest.raises(
+        UsageError, match=r"no such checkpoint in .*: 1\. Give a step \(3\), best or last\."
+    ):
         manager.restore(1)
 
 
