@@ -1,54 +1,108 @@
-"""A training on a terminal: a live bar."""
+"""A training on a terminal: a live bar, and below it the newest figures."""
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING, Any
+
 from gpt_tf.cli import console
-from gpt_tf.runs.progress import Eta, Scalars, eval_text, train_text
+from gpt_tf.runs.progress import Eta, Watch
+from gpt_tf.runs.progress_text import Epochs, Scalars, curve, duration, eval_texts, figures, fitted
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+BAR, SHORTEST_BAR = 24, 6  # columns
+CURVE = 12
 
 
 class BarProgress:
-    """A bar with the newest figures; evaluations and samples stay above it.
+    """A bar with the newest figures; evaluations, epochs and samples stay above it.
 
     It counts the steps of the run, from where this call begins to where it ends.
     """
 
     def __init__(self, total: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.live import Live
 
-        self._eta = Eta(total)
-        self._progress = Progress(
-            MofNCompleteColumn(), BarColumn(bar_width=24), TextColumn("{task.description}"),
-            console=console.above_bar(), refresh_per_second=4,
-        )  # fmt: skip
-        self._task = self._progress.add_task("compiling the first step", total=total)
         self._total = total
-        self._figures = ""
-        self._is_compiling = True
+        self._eta = Eta(total)
+        self._epochs = Epochs()
+        self._watch = Watch()
+        self._doing = "compiling the first step"
+        self._left = ""
+        self._figures: list[str] = []  # of the last log interval, the loss first
+        self._losses: list[float] = []  # of all of them
+        self._console = console.above_bar()
+        self._live = Live(get_renderable=self._drawn, console=self._console, refresh_per_second=4)
 
     def advance(self, step: int, loss: float | None) -> None:
         """Move the bar; until there are figures of a log interval it shows the loss."""
-        self._progress.update(self._task, completed=step)
-        self._progress.start()
-        if loss is not None and (not self._figures or step >= self._total):
-            self._show(self._figures or f"loss {loss:.4f}")
+        compiled = self._watch.came_to(step)
+        self._live.start()
+        if compiled:
+            self._doing = ""
+            console.note(compiled)
+        if loss is not None and not self._losses:
+            self._figures = [f"loss {loss:.4f}"]
+
+    def doing(self, what: str | None) -> None:
+        """Show what is done between two steps."""
+        self._watch.restart()
+        self._doing = what or ("" if self._watch.compiled else "compiling the first step")
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         """Show the figures, those of an evaluation above the bar."""
         if "eval/loss" in scalars:
-            console.note(eval_text(step, scalars))
-        else:
-            self._figures = train_text(scalars)
-            self._show(f"{self._figures}  left {self._eta.text(step)}")
-
-    def _show(self, text: str) -> None:
-        self._is_compiling = False
-        self._progress.update(self._task, description=text)
+            line = "; ".join(eval_texts(step, scalars))
+            is_wide = len(line) > console.columns(sys.stderr)
+            console.note("\n  ".join(eval_texts(step, scalars)) if is_wide else line)
+            return
+        self._losses.append(scalars["train/loss"])
+        self._figures = [f"loss {scalars['train/loss']:.4f}", *figures(scalars)]
+        self._left = f"{self._eta.text(step)} left"
+        if ended := self._epochs.text(scalars):
+            console.note(ended)
 
     def write_text(self, step: int, text: str) -> None:
         """Print the sample text above the bar."""
         console.note(f"  {text}")
 
     def close(self) -> None:
-        """Leave the last figures, or no bar if there were no steps."""
-        self._progress.update(self._task, visible=not self._is_compiling)
-        self._progress.stop()
+        """Leave the last figures and say how long it took; no bar if there were no steps."""
+        total = self._watch.total()
+        self._live.transient = total is None
+        self._live.stop()
+        if total:
+            console.note(total)
+
+    def _drawn(self) -> RenderableType:
+        """The bar and a line of figures, as much of them as the terminal is wide."""
+        from rich.console import Group
+        from rich.text import Text
+
+        width = self._console.width
+        if self._doing:
+            parts = [f"{self._doing}, {self._watch.waited:.0f} s"]
+        else:
+            is_plain = self._console.options.ascii_only
+            parts = [*self._figures, "" if is_plain else curve(self._losses, CURVE)]
+        return Group(self._bar(width), Text(fitted(parts, width), no_wrap=True))
+
+    def _bar(self, width: int) -> RenderableType:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        done = max(0, min(self._watch.step, self._total))
+        count = f"{done:,}/{self._total:,}"
+        room = width - len(count) - SHORTEST_BAR - 2
+        elapsed = duration(self._watch.elapsed)
+        times = (f"{elapsed}, {self._left}" if self._left else elapsed, self._left, "")
+        time = next(text for text in times if len(text) <= max(0, room))
+        cells: list[Any] = [count]
+        if room >= 0:
+            size = min(BAR, width - len(count) - len(time) - 2)
+            cells.append(ProgressBar(self._total, done, width=size))
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_row(*cells, time)
+        return line

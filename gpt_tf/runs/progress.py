@@ -5,16 +5,22 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 from gpt_tf.config import Config
 from gpt_tf.runs.console import Console, MakeWriters
+from gpt_tf.runs.progress_text import (
+    GAP,
+    Epochs,
+    Scalars,
+    duration,
+    eval_texts,
+    figures,
+)
 from gpt_tf.runs.run_log import logged_to
-from gpt_tf.training.evaluation import SHOWN
 
-Scalars = Mapping[str, float]
 REPORTS = 50  # that the time left is estimated from
 
 
@@ -90,27 +96,58 @@ class Eta:
         (first, begun), (_, now) = self._reports[0], self._reports[-1]
         if step == first:
             return "--:--"
-        seconds = (now - begun) / (step - first) * max(0, self._total - step)
-        minutes, rest = divmod(round(seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
+        return duration((now - begun) / (step - first) * max(0, self._total - step))
 
 
-def train_text(scalars: Scalars) -> str:
-    """The figures of a log interval."""
-    return (
-        f"loss {scalars['train/loss']:.4f}  ppl {scalars['train/perplexity']:,.1f}  "
-        f"{scalars['perf/tokens_per_second']:,.0f} tok/s"
-    )
+class Watch:
+    """The time that a call of the training takes, and what of it the first step took.
 
+    That step is compiled, which can take longer than a hundred later ones.
 
-def eval_text(step: int, scalars: Scalars) -> str:
-    """The figures of an evaluation."""
-    figures = ", ".join(
-        f"{metric.name.replace('_', ' ')} {scalars[f'eval/{metric.name}']:{metric.shown}}"
-        for metric in SHOWN
-    )
-    return f"step {step:,}: validation {figures} (training loss {scalars['eval/train_loss']:.4f})"
+    Args:
+      now: gives seconds.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._begun = self._since = now()
+        self._first = self.step = -1
+        self.compiled: float | None = None
+
+    def restart(self) -> None:
+        """Something else than the first step has taken the time until now."""
+        self._since = self._now()
+
+    def came_to(self, step: int) -> str | None:
+        """Take in how far the run is; a line at the end of the first step."""
+        if self.step < 0:
+            self._first = step
+            self._begun = self._since = self._now()
+        self.step = step
+        if self.compiled is not None or step == self._first:
+            return None
+        self.compiled = self._now() - self._since
+        return f"first step compiled in {self.compiled:.1f} s"
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return self._now() - self._begun
+
+    @property
+    def waited(self) -> float:
+        """Seconds since what is done now began."""
+        return self._now() - self._since
+
+    def total(self) -> str | None:
+        """What the call took in all; None if it made no step."""
+        if self.compiled is None:
+            return None
+        steps = self.step - self._first
+        return (
+            f"{steps:,} step{'s' * (steps != 1)} in {duration(self.elapsed)}, of which "
+            f"{duration(self.compiled)} to compile the first"
+        )
 
 
 class LineProgress:
@@ -120,20 +157,34 @@ class LineProgress:
         self._total = total
         self._console = console
         self._eta = Eta(total)
+        self._epochs = Epochs()
+        self._watch = Watch()
+
+    def advance(self, step: int, loss: float | None) -> None:
+        """Tell when the first step is compiled."""
+        if line := self._watch.came_to(step):
+            self._console.note(line)
+
+    def doing(self, what: str | None) -> None:
+        """What is not the first step is no part of its time."""
+        self._watch.restart()
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         """Print the figures."""
         if "eval/loss" in scalars:
-            self._console.note(eval_text(step, scalars))
-        else:
-            self._console.note(
-                f"step {step:,}/{self._total:,}  {train_text(scalars)}  "
-                f"wait {scalars['perf/data_wait_fraction']:.1%}  left {self._eta.text(step)}"
-            )
+            self._console.note("; ".join(eval_texts(step, scalars)))
+            return
+        parts = [f"step {step:,}/{self._total:,}", f"loss {scalars['train/loss']:.4f}"]
+        parts += [*figures(scalars), duration(self._watch.elapsed), f"left {self._eta.text(step)}"]
+        self._console.note(GAP.join(parts))
+        if line := self._epochs.text(scalars):
+            self._console.note(line)
 
     def write_text(self, step: int, text: str) -> None:
         """Print the sample text."""
         self._console.note(f"  {text}")
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Say how long it took."""
+        if line := self._watch.total():
+            self._console.note(line)

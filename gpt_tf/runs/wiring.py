@@ -34,6 +34,7 @@ from gpt_tf.training.evaluation import Evaluation
 from gpt_tf.training.evaluator import evaluate, make_scores_of
 from gpt_tf.training.freezing import freeze, trained_parameters
 from gpt_tf.training.loop import Evaluate, Measuring, Outcome, Trainer
+from gpt_tf.training.operations import operations_per_token
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.profiling import ProfiledStep
 from gpt_tf.training.schedule import make_schedule
@@ -105,6 +106,7 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
             evaluation(config, model, parts) if streams.validation else None,
             sampling(config, model, parts.tokenizer),
             before_first_step=config.origin.run is not None,
+            operations_per_token=operations_per_token(config),
         ),
         sequence=lambda: next_sequence(job.workspace.path),
     )

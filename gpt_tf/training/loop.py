@@ -44,11 +44,13 @@ class Measuring(NamedTuple):
       evaluate: measures "validation" or "train"; None if nothing was set aside.
       sample_text: continues the sample prompt with the present weights; None for no samples.
       before_first_step: measure before the first step, too.
+      operations_per_token: of the model; 0 if they are not known.
     """
 
     evaluate: Evaluate | None = None
     sample_text: Callable[[], str] | None = None
     before_first_step: bool = False
+    operations_per_token: float = 0.0
 
 
 NOTHING_MEASURED = Measuring()
@@ -227,6 +229,9 @@ class Trainer:
 
     def _log_window(self, loss: float) -> None:
         state = self.state
+        speed = self._clock.read()
+        if operations := self._measuring.operations_per_token:
+            speed["perf/model_gflops"] = operations * speed["perf/tokens_per_second"] / 1e9
         self._writer.write_scalars(
             state.step,
             {
@@ -235,7 +240,7 @@ class Trainer:
                 **self._last,
                 "train/tokens_seen": state.tokens_seen,
                 "train/epoch": self._stream.state_dict()["position"] / len(self._stream),
-                **self._clock.read(),
+                **speed,
                 "perf/memory_gb": psutil.Process().memory_info().rss / 1e9,
             },
         )
@@ -243,17 +248,18 @@ class Trainer:
 
     def _run_evaluation(self, request: StopRequest) -> None:
         """Measure both splits, write a sample text, save, and remember the best."""
-        evaluate, sample_text, _ = self._measuring
+        evaluate, sample_text = self._measuring.evaluate, self._measuring.sample_text
         if evaluate is None or self.state.evaluated_step == self.state.step:
             return
         results: dict[str, Evaluation] = {}
         for split in ("validation", "train"):
+            self._writer.doing(f"evaluating on the {split} data")
             result = evaluate(split, request.came)
             if result is None:  # cut short: the resumed run evaluates first
                 return
             results[split] = result
         step, validation = self.state.step, results["validation"]
-        improved = self._early_stopping.update(validation.loss, step)
+        self._early_stopping.update(validation.loss, step)
         self.state.evaluated_step = step
         self._writer.write_scalars(
             step,
@@ -264,11 +270,13 @@ class Trainer:
             },
         )
         if sample_text is not None:
+            self._writer.doing("writing a sample text")
             self._writer.write_text(step, sample_text())
-        self._save(is_best=improved, evaluated=True)
+        self._save(evaluated=True)
+        self._writer.doing(None)
         self._clock.restart()
 
-    def _save(self, *, is_best: bool = False, evaluated: bool = False) -> None:
+    def _save(self, *, evaluated: bool = False) -> None:
         if self._saved_step == self.state.step and not evaluated:
             return
         name = self._checkpoints.save(
@@ -279,7 +287,7 @@ class Trainer:
             facts={"sequence": self._sequence()},
         )
         self._saved_step = self.state.step
-        log.info("saved %s%s", name, " (best so far)" if is_best else "")
+        log.info("saved %s", name)
 
     def _state_dict(self) -> dict[str, Any]:
         return {

@@ -51,6 +51,14 @@ class StepWriter(Writer, Protocol):
         """The step, and the mean loss since the last report, if any."""
 
 
+@runtime_checkable
+class StatusWriter(Writer, Protocol):
+    """A writer that is told what is done between two steps, too."""
+
+    def doing(self, what: str | None) -> None:
+        """What begins now; None when training goes on."""
+
+
 def _row(step: int, scalars: Scalars) -> str:
     """A line of strict JSON, which has no infinity."""
     finite = {name: value for name, value in scalars.items() if math.isfinite(value)}
@@ -168,6 +176,10 @@ class Writers:
         self._each(
             lambda writer: writer.advance(step, loss) if isinstance(writer, StepWriter) else None
         )
+
+    def doing(self, what: str | None) -> None:
+        """To each that takes it."""
+        self._each(lambda writer: writer.doing(what) if isinstance(writer, StatusWriter) else None)
 
     def close(self) -> None:
         """Close each."""

@@ -85,9 +85,11 @@ def test_a_wide_table_of_a_sweep_goes_on_below() -> None:
 def test_the_bar_counts_to_where_the_call_stops(stopped: Path, monkeypatch) -> None:
     terminal = on_terminal(monkeypatch)
     in_process("train", "--resume", "stopped", "--stop-at-step", "11", cwd=stopped)
-    bars = [line for line in terminal.lines() if re.match(r" *\d+/\d+ ", line)]
-    assert bars[0].startswith("10/11 ")
-    assert re.match(r"11/11 \S+ +loss \d", bars[-1])  # no log interval ended in that one step
+    lines = terminal.lines()
+    bars = [line for line in lines if re.match(r" *\d+/\d+ ", line)]
+    assert bars[0].startswith("10/11 ") and bars[-1].startswith("11/11 ")
+    shown = [line for line in lines if line.startswith("loss ")]
+    assert re.fullmatch(r"loss \d+\.\d{4} *", shown[-1])  # no log interval ended in that one step
 
 
 def test_a_call_without_a_step_leaves_no_bar(monkeypatch) -> None:
@@ -96,6 +98,81 @@ def test_a_call_without_a_step_leaves_no_bar(monkeypatch) -> None:
     bar.advance(11, None)
     bar.close()
     assert not terminal.lines()[-1]
+
+
+REPORT = {
+    "train/loss": 2.34567,
+    "train/learning_rate": 0.0029512,
+    "perf/tokens_per_second": 12345.6,
+    "perf/model_gflops": 78.4,
+    "perf/data_wait_fraction": 0.01,
+}
+
+
+def drawn(monkeypatch, columns: int, encoding: str = "utf-8") -> list[str]:
+    """The last picture of a bar after 900 of 1,500 steps, on a terminal so wide."""
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(Terminal, "encoding", encoding)
+    bar = BarProgress(1500)
+    for step in (0, 300, 600, 900):
+        bar.advance(step, 2.5)
+        if step:
+            report = {**REPORT, "train/loss": 1e3 / step, "train/epoch": step / 500}
+            bar.write_scalars(step, report)
+    bar.close()
+    return [line.rstrip() for line in terminal.lines()]
+
+
+def test_the_bar_has_history_times_and_a_curve_in_80_columns(monkeypatch) -> None:
+    lines = drawn(monkeypatch, 80)
+    assert max(map(len, lines)) <= 80
+    assert "epoch 1 done: mean training loss 2.5000" in lines
+    assert any(re.fullmatch(r"first step compiled in \d+\.\d s", line) for line in lines)
+    assert any(re.fullmatch(r"900/1,500 \S+ 00:00, 00:00 left", line) for line in lines)
+    assert "loss 1.1111  lr 2.95e-3  12,346 tok/s  78 GFLOP/s  █▃▁" in lines
+    assert re.fullmatch(r"900 steps in 00:0\d, of which 00:0\d to compile the first", lines[-2])
+
+
+@pytest.mark.parametrize(
+    ("columns", "bar", "figures"),
+    [
+        (
+            60,
+            r"900/1,500 \S+ 00:00, 00:00 left",
+            "loss 1.1111  lr 2.95e-3  12,346 tok/s  78 GFLOP/s  ",
+        ),
+        (40, r"900/1,500 \S+ 00:00, 00:00 left", "loss 1.1111  lr 2.95e-3  12,346 tok/s"),
+        (20, r"900/1,500 \S+", "loss 1.1111"),
+    ],
+)
+def test_a_narrow_bar_shows_what_fits(monkeypatch, columns, bar, figures) -> None:
+    lines = drawn(monkeypatch, columns)
+    assert any(re.fullmatch(bar, line) for line in lines)
+    assert any(line.startswith(figures) for line in lines)
+    assert max(map(len, lines)) <= columns
+
+
+def test_a_terminal_without_unicode_has_no_curve(monkeypatch) -> None:
+    lines = drawn(monkeypatch, 80, encoding="ascii")
+    assert "loss 1.1111  lr 2.95e-3  12,346 tok/s  78 GFLOP/s" in lines
+    assert "".join(lines).isascii()
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(80, 2), (120, 1)])
+def test_an_evaluation_stays_above_the_bar_in_lines_that_fit(monkeypatch, columns, lines) -> None:
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    figures = {"eval/loss": 1.5, "eval/perplexity": 4.48, "eval/accuracy": 0.25}
+    bar = BarProgress(1500)
+    for loss in (1.5, 1.25):
+        bar.write_scalars(20, {**figures, "eval/best_loss": loss, "eval/train_loss": 1.25})
+    bar.close()
+    said = [line for line in terminal.lines() if line]
+    assert len(said) == 2 * lines
+    assert said[0].startswith("step 20: validation loss 1.5000, best so far")
+    assert said[lines].startswith("step 20: validation loss 1.5000, best so far 1.2500")
+    assert said[-1].endswith("perplexity 4.48, accuracy 25.0%; training loss 1.2500")
 
 
 TYPING = """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt_tf.runs.progress import eval_text
+from gpt_tf.runs.progress_text import eval_texts
 from gpt_tf.runs.sweeps.results import COLUMNS
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import find_run
@@ -30,10 +30,12 @@ def test_the_figures_of_known_sums() -> None:
 
 def test_a_progress_line_has_every_shown_metric_in_its_format() -> None:
     scalars = {f"eval/{name}": value for name, value in evaluation_of(SUMS).figures.items()}
-    line = eval_text(20, {**scalars, "eval/train_loss": 1.25})
-    assert line.startswith("step 20: validation loss 1.5000, perplexity 4.48, accuracy 25.0%")
-    assert line.endswith(" (training loss 1.2500)")
-    assert all(metric.name.replace("_", " ") in line for metric in SHOWN)
+    said = eval_texts(20, {**scalars, "eval/train_loss": 1.25, "eval/best_loss": 1.5})
+    assert said == (
+        "step 20: validation loss 1.5000, best so far",
+        "perplexity 4.48, accuracy 25.0%; training loss 1.2500",
+    )
+    assert all(metric.name.replace("_", " ") in "; ".join(said) for metric in SHOWN)
 
 
 def test_a_run_and_what_is_made_of_it_have_every_metric(trained_workspace: Path) -> None:
