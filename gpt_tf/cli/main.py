@@ -39,6 +39,7 @@ COMMANDS = {
     "export": ("export", "Write a run for transformers, TensorFlow or Keras."),
     "runs": ("runs", "List the runs: step, loss, size, data, state."),
     "show": ("show", "Show a run: settings, losses, sample, checkpoints."),
+    "delete": ("delete", "Delete runs, after a question."),
     "plot": ("plot", "Draw the curves of several runs in one picture."),
     "doctor": ("doctor", "Check the installation, the machine and a run's files."),
 }

@@ -72,6 +72,21 @@ def table(runs: Sequence[RunSummary], width: int) -> str:
     )
 
 
+def table_of_doomed(runs: Sequence[tuple[RunSummary, int]], width: int) -> str:
+    """Runs that are to be deleted, each with its bytes on the disk."""
+    return fitted(
+        [
+            Column("run", [printable(one.run.name) for one, _ in runs]),
+            Column("state", [one.state for one, _ in runs], 3),
+            Column("step", [f"{one.step:,}" for one, _ in runs], 1, right=True),
+            Column("loss", [_number(one.loss, ".4f") for one, _ in runs], 2, right=True),
+            Column("size", [megabytes(size) for _, size in runs], 1, right=True),
+            Column("changed", [when(one.changed) for one, _ in runs], 4),
+        ],
+        width,
+    )
+
+
 def as_record(one: RunSummary) -> dict[str, Any]:
     """A run as JSON has it; a figure that is not known is null."""
     return {
@@ -104,6 +119,15 @@ def when(seconds: float) -> str:
     is_recent = abs(time.time() - seconds) < HALF_A_YEAR
     form = "%b %d %H:%M" if is_recent else "%b %d  %Y"
     return time.strftime(form, time.localtime(seconds))
+
+
+def megabytes(size: int) -> str:
+    """A size in megabytes.
+
+    >>> megabytes(22_500_000), megabytes(4_500)
+    ('22.5 MB', '0.0 MB')
+    """
+    return f"{size / 1e6:,.1f} MB"
 
 
 def short_count(count: int | None) -> str:

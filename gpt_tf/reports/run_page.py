@@ -5,7 +5,7 @@ from __future__ import annotations
 from gpt_tf.config_files import text_of
 from gpt_tf.reports.drawing import drawable
 from gpt_tf.reports.run_facts import RunFacts
-from gpt_tf.reports.run_list import when
+from gpt_tf.reports.run_list import megabytes, when
 from gpt_tf.reports.run_summary import FINISHED, STOPPED, TRAINING
 from gpt_tf.reports.text_curve import text_curve
 from gpt_tf.reports.text_table import Column, cut, fitted
@@ -88,15 +88,6 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60:,} h {minutes % 60} min"
-
-
-def megabytes(size: int) -> str:
-    """A size in megabytes.
-
-    >>> megabytes(22_500_000), megabytes(4_500)
-    ('22.5 MB', '0.0 MB')
-    """
-    return f"{size / 1e6:,.1f} MB"
 
 
 def settings_table(facts: RunFacts, width: int) -> str:

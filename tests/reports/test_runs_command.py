@@ -173,8 +173,14 @@ def test_counts_of_parameters_are_short() -> None:
     ]  # fmt: skip
 
 
-def test_the_commands_import_no_tensorflow(made: Path) -> None:
-    calls = [["runs"], ["runs", "--json"], ["show", "finished"], ["show", "stopped", "--json"]]
+def test_the_commands_import_no_tensorflow(workspace: Path) -> None:
+    calls = [
+        ["runs"],
+        ["runs", "--json"],
+        ["show", "finished"],
+        ["show", "stopped", "--json"],
+        ["delete", "unsaved", "--yes"],
+    ]
     code = f"""
 import sys
 from gpt_tf.cli.main import main
@@ -186,5 +192,5 @@ for call in {calls!r}:
 print(*sorted({{"tensorflow", "keras", "transformers", "rich"}} & {{*sys.modules}}))
 """
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=made, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == ""

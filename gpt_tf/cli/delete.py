@@ -1,0 +1,65 @@
+"""`gpt-tf delete`: remove runs, after a question that says what goes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from gpt_tf.cli.values import NAME
+from gpt_tf.errors import UsageError
+
+if TYPE_CHECKING:
+    from gpt_tf.runs.deleting import Doomed
+
+
+@click.command()
+@click.argument("names", metavar="RUN...", nargs=-1, required=True, type=NAME)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--origins", is_flag=True, help="Also a run that another one began with "
+              "(`gpt-tf train --from`); that one still works.")  # fmt: skip
+def delete(names: tuple[str, ...], yes: bool, origins: bool) -> None:
+    """Delete each RUN: its checkpoints, numbers, texts and pictures.
+
+    It asks first, and says what goes. A run in use is refused, and so is one with files in it that
+    gpt-tf did not write. If one run is refused, none is deleted.
+
+    \b
+      gpt-tf delete demo-001 demo-002
+    """
+    from gpt_tf.cli import console
+    from gpt_tf.cli.workspace import workspace_path
+    from gpt_tf.reports.run_list import megabytes
+    from gpt_tf.runs.deleting import chosen, finish
+    from gpt_tf.storage.removing import remove_run
+
+    workspace = workspace_path()
+    finished = finish(workspace, names)
+    for name in finished:
+        console.result(f"deleted: {name}, the rest that an earlier call had left")
+    doomed = chosen(workspace, [name for name in names if name not in finished], origins=origins)
+    if doomed and not yes and not _is_confirmed(doomed):
+        console.result("nothing was deleted", err=True)
+        return
+    for one in doomed:
+        remove_run(one.path)
+        console.result(f"deleted: {one.path} ({megabytes(one.bytes)})")
+        if yes and one.remark:
+            console.note(one.remark)
+
+
+def _is_confirmed(doomed: list[Doomed]) -> bool:
+    """Show what goes, and ask."""
+    from gpt_tf.cli import console
+    from gpt_tf.reports.run_list import table_of_doomed
+
+    if not sys.stdin.isatty():
+        raise UsageError("no terminal to ask on for `gpt-tf delete`. Add --yes to delete.")
+    lines = [(one.summary, one.bytes) for one in doomed]
+    console.result(table_of_doomed(lines, console.columns(sys.stderr)), err=True)
+    for one in doomed:
+        if one.remark:
+            console.result(one.remark, err=True)
+    what = "this run" if len(doomed) == 1 else f"these {len(doomed)} runs"
+    return click.confirm(f"Delete {what}?", default=False, err=True)

@@ -1,0 +1,105 @@
+"""What `gpt-tf delete` removes: every run is looked at before the first one goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpt_tf.errors import GptTfError, UsageError
+from gpt_tf.reports.run_summary import RunSummary, summarize
+from gpt_tf.runs.origins import began_with, sweep_of
+from gpt_tf.storage.manifest import read_manifest
+from gpt_tf.storage.removing import check_removable, finish_removing
+from gpt_tf.storage.run_contents import own_bytes
+from gpt_tf.storage.run_directory import RUNS, SOURCE_FILE, RunDirectory, unopened_run
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """A run that is about to go.
+
+    Attributes:
+      bytes: its size.
+      remark: what else the user should know; empty for most runs.
+    """
+
+    summary: RunSummary
+    bytes: int
+    remark: str
+
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+        return self.summary.run.path
+
+
+def finish(workspace: Path, names: Sequence[str]) -> list[str]:
+    """Remove the rest of runs whose removal was cut short; the names of which nothing is left."""
+    return [
+        name
+        for name in names
+        if finish_removing(workspace / RUNS / name) and not os.path.lexists(workspace / RUNS / name)
+    ]
+
+
+def chosen(workspace: Path, names: Sequence[str], *, origins: bool) -> list[Doomed]:
+    """The runs of these names, each once.
+
+    Args:
+      origins: also runs that others began with.
+
+    Raises:
+      UsageError: for a name that no run has, and for a run that may not be removed: in use, with
+        files of the user's, the origin of another, or not a run of gpt-tf.
+    """
+    runs: dict[str, RunDirectory] = {}
+    for name in names:
+        run = RunDirectory(Path(os.path.normpath(unopened_run(workspace, name).path.absolute())))
+        runs.setdefault(str(run.path), run)
+    for run in runs.values():
+        if not is_of_gpt_tf(run):
+            raise UsageError(
+                f"not a run of gpt-tf: {run.path} has no readable {SOURCE_FILE}, and no intact "
+                "checkpoint. Remove it yourself."
+            )
+        check_removable(run.path)
+        home = run.workspace(workspace)
+        others = [one for one in began_with(home, run) if str(one.path) not in runs]
+        if others and not origins:
+            raise _of_another(workspace, run, others)
+    return [_doomed(workspace, run) for run in runs.values()]
+
+
+def is_of_gpt_tf(run: RunDirectory) -> bool:
+    """Whether gpt-tf wrote a run; names of files alone do not tell."""
+    try:
+        return bool(run.source())
+    except GptTfError:
+        pass
+    for name in run.checkpoints.names():
+        try:
+            return bool(read_manifest(run.checkpoints.directory / name))
+        except GptTfError:
+            continue
+    return False
+
+
+def _of_another(workspace: Path, run: RunDirectory, others: list[RunDirectory]) -> UsageError:
+    together = " ".join(one.called(workspace) for one in (run, *others))
+    names = ", ".join(one.name for one in others)
+    return UsageError(
+        f"origin of another run: {run.name}, whose weights {names} began with. Delete them "
+        f"together: `gpt-tf delete {together}`, or add --origins: the others do not need it to "
+        "resume or to generate."
+    )
+
+
+def _doomed(workspace: Path, run: RunDirectory) -> Doomed:
+    sweep = sweep_of(run.workspace(workspace), run)
+    remark = sweep and (
+        f"{run.name} is a cell of the sweep {sweep.name}: `gpt-tf sweep --resume {sweep.called}` "
+        "would train it again"
+    )
+    return Doomed(summarize(run), own_bytes(run.path), remark or "")

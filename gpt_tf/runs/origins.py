@@ -1,0 +1,46 @@
+"""What refers to a run by its name: runs that began with its weights, and the sweep it is of."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from gpt_tf.config_files import read_config_file
+from gpt_tf.errors import GptTfError
+from gpt_tf.runs.sweeps.plan import SweepDirectory, all_sweeps
+from gpt_tf.storage.places import found
+from gpt_tf.storage.run_directory import RunDirectory, all_runs
+
+# To read YAML takes milliseconds: of a thousand runs only those that may have an origin are read.
+MAY_HAVE_ORIGIN = re.compile(r"^\s+run:(?!\s*(null|~)?\s*$)|^origin:\s*\S", re.MULTILINE)
+
+
+def began_with(workspace: Path, run: RunDirectory) -> list[RunDirectory]:
+    """The runs of the workspace that began with the weights of `run`."""
+    place = os.path.realpath(run.path)
+    return [
+        other
+        for other in all_runs(workspace)
+        if (origin := _origin(other)) and os.path.realpath(found(origin, workspace)) == place
+    ]
+
+
+def _origin(run: RunDirectory) -> str | None:
+    """The place of the run that another began with, as it is recorded."""
+    with suppress(OSError, UnicodeDecodeError, GptTfError):
+        if MAY_HAVE_ORIGIN.search(run.config_file.read_text("utf-8")):
+            origin = read_config_file(run.config_file).get("origin")
+            place = origin.get("run") if isinstance(origin, dict) else None
+            return place if isinstance(place, str) else None
+    return None
+
+
+def sweep_of(workspace: Path, run: RunDirectory) -> SweepDirectory | None:
+    """The sweep that a run of the workspace is a cell of; None if it is not of a sweep."""
+    for sweep in all_sweeps(workspace):
+        with suppress(GptTfError):
+            if any(cell.run == run.name for cell in sweep.read_plan().cells):
+                return sweep
+    return None

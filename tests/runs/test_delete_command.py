@@ -1,0 +1,148 @@
+"""`gpt-tf delete`: what was asked for goes, and nothing else; what is refused stays whole."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import called, tree
+from made_runs import damage, made_run
+
+from gpt_tf.storage.atomic import temporary_name
+from gpt_tf.storage.lock import locked
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """Three runs, of which one began with another."""
+    place = tmp_path / "workspace"
+    made_run(place, "base", {10: 3.0, 20: 2.5})
+    made_run(place, "other", {10: 2.0})
+    made_run(place, "tuned", {10: 1.5}, {"origin": {"run": "runs/base"}})
+    return place
+
+
+def names(workspace: Path) -> list[str]:
+    return sorted(path.name for path in (workspace / "runs").iterdir())
+
+
+def test_a_run_goes_and_its_neighbours_stay(workspace: Path) -> None:
+    before = tree(workspace / "runs" / "base")
+    said = called("delete", "other", "--yes", cwd=workspace)
+    assert said.stdout == f"deleted: {workspace / 'runs' / 'other'} (0.0 MB)\n"
+    assert names(workspace) == ["base", "tuned"]
+    assert tree(workspace / "runs" / "base") == before
+
+
+def test_a_damaged_run_and_one_without_settings_go(workspace: Path) -> None:
+    damage(made_run(workspace, "broken", {10: 1.0}))
+    made_run(workspace, "lost", {10: 1.0}).config_file.unlink()
+    called("delete", "broken", "runs/lost", "lost", "--yes", cwd=workspace)
+    assert names(workspace) == ["base", "other", "tuned"]
+
+
+def refused(workspace: Path, *arguments: str) -> str:
+    before = tree(workspace)
+    said = called("delete", *arguments, cwd=workspace, check=False)
+    assert said.returncode == 2
+    assert tree(workspace) == before
+    return said.stderr
+
+
+def test_without_a_terminal_and_without_yes_nothing_goes(workspace: Path) -> None:
+    code = "from gpt_tf.cli.main import main; main(['delete', 'other'])"
+    command = [sys.executable, "-c", code]
+    said = subprocess.run(command, cwd=workspace, stdin=subprocess.DEVNULL, capture_output=True)
+    assert said.returncode == 2
+    assert b"no terminal to ask on for `gpt-tf delete`. Add --yes to delete." in said.stderr
+    assert "other" in names(workspace)
+
+
+def test_a_run_in_use_is_refused(workspace: Path) -> None:
+    with locked(workspace / "runs" / "other"):
+        said = refused(workspace, "base", "other", "--yes", "--origins")
+    assert "run directory in use" in said
+    assert f"process {os.getpid()}" in said
+
+
+def test_a_file_of_the_user_in_a_run_is_named_and_nothing_goes(workspace: Path) -> None:
+    (workspace / "runs" / "other" / "checkpoints" / "notes.md").write_text("mine")
+    said = refused(workspace, "tuned", "other", "--yes")
+    assert "not a file of gpt-tf in" in said
+    assert "checkpoints/notes.md. Move it away, and delete the run again." in said
+
+
+def test_a_run_that_is_not_there_is_refused_before_any_goes(workspace: Path) -> None:
+    assert "no such run: othre. Did you mean other?" in refused(
+        workspace, "tuned", "othre", "--yes"
+    )
+
+
+def test_a_folder_of_another_program_is_not_a_run(workspace: Path) -> None:
+    foreign = workspace / "runs" / "foreign"
+    foreign.mkdir()
+    (foreign / "config.yaml").write_text("theirs: true")
+    assert "not a run of gpt-tf" in refused(workspace, "foreign", "--yes")
+
+
+def test_a_link_in_place_of_a_run_is_not_followed(workspace: Path) -> None:
+    shutil.move(workspace / "runs" / "other", workspace / "elsewhere")
+    (workspace / "runs" / "other").symlink_to(workspace / "elsewhere")
+    assert "a link in place of a run" in refused(workspace, "other", "--yes")
+
+
+def test_the_origin_of_another_run_is_refused_by_name(workspace: Path) -> None:
+    said = refused(workspace, "base", "--yes")
+    assert "origin of another run: base, whose weights tuned began with." in said
+    assert "`gpt-tf delete base tuned`, or add --origins" in said
+    called("delete", "base", "--yes", "--origins", cwd=workspace)
+    assert names(workspace) == ["other", "tuned"]
+
+
+def test_an_origin_goes_together_with_the_run_that_began_with_it(workspace: Path) -> None:
+    called("delete", "base", "tuned", "--yes", cwd=workspace)
+    assert names(workspace) == ["other"]
+
+
+def test_what_a_killed_call_left_goes_with_the_next_one(workspace: Path) -> None:
+    run = workspace / "runs" / "other"
+    run.rename(temporary_name(run))
+    assert "temporary" not in called("runs", cwd=workspace).stdout
+    assert len(called("runs", cwd=workspace).stdout.splitlines()) == 3
+    said = called("delete", "other", "--yes", cwd=workspace)
+    assert said.stdout == "deleted: other, the rest that an earlier call had left\n"
+    assert names(workspace) == ["base", "tuned"]
+
+
+def test_a_cell_of_a_sweep_goes_with_a_word_on_the_sweep(workspace: Path) -> None:
+    from gpt_tf.runs.sweeps.grid import Cell
+    from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
+
+    plan = Plan(
+        sequence=1, preset="demo", corpus="", data="texts", validation=None, tokenizer="t",
+        settings={}, grid={"training.seed": [1]}, cells=[Cell("other", {"training.seed": 1})],
+    )  # fmt: skip
+    (workspace / "sweeps" / "grid").mkdir(parents=True)
+    SweepDirectory(workspace / "sweeps" / "grid").write_plan(plan)
+    said = called("delete", "other", "--yes", cwd=workspace)
+    assert "other is a cell of the sweep grid: `gpt-tf sweep --resume grid`" in said.stderr
+
+
+@pytest.mark.parametrize(("answer", "left"), [("y", 2), ("n", 3), ("", 3)])
+def test_on_a_terminal_it_says_what_goes_and_asks(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
+) -> None:
+    import io
+
+    class Typed(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Typed(f"{answer}\n"))
+    said = called("delete", "other", cwd=workspace)
+    assert "other  stopped    10  2.0000  0.0 MB" in said.stderr
+    assert "Delete this run? [y/N]" in said.stderr
+    assert len(names(workspace)) == left
+    assert ("nothing was deleted" in said.stderr) == (left == 3)
