@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 import typing
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -16,12 +15,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from gpt_tf.assigned_values import assigned
 from gpt_tf.config import Config, Section, check_given
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import nearest
 from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 
 MAX_PROBLEMS = 20  # reported at once
+QUOTES = "In a file, quotes make any value a text."
 # What version 0.1.0 did, whose stored runs lack these settings: their documents stay the same.
 BEFORE = {"data": {"strict": False, "drop_duplicates": False}}
 
@@ -93,22 +94,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             level = level.setdefault(key, {})
             if not isinstance(level, dict):
                 raise UsageError(f"no section in --set: {key}, in {assignment}. It has a value.")
-        level[keys[-1]] = _value_of(name, value)
+        level[keys[-1]] = assigned(name.strip(), value, _kind_of(name.strip()))
     return result
-
-
-def _value_of(name: str, value: str) -> Any:
-    """The value of an assignment, read as YAML, of which YAML would drop nothing silently."""
-    is_plain = not value.lstrip().startswith(("'", '"', "[", "{"))
-    if is_plain and (" #" in value or "\n" in value.strip()):
-        quoted = shlex.quote(f"{name.strip()}={json.dumps(value, ensure_ascii=False)}")
-        raise UsageError(
-            f"a comment or a line feed in --set {name}: {value!r}. If it belongs to the text, "
-            f"quote it: --set {quoted}"
-        )
-    read = parse_yaml(value, f"--set {name}")
-    is_text = _kind_of(name.strip()) is str and is_plain and read is not None
-    return value.strip() if is_text and not isinstance(read, str) else read
 
 
 def _kind_of(name: str) -> Any:
@@ -236,12 +223,15 @@ def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) ->
     hints = typing.get_type_hints(kind)
     valid = [item.name for item in dataclasses.fields(kind)]
     arguments: dict[str, Any] = {}
+    unknown: list[Any] = []
     for key, value in values.items():
         if key not in valid:
             # to look for the nearest name takes most of a millisecond, and it will not be shown
             hint = nearest(str(key), valid) if len(problems) < MAX_PROBLEMS else ""
-            if not hint and kind is Config and len(problems) < MAX_PROBLEMS:
-                hint = f" Sections: {', '.join(valid)}."
+            if not unknown:  # once for each section
+                of = f"Keys of {prefix[:-1]}" if prefix else "Sections"
+                hint += f" {of}: {', '.join(valid)}."
+            unknown.append(key)
             problems.append(f"unknown key {prefix}{key}.{hint}")
         elif isinstance(hints[key], type) and issubclass(hints[key], Section):
             section = build(hints[key], value, f"{prefix}{key}.", problems)
@@ -250,6 +240,8 @@ def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) ->
         elif typing.get_origin(hints[key]) is tuple and isinstance(value, (list, tuple)):
             entry_kind = typing.get_args(hints[key])[0]
             arguments[key] = _entries(entry_kind, value, f"{prefix}{key}", problems)
+        elif hints[key] is str and not isinstance(value, str):
+            problems.append(f"{prefix}{key} must be a text, received: {text_of(value)}. {QUOTES}")
         else:
             arguments[key] = value
     try:
@@ -279,9 +271,9 @@ def as_yaml(config: Config) -> str:
 def text_of(value: Any) -> str:
     """A value as the command line takes it.
 
-    >>> text_of(None), text_of(True), text_of(0.001)
-    ('null', 'true', '0.001')
+    >>> text_of(None), text_of(True), text_of(0.001), text_of(("a", "b"))
+    ('null', 'true', '0.001', '["a", "b"]')
     """
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, bool | None | tuple | list):
+        return json.dumps(value, ensure_ascii=False, default=str)
     return str(value)

@@ -41,6 +41,7 @@ COMMANDS = {
     "show": ("show", "Show a run: settings, losses, sample, checkpoints."),
     "delete": ("delete", "Delete runs, after a question."),
     "plot": ("plot", "Draw the curves of several runs in one picture."),
+    "settings": ("settings", "List the settings: sentence, default, range, presets."),
     "doctor": ("doctor", "Check the installation, the machine and a run's files."),
 }
 

@@ -54,7 +54,8 @@ def train(
     from gpt_tf.cli import console
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.cli.workspace import current_workspace
-    from gpt_tf.config_files import as_yaml, parse_assignments, read_config_file
+    from gpt_tf.config_files import parse_assignments, read_config_file
+    from gpt_tf.config_help import explained_yaml
     from gpt_tf.runs.finetuning import find_pretrained
     from gpt_tf.runs.given import given_settings
     from gpt_tf.runs.job import Job
@@ -102,7 +103,7 @@ def train(
         workspace, preset, data, [file_settings, *overrides], pretrained
     )
     if print_config:
-        click.echo(as_yaml(config), nl=False)
+        click.echo(explained_yaml(config), nl=False)
         return 0
     operations: list[Operation] | None = [] if profile else None
     job = Job(

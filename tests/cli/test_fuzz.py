@@ -222,6 +222,7 @@ def command_lines(draw: st.DrawFn) -> Case:
         "doctor",
         "runs",
         "show",
+        "settings",
     ):  # nothing is downloaded, trained or generated
         words = [*words, "--no-such-option"]
     return Case({}, [*command.split(" "), *words])

@@ -14,6 +14,7 @@ from gpt_tf.config_files import (
     read_preset,
     resolve,
     setting_names,
+    text_of,
 )
 from gpt_tf.errors import ParameterError, UsageError
 from gpt_tf.storage.yaml_file import parse_yaml
@@ -85,6 +86,63 @@ def test_a_text_needs_no_quotes_of_yaml() -> None:
         "sampling": {"prompt": "ROMEO:"},
         "training": {"seed": 1},
     }
+
+
+@pytest.mark.parametrize(
+    ("typed", "quoted"),
+    [
+        ("sampling.prompt=", ""),
+        ("sampling.prompt=null", "null"),
+        ("sampling.prompt=~", "~"),
+        ("sampling.prompt=#1", "#1"),
+        ("sampling.prompt=a # b", "a # b"),
+        ("sampling.prompt=a\nb", "a\nb"),
+        ('sampling.prompt="x" y', '"x" y'),
+        ("data.column='", "'"),
+        ("training.freeze=emb", ["emb"]),
+        ("training.freeze=*norm*", ["*norm*"]),
+        ("training.freeze=[*norm*, head]", ["*norm*", "head"]),
+        ("training.freeze=", []),
+    ],
+)
+def test_a_value_that_needs_quotes_is_shown_with_them(typed: str, quoted: str | list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_assignments([typed])
+    option, assignment = shlex.split(str(caught.value).rpartition(": ")[2])
+    section, key = assignment.partition("=")[0].split(".")
+    assert option == "--set"
+    assert parse_assignments([assignment])[section][key] == quoted
+
+
+@pytest.mark.parametrize("text", ["yes", "1.0", "[", "[WARN] x", "{a", "*a", "&a", "@", "%x", "é"])
+def test_only_what_would_be_lost_needs_quotes(text: str) -> None:
+    assert parse_assignments([f"sampling.prompt={text}"]) == {"sampling": {"prompt": text}}
+
+
+def test_a_comment_after_a_number_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"a comment .* in --set training.seed: .*Leave it out"):
+        parse_assignments(["training.seed=1 # one"])
+
+
+@pytest.mark.parametrize(("text", "received"), [("1.0", "1.0"), ("null", "null"), ("[a]", '["a"]')])
+def test_a_file_says_that_quotes_make_a_text(text: str, received: str) -> None:
+    with pytest.raises(UsageError, match="quotes make any value a text") as caught:
+        resolve(parse_yaml(f"sampling: {{prompt: {text}}}", "test"))
+    assert f"sampling.prompt must be a text, received: {received}." in str(caught.value)
+
+
+def test_an_unknown_key_lists_those_of_its_section_once() -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve({"model": {"dropout": {"x": 1, "y": 2}, "num_layer": 3}})
+    message = str(caught.value)
+    assert "Did you mean num_layers? Keys of model: architecture, vocab_size, " in message
+    assert message.count("Keys of model.dropout: embedding, block_input, ") == 1
+
+
+def test_a_list_is_shown_as_it_is_typed() -> None:
+    for value in (("a", "b*"), ()):
+        typed = f"training.freeze={text_of(value)}"
+        assert resolve(parse_assignments([typed])).training.freeze == value
 
 
 @pytest.mark.parametrize(

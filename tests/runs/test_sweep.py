@@ -389,7 +389,7 @@ def test_a_sweep_in_use_is_left_alone(swept: Path) -> None:
     [
         ([], "--grid model.num_layers="),
         (["--grid", "model.num_heads=2,x", "--grid", "model.nun_layers=1"],
-         "unknown key model.nun_layers. Did you mean num_layers?\n  model.num_heads must be of "
+         ", dropout, lora.\n  model.num_heads must be of "
          "type int, received: 'x' (in 1 of 2 cells, the first num_heads=x nun_layers=1)"),
         (["--grid", "training.max_steps=5,6"], "--grid: training.max_steps. Leave one out."),
         (["--grid", "model.num_heads=2", "--set", "data.validation_share=0"],

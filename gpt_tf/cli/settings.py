@@ -1,0 +1,112 @@
+"""`gpt-tf settings`: what can be set, section by section, or one setting with all about it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpt_tf.cli.values import NAME
+
+if TYPE_CHECKING:
+    from gpt_tf.config_help import Setting
+
+
+@click.command()
+@click.argument("what", metavar="[SECTION|KEY]", required=False, type=NAME)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, by key.")
+def settings(what: str | None, as_json: bool) -> None:
+    """List the settings with their defaults; of a SECTION, or all about one KEY.
+
+    A KEY is `training.patience`, or its last part. Any other word lists the settings whose name or
+    sentence has it.
+
+    \b
+      gpt-tf settings training
+      gpt-tf settings patience
+      gpt-tf settings dropout
+    """
+    from gpt_tf import config_help
+    from gpt_tf.cli.console import note
+
+    section = config_help.section_called(what) if what else None
+    keys = [] if section or not what else config_help.called(what)
+    if not what:
+        found = [*config_help.settings_by_key().values()]
+    else:
+        found = config_help.in_section(section) if section else keys
+    if what and not found:
+        found = config_help.mentioning(what)
+        if not found:
+            raise config_help.unknown_setting(what)
+        note(f"no setting is called {what}; these have the word:")
+    if as_json:
+        click.echo(json.dumps({each.key: _in_json(each) for each in found}, indent=2))
+    elif keys:
+        for each in keys:
+            _show(each)
+    else:
+        _list(found, headings=not what or section is not None)
+        note("All about one: gpt-tf settings training.patience")
+
+
+def _list(found: list[Setting], headings: bool) -> None:
+    """A line for each: key, default, sentence; below the section's own sentence."""
+    from gpt_tf.cli.console import print_list, result
+    from gpt_tf.config_files import text_of
+    from gpt_tf.config_help import sections
+
+    for section in dict.fromkeys(each.section for each in found):
+        if headings:
+            result(f"\n{section}: {sections()[section]}")
+        print_list([(each.key, text_of(each.default), each.help)
+                    for each in found if each.section == section])  # fmt: skip
+
+
+def _show(setting: Setting) -> None:
+    """All about one setting."""
+    from gpt_tf.cli.console import print_list, result
+    from gpt_tf.config_files import text_of
+    from gpt_tf.config_help import related
+
+    result(f"{setting.key}\n{setting.help}")
+    rows = [("default", text_of(setting.default)), ("value", setting.rule)]
+    for value, names in _by_value(setting).items():
+        rows.append(("presets", f"{value} in {', '.join(names)}"))
+    others = ", ".join(each.key for each in related(setting))
+    rows += [("see also", others)] if others else []
+    rows.append(("example", _example(setting)))
+    print_list(rows)
+    result("")
+
+
+def _example(setting: Setting) -> str:
+    from gpt_tf.runs.setting_examples import example
+
+    if setting.is_given:
+        return f"gpt-tf train {example(setting)}"
+    return "none: gpt-tf writes it"
+
+
+def _by_value(setting: Setting) -> dict[str, list[str]]:
+    """The presets that set it, by the value that they give it."""
+    from gpt_tf.config_files import text_of
+    from gpt_tf.config_help import values_in_presets
+
+    found: dict[str, list[str]] = {}
+    for name, value in values_in_presets()[setting.key].items():
+        found.setdefault(text_of(value), []).append(name)
+    return found
+
+
+def _in_json(setting: Setting) -> dict[str, Any]:
+    from gpt_tf.config_help import values_in_presets
+
+    facts = {"help": setting.help, "default": setting.default, "kind": setting.kind}
+    facts |= {"choices": list(setting.choices)} if setting.choices else {}
+    bounds = {"minimum": setting.minimum, "maximum": setting.maximum}
+    facts |= {name: bound for name, bound in bounds.items() if bound is not None}
+    presets = dict(values_in_presets()[setting.key])
+    return {**facts, "optional": setting.optional, "presets": presets,
+            "example": _example(setting)}  # fmt: skip

@@ -1,0 +1,76 @@
+"""`gpt-tf settings`: the table of settings, whole, by section, by key, by word."""
+
+import json
+from pathlib import Path
+
+import pytest
+from commands import called
+
+from gpt_tf.cli import console
+from gpt_tf.config_help import sections, settings_by_key
+
+
+def shown(*words: str, cwd: Path) -> str:
+    return called("settings", *words, cwd=cwd).stdout
+
+
+def test_every_setting_is_listed_with_default_and_sentence(tmp_path: Path) -> None:
+    lines = shown(cwd=tmp_path).splitlines()
+    for key, setting in settings_by_key().items():
+        (line,) = (line for line in lines if line.split(" ")[0] == key)
+        assert line.endswith(setting.help)
+    assert "training.patience             null    Evaluations without" in "\n".join(lines)
+
+
+def test_the_list_is_whole_in_80_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "columns", lambda stream=None: 80)
+    for words in ([], ["optimizer"], ["vocab_size"], ["rate"]):
+        lines = shown(*words, cwd=tmp_path).splitlines()
+        table = [line for line in lines if line.partition(":")[0] not in sections()]
+        assert max(map(len, table)) <= 80
+    assert " ".join(shown(cwd=tmp_path).split()).count("if not set, by the model's size.") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        (["dropout"], [key for key in settings_by_key() if key.startswith("model.dropout.")]),
+        (["vocab_size"], ["model.vocab_size", "tokenizer.vocab_size"]),
+        (["batch-size"], ["training.batch_size"]),
+        (["training.xla"], ["training.xla"]),
+        (["biases"], []),
+        (["adamw"], ["training.optimizer", "training.weight_decay"]),
+    ],
+)
+def test_what_is_asked_for_is_found(words: list[str], keys: list[str], tmp_path: Path) -> None:
+    result = called("settings", *words, "--json", cwd=tmp_path, check=False)
+    assert result.returncode == (0 if keys else 2)
+    assert [*json.loads(result.stdout or "{}")] == keys
+
+
+def test_a_setting_is_shown_with_its_range_and_the_presets_that_set_it(tmp_path: Path) -> None:
+    said = shown("weight_decay", cwd=tmp_path)
+    for line in (
+        "default  0.0",
+        "value    a number of 0 or more",
+        "presets  0.1 in gpt2, opt-125m, shakespeare-gpt",
+        "example  gpt-tf train --set training.optimizer=adamw --set training.weight_decay=0.1",
+    ):
+        assert f"\n{line}" in said
+    assert "see also  training.beta_1, " in shown("optimizer", cwd=tmp_path)
+    assert "example  none: gpt-tf writes it" in shown("origin.run", cwd=tmp_path)
+
+
+def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
+    result = called("settings", "training.pateince", cwd=tmp_path, check=False)
+    assert result.returncode == 2 and result.stdout == ""
+    assert "Did you mean patience? Keys of training: " in result.stderr
+
+
+def test_the_printed_settings_of_a_training_are_given_back(tmp_path: Path) -> None:
+    words = ["train", "--preset", "shakespeare-gpt", "--print-config"]
+    first = called(*words, cwd=tmp_path).stdout
+    assert "  # Evaluations without improvement before stopping" in first
+    (tmp_path / "config.yaml").write_text(first)
+    words = ["train", "--config", "config.yaml", "--print-config"]
+    assert called(*words, cwd=tmp_path).stdout == first
