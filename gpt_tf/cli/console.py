@@ -125,8 +125,14 @@ def above_bar() -> Any:
 
 
 @contextmanager
-def progress_bar(description: str, unit: str = "") -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on a terminal, nothing elsewhere; call what it yields with (done, total)."""
+def progress_bar(
+    description: str, unit: str = "", *, passing: bool = False
+) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on a terminal, nothing elsewhere; call what it yields with (done, total).
+
+    Args:
+      passing: nothing of it is left at the end.
+    """
     if _quiet or not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -138,7 +144,7 @@ def progress_bar(description: str, unit: str = "") -> Iterator[Callable[[int, in
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
         TimeElapsedColumn(),
     )
-    progress = Progress(*columns, console=above_bar())
+    progress = Progress(*columns, console=above_bar(), transient=passing)
     task = progress.add_task(printable(description), total=1)
 
     def advance(done: int, total: int | None) -> None:

@@ -92,14 +92,14 @@ def _train(sweep: Sweep) -> int:
             import_tensorflow()
             from gpt_tf.runs.sweeps.cells import train_cells
 
-            results = train_cells(sweep)
+            results = train_cells(sweep, quiet=not console.is_debug())
     except Stopped as stopped:
         again = f"gpt-tf sweep --resume {directory.called}"
         console.result(f"stopped; continue with: {again}", err=True)
         return 128 + stopped.number
-    from gpt_tf.runs.sweeps.results import aligned
+    from gpt_tf.reports.stacked_table import stacked
 
-    console.result(aligned(*results.table(), console.columns()))
+    console.result(stacked(*results.table(), console.columns()))
     failed = results.failed()
     for cell, one in failed:
         console.result(f"{one.run} ({plan.describe(cell)}) failed: {one.error}")

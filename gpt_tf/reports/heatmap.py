@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gpt_tf.reports.drawing import DRAWABLE
+from gpt_tf.reports.drawing import DRAWABLE, new_figure, png_of
+from gpt_tf.reports.text_table import cut
 from gpt_tf.storage import atomic
 from gpt_tf.storage.names import in_picture
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 MAX_LABEL = 24  # characters
 MAX_SIDE = 40.0  # inches
+LETTERS = 10  # of the title, an inch
 BEST = "tab:red"
 
 Key = tuple[Any, ...]  # a value of each key of the grid, in its order
@@ -33,19 +34,13 @@ def draw_grid(
     """
     finite = {key: value for key, value in values.items() if abs(value) < DRAWABLE}
     figure = _line(grid, finite) if len(grid) == 1 else _maps(grid, finite)
-    figure.suptitle(_label(title, 80))
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    atomic.write_bytes(path, picture.getvalue())
+    figure.suptitle(in_picture(cut(title, round(LETTERS * figure.get_figwidth()))))
+    atomic.write_bytes(path, png_of(figure))
 
 
 def _line(grid: Mapping[str, Sequence[Any]], values: Mapping[Key, float]) -> Any:
-    from matplotlib.figure import Figure  # no pyplot: no display, no global state
-
     ((key, choices),) = grid.items()
-    figure = Figure(
-        figsize=(min(MAX_SIDE, max(5.0, 1 + 0.9 * len(choices))), 4), layout="constrained"
-    )
+    figure = new_figure(min(MAX_SIDE, max(5.0, 1 + 0.9 * len(choices))), 4)
     axes = figure.subplots()
     points = [(x, values[(choice,)]) for x, choice in enumerate(choices) if (choice,) in values]
     style = "" if any(isinstance(choice, str) for choice in choices) else "-"
@@ -72,7 +67,6 @@ def _line(grid: Mapping[str, Sequence[Any]], values: Mapping[Key, float]) -> Any
 def _maps(grid: Mapping[str, Sequence[Any]], values: Mapping[Key, float]) -> Any:
     """Heat maps of the first two keys, side by side for the combinations of the others."""
     from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure
 
     (_, rows), (_, columns), *others = grid.items()
     combinations = list(itertools.product(*(choices for _, choices in others)))
@@ -82,7 +76,7 @@ def _maps(grid: Mapping[str, Sequence[Any]], values: Mapping[Key, float]) -> Any
         min(MAX_SIDE, 2.5 + across * (1.2 + 0.9 * len(columns))),
         min(MAX_SIDE, 1.0 + down * (1.2 + 0.6 * len(rows))),
     )
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(*size)
     all_axes = figure.subplots(down, across, squeeze=False).flat
     best = min(values, key=lambda key: values[key], default=None)
     colours = ScalarMappable(_norm(values), "viridis")

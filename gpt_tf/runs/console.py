@@ -26,8 +26,14 @@ class Console(Protocol):
     def error(self, text: str) -> None:
         """Tell of something that failed while the rest goes on."""
 
-    def progress_bar(self, description: str, unit: str = "") -> AbstractContextManager[Advance]:
-        """A bar while the block runs; call what it yields with (done, total)."""
+    def progress_bar(
+        self, description: str, unit: str = "", *, passing: bool = False
+    ) -> AbstractContextManager[Advance]:
+        """A bar while the block runs; call what it yields with (done, total).
+
+        Args:
+          passing: nothing of it is left at the end.
+        """
 
     def training(self, stop_at_step: int | None = None) -> AbstractContextManager[MakeWriters]:
         """Show a training while the block runs; yields what makes the writers that show it."""
@@ -43,7 +49,9 @@ class Silent:
         """Nothing."""
 
     @contextmanager
-    def progress_bar(self, description: str, unit: str = "") -> Iterator[Advance]:
+    def progress_bar(
+        self, description: str, unit: str = "", *, passing: bool = False
+    ) -> Iterator[Advance]:
         """No bar."""
         yield lambda done, total: None
 

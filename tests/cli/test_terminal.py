@@ -13,7 +13,6 @@ from commands import in_process
 
 from gpt_tf.cli import console
 from gpt_tf.cli.progress import BarProgress
-from gpt_tf.runs.sweeps.results import aligned
 
 LONG_PATH = "/" + "/".join(["folder"] * 20)
 REMEDY = f"`gpt-tf train --resume demo-001 --data {LONG_PATH}`"
@@ -66,20 +65,6 @@ def test_a_remedy_in_a_list_can_be_copied(monkeypatch) -> None:
     console.print_list([("broken", "data", f"{'gone ' * 30}\n{REMEDY}"), ("ok", "run", "whole")])
     assert any(REMEDY in line for line in terminal.lines())
     assert terminal.lines()[1].startswith(" " * 14 + "gone")
-
-
-def test_a_wide_table_of_a_sweep_goes_on_below() -> None:
-    columns = ["", "run", *(f"setting_{number}" for number in range(12))]
-    rows = [["*", "sweep-001-02", *"abcdefghijkl"], ["", "sweep-001-01", *"mnopqrstuvwx"]]
-    blocks = aligned(columns, rows, 80).split("\n\n")
-    assert len(blocks) > 1
-    for block in blocks:
-        lines = block.splitlines()
-        assert {len(line) for line in lines} == {len(lines[0])}
-        assert len(lines[0]) <= 80
-        assert "sweep-001-02" in lines[1]
-    assert re.findall(r"setting_\d+", "".join(blocks)) == columns[2:]
-    assert "\n\n" not in aligned(columns, rows, 1000)
 
 
 def test_the_bar_counts_to_where_the_call_stops(stopped: Path, monkeypatch) -> None:

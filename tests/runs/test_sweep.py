@@ -3,6 +3,7 @@
 import csv
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -29,7 +30,7 @@ from gpt_tf.runs.sweeps.plan import (
     newest_sweep,
     resolve_cells,
 )
-from gpt_tf.runs.sweeps.results import Result, Results, aligned
+from gpt_tf.runs.sweeps.results import Result, Results
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews
@@ -46,6 +47,7 @@ CELL = [
     "10",
 ]
 SWEEP = ["sweep", "--data", "reviews", "--name", "grid", *GRID, *CELL]
+DEBUG = "--debug"  # shows the course of each training
 RUNS = ["grid-01", "grid-02", "grid-03", "grid-04"]
 
 
@@ -147,10 +149,14 @@ def test_every_combination_is_trained_and_the_best_comes_first(swept: Path) -> N
 
     said = (swept / "stderr").read_text()
     assert "4 cells" in said
-    assert "cell 3 of 4: head_dim=16 peak_learning_rate=0.01" in said
+    cells = [line for line in said.splitlines() if line.startswith("cell ")]
+    assert len(cells) == 4
+    loss = next(row["loss"] for row in rows if row["run"] == RUNS[2])
+    assert cells[2].startswith(f"cell 3 of 4: {RUNS[2]}, loss {float(loss):.4f}, perplexity ")
+    assert re.search(r", \d\d:\d\d, left \d\d:\d\d$", cells[2]) and "left" not in cells[3]
+    assert "step 8" not in said and "saved" not in said and "TensorFlow" not in said
     lines = (swept / "stdout").read_text().splitlines()
-    assert [line.lstrip("* ").split()[0] for line in lines[1:5]] == [row["run"] for row in rows]
-    assert [line.startswith("*") for line in lines[:5]] == [False, True, False, False, False]
+    assert [line.split()[-1] for line in lines[:5]] == ["run", *(row["run"] for row in rows)]
     assert not is_blank(swept / "sweeps" / "grid" / "heatmap.png")
 
 
@@ -160,11 +166,11 @@ def test_stopped_and_killed_sweep_equals_one_that_was_not(
 ) -> None:
     workspace = tmp_path / "workspace"
     shutil.copytree(fresh, workspace)
-    code, said = stop(workspace, SWEEP, "saved step-00000004", signal.SIGTERM)
+    code, said = stop(workspace, [*SWEEP, DEBUG], "saved step-00000004", signal.SIGTERM)
     assert code == 128 + signal.SIGTERM, said
     assert "gpt-tf sweep --resume grid" in said
 
-    resume = ["sweep", "--resume", "grid"]
+    resume = ["sweep", "--resume", "grid", DEBUG]
     code, said = stop(workspace, resume, "runs/grid-02: ", signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert "resumed from step-0000000" in said
@@ -174,9 +180,11 @@ def test_stopped_and_killed_sweep_equals_one_that_was_not(
     begun = workspace / "runs" / "grid-03"
     (begun / "checkpoints" / "step-00000004.gpt-tf-99-abcdef.tmp").mkdir(parents=True)
     (begun / "config.yaml").write_text("model:")
+    shutil.copy(workspace / "runs" / "grid-01" / "source.json", begun)
 
-    result = called("sweep", "--resume", cwd=workspace)
-    assert "cell 1 of 4: head_dim=8 peak_learning_rate=0.01, done before" in result.stderr
+    result = called("sweep", "--resume", DEBUG, cwd=workspace)
+    assert "cell 1 of 4: grid-01, done before" in result.stderr
+    assert "cell 3 of 4: grid-03, head_dim=16 peak_learning_rate=0.01" in result.stderr
     assert result.stderr.count("resumed from step-00000004") == 1
     assert table(workspace) == table(swept)
     assert weights(workspace) == weights(swept)
@@ -545,11 +553,11 @@ def test_ranking_and_what_is_stored(tmp_path: Path) -> None:
     reread = Results(directory, plan)
     assert [result.run for _, result in reread.ranked()] == ["s-05", "s-03", "s-02", "s-01"]
     assert [result.run for _, result in reread.failed()] == ["s-01"]
-    columns, rows = reread.table()
-    assert columns[1:3] == ["run", "num_layers"]
-    assert [row[0] for row in rows] == ["*", "", "", ""]
-    assert rows[3][5] == "failed"
-    assert len({len(line) for line in aligned(columns, rows, 1000).splitlines()}) == 1
+    rank, columns = reread.table()
+    assert (columns[0].name, columns[-1].name) == ("num_layers", "run")
+    assert rank.cells == ["1", "2", "3", "4"]
+    assert columns[1].cells == ["2.0000", "3.0000", "", "failed"]
+    assert columns[-1].cells == ["s-05", "s-03", "s-02", "s-01"]
     assert len(directory.table_file.read_text().splitlines()) == 5
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import time
 
 import keras
 import tensorflow as tf
@@ -12,20 +13,25 @@ from gpt_tf.config import Config
 from gpt_tf.errors import GptTfError
 from gpt_tf.runs.assemble import begin, resume
 from gpt_tf.runs.job import Job
+from gpt_tf.runs.progress_text import duration
 from gpt_tf.runs.resuming import stored_config
 from gpt_tf.runs.run_data import Places
 from gpt_tf.runs.stopping import Stopped
 from gpt_tf.runs.sweeps.begin import Sweep
 from gpt_tf.runs.sweeps.data import ChangedError, checking, data_of_plan, with_present_data
 from gpt_tf.runs.sweeps.grid import Cell
-from gpt_tf.runs.sweeps.results import Results, read_result
+from gpt_tf.runs.sweeps.quiet_cell import QuietCell
+from gpt_tf.runs.sweeps.results import Results, read_result, summary
 from gpt_tf.runs.sweeps.watching import Stopwatch, write_hparams
 from gpt_tf.storage.places import found
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
 
 
-def train_cells(sweep: Sweep) -> Results:
+def train_cells(sweep: Sweep, *, quiet: bool = False) -> Results:
     """Train every cell that is not done; what all of them have come to.
+
+    Args:
+      quiet: say a line a cell instead of the course of each training.
 
     Raises:
       Stopped: if a signal ended it; the cell at work is saved.
@@ -33,16 +39,26 @@ def train_cells(sweep: Sweep) -> Results:
     """
     plan, console = sweep.plan, sweep.workspace.console
     results = Results(sweep.directory, plan, sweep.lock.check)
+    begun, trained = time.monotonic(), 0
     for number, (cell, config) in enumerate(zip(plan.cells, sweep.configs, strict=True), 1):
-        label = f"cell {number} of {len(plan.cells)}: {plan.describe(cell)}"
+        label = f"cell {number} of {len(plan.cells)}: {cell.run}"
         before = results.of(cell)
         run = RunDirectory(sweep.workspace.path / RUNS / cell.run)
         if before and before.state == "done" and run.checkpoints.names():
             console.note(f"{label}, done before")
             continue
-        console.note(label)
-        _train_cell(sweep, cell, config, results)
+        shown = sweep
+        if quiet:
+            bar = QuietCell(console, label)
+            shown = sweep._replace(workspace=dataclasses.replace(sweep.workspace, console=bar))
+        else:
+            console.note(f"{label}, {plan.describe(cell)}")
+        _train_cell(shown, cell, config, results)
         results.publish()
+        trained += 1
+        if quiet and (result := results.of(cell)):
+            left = (time.monotonic() - begun) / trained * (len(plan.cells) - number)
+            console.note(f"{label}, {summary(result)}{f', left {duration(left)}' if left else ''}")
     results.publish()
     return results
 

@@ -6,13 +6,15 @@ import csv
 import dataclasses
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from gpt_tf.config_files import text_of
 from gpt_tf.errors import RunError
 from gpt_tf.reports.heatmap import draw_grid
+from gpt_tf.reports.text_table import Column, cut
+from gpt_tf.runs.progress_text import duration
 from gpt_tf.runs.sweeps.grid import Cell, short_names
 from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
 from gpt_tf.storage import atomic
@@ -20,12 +22,12 @@ from gpt_tf.storage.checkpoint import checkpoint_step
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.parameters import count_parameters
 from gpt_tf.storage.run_directory import RunDirectory
-from gpt_tf.training.evaluation import SHOWN
+from gpt_tf.training.evaluation import SHOWN, Metric
 
 STORED = ("run", "state", "seconds", "parameters", "steps", *(m.name for m in SHOWN), "error")
 STATES = ("begun", "done", "failed")
 COLUMNS = ("parameters", "steps", *(metric.name for metric in SHOWN), "seconds", "run")
-KEYS = 2  # columns of the table that name a cell: the star and the run
+MAX_VALUE = 24  # characters
 
 
 @dataclass(frozen=True)
@@ -146,26 +148,30 @@ class Results:
         """The cells that ended with an error."""
         return [entry for entry in self.ranked() if entry[1].state == "failed"]
 
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Columns and rows to read; a star marks the best."""
-        rows = [
-            [
-                "*" if index == 0 and result.state == "done" else "",
-                result.run,
-                *map(text_of, cell.settings.values()),
-                _text(result.parameters, ","),
-                _text(result.steps, ","),
-                *self._figures(result),
-                _text(result.seconds, ",.0f"),
-            ]
-            for index, (cell, result) in enumerate(self.ranked())
+    def table(self) -> tuple[Column, list[Column]]:
+        """The key of the rows to read, which is their rank, and the columns."""
+        ranked = self.ranked()
+        names = short_names(self._plan.grid)
+        settings = [
+            Column(
+                name,
+                [cut(text_of(cell.settings[key]), MAX_VALUE) for cell, _ in ranked],
+                right=True,
+            )
+            for key, name in names.items()
         ]
-        names = short_names(self._plan.grid).values()
-        return ["", "run", *names, *(name for name in COLUMNS if name != "run")], rows
-
-    def _figures(self, result: Result) -> list[str]:
-        texts = [_text(result.figures.get(metric.name), metric.shown or "") for metric in SHOWN]
-        return ["failed", *texts[1:]] if result.state == "failed" else texts
+        results = [result for _, result in ranked]
+        figures = [
+            Column(metric.name, [_figure(result, metric) for result in results], right=True)
+            for metric in SHOWN
+        ]
+        others = [
+            Column(name, [_text(getattr(result, name), form) for result in results], right=True)
+            for name, form in (("parameters", ","), ("steps", ","), ("seconds", ",.0f"))
+        ]
+        rank = Column("", [str(number) for number, _ in enumerate(results, 1)], right=True)
+        run = Column("run", [result.run for result in results])
+        return rank, [*settings, *figures, *others, run]
 
     def publish(self) -> None:
         """Write the table and draw the picture."""
@@ -196,33 +202,19 @@ class Results:
         )
 
 
-def aligned(columns: list[str], rows: list[list[str]], width: int) -> str:
-    """Columns set right; those that do not fit in `width` follow below, with the keys again.
-
-    >>> print(aligned(["", "run", "steps", "loss"], [["*", "a", "10", "2.5"]], 14))
-       run  steps
-    *    a     10
-    <BLANKLINE>
-       run  loss
-    *    a   2.5
-    """
-    cells = list(zip(columns, *rows, strict=True))
-    blocks = [cells[:KEYS]]
-    for column in cells[KEYS:]:
-        line = sum(2 + max(map(len, one)) for one in (*blocks[-1], column)) - 2
-        if line > width and len(blocks[-1]) > KEYS:
-            blocks.append(cells[:KEYS])
-        blocks[-1] = [*blocks[-1], column]
-    return "\n\n".join(map(_block, blocks))
+def _figure(result: Result, metric: Metric) -> str:
+    """A metric of a cell, or that it failed."""
+    if result.state == "failed":
+        return "failed" if metric.name == "loss" else ""
+    return _text(result.figures.get(metric.name), metric.shown or "")
 
 
-def _block(columns: Sequence[tuple[str, ...]]) -> str:
-    """Columns beside each other, set right."""
-    widths = [max(map(len, column)) for column in columns]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-        for line in zip(*columns, strict=True)
-    )
+def summary(result: Result) -> str:
+    """What came of a cell, in a line: `loss 2.5000, perplexity 12.18, 1:30`."""
+    if result.state == "failed":
+        return f"failed after {duration(result.seconds)}"
+    figures = [f"{metric.name} {_figure(result, metric)}" for metric in SHOWN[:2]]
+    return ", ".join([*figures, duration(result.seconds)])
 
 
 def _text(value: float | None, form: str) -> str:
