@@ -39,6 +39,7 @@ COMMANDS = {
     "export": ("export", "Write a run for transformers, TensorFlow or Keras."),
     "runs": ("runs", "List the runs: step, loss, size, data, state."),
     "show": ("show", "Show a run: settings, losses, sample, checkpoints."),
+    "diff": ("diff", "Compare runs: settings, losses, time, texts."),
     "delete": ("delete", "Delete runs, after a question."),
     "plot": ("plot", "Draw the curves of several runs in one picture."),
     "settings": ("settings", "List the settings: sentence, default, range, presets."),

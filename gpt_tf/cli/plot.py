@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from gpt_tf.cli.options import overwrite_option
 from gpt_tf.cli.values import NAME, PLACE, TEXT
-
-if TYPE_CHECKING:
-    from gpt_tf.storage.run_directory import RunDirectory
 
 COUNTED_IN_TOKENS = ("loss", "perplexity", "accuracy")
 COMPARABLE = "eval/bits_per_byte"
@@ -36,7 +30,7 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
     from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.errors import UsageError
     from gpt_tf.reports.plot import draw_runs, has_metric
-    from gpt_tf.runs.compared import differing_settings, tokenizers_differ
+    from gpt_tf.runs.compared import by_name, differing_settings, tokenizers_differ
     from gpt_tf.storage.metrics_file import read_rows
     from gpt_tf.storage.run_directory import all_runs, find_run
 
@@ -48,7 +42,7 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
             f"no runs in {workspace / 'runs'}. Train one with `gpt-tf train --train-tokenizer`, on "
             "your own text with --data PLACE."
         )
-    named = _named(runs, workspace)
+    named = by_name(runs, workspace)
     rows = {name: read_rows(run.metrics_file) for name, run in named.items()}
     drawn = {name: run for name, run in named.items() if has_metric(rows[name], metric)}
     differ = metric.endswith(COUNTED_IN_TOKENS) and tokenizers_differ(drawn)
@@ -64,13 +58,3 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
     write_output(output, picture, overwrite=overwrite)
     if output != STDOUT:
         result(str(output))
-
-
-def _named(runs: list[RunDirectory], workspace: Path) -> dict[str, RunDirectory]:
-    """Each run once, by its name; those of one name by their paths from the workspace."""
-    once = list({run.path.resolve(): run for run in runs}.values())
-    count = Counter(run.name for run in once)
-    return {
-        run.name if count[run.name] == 1 else os.path.relpath(run.path, workspace): run
-        for run in once
-    }

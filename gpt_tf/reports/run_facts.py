@@ -35,7 +35,7 @@ class StoredCheckpoint:
 
     Attributes:
       loss: of the evaluation at its step, if there was one.
-      marks: "best", "last", "damaged".
+      marks: "best", "last", "stable" (the rate begins to fall there), "damaged".
     """
 
     name: str
@@ -130,7 +130,7 @@ def _files(run: RunDirectory) -> dict[str, int]:
 def _checkpoints(summary: RunSummary, rows: Rows) -> list[StoredCheckpoint]:
     store = summary.run.checkpoints
     losses = {row["step"]: row["eval/loss"] for row in rows if "eval/loss" in row}
-    found, names = [], store.names()
+    found, names, stable = [], store.names(), store.stable_name()
     for name in names:
         step, marks, size = checkpoint_step(name), [], 0
         try:
@@ -140,6 +140,7 @@ def _checkpoints(summary: RunSummary, rows: Rows) -> list[StoredCheckpoint]:
             marks.append("damaged")
         marks += ["best"] if step == summary.best_step else []
         marks += ["last"] if name == names[-1] else []
+        marks += ["stable"] if name == stable else []
         found.append(StoredCheckpoint(name, step, losses.get(step), size, marks))
     return found
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 from gpt_tf.config_files import flatten, read_config_file, resolve_stored, text_of
 from gpt_tf.errors import GptTfError
@@ -19,6 +22,16 @@ BESIDES = ("origin.", "sampling.", "tokenizer.vocab_size", "data.buffer_size", "
            "training.keep_checkpoints", "training.patience")  # fmt: skip
 MOST = 6  # settings named of each run
 MAX_VALUE = 20  # characters
+
+
+def by_name(runs: list[RunDirectory], workspace: Path) -> dict[str, RunDirectory]:
+    """Each run once, by its name; those of one name by their paths from the workspace."""
+    once = list({run.path.resolve(): run for run in runs}.values())
+    count = Counter(run.name for run in once)
+    return {
+        run.name if count[run.name] == 1 else os.path.relpath(run.path, workspace): run
+        for run in once
+    }
 
 
 def differing_settings(runs: Mapping[str, RunDirectory]) -> dict[str, list[str]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from gpt_tf.config_files import resolve_stored
 from gpt_tf.inference import loading
 from gpt_tf.inference.loading import LITERT_WEIGHTS, EngineName
+from gpt_tf.inference.options import with_settings
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.quiet_libraries import quiet_libraries
 from gpt_tf.runs.console import Console
@@ -20,3 +22,13 @@ def load_quietly(
         console.note(f"converting to LiteRT, {weights} weights, once; a large model takes minutes")
     with quiet_libraries():
         return loading.load(run, engine=engine, checkpoint=checkpoint)
+
+
+def continued(
+    run: RunDirectory, checkpoint: Checkpoint, prompt: str, seed: int, console: Console
+) -> str:
+    """What a run writes after a prompt, drawn at random, as long as its settings say."""
+    generator = load_quietly(run, "tensorflow", checkpoint, console)
+    sampling = resolve_stored(checkpoint.manifest["config"]).sampling
+    options = with_settings("random", {"seed": seed}, sampling)
+    return str(generator.texts([prompt], "random", **options)[0][0].text)

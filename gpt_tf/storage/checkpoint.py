@@ -183,8 +183,8 @@ class CheckpointStore:
         """The checkpoint that is meant.
 
         Args:
-          which: a step, also as digits; the name of a checkpoint; or one of `NAMED`: "best" is the
-            last one if none was evaluated.
+          which: a step, also as digits; the name of a checkpoint; "stable"; or one of `NAMED`:
+            "best" is the last one if none was evaluated.
 
         Raises:
           UsageError: there is no such checkpoint; the message lists those there are.
@@ -193,6 +193,8 @@ class CheckpointStore:
         if str(which) in NAMED:
             return NAMED[str(which)](self, weights_only=weights_only)
         steps = {str(checkpoint_step(name)): name for name in self.names()}
+        if (stable := self.stable_name()) is not None:
+            steps["stable"] = stable
         name = steps.get(str(which), str(which))
         if name in steps.values():
             return self.read(name, weights_only=weights_only)

@@ -258,6 +258,15 @@ def test_a_checkpoint_is_found_by_step_name_best_and_last(store: CheckpointStore
     assert store.find(4, weights_only=True).training == {}
 
 
+def test_the_checkpoint_called_stable_is_found_by_this_name(store: CheckpointStore) -> None:
+    save(store, 4, stable_step=None)
+    with pytest.raises(UsageError, match=r"no such checkpoint in .*: stable"):
+        store.find("stable")
+    for step in (8, 12):
+        save(store, step, stable_step=8)
+    assert store.find("stable").name == "step-00000008"
+
+
 @pytest.mark.parametrize("which", [5, "5", "-4", "004", "step-00000005", "newest", True])
 def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(
     store: CheckpointStore, which: int | str

@@ -1,0 +1,149 @@
+"""What `gpt-tf diff` tells of several runs: the settings that differ, and the figures of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpt_tf.config_files import text_of
+from gpt_tf.reports.run_facts import RunFacts, read_facts
+from gpt_tf.reports.run_page import duration
+from gpt_tf.reports.text_table import Column, cut, in_blocks
+from gpt_tf.runs.compared import tokenizers_differ
+from gpt_tf.storage.names import printable
+from gpt_tf.storage.run_directory import RunDirectory
+
+LONGEST_VALUE = 24  # characters of a setting
+OF_TOKENS = (
+    "loss",
+    "perplexity",
+    "accuracy",
+)  # they count tokens, which tokenizers cut differently
+SAY_TOKENIZERS = (
+    "The tokenizers of these runs differ: bits per byte compare, losses, perplexities and "
+    "accuracies do not."
+)
+Number = float | int | None
+# name -> how it is read, how it is shown, and whether a difference in per cent tells anything
+FIGURES: dict[str, tuple[Callable[[RunFacts], Number], Callable[[Any], str], bool]] = {
+    "loss": (lambda facts: facts.summary.loss, "{:.4f}".format, True),
+    "perplexity": (lambda facts: facts.summary.figures.get("perplexity"), "{:,.2f}".format, True),
+    "accuracy": (lambda facts: facts.summary.figures.get("accuracy"), "{:.1%}".format, False),
+    "bits per byte": (lambda facts: facts.summary.figures.get("bits_per_byte"), "{:.4f}".format,
+                      True),
+    "best step": (lambda facts: facts.summary.best_step, "{:,}".format, False),
+    "step": (lambda facts: facts.summary.step, "{:,}".format, False),
+    "tokens seen": (lambda facts: facts.last_value("train/tokens_seen"), "{:,.0f}".format, True),
+    "time": (lambda facts: facts.seconds, duration, True),
+    "parameters": (lambda facts: facts.summary.parameters, "{:,}".format, True),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Several runs beside each other.
+
+    Attributes:
+      runs: what is known of each, by its name; the first is the one that others are compared with.
+      settings: those that are not the same in all runs: a value for each run.
+      figures: the same of the figures of the best evaluation, and of what the run took.
+      per_cent: of each figure, by how much it differs from the first run's; None if that tells
+        nothing.
+      tokenizers_differ: losses and perplexities count different tokens.
+    """
+
+    runs: Mapping[str, RunFacts]
+    settings: Mapping[str, list[Any]]
+    figures: Mapping[str, list[Number]]
+    per_cent: Mapping[str, list[float | None]]
+    tokenizers_differ: bool
+
+
+def compare(runs: Mapping[str, RunDirectory]) -> Differences:
+    """The differences between runs; what is damaged is named in their summaries' problems."""
+    facts = {name: read_facts(run) for name, run in runs.items()}
+    differ = tokenizers_differ(runs)
+    figures = {name: [of(one) for one in facts.values()] for name, (of, _, _) in FIGURES.items()}
+    compared = {name for name, (_, _, tells) in FIGURES.items() if tells}
+    return Differences(
+        facts,
+        _settings([one.settings for one in facts.values()]),
+        figures,
+        {
+            name: [
+                _change(values[0], value)
+                if name in compared and not (differ and name in OF_TOKENS)
+                else None
+                for value in values
+            ]
+            for name, values in figures.items()
+        },
+        differ,
+    )
+
+
+def _settings(of_runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    keys = dict.fromkeys(key for of in of_runs for key in of if not key.startswith("origin.manif"))
+    rows = {key: [of.get(key) for of in of_runs] for key in keys}
+    return {key: values for key, values in rows.items() if any(v != values[0] for v in values)}
+
+
+def _change(first: Number, value: Number) -> float | None:
+    """By how many per cent a value is above the first."""
+    return None if not first or value is None else 100 * (value - first) / abs(first)
+
+
+def settings_table(found: Differences, width: int) -> str:
+    """The settings that differ, a column for each run."""
+    cells = [
+        [cut(printable(text_of(value)), LONGEST_VALUE) for value in values]
+        for values in found.settings.values()
+    ]
+    return _table("setting", found, list(found.settings), cells, width)
+
+
+def figures_table(found: Differences, width: int) -> str:
+    """The figures, a column for each run, each with its difference to the first run's."""
+    names, cells = [], []
+    for name, values in found.figures.items():
+        if any(value is not None for value in values):
+            names.append(name)
+            cells.append([
+                _cell(name, value, change if place else None)
+                for place, (value, change) in enumerate(
+                    zip(values, found.per_cent[name], strict=True)
+                )
+            ])  # fmt: skip
+    return _table("figure", found, names, cells, width)
+
+
+def _cell(name: str, value: Number, change: float | None) -> str:
+    if value is None:
+        return "-"
+    shown = FIGURES[name][1](value)
+    return f"{shown} ({change:+.1f} %)" if change else shown
+
+
+def _table(
+    title: str, found: Differences, names: Sequence[str], rows: Sequence[list[str]], width: int
+) -> str:
+    by_run = list(zip(*rows, strict=True)) if rows else []
+    columns = [Column(title, names)]
+    columns += [
+        Column(printable(run), cells) for run, cells in zip(found.runs, by_run, strict=True)
+    ]
+    return in_blocks(columns, 1, width)
+
+
+def differences_as_record(found: Differences) -> dict[str, Any]:
+    """The differences as JSON has them."""
+    return {
+        "runs": list(found.runs),
+        "tokenizers_differ": found.tokenizers_differ,
+        "settings": dict(found.settings),
+        "figures": {
+            name.replace(" ", "_"): {"values": values, "per_cent": found.per_cent[name]}
+            for name, values in found.figures.items()
+        },
+    }
