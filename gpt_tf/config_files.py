@@ -22,6 +22,7 @@ from gpt_tf.storage.names import nearest
 from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 
 MAX_PROBLEMS = 20  # reported at once
+ABOUT = ("from", "about")  # of a preset's file: its origin in a few words, and in a sentence
 QUOTES = "In a file, quotes make any value a text."
 # What version 0.1.0 did, whose stored runs lack these settings: their documents stay the same.
 BEFORE = {"data": {"strict": False, "drop_duplicates": False}}
@@ -48,15 +49,32 @@ def read_preset(name: str) -> dict[str, Any]:
     Raises:
       UsageError: if there is no such preset, with the nearest name.
     """
+    settings = _preset_file(name)
+    for key in ABOUT:
+        del settings[key]
+    base = settings.pop("base", None)
+    return merge(read_preset(base), settings) if base else settings
+
+
+def about_preset(name: str) -> tuple[str, str]:
+    """Where a ready-made run is from, in a few words and in a sentence.
+
+    Raises:
+      UsageError: if there is no such preset, with the nearest name.
+    """
+    settings = _preset_file(name)
+    origin, sentence = (str(settings[key]) for key in ABOUT)
+    return origin, sentence
+
+
+def _preset_file(name: str) -> dict[str, Any]:
     if name not in preset_names():
         raise UsageError(
             f"unknown preset in --preset: {name}.{nearest(name, preset_names())} "
             f"Presets: {', '.join(preset_names())}."
         )
     text = (resources.files("gpt_tf") / "presets" / f"{name}.yaml").read_text("utf-8")
-    settings = dict(parse_yaml(text, f"preset {name}"))
-    base = settings.pop("base", None)
-    return merge(read_preset(base), settings) if base else settings
+    return dict(parse_yaml(text, f"preset {name}"))
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

@@ -43,6 +43,7 @@ COMMANDS = {
     "delete": ("delete", "Delete runs, after a question."),
     "plot": ("plot", "Draw the curves of several runs in one picture."),
     "settings": ("settings", "List the settings: sentence, default, range, presets."),
+    "presets": ("presets", "List the presets: size, tokenizer, minutes, origin."),
     "doctor": ("doctor", "Check the installation, the machine and a run's files."),
 }
 

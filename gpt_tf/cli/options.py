@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import click
 
 from gpt_tf.cli.values import DATA, NAME, PLACE, TEXT
-from gpt_tf.config_files import preset_names
 from gpt_tf.storage.names import NEWEST
 from gpt_tf.streaming.kinds import KINDS_IN_WORDS
 
@@ -16,8 +15,8 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 
 def preset_option(help: str) -> Callable[[Function], Function]:
-    """`--preset`, whose help lists the choices."""
-    return click.option("--preset", type=NAME, help=f"{help}: {', '.join(preset_names())}.")
+    """`--preset`, whose choices another command lists."""
+    return click.option("--preset", type=NAME, help=f"{help}. `gpt-tf presets` lists them.")
 
 
 _RUN_OPTIONS = (

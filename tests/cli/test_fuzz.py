@@ -223,6 +223,7 @@ def command_lines(draw: st.DrawFn) -> Case:
         "runs",
         "show",
         "settings",
+        "presets",
     ):  # nothing is downloaded, trained or generated
         words = [*words, "--no-such-option"]
     return Case({}, [*command.split(" "), *words])

@@ -1,6 +1,7 @@
 """Every ready-made run: its published size, and that it builds and takes a step."""
 
 import dataclasses
+import json
 import math
 import re
 
@@ -14,6 +15,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.interop.families import parameter_shapes
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.variables import weight_variables
+from gpt_tf.runs.preset_facts import TIMES, facts_of
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.train_step import TrainStep
@@ -79,6 +81,22 @@ def test_the_readme_s_table_is_that_of_the_presets() -> None:
                 f"{model.num_layers} × {model.num_heads}",
                 model.embed_dim,
             )
+
+
+def test_the_facts_of_each_preset_are_those_of_its_model_and_of_the_documents() -> None:
+    facts = {name: facts_of(name) for name in preset_names()}
+    sizes = {name: each.parameters for name, each in facts.items() if each.parameters is not None}
+    assert sizes == PARAMETERS
+    for each in facts.values():
+        assert each.about.endswith(".") and len(each.origin) <= 27
+        assert ("--from RUN" in each.command) == (each.name in FINE_TUNING)
+    measured = json.loads((REPOSITORY / "docs" / "figures.json").read_text("utf-8"))
+    figures = {figure["name"]: figure["value"]
+               for entry in measured["measurements"] for figure in entry["figures"]}  # fmt: skip
+    assert TIMES["demo"].minutes == figures["demo, the training"]
+    assert TIMES["imdb"].minutes == figures["imdb, 800 steps: training"]
+    assert "The run took 3.0 hours" in (REPOSITORY / "docs" / "RESULTS.md").read_text("utf-8")
+    assert TIMES["shakespeare-gpt"].minutes == 3 * 60
 
 
 @pytest.mark.parametrize("preset", FINE_TUNING)

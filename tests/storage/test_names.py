@@ -157,6 +157,7 @@ def test_commands_print_through_one_place() -> None:
     assert found == {
         "cli/evaluate.py: click.echo(json.dumps({key: _in_json(value) for key, value in "
         "figures.items()}))",
+        "cli/presets.py: click.echo(json.dumps(wanted, indent=2))",
         "cli/settings.py: click.echo(json.dumps({each.key: _in_json(each) for each in found}, "
         "indent=2))",
         "cli/train.py: click.echo(explained_yaml(config), nl=False)",

@@ -1,0 +1,92 @@
+"""`gpt-tf presets`: the ready-made runs, or one of them with all that it sets."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from gpt_tf.cli.values import NAME
+
+if TYPE_CHECKING:
+    from gpt_tf.runs.preset_facts import PresetFacts
+
+
+@click.command()
+@click.argument("name", required=False, type=NAME)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, by name.")
+def presets(name: str | None, as_json: bool) -> None:
+    """List the presets, which are ready-made runs: size, tokenizer, time and origin of each.
+
+    With NAME: all that this preset sets.
+
+    \b
+      gpt-tf presets
+      gpt-tf presets shakespeare-best
+    """
+    from gpt_tf.cli.console import note
+    from gpt_tf.config_files import preset_names, read_preset
+    from gpt_tf.runs.preset_facts import facts_of
+
+    found = [facts_of(each) for each in ([name] if name else preset_names())]
+    if as_json:
+        wanted = {each.name: {**each.as_json(), "settings": read_preset(each.name)}
+                  for each in found}  # fmt: skip
+        click.echo(json.dumps(wanted, indent=2))
+    elif name:
+        _show(found[0])
+    else:
+        _list(found)
+        note("min: minutes of the training on two cores, where measured; * of a part of its steps.")
+        note("All about one: gpt-tf presets imdb")
+
+
+def _list(found: list[PresetFacts]) -> None:
+    """A line for each."""
+    from gpt_tf.cli.console import print_list
+
+    rows = [("preset", f"{'size':>6}", "tokenizer", "min", "from")]
+    for each in found:
+        size = "RUN's" if each.parameters is None else _short(each.parameters)
+        time = f"{each.time.minutes}{'*' * bool(each.time.steps)}" if each.time else "-"
+        rows.append((each.name, f"{size:>6}", each.tokenizer or "RUN's", time, each.origin))
+    print_list(rows)
+
+
+def _short(parameters: int) -> str:
+    """A number of parameters in a few characters.
+
+    >>> _short(4225), _short(963328), _short(27446454)
+    ('4.2k', '963k', '27.4M')
+    """
+    if parameters >= 1_000_000:
+        return f"{parameters / 1e6:.1f}M"
+    return f"{parameters / 1e3:.0f}k" if parameters >= 100_000 else f"{parameters / 1e3:.1f}k"
+
+
+def _time(preset: PresetFacts) -> str:
+    """Minutes of its training, and where they are from."""
+    if preset.time is None:
+        return "not measured"
+    steps = f", of {preset.time.steps:,} steps" if preset.time.steps else ""
+    return f"{preset.time.minutes}{steps}, on two cores of a Xeon ({preset.time.source})"
+
+
+def _show(preset: PresetFacts) -> None:
+    """All about one: what it is, then each setting that it sets."""
+    from gpt_tf.cli.console import print_list, result
+    from gpt_tf.config_files import flatten, read_preset, text_of
+    from gpt_tf.config_help import settings_by_key
+
+    rows = [("minutes", _time(preset))]
+    if preset.parameters is not None:
+        rows[:0] = [("parameters", f"{preset.parameters:,}"), ("tokenizer", str(preset.tokenizer))]
+    result(f"{preset.name}\n{preset.about}")
+    print_list([*rows, ("example", preset.command)])
+    result("")
+    known = settings_by_key()
+    settings = flatten(read_preset(preset.name))
+    print_list([("setting", "value", "default")]
+               + [(key, text_of(value), text_of(known[key].default))
+                  for key, value in settings.items()])  # fmt: skip

@@ -1,0 +1,50 @@
+"""`gpt-tf presets`: a line for each ready-made run, and all about one."""
+
+import json
+from pathlib import Path
+
+from commands import called
+
+from gpt_tf.config_files import preset_names, read_preset
+
+
+def test_each_preset_has_a_line_of_at_most_80_characters(tmp_path: Path) -> None:
+    first, *lines = called("presets", cwd=tmp_path).stdout.splitlines()
+    assert first.split() == ["preset", "size", "tokenizer", "min", "from"]
+    assert [line.split()[0] for line in lines] == preset_names()
+    assert max(map(len, lines)) <= 80
+    (imdb,) = (line for line in lines if line.startswith("imdb "))
+    assert imdb.split(maxsplit=5)[1:] == [
+        "27.4M",
+        "bpe",
+        "50358",
+        "47*",
+        "GenesisMind, IMDB reviews",
+    ]
+
+
+def test_one_is_shown_with_all_that_it_sets(tmp_path: Path) -> None:
+    said = called("presets", "shakespeare-best", cwd=tmp_path).stdout
+    assert "parameters  211,389\n" in said and "minutes     not measured\n" in said
+    assert "example     gpt-tf train --preset shakespeare-best\n" in said
+    rows = [line.split() for line in said.splitlines()]
+    assert ["training.optimizer", "muon", "adam"] in rows
+    said = called("presets", "finetune", cwd=tmp_path).stdout
+    assert "gpt-tf train --from RUN --preset finetune" in said and "parameters" not in said
+
+
+def test_they_are_given_as_json(tmp_path: Path) -> None:
+    found = json.loads(called("presets", "--json", cwd=tmp_path).stdout)
+    assert [*found] == preset_names()
+    assert found["imdb"]["time"] == {"minutes": 47, "source": "docs/figures.json", "steps": 800}
+    assert found["gpt2"]["settings"] == read_preset("gpt2")
+
+
+def test_an_unknown_one_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    result = called("presets", "kerasnlp-mimi", cwd=tmp_path, check=False)
+    assert result.returncode == 2 and "Did you mean kerasnlp-mini?" in result.stderr
+
+
+def test_the_help_of_a_training_names_the_command_instead_of_the_presets(tmp_path: Path) -> None:
+    said = " ".join(called("train", "--help", cwd=tmp_path).stdout.split())
+    assert "`gpt-tf presets` lists them" in said and "kerasnlp" not in said
