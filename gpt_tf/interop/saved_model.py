@@ -8,6 +8,10 @@ Shapes: B rows, T time, V vocab.
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow as tf
@@ -27,11 +31,24 @@ def write(stored: StoredRun, directory: Path) -> None:
     tokenizer = Tokenizer.load(stored.tokenizer)
     module = Served(built_model(stored), tokenizer)
     signatures = {"serving_default": module.logits, "generate": module.generate}
-    tf.saved_model.save(module, str(directory), signatures=signatures)
+    with _system_errors(directory):
+        tf.saved_model.save(module, str(directory), signatures=signatures)
     assets = directory / "assets"
     if assets.is_dir() and not any(assets.iterdir()):
         assets.rmdir()  # no file in it says that the folder is ours
     write_tokenizer(tokenizer, stored.config.model.context_length, directory / "tokenizer")
+
+
+@contextmanager
+def _system_errors(directory: Path) -> Iterator[None]:
+    """Raise what the disk refuses as an OSError: TensorFlow gives its words without its number."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        numbers = [number for number in errno.errorcode if os.strerror(number) in error.message]
+        if not numbers:
+            raise
+        raise OSError(numbers[0], os.strerror(numbers[0]), str(directory)) from error
 
 
 class Served(tf.Module):

@@ -1,6 +1,7 @@
 """Runs as SavedModel and as a Keras file: read back, they compute and write what the run does."""
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from commands import in_process
+from commands import called, in_process
 from tiny_models import RATES, small_config, small_gpt, token_ids
 
 import gpt_tf
 from gpt_tf.config import LoraConfig
 from gpt_tf.inference.text_generator import TextGenerator
+from gpt_tf.interop.exporting import FORMATS
 from gpt_tf.interop.saved_model import Served
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.gpt import GPT
@@ -72,6 +74,24 @@ def test_an_export_is_replaced_when_asked(
     assert first_foreign(tmp_path / name) is None
     again = ["export", "tiny", "--format", name, "--to", str(tmp_path / name), "--overwrite"]
     assert in_process(*again, cwd=trained_workspace) == 0
+
+
+@pytest.mark.parametrize("format_name", list(FORMATS))
+def test_an_export_that_the_disk_refuses_is_told_and_leaves_nothing(
+    format_name: str, trained_workspace: Path, tmp_path: Path
+) -> None:
+    """TensorFlow raises errors of its own, without the system's number."""
+    again = ["export", "tiny", "--format", format_name, "--to", str(tmp_path / "out")]
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # bytes; Python ignores SIGXFSZ
+    try:
+        done = called(*again, cwd=trained_workspace, check=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (done.returncode, list(tmp_path.iterdir())) == (1, [])
+    assert "error: cannot write in " in done.stderr
+    assert "File too large" in done.stderr
+    assert "ulimit -f" in done.stderr
 
 
 def test_a_saved_model_needs_no_gpt_tf(
