@@ -23,7 +23,9 @@ def assigned(name: str, text: str, hint: Any) -> Any:
       UsageError: a value that would be read as something else needs quotes, with the option as it
         is typed with them.
     """
-    if hint is str:
+    if hint == str | None and text.strip() in NULLS and text.strip():
+        return None
+    if hint in (str, str | None):
         return _text(name, text)
     if hint == tuple[str, ...]:
         return _texts(name, text)

@@ -340,6 +340,12 @@ class TrainingConfig(Section):
     eval_batches: int | None = setting(
         None, "Validation batches of an evaluation during training; if not set, all.", minimum=1
     )
+    evaluate_first: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "An evaluation before the first step, too, to compare the others with; auto: if it takes "
+        "3 % of the run's work or less. It is neither saved nor counted by patience. A run that "
+        "begins with the weights of another always has one, which is.",
+    )
     checkpoint_interval: int | None = setting(
         None, "Steps between checkpoints; if not set, eval_interval.", minimum=1
     )
@@ -365,7 +371,16 @@ class TrainingConfig(Section):
 class SamplingConfig(Section):
     """The sample text written at each evaluation, and the defaults of `generate`."""
 
-    prompt: str = setting("This movie is", "Text to continue.")
+    prompt: str | None = setting(
+        None,
+        "Text to continue; if not set, the first words of a document that is set aside. Your own "
+        "data take these also in place of a preset's prompt.",
+    )
+    sampler: Literal["auto", "greedy", "random", "beam", "diverse-beam", "contrastive"] = setting(
+        "auto",
+        "Sampler of the sample texts: random among the 10 likeliest characters with a tokenizer "
+        "of characters, beam otherwise.",
+    )
     max_new_tokens: int = setting(60, "Tokens to generate.", minimum=1, given=(1, 100_000))
     num_beams: int = setting(4, "Beams of the beam sampler.", minimum=1)
     length_penalty: float = setting(

@@ -24,8 +24,13 @@ from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 MAX_PROBLEMS = 20  # reported at once
 ABOUT = ("from", "about")  # of a preset's file: its origin in a few words, and in a sentence
 QUOTES = "In a file, quotes make any value a text."
-# What version 0.1.0 did, whose stored runs lack these settings: their documents stay the same.
-BEFORE = {"data": {"strict": False, "drop_duplicates": False}}
+# What earlier versions did, whose stored runs lack these settings: with data as of 0.1.0 their
+# documents stay the same.
+BEFORE = {
+    "data": {"strict": False, "drop_duplicates": False},
+    "training": {"evaluate_first": "off"},
+    "sampling": {"prompt": "This movie is", "sampler": "beam"},
+}
 
 
 def preset_names() -> list[str]:
@@ -258,7 +263,7 @@ def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) ->
         elif typing.get_origin(hints[key]) is tuple and isinstance(value, (list, tuple)):
             entry_kind = typing.get_args(hints[key])[0]
             arguments[key] = _entries(entry_kind, value, f"{prefix}{key}", problems)
-        elif hints[key] is str and not isinstance(value, str):
+        elif _is_no_text(value, hints[key]):
             problems.append(f"{prefix}{key} must be a text, received: {text_of(value)}. {QUOTES}")
         else:
             arguments[key] = value
@@ -268,6 +273,13 @@ def build(kind: type[Section], values: Any, prefix: str, problems: list[str]) ->
         dotted = prefix if kind is not Config else ""
         problems.extend(f"{dotted}{line}" for line in str(error).splitlines())
         return None
+
+
+def _is_no_text(value: Any, hint: Any) -> bool:
+    """Whether a setting that has a text, or none, was given something else."""
+    return not isinstance(value, str) and (
+        hint is str or (hint == str | None and value is not None)
+    )
 
 
 def _entries(kind: type, values: Iterable[Any], name: str, problems: list[str]) -> tuple[Any, ...]:

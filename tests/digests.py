@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 RECORDED = Path(__file__).with_name("recorded") / "digests.json"
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8")
-STEPS = 20
+STEPS = 20  # too few for an evaluation before the first: every version has the same numbers
 RUNS = {
     "demo": ["--preset", "demo", "--data", "reviews"],
     "imdb": ["--preset", "imdb", "--data", "reviews"],

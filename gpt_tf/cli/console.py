@@ -5,6 +5,7 @@ rich is imported where it is needed, so that `gpt-tf --help` stays fast. It hono
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -75,6 +76,22 @@ def note(text: str) -> None:
             if isinstance(problem, BrokenPipeError):  # as in `gpt-tf train 2>&1 | head -1`
                 discard(sys.stderr.fileno())
                 set_quiet(True)
+
+
+def sample(prompt: str, continuation: str, marked: str) -> None:
+    """A sample text, below a line of figures: on a terminal its prompt is bold.
+
+    Args:
+      marked: the same with a mark between the two, for what shows no bold.
+    """
+    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    text = f"  {prompt}{continuation}"
+    shown = _shown(text, sys.stderr)
+    begin = f"  {printable(prompt)}"
+    if is_plain or not sys.stderr.isatty() or not shown.startswith(begin):
+        note(f"  {marked}")
+    elif not _quiet:
+        print(f"\x1b[1m{begin}\x1b[0m{shown[len(begin) :]}", file=sys.stderr, flush=True)
 
 
 def error(text: str) -> None:

@@ -99,7 +99,7 @@ def generate(
     run = current_workspace().run(run_name)
     checkpoint = run.checkpoints.find(which, weights_only=True)  # says what is missing early
     sampling = resolve_stored(checkpoint.manifest["config"]).sampling
-    prompts = prompts_of(prompt, prompts_file, sampling.prompt)
+    prompts = prompts_of(prompt, prompts_file, sampling.prompt or "")
     check_options(sampler, given)
     given = with_settings(sampler, given, sampling)
     seconds = import_tensorflow()

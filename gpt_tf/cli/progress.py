@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from gpt_tf.cli import console
 from gpt_tf.runs.progress import Eta, Watch
-from gpt_tf.runs.progress_text import Epochs, Scalars, curve, duration, eval_texts, figures, fitted
+from gpt_tf.runs.progress_text import (
+    Epochs,
+    SampleText,
+    Scalars,
+    curve,
+    duration,
+    eval_texts,
+    figures,
+    fitted,
+)
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -66,7 +75,10 @@ class BarProgress:
 
     def write_text(self, step: int, text: str) -> None:
         """Print the sample text above the bar."""
-        console.note(f"  {text}")
+        if isinstance(text, SampleText):
+            console.sample(text.prompt, text.continuation, text)
+        else:
+            console.note(f"  {text}")
 
     def close(self) -> None:
         """Leave the last figures and say how long it took; no bar if there were no steps."""

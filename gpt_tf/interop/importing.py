@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gpt_tf.config import Config, ModelConfig, SamplingConfig
+from gpt_tf.config import Config, ModelConfig
 from gpt_tf.config_files import as_yaml, read_preset, resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.interop.model_config import family_of, model_config
@@ -62,7 +62,7 @@ def read_folder(directory: Path) -> Foreign:
     _check_size(directory, tokenizer, model)
     size = max(2, tokenizer.vocab_size)
     sizes = {"tokenizer": {"vocab_size": size, **settings_of(tokenizer)}}
-    settings = resolve(read_preset("finetune"), sizes, _prompt(tokenizer))
+    settings = resolve(read_preset("finetune"), sizes)
     config = dataclasses.replace(settings, model=model)
     return Foreign(directory, config, weights, tokenizer)
 
@@ -125,12 +125,3 @@ def _check_size(directory: Path, tokenizer: Tokenizer, model: ModelConfig) -> No
             f"tokenizer larger than the model in {directory}: {tokenizer.vocab_size} entries, the "
             f"embedding has {model.vocab_size} rows. They do not belong together."
         )
-
-
-def _prompt(tokenizer: Tokenizer) -> dict[str, Any]:
-    """The sample prompt, none if the vocabulary does not know its words."""
-    try:
-        tokenizer.encode(SamplingConfig().prompt)
-    except UsageError:
-        return {"sampling": {"prompt": ""}}
-    return {}

@@ -26,7 +26,7 @@ from gpt_tf.runs.own_tokenizers import (
     train_own,
     training_command,
 )
-from gpt_tf.runs.resolving import resolve_config
+from gpt_tf.runs.resolving import resolve_config, resolve_first_evaluation
 from gpt_tf.runs.resuming import check_same_config, check_same_data, check_state
 from gpt_tf.runs.run_data import (
     NOT_MOVED,
@@ -43,6 +43,7 @@ from gpt_tf.runs.run_tokenizer import (
     refuse_settings_of_ready,
     write_tokenizer,
 )
+from gpt_tf.runs.sampling import resolve_sampling
 from gpt_tf.runs.streams import Streams, unknown_words
 from gpt_tf.runs.wiring import Parts, run_training
 from gpt_tf.runs.without_effect import (
@@ -95,9 +96,9 @@ def _begin(job: Job) -> tuple[RunDirectory, Outcome]:
             is_given = job.pretrained is not None or job.tokenizer is not None
             with nullcontext() if is_given else naming_remedy(job.train_tokenizer):
                 parts = _open(job, choice, tokenizer, claim.staged.tokenizer)
-            with parts.streams as streams:
+            with parts.streams:
                 _tell_unknown_words(asked, choice, parts)
-                config = resolve_config(job.config, len(streams.train))
+                config = _resolved(job, choice, parts)
                 _check_profile(config, job)
                 check_end(config, job.stop_at_step, console=workspace.console)
                 places = Places(job.data, job.validation)
@@ -106,6 +107,15 @@ def _begin(job: Job) -> tuple[RunDirectory, Outcome]:
                 atomic.write_text(claim.staged.config_file, as_yaml(config))
                 job = dataclasses.replace(job, config=config)
                 return run_training(job, claim, parts._replace(first_weights=weights))
+
+
+def _resolved(job: Job, choice: DataChoice, parts: Parts) -> Config:
+    """The settings with what depends on data, tokenizer and machine."""
+    config = resolve_config(job.config, len(parts.streams.train))
+    config = resolve_first_evaluation(config, parts.streams.evaluated_batches)
+    of_preset = job.pretrained is None and "sampling.prompt" not in job.given
+    fits = choice.source is None or not of_preset  # a preset's prompt is for its own corpus
+    return resolve_sampling(config, choice, parts.tokenizer, keep_prompt=fits)
 
 
 def _check_profile(config: Config, job: Job) -> None:
@@ -197,6 +207,8 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
         with logging_to(claim), naming_sizes(config):
             parts = _open(job, choice, tokenizer, run.tokenizer)
             with parts.streams as streams:
+                config = resolve_sampling(config, choice, tokenizer)
+                job = dataclasses.replace(job, config=config)
                 if job.accept_data_change:
                     state = streams.train.state_dict()
                     kept = {key: state[key] for key in ("fingerprint", "batches_per_epoch")}

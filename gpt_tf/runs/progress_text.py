@@ -1,4 +1,4 @@
-"""The texts that tell how far a training is: of a log interval, an evaluation, an epoch."""
+"""The texts that tell of a training: of a log interval, an evaluation, an epoch; its samples."""
 
 from __future__ import annotations
 
@@ -77,6 +77,8 @@ def eval_texts(step: int, scalars: Scalars) -> tuple[str, str]:
     """What an evaluation gave: the loss, and whether it is the best so far; the other figures."""
     loss, best = scalars["eval/loss"], scalars["eval/best_loss"]
     compared = "best so far" if loss <= best else f"best so far {best:.4f}"
+    if step == 0:
+        compared = "before training"
     others = ", ".join(
         f"{metric.name.replace('_', ' ')} {scalars[f'eval/{metric.name}']:{metric.shown}}"
         for metric in SHOWN
@@ -102,6 +104,24 @@ def curve(values: Sequence[float], width: int) -> str:
     low, high = min(means), max(means)
     scale = (len(LEVELS) - 1) / ((high - low) or 1.0)
     return "".join(LEVELS[round((mean - low) * scale)] for mean in means)
+
+
+class SampleText(str):
+    """A sample text as it is written into files: its prompt, a mark, and what the model wrote.
+
+    Attributes:
+      prompt, continuation: its two parts.
+    """
+
+    prompt: str
+    continuation: str
+
+    def __new__(cls, prompt: str, continuation: str) -> SampleText:
+        """The prompt and the text with a mark between them, if there is a prompt to be seen."""
+        mark = " |" if prompt.strip() else ""
+        text = super().__new__(cls, f"{prompt}{mark}{continuation}")
+        text.prompt, text.continuation = prompt, continuation
+        return text
 
 
 class Epochs:

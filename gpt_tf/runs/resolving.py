@@ -9,6 +9,7 @@ import math
 from gpt_tf.config import Config
 from gpt_tf.training.precision import resolve_precision
 
+FIRST_EVALUATION = 0.03  # share of a run's work that an evaluation before it may take
 log = logging.getLogger(__name__)
 
 
@@ -44,3 +45,17 @@ def resolve_config(config: Config, batches_per_epoch: int) -> Config:
         reason,
     )
     return config
+
+
+def resolve_first_evaluation(config: Config, evaluated_batches: int) -> Config:
+    """Decide whether to evaluate before the first step; the result is stored with the run.
+
+    An evaluation takes as many batches of two splits forward, a third of a step's work each.
+    """
+    training = config.training
+    if training.evaluate_first != "auto":
+        return config
+    work = 3 * training.grad_accum_steps * (training.max_steps or 0)
+    is_little = 0 < 2 * evaluated_batches <= FIRST_EVALUATION * work
+    training = dataclasses.replace(training, evaluate_first="on" if is_little else "off")
+    return dataclasses.replace(config, training=training)

@@ -14,8 +14,6 @@ import tensorflow as tf
 from keras.optimizers import Optimizer
 
 from gpt_tf.config import Config
-from gpt_tf.errors import UsageError
-from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.lora import is_adapter
@@ -23,17 +21,17 @@ from gpt_tf.model.variables import assign_values, weight_variables
 from gpt_tf.reports.loss_picture import LossPicture, picture_title
 from gpt_tf.runs.claiming import Claim
 from gpt_tf.runs.job import Job
+from gpt_tf.runs.sampling import sample_text_of
 from gpt_tf.runs.streams import Streams
 from gpt_tf.storage.checkpoint import Arrays, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory, next_sequence
 from gpt_tf.streaming.prefetch import WaitCancelledError
 from gpt_tf.tokenizer.base import Tokenizer
-from gpt_tf.tokenizer.ordinary_text import UnseenError
 from gpt_tf.training.checkpoint import CheckpointManager
 from gpt_tf.training.evaluation import Evaluation
 from gpt_tf.training.evaluator import evaluate, make_scores_of
 from gpt_tf.training.freezing import freeze, trained_parameters
-from gpt_tf.training.loop import Evaluate, Measuring, Outcome, Trainer
+from gpt_tf.training.loop import Evaluate, FirstEvaluation, Measuring, Outcome, Trainer
 from gpt_tf.training.operations import operations_per_token
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.profiling import ProfiledStep
@@ -104,8 +102,8 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
         writer=writer,
         measuring=Measuring(
             evaluation(config, model, parts) if streams.validation else None,
-            sampling(config, model, parts.tokenizer),
-            before_first_step=config.origin.run is not None,
+            sample_text_of(config, model, parts.tokenizer),
+            before_first_step=first_evaluation(config),
             operations_per_token=operations_per_token(config),
         ),
         sequence=lambda: next_sequence(job.workspace.path),
@@ -132,6 +130,13 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
         return run, trainer.run(job.stop_at_step)
     finally:
         writer.close()
+
+
+def first_evaluation(config: Config) -> FirstEvaluation:
+    """Whether an evaluation comes before the first step, and whether it can be the best."""
+    if config.origin.run is not None:
+        return "counted"
+    return "shown" if config.training.evaluate_first == "on" else "none"
 
 
 def first_model(config: Config, first_weights: Arrays | None) -> LanguageModel:
@@ -167,32 +172,6 @@ def evaluation(config: Config, model: LanguageModel, parts: Parts) -> Evaluate:
                 return None
 
     return evaluate_split
-
-
-def sampling(config: Config, model: LanguageModel, tokenizer: Tokenizer) -> Callable[[], str]:
-    """What continues the sample prompt with the weights that the model has at the time."""
-    settings = config.sampling
-    generator = TextGenerator(model, tokenizer, replace_breaks=config.data.replace_breaks)
-    prompt = settings.prompt
-    try:
-        generator.prompt_ids(prompt)
-    except UsageError as error:  # a vocabulary of characters may lack one
-        what = error.what if isinstance(error, UnseenError) else error
-        log.warning("sample texts have no prompt, sampling.prompt does not fit: %s", what)
-        prompt = ""
-
-    def sample_text() -> str:
-        text = generator.generate(
-            prompt,
-            truncate="left",
-            sampler="beam",
-            num_beams=settings.num_beams,
-            length_penalty=settings.length_penalty,
-            max_new_tokens=settings.max_new_tokens,
-        )
-        return prompt + text
-
-    return sample_text
 
 
 def checkpoint_manager(

@@ -11,7 +11,7 @@ import math
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import psutil
 
@@ -37,19 +37,24 @@ Step = Callable[[Sequence[Batch], Sequence[float]], Sequence[StepResult]]
 Evaluate = Callable[[str, Callable[[], bool]], Evaluation | None]
 
 
+# Whether the first step is evaluated before; weights of another run can be the best, random cannot
+FirstEvaluation = Literal["none", "shown", "counted"]
+
+
 class Measuring(NamedTuple):
     """What is measured and shown along the way.
 
     Attributes:
       evaluate: measures "validation" or "train"; None if nothing was set aside.
       sample_text: continues the sample prompt with the present weights; None for no samples.
-      before_first_step: measure before the first step, too.
+      before_first_step: whether to measure before the first step, too. If it is only "shown", it
+        is neither saved nor the best, and does not count for the patience.
       operations_per_token: of the model; 0 if they are not known.
     """
 
     evaluate: Evaluate | None = None
     sample_text: Callable[[], str] | None = None
-    before_first_step: bool = False
+    before_first_step: FirstEvaluation = "none"
     operations_per_token: float = 0.0
 
 
@@ -153,7 +158,7 @@ class Trainer:
         return self.state.step == self._config.stable_step
 
     def _begins_measured(self) -> bool:
-        return self._measuring.before_first_step and self.state.step == 0
+        return self.state.step == 0 and self._measuring.before_first_step != "none"
 
     def _reason_to_stop(self, request: StopRequest, stop_at_step: int | None) -> str | None:
         if request.received is not None:
@@ -253,26 +258,29 @@ class Trainer:
             return
         results: dict[str, Evaluation] = {}
         for split in ("validation", "train"):
-            self._writer.doing(f"evaluating on the {split} data")
+            self._writer.doing(f"evaluating on {split} data".replace("train ", "training "))
             result = evaluate(split, request.came)
             if result is None:  # cut short: the resumed run evaluates first
                 return
             results[split] = result
         step, validation = self.state.step, results["validation"]
-        self._early_stopping.update(validation.loss, step)
+        is_counted = step > 0 or self._measuring.before_first_step == "counted"
+        if is_counted:
+            self._early_stopping.update(validation.loss, step)
         self.state.evaluated_step = step
         self._writer.write_scalars(
             step,
             {
                 **{f"eval/{name}": value for name, value in validation.figures.items()},
                 "eval/train_loss": results["train"].loss,
-                "eval/best_loss": self._early_stopping.best,
+                "eval/best_loss": min(self._early_stopping.best, validation.loss),
             },
         )
         if sample_text is not None:
             self._writer.doing("writing a sample text")
             self._writer.write_text(step, sample_text())
-        self._save(evaluated=True)
+        if is_counted:
+            self._save(evaluated=True)
         self._writer.doing(None)
         self._clock.restart()
 

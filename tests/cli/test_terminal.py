@@ -13,6 +13,7 @@ from commands import in_process
 
 from gpt_tf.cli import console
 from gpt_tf.cli.progress import BarProgress
+from gpt_tf.runs.progress_text import SampleText
 
 LONG_PATH = "/" + "/".join(["folder"] * 20)
 REMEDY = f"`gpt-tf train --resume demo-001 --data {LONG_PATH}`"
@@ -142,6 +143,15 @@ def test_a_terminal_without_unicode_has_no_curve(monkeypatch) -> None:
     lines = drawn(monkeypatch, 80, encoding="ascii")
     assert "loss 1.1111  lr 2.95e-3  12,346 tok/s  78 GFLOP/s" in lines
     assert "".join(lines).isascii()
+
+
+def test_the_prompt_of_a_sample_text_is_bold_on_a_terminal(monkeypatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, expected in (("TERM", "\x1b[1m  The film\x1b[0m was good\n"), ("NO_COLOR", None)):
+        terminal = on_terminal(monkeypatch)
+        monkeypatch.setenv(name, "xterm")
+        BarProgress(11).write_text(5, SampleText("The film", " was good"))
+        assert terminal.getvalue() == (expected or "  The film | was good\n")
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(80, 2), (120, 1)])

@@ -16,6 +16,7 @@ from gpt_tf.config import (
     Section,
     TokenizerConfig,
 )
+from gpt_tf.inference.options import SAMPLERS
 from gpt_tf.model.architectures import ARCHITECTURES
 from gpt_tf.streaming import rows
 from gpt_tf.tokenizer.kinds import CLEANING, KINDS, train
@@ -28,6 +29,7 @@ TABLES = {
     "data.windows": rows.KINDS,
     "training.optimizer": OPTIMIZERS,
     "training.schedule": SCHEDULES,
+    "sampling.sampler": {"auto": None, **SAMPLERS},
 }
 # two or three ways that no table has: each is a branch, in one place
 BRANCHES = {
@@ -36,6 +38,7 @@ BRANCHES = {
     "data.on_bad_file",
     "training.precision",
     "training.xla",
+    "training.evaluate_first",
 }
 
 

@@ -82,6 +82,7 @@ def test_rules(settings: dict, words: str) -> None:
 def test_a_text_needs_no_quotes_of_yaml() -> None:
     for text in ("ROMEO:", "12", "true", "- a"):
         assert resolve(parse_assignments([f"sampling.prompt={text}"])).sampling.prompt == text
+    assert resolve(parse_assignments(["sampling.prompt=null"])).sampling.prompt is None
     assert parse_assignments(["sampling.prompt='ROMEO:'", "training.seed=1"]) == {
         "sampling": {"prompt": "ROMEO:"},
         "training": {"seed": 1},
@@ -92,8 +93,8 @@ def test_a_text_needs_no_quotes_of_yaml() -> None:
     ("typed", "quoted"),
     [
         ("sampling.prompt=", ""),
-        ("sampling.prompt=null", "null"),
-        ("sampling.prompt=~", "~"),
+        ("data.column=null", "null"),
+        ("data.column=~", "~"),
         ("sampling.prompt=#1", "#1"),
         ("sampling.prompt=a # b", "a # b"),
         ("sampling.prompt=a\nb", "a\nb"),
@@ -127,8 +128,8 @@ def test_a_comment_after_a_number_is_refused() -> None:
 @pytest.mark.parametrize(("text", "received"), [("1.0", "1.0"), ("null", "null"), ("[a]", '["a"]')])
 def test_a_file_says_that_quotes_make_a_text(text: str, received: str) -> None:
     with pytest.raises(UsageError, match="quotes make any value a text") as caught:
-        resolve(parse_yaml(f"sampling: {{prompt: {text}}}", "test"))
-    assert f"sampling.prompt must be a text, received: {received}." in str(caught.value)
+        resolve(parse_yaml(f"data: {{column: {text}}}", "test"))
+    assert f"data.column must be a text, received: {received}." in str(caught.value)
 
 
 def test_an_unknown_key_lists_those_of_its_section_once() -> None:
