@@ -78,7 +78,7 @@ def train(
         from gpt_tf.runs.resuming import stored_config
 
         config = stored_config(run, console, *overrides)
-        given = given_settings(assignments, max_steps=max_steps)
+        given = given_settings(assignments, max_steps=max_steps, learning_rate=learning_rate)
         job = Job(
             config=config, workspace=workspace, data=data, validation=validation_data,
             accept_data_change=accept_data_change, stop_at_step=stop_at_step, given=given,

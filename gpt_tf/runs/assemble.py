@@ -12,10 +12,11 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.claiming import Claim, claimed, reopened
-from gpt_tf.runs.console import MakeWriters
+from gpt_tf.runs.console import SILENT, MakeWriters
 from gpt_tf.runs.data import DataChoice, choose_data
 from gpt_tf.runs.finetuning import first_weights
 from gpt_tf.runs.given import retyped
+from gpt_tf.runs.going_on import continuation
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.own_tokenizers import (
@@ -27,7 +28,7 @@ from gpt_tf.runs.own_tokenizers import (
     training_command,
 )
 from gpt_tf.runs.resolving import resolve_config, resolve_first_evaluation
-from gpt_tf.runs.resuming import check_same_config, check_same_data, check_state
+from gpt_tf.runs.resuming import check_same_data, stored_config
 from gpt_tf.runs.run_data import (
     NOT_MOVED,
     Places,
@@ -180,11 +181,11 @@ def resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
 
 
 def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
-    workspace, config = job.workspace, job.config
-    with reopened(run) as claim:
-        checkpoint = run.checkpoints.last()
-        check_state(run, checkpoint, workspace.path)
-        check_same_config(checkpoint, config)
+    workspace = job.workspace
+    with reopened(run) as claim, logging_to(claim):
+        before = stored_config(run, SILENT)
+        config, checkpoint, left = continuation(run, before, job.config, job.given, workspace.path)
+        job = dataclasses.replace(job, config=config)
         check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
         tokenizer = Tokenizer.load(run.tokenizer)
         step = checkpoint.state["loop"]["step"]
@@ -204,7 +205,7 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
         refuse_idle([config], choice, job.given)
         check_end(config, job.stop_at_step, step, console=workspace.console)
         run.checkpoints.check_places(step)
-        with logging_to(claim), naming_sizes(config):
+        with naming_sizes(config):
             parts = _open(job, choice, tokenizer, run.tokenizer)
             with parts.streams as streams:
                 config = resolve_sampling(config, choice, tokenizer)
@@ -218,4 +219,5 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
                     write_moved(run, claim.staged, workspace, moved)
                 # Some settings may differ from those that were stored.
                 atomic.write_text(claim.staged.config_file, as_yaml(config))
-                return run_training(job, claim, parts._replace(checkpoint=checkpoint))
+                parts = parts._replace(checkpoint=checkpoint, left=left)
+                return run_training(job, claim, parts)

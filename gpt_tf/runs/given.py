@@ -30,7 +30,11 @@ Given = Mapping[str, Place]  # by dotted key
 NOTHING_GIVEN: Given = {}
 SET = Place("--set")
 # Options that decide a setting, whatever `--set` says.
-OPTIONS = {"max_steps": "training.max_steps", "kind": "tokenizer.kind"}
+OPTIONS = {
+    "max_steps": "training.max_steps",
+    "learning_rate": "training.peak_learning_rate",
+    "kind": "tokenizer.kind",
+}
 
 
 def given_settings(
@@ -68,7 +72,12 @@ def given_in_python(
 
 
 def retyped(given: Given, config: Config) -> str:
-    """What was typed with `--set`, for a command that a message shows, with a blank before each."""
+    """What was typed of the settings, for a command that a message shows; a blank before each."""
     values = flatten(dataclasses.asdict(config))
-    typed = [key for key, place in given.items() if place == SET]
-    return "".join(f" --set {shlex.quote(f'{key}={text_of(values[key])}')}" for key in typed)
+    words = []
+    for key, place in given.items():
+        if place == SET:
+            words += [" --set ", shlex.quote(f"{key}={text_of(values[key])}")]
+        elif place.typed:
+            words += [f" {place.name} ", text_of(values[key])]
+    return "".join(words)

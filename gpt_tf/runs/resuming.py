@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from gpt_tf.config import Config
 from gpt_tf.config_files import changed_settings, read_config_file, resolve_stored
@@ -36,6 +36,7 @@ CHANGEABLE = (
     "data.buffer_size",
     "sampling.",
 )
+UNTOLD = ("training.earlier_rates", "training.schedule_begin")  # the history of the rate is told
 
 
 def stored_config(run: RunDirectory, console: Console, *overrides: Mapping[str, Any]) -> Config:
@@ -82,26 +83,30 @@ def _counts(name: str, value: object) -> bool:
     return (-1 if name == "evaluated_step" else 0) <= value < math.inf
 
 
-def check_same_config(checkpoint: Checkpoint, config: Config) -> None:
+def check_same_config(
+    checkpoint: Checkpoint, config: Config, also_free: tuple[str, ...] = ()
+) -> None:
     """Raise UsageError with a table of every setting that must not change, old and new.
 
     A warning names those that may change and have.
+
+    Args:
+      also_free: settings that may change besides `CHANGEABLE`.
     """
-    stored = resolve_stored(checkpoint.manifest["config"])  # an older version knew fewer settings
-    changed = changed_settings(asdict(stored), asdict(config), CHANGEABLE)
-    if changed:
-        table = "\n".join(changed)
-        if stored.training.max_steps != config.training.max_steps:
-            table += (
-                "\nA run keeps its horizon: --stop-at-step ends it earlier; to train its weights "
-                "for longer, begin another with `gpt-tf train --from RUN`."
-            )
-        raise UsageError(
-            f"settings changed since {checkpoint.name}:\n{table}\n"
-            "Put them back, or start a new run."
-        )
-    for text in changed_settings(asdict(stored), asdict(config)):
+    # an older version knew fewer settings
+    stored, now = asdict(resolve_stored(checkpoint.manifest["config"])), asdict(config)
+    if changed := changed_settings(stored, now, (*CHANGEABLE, *also_free)):
+        refuse_changed(checkpoint, changed)
+    for text in changed_settings(stored, now, UNTOLD):
         log.warning("changed setting: %s", text.strip())
+
+
+def refuse_changed(checkpoint: Checkpoint, changed: list[str]) -> NoReturn:
+    """Raise UsageError with the table of settings."""
+    table = "\n".join(changed)
+    raise UsageError(
+        f"settings changed since {checkpoint.name}:\n{table}\nPut them back, or start a new run."
+    )
 
 
 def data_changes(

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import keras
@@ -21,6 +21,7 @@ from gpt_tf.model.variables import assign_values, weight_variables
 from gpt_tf.reports.loss_picture import LossPicture, picture_title
 from gpt_tf.runs.claiming import Claim
 from gpt_tf.runs.job import Job
+from gpt_tf.runs.kept_end import keep_end
 from gpt_tf.runs.sampling import sample_text_of
 from gpt_tf.runs.streams import Streams
 from gpt_tf.storage.checkpoint import Arrays, Checkpoint
@@ -57,6 +58,7 @@ class Parts(NamedTuple):
       first_weights: what a new run begins with instead of random weights, adapters apart; emptied
         when they are taken over.
       checkpoint: what a resumed run goes on with.
+      left: later checkpoints, whose steps are done again; the run as it is now is kept.
     """
 
     streams: Streams
@@ -64,6 +66,7 @@ class Parts(NamedTuple):
     tokenizer_sha256: str
     first_weights: Arrays | None = None
     checkpoint: Checkpoint | None = None
+    left: Sequence[str] = ()
 
 
 def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Outcome]:
@@ -110,6 +113,8 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
     )
     if checkpoint is not None:
         trainer.restore(checkpoint)
+    if parts.left:
+        keep_end(run, job.workspace, parts.left)
     claim.begin()
     try:
         # From the first step on the run has its log, whatever ends it.
@@ -122,6 +127,9 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
         )
         if checkpoint is not None:
             log.info("resumed from %s", checkpoint.name)
+        if parts.left:
+            run.checkpoints.remove(parts.left)
+            trainer.save_again()
         for each in own_writers(
             run, checkpoint, model.count_params()
         ):  # opened one by one: `writer` closes them

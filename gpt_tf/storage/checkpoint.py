@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -241,10 +241,13 @@ class CheckpointStore:
           saved: stays too: what was just saved, which damaged ones of later steps may precede.
         """
         kept = (self.best_name(), self.stable_name(), saved)
+        self.remove([name for name in self.names()[:-keep] if name not in kept])
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove checkpoints."""
         with atomic.explaining_failure(self.directory):
-            for name in self.names()[:-keep]:
-                if name not in kept:
-                    remove_directory(self.directory / name, OWN_FILES)
+            for name in names:
+                remove_directory(self.directory / name, OWN_FILES)
 
     def check_places(self, step: int) -> None:
         """Raise UsageError if another file is in the place of a checkpoint after `step`."""

@@ -128,6 +128,11 @@ class Trainer:
         self._early_stopping.load_state_dict(state["early_stopping"])
         self._saved_step = self.state.step
 
+    def save_again(self) -> None:
+        """Save the step that was restored, with the present settings."""
+        self._saved_step = -1
+        self._save()
+
     def run(self, stop_at_step: int | None = None) -> Outcome:
         """Train; on every way out but an error the last step is saved."""
         with StopRequest() as request:

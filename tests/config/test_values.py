@@ -129,7 +129,7 @@ def test_settings_of_a_pipe_are_read_once(
         (["evaluate", "gone.txt"], "no file or folder of that name to measure a run on, either."),
         (["evaluate", "reviews"], "measure a run on that text: `gpt-tf evaluate tiny reviews`."),
         (["train", "--resume", "tiny", "--max-steps", "40"],
-         "--stop-at-step ends it earlier; to train its weights for longer, begin another with "),
+         "has fallen to its end. Go on with a second stretch: `gpt-tf train --resume tiny "),
         (["import", "reviews"], "no model and no tokenizer in reviews: it has none of config"),
         (["train-tokenizer", "data/sample-reviews"], "Prepare it: `gpt-tf prepare sample-reviews`"),
         (["train", "--set", "training.epsilon=1e300"], "epsilon must be at most 3.40282e+38"),

@@ -4,10 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, called
-from run_digests import digests
+from commands import TINY_RUN, called, tree
+from run_digests import digests, metrics
 
+from gpt_tf.config_files import read_config_file
 from gpt_tf.storage.checkpoint import CheckpointStore, checkpoint_step
+from gpt_tf.storage.yaml_file import dump_yaml
 
 # Warm-up to step 5, held to step 14, which no interval falls on; falling to step 20.
 WSD = [*TINY_RUN, "--set", "training.schedule=linear", "--set", "training.decay_share=0.4",
@@ -15,13 +17,28 @@ WSD = [*TINY_RUN, "--set", "training.schedule=linear", "--set", "training.decay_
 BEGIN = ["train", "--data", "reviews", "--name"]
 
 
+def store_of(workspace: Path, run: str) -> CheckpointStore:
+    return CheckpointStore(workspace / "runs" / run / "checkpoints")
+
+
 def steps_of(workspace: Path, run: str) -> list[int]:
-    store = CheckpointStore(workspace / "runs" / run / "checkpoints")
-    return [checkpoint_step(name) for name in store.names()]
+    return [checkpoint_step(name) for name in store_of(workspace, run).names()]
+
+
+def settings_of(workspace: Path, run: str) -> dict:
+    return read_config_file(workspace / "runs" / run / "config.yaml")["training"]
+
+
+def assert_same(workspace: Path, run: str, planned: str, step: int) -> None:
+    """Two runs have come to the same, bit for bit, on the way, too."""
+    assert digests(workspace, run, step) == digests(workspace, planned, step)
+    assert metrics(workspace, run) == metrics(workspace, planned)
+    texts = [(workspace / "runs" / name / "samples.md").read_text() for name in (run, planned)]
+    assert texts[0] == texts[1]
 
 
 @pytest.fixture(scope="module")
-def held(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def held_workspace(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a run `wsd` that held its rate, and has ended; do not write."""
     workspace = tmp_path_factory.mktemp("held") / "workspace"
     shutil.copytree(trained_workspace, workspace)
@@ -29,8 +46,16 @@ def held(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     return workspace
 
 
+@pytest.fixture
+def held(held_workspace: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    copy = tmp_path / "workspace"
+    shutil.copytree(held_workspace, copy)
+    return copy
+
+
 def test_the_checkpoint_at_which_the_rate_begins_to_fall_is_kept(held: Path) -> None:
-    store = CheckpointStore(held / "runs" / "wsd" / "checkpoints")
+    store = store_of(held, "wsd")
     assert store.stable_name() == "step-00000014"
     best = store.best_name()
     assert best is not None
@@ -39,15 +64,139 @@ def test_the_checkpoint_at_which_the_rate_begins_to_fall_is_kept(held: Path) -> 
     assert "step-00000014" in store.names()
 
 
+def test_a_run_that_held_its_rate_goes_on_as_one_planned_so(held: Path) -> None:
+    before = tree(held / "runs" / "wsd")
+    result = called(
+        "train", "--resume", "wsd", "--max-steps", "40", "--stop-at-step", "31", cwd=held
+    )
+    assert "from step 14, where the rate began to fall: steps 15 to 20 are done" in result.stderr
+    called("train", "--resume", "wsd", cwd=held)
+    called(*BEGIN, "planned", "--max-steps", "40", *WSD, cwd=held)
+    assert_same(held, "wsd", "planned", 40)
+    assert settings_of(held, "wsd") == settings_of(held, "planned")
+    assert steps_of(held, "wsd") == steps_of(held, "planned")
+    # nothing of the old end is lost
+    kept = tree(held / "runs" / "wsd-to-20")
+    assert kept == {name: before[name] for name in kept}
+    assert {name for name in before if name.startswith("checkpoints")} <= kept.keys()
+    log = (held / "runs" / "wsd" / "run.log").read_text()
+    assert f"the run as it was at step 20 is kept: {held / 'runs' / 'wsd-to-20'}" in log
+    assert "learning rate: linear, peak 0.003, falling from step 26 to 0 at step 40" in log
+
+
+@pytest.mark.long
 @pytest.mark.parametrize(
-    "how", [["training.steps_per_execution=4"], ["training.grad_accum_steps=2"]]
-)
-def test_it_is_saved_at_exactly_that_step_however_steps_are_called(
+    "how",
+    [[], ["training.steps_per_execution=4"], ["training.grad_accum_steps=2"],
+     ["training.optimizer=muon"], ["training.schedule=cosine"]],
+)  # fmt: skip
+def test_it_does_so_however_steps_are_called_and_wherever_it_was_stopped(
     workspace: Path, how: list[str]
 ) -> None:
-    words = ["--max-steps", "20", *WSD, "--set", *how]
-    called(*BEGIN, "whole", *words, cwd=workspace)
-    called(*BEGIN, "cut", *words, "--stop-at-step", "12", cwd=workspace)
-    called("train", "--resume", "cut", cwd=workspace)
-    for step in (14, 20):
-        assert digests(workspace, "whole", step) == digests(workspace, "cut", step)
+    words = [*WSD, *(word for setting in how for word in ("--set", setting))]
+    called(*BEGIN, "planned", "--max-steps", "40", *words, cwd=workspace)
+    for stop in (7, 14, 17, None):
+        at = [] if stop is None else ["--stop-at-step", str(stop)]
+        name = f"to-{stop}"
+        called(*BEGIN, name, "--max-steps", "20", *words, *at, cwd=workspace)
+        called("train", "--resume", name, "--max-steps", "40", cwd=workspace)
+        assert_same(workspace, name, "planned", 40)
+        assert (workspace / "runs" / f"{name}-to-{stop or 20}").exists() == (stop in (17, None))
+
+
+@pytest.mark.long
+def test_a_run_killed_as_it_went_on_does_so_when_it_is_resumed(held: Path) -> None:
+    path = held / "runs" / "wsd" / "config.yaml"
+    stored = read_config_file(path)
+    stored["training"]["max_steps"] = 40
+    path.write_text(dump_yaml(stored))
+    called("train", "--resume", "wsd", cwd=held)
+    called(*BEGIN, "planned", "--max-steps", "40", *WSD, cwd=held)
+    assert_same(held, "wsd", "planned", 40)
+
+
+@pytest.mark.long
+def test_a_constant_rate_goes_on_from_the_last_checkpoint(workspace: Path) -> None:
+    words = [*TINY_RUN, "--set", "training.schedule=constant"]
+    called(*BEGIN, "short", "--max-steps", "20", *words, cwd=workspace)
+    result = called("train", "--resume", "short", "--max-steps", "30", cwd=workspace)
+    assert "resumed from step-00000020" in result.stderr
+    called(*BEGIN, "planned", "--max-steps", "30", *words, cwd=workspace)
+    assert_same(workspace, "short", "planned", 30)
+    assert not list(workspace.glob("runs/short-*"))
+
+
+def test_a_second_stretch_is_what_the_settings_say(workspace: Path) -> None:
+    """The settings in config.yaml say all: a new run with them comes to the same."""
+    words = ["--max-steps", "32", "--learning-rate", "2e-3", "--set", "training.schedule=linear",
+             "--set", "training.warmup_steps=2"]  # fmt: skip
+    result = called("train", "--resume", "tiny", *words, "--stop-at-step", "26", cwd=workspace)
+    assert "resumed from step-00000020" in result.stderr
+    called("train", "--resume", "tiny", cwd=workspace)
+    stored = settings_of(workspace, "tiny")
+    assert (stored["schedule_begin"], stored["max_steps"]) == (20, 32)
+    (earlier,) = stored["earlier_rates"]
+    assert (earlier["until_step"], earlier["max_steps"], earlier["schedule"]) == (20, 20, "cosine")
+    rates = {row["step"]: row["train/learning_rate"] for row in metrics(workspace, "tiny")
+             if "train/learning_rate" in row}  # fmt: skip
+    # a row has the rate of the update that came to its step
+    wanted = {21: 1e-3, 24: 2e-3 * 9 / 10, 27: 2e-3 * 6 / 10, 30: 2e-3 * 3 / 10}
+    assert {step: rates[step] for step in wanted} == pytest.approx(wanted, rel=1e-5)
+
+    config = workspace / "runs" / "tiny" / "config.yaml"
+    called(*BEGIN, "planned", "--config", str(config), cwd=workspace)
+    assert_same(workspace, "tiny", "planned", 32)
+
+
+def test_a_changed_rate_is_recorded_with_the_step_from_which_it_holds(stopped: Path) -> None:
+    words = ["--learning-rate", "5e-4", "--set", "training.eval_interval=4"]
+    result = called("train", "--resume", "stopped", *words, cwd=stopped)
+    said = "changed setting: training.peak_learning_rate: 0.003 in the checkpoint, 0.0005 now"
+    log = (stopped / "runs" / "stopped" / "run.log").read_text()
+    assert said in result.stderr and said in log
+    assert "learning rate: from step 10: cosine, peak 0.0005, falling" in log
+    stored = settings_of(stopped, "stopped")
+    assert (stored["peak_learning_rate"], stored["eval_interval"]) == (5e-4, 4)
+    (earlier,) = stored["earlier_rates"]
+    assert (earlier["until_step"], earlier["peak_learning_rate"]) == (10, 3e-3)
+    assert {12, 16} <= {row["step"] for row in metrics(stopped, "stopped") if "eval/loss" in row}
+    assert "earlier_rates" not in result.stderr
+
+
+def refused(workspace: Path, run: str, *words: str) -> str:
+    """What is said of a resume that is refused, and changes nothing."""
+    before = tree(workspace)
+    result = called("train", "--resume", run, *words, cwd=workspace, check=False)
+    assert result.returncode == 2, result.stderr
+    assert tree(workspace) == before
+    return result.stderr
+
+
+SCHEDULE = "training.schedule=linear"
+
+
+@pytest.mark.parametrize(
+    ("run", "words", "said"),
+    [
+        ("stopped", ["--max-steps", "9"], "fewer steps than done in --max-steps: 9: the run is at"),
+        ("stopped", ["--max-steps", "10"], "To end a run early, use --stop-at-step"),
+        ("stopped", ["--max-steps", "15"], "`gpt-tf train --resume stopped --stop-at-step 15`"),
+        ("stopped", ["--max-steps", "40"], "Train it to its end, `gpt-tf train --resume stopped`,"),
+        ("stopped", ["--max-steps", "40", "--set", SCHEDULE], "another schedule before the end"),
+        ("stopped", ["--set", "training.warmup_steps=2"], "training.warmup_steps: 5 in the check"),
+        ("stopped", ["--set", "training.decay_share=0.5"], "The rate falls until step 20"),
+        ("stopped", ["--set", "training.optimizer=adamw"], "training.optimizer: adam in the check"),
+        ("stopped", ["--set", "training.schedule_begin=3"], "schedule_begin must be at most"),
+        ("stopped", ["--batch-size", "8", "--learning-rate", "1e-4"], "training.batch_size: 4 in"),
+        ("tiny", ["--max-steps", "40"], "The rate has fallen to its end."),
+        ("tiny", ["--max-steps", "19"], "fewer steps than done in --max-steps: 19"),
+        ("tiny", ["--learning-rate", "1e-4"], "no effect of another rate: the run is at its last"),
+        ("tiny", ["--set", SCHEDULE], "--set training.schedule=linear --max-steps 40`"),
+        ("tiny", ["--max-steps", "25", "--set", SCHEDULE], "a last step inside the warm-up"),
+        ("tiny", ["--max-steps", "40", "--stop-at-step", "9", "--set", SCHEDULE], "--stop-at-step"),
+    ],
+)  # fmt: skip
+def test_what_cannot_go_on_so_is_refused_and_changes_nothing(
+    stopped_workspace: Path, run: str, words: list[str], said: str
+) -> None:
+    assert said in refused(stopped_workspace, run, *words)

@@ -1,0 +1,239 @@
+"""How a run goes on: from which checkpoint, and with which settings of its rate.
+
+A run goes on from its last checkpoint if the rate of every step until there is the one that was
+planned. A longer run whose rate was held and has begun to fall goes on from the checkpoint called
+stable, where the fall began. After a fall to the end, it goes on with a second stretch, which has
+its own schedule. Anything else is refused before anything changes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gpt_tf.config import Config, TrainingConfig
+from gpt_tf.config_files import changed_settings, resolve_stored
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.rates import OF_RATE, in_words, same_until, with_past
+from gpt_tf.runs.given import Given, retyped
+from gpt_tf.runs.resuming import check_same_config, check_state, refuse_changed
+from gpt_tf.storage.checkpoint import (
+    Checkpoint,
+    CheckpointStore,
+    checkpoint_name,
+    checkpoint_step,
+)
+from gpt_tf.storage.manifest import read_manifest
+from gpt_tf.storage.run_directory import RunDirectory
+
+# What decides the rate of each step; it may change as far as the steps done keep their rates.
+RATE = (*(f"training.{name}" for name in OF_RATE), "training.earlier_rates")
+FIXED = ("schedule_begin", "earlier_rates")  # only written here
+log = logging.getLogger(__name__)
+
+
+class Continuation(NamedTuple):
+    """With what a run goes on.
+
+    Attributes:
+      config: its settings, with what the rate followed before.
+      left: the checkpoints after `checkpoint`, whose steps are done again in another way.
+    """
+
+    config: Config
+    checkpoint: Checkpoint
+    left: list[str]
+
+
+def continuation(
+    run: RunDirectory, before: Config, asked: Config, given: Given, workspace: Path
+) -> Continuation:
+    """The checkpoint with which a run goes on, and its settings.
+
+    Args:
+      before: the settings of the run.
+      asked: the settings with which it is to go on.
+      given: those that the user typed.
+
+    Raises:
+      UsageError: if the run cannot go on so, with the ways in which it can.
+      RunError: if no checkpoint is intact.
+    """
+    here = run.checkpoints.last()
+    check_state(run, here, workspace)
+    if before.training.max_steps is None or asked.training.max_steps is None:
+        check_same_config(here, asked)
+    if not _leads_to(before.training, here.manifest, here.name):
+        here = _stable(run.checkpoints, here) or here  # killed just as it went on from there
+        if not _leads_to(before.training, here.manifest, here.name):
+            check_same_config(here, before)  # config.yaml was edited
+            raise RunError(f"damaged settings in {run.config_file}. Restore the file.")
+    check_same_config(here, asked, RATE)
+    called = run.called(workspace)
+    training, start = _planned(run.checkpoints, here, before.training, asked, given, called)
+    if start is not here:
+        check_state(run, start, workspace)
+    _refuse_used_up_patience(start, training, given)
+    config = dataclasses.replace(asked, training=training)
+    return Continuation(config, start, _after(run.checkpoints, start.name, training))
+
+
+def _leads_to(training: TrainingConfig, manifest: Mapping[str, Any], name: str) -> bool:
+    """Whether a run with these settings comes to this checkpoint."""
+    stored = resolve_stored(manifest["config"]).training
+    return same_until(stored, training) >= checkpoint_step(name)
+
+
+def _stable(store: CheckpointStore, checkpoint: Checkpoint) -> Checkpoint | None:
+    """The checkpoint at which the rate of another one's run began to fall, if it is there."""
+    step = resolve_stored(checkpoint.manifest["config"]).training.stable_step
+    is_there = step is not None and checkpoint_name(step) in store.names()
+    return store.read(checkpoint_name(step)) if is_there and step is not None else None
+
+
+def _planned(
+    store: CheckpointStore,
+    here: Checkpoint,
+    before: TrainingConfig,
+    asked: Config,
+    given: Given,
+    called: str,
+) -> tuple[TrainingConfig, Checkpoint]:
+    """The settings of training with the past recorded, and the checkpoint to begin with."""
+    now, step = asked.training, checkpoint_step(here.name)
+    assert now.max_steps is not None and before.max_steps is not None
+    if all(getattr(now, name) == getattr(before, name) for name in (*OF_RATE, "earlier_rates")):
+        return now, here
+    is_end = step >= before.max_steps
+    is_stretch = now.schedule != before.schedule or ("training.schedule" in given and is_end)
+    if fixed := _changes(before, now, FIXED if is_stretch else (*FIXED, "warmup_steps")):
+        refuse_changed(here, fixed)
+    asking = f"gpt-tf train --resume {called}{retyped(given, asked)}"
+    _refuse_fewer_steps(before, now, step, asking)
+    if is_stretch:
+        if not is_end:
+            raise UsageError(
+                f"another schedule before the end in training.schedule: {now.schedule}: the run "
+                f"is at step {step:,} of {before.max_steps:,} with {before.schedule}. Train it to "
+                f"its end, `gpt-tf train --resume {called}`, and then go on."
+            )
+        now = dataclasses.replace(now, schedule_begin=step)
+    start = here if is_stretch else _start(store, here, before, now)
+    if start is None:
+        raise UsageError(_why_not(before, now, step) + _ways(before, now, is_end, asking, called))
+    _refuse_end_in_warm_up(now)
+    now = with_past(now, before, checkpoint_step(start.name))
+    if start is not here:
+        log.info(
+            "going on from step %s, where the rate began to fall: steps %s to %s are done again",
+            f"{checkpoint_step(start.name):,}",
+            f"{checkpoint_step(start.name) + 1:,}",
+            f"{step:,}",
+        )
+    for line in in_words(now):
+        log.info("learning rate: %s", line)
+    return now, start
+
+
+def _start(
+    store: CheckpointStore, here: Checkpoint, before: TrainingConfig, now: TrainingConfig
+) -> Checkpoint | None:
+    """The checkpoint until which the rates are those of the other horizon; None if there is none.
+
+    A longer run may begin again where the rate began to fall.
+    """
+    assert now.max_steps is not None and before.max_steps is not None
+    planned = dataclasses.replace(before, max_steps=now.max_steps, decay_share=now.decay_share)
+    until = same_until(before, planned)
+    if until >= checkpoint_step(here.name):
+        return here
+    stable = _stable(store, here) if now.max_steps > before.max_steps else None
+    return stable if stable is not None and until >= checkpoint_step(stable.name) else None
+
+
+def _after(store: CheckpointStore, name: str, training: TrainingConfig) -> list[str]:
+    """The checkpoints after another to which a run with these settings does not come."""
+    names, left = store.names(), []
+    for other in names[names.index(name) + 1 :]:
+        with suppress(RunError):  # a damaged one is replaced
+            if not _leads_to(training, read_manifest(store.directory / other), other):
+                left.append(other)
+    return left
+
+
+def _changes(before: TrainingConfig, now: TrainingConfig, names: tuple[str, ...]) -> list[str]:
+    """A line for each of these settings that has changed."""
+    old, new = ({"training": {name: getattr(of, name) for name in names}} for of in (before, now))
+    return changed_settings(old, new)
+
+
+def _refuse_fewer_steps(
+    before: TrainingConfig, now: TrainingConfig, step: int, asking: str
+) -> None:
+    """Raise UsageError if no step is left to do."""
+    assert now.max_steps is not None and before.max_steps is not None
+    if now.max_steps > step:
+        return
+    if now.max_steps == before.max_steps:
+        raise UsageError(
+            f"no effect of another rate: the run is at its last step, {step:,}. Add more steps: "
+            f"`{asking} --max-steps {2 * step}`."
+        )
+    raise UsageError(
+        f"fewer steps than done in --max-steps: {now.max_steps:,}: the run is at step {step:,}. "
+        "Give more steps. To end a run early, use --stop-at-step while it is trained."
+    )
+
+
+def _refuse_end_in_warm_up(now: TrainingConfig) -> None:
+    """Raise UsageError if the rate would not come to its peak."""
+    warm = now.schedule_begin + now.warmup_steps
+    if (now.max_steps or 0) <= warm:
+        raise UsageError(
+            f"a last step inside the warm-up in --max-steps: {now.max_steps:,}: the warm-up ends "
+            f"at step {warm:,}. Give more steps. To end the run earlier, use --stop-at-step; a "
+            "second stretch can have another training.warmup_steps."
+        )
+
+
+def _why_not(before: TrainingConfig, now: TrainingConfig, step: int) -> str:
+    """What has changed, and why the run cannot go on with it."""
+    table = "\n".join(_changes(before, now, ("max_steps", "decay_share")))
+    has_ended = step >= (before.max_steps or 0)
+    falls = "has fallen to its end" if has_ended else f"falls until step {before.max_steps:,}"
+    if before.stable_step is not None:
+        falls += f", and there is no checkpoint of step {before.stable_step:,}, where that began"
+    return f"settings changed since step {step:,}:\n{table}\nThe rate {falls}. "
+
+
+def _ways(
+    before: TrainingConfig, now: TrainingConfig, is_end: bool, asking: str, called: str
+) -> str:
+    """What can be typed instead."""
+    assert now.max_steps is not None and before.max_steps is not None
+    resume = f"gpt-tf train --resume {called}"
+    if now.max_steps < before.max_steps:
+        return f"To end the run at that step: `{resume} --stop-at-step {now.max_steps}`."
+    if now.max_steps == before.max_steps:
+        return "Leave the setting out."
+    way = f"{asking} --set training.schedule={before.schedule}"
+    if now.max_steps - before.max_steps <= before.warmup_steps:
+        way += " --set training.warmup_steps=0"
+    end = "Go on with a second stretch" if is_end else f"Train it to its end, `{resume}`, and go on"
+    return f"{end}: `{way}`, or begin another run with its weights: `gpt-tf train --from {called}`."
+
+
+def _refuse_used_up_patience(
+    checkpoint: Checkpoint, training: TrainingConfig, given: Given
+) -> None:
+    """Raise UsageError if the run has stopped early, and what was typed does not change that."""
+    patience, waited = training.patience, checkpoint.state["early_stopping"]["waited"]
+    if given and patience is not None and waited >= patience:
+        raise UsageError(
+            f"no better evaluation for {waited} times in training.patience: {patience}: the run "
+            f"stopped early. Add --set training.patience={waited + patience} to go on."
+        )
