@@ -40,6 +40,7 @@ COMMANDS = {
     "runs": ("runs", "List the runs: step, loss, size, data, state."),
     "show": ("show", "Show a run: settings, losses, sample, checkpoints."),
     "diff": ("diff", "Compare runs: settings, losses, time, texts."),
+    "rename": ("rename", "Give a run another name, in its picture, too."),
     "delete": ("delete", "Delete runs, after a question."),
     "plot": ("plot", "Draw the curves of several runs in one picture."),
     "settings": ("settings", "List the settings: sentence, default, range, presets."),

@@ -51,10 +51,15 @@ def picture_title(run: str, parameters: int | None) -> str:
     return run if parameters is None else f"{run}: {parameters:,} parameters"
 
 
-def draw_again(run: RunDirectory) -> None:
-    """Draw a run's picture from its metrics file, with its present name; nothing without rows."""
+def draw_again(run: RunDirectory, name: str | None = None) -> None:
+    """Draw a run's picture from its metrics file; nothing without rows.
+
+    Args:
+      name: in its title, by default the run's present one.
+    """
     if rows := read_rows(run.metrics_file):
-        draw_losses(rows, run.loss_picture, picture_title(run.name, count_parameters(run)))
+        title = picture_title(name or run.name, count_parameters(run))
+        draw_losses(rows, run.loss_picture, title)
 
 
 def draw_losses(rows: Rows, path: Path, title: str) -> None:

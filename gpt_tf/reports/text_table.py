@@ -47,28 +47,6 @@ def fitted(columns: Sequence[Column], width: int) -> str:
     return _lines(kept)
 
 
-def in_blocks(columns: Sequence[Column], keys: int, width: int) -> str:
-    """The table in lines of at most `width` characters, if two columns beside the keys fit.
-
-    Columns that do not fit follow below, with the first `keys` columns again.
-
-    >>> table = [Column("figure", ["loss"]), Column("a", ["2.5"]), Column("b", ["3.5"])]
-    >>> print(in_blocks(table, 1, 12))
-    figure  a
-    loss    2.5
-    <BLANKLINE>
-    figure  b
-    loss    3.5
-    """
-    first = [*columns[:keys]]
-    blocks = [[*first]]
-    for column in columns[keys:]:
-        if len(blocks[-1]) > keys and _width([*blocks[-1], column]) > width:
-            blocks.append([*first])
-        blocks[-1].append(column)
-    return "\n\n".join(map(_lines, blocks))
-
-
 def _width(columns: Sequence[Column]) -> int:
     """Of the lines of a table."""
     return sum(map(_widest, columns)) + len(GAP) * (len(columns) - 1)

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpt_tf.errors import GptTfError, UsageError
+from gpt_tf.errors import UsageError
 from gpt_tf.reports.run_summary import RunSummary, summarize
-from gpt_tf.runs.origins import began_with, sweep_of
-from gpt_tf.storage.manifest import read_manifest
+from gpt_tf.runs.origins import began_with, found_at, refuse_others, sweep_of
 from gpt_tf.storage.removing import check_removable, finish_removing
 from gpt_tf.storage.run_contents import own_bytes
-from gpt_tf.storage.run_directory import RUNS, SOURCE_FILE, RunDirectory, unopened_run
+from gpt_tf.storage.run_directory import RUNS, RunDirectory
 
 
 @dataclass(frozen=True)
@@ -56,34 +55,16 @@ def chosen(workspace: Path, names: Sequence[str], *, origins: bool) -> list[Doom
     """
     runs: dict[str, RunDirectory] = {}
     for name in names:
-        run = RunDirectory(Path(os.path.normpath(unopened_run(workspace, name).path.absolute())))
+        run = found_at(workspace, name)
         runs.setdefault(str(run.path), run)
     for run in runs.values():
-        if not is_of_gpt_tf(run):
-            raise UsageError(
-                f"not a run of gpt-tf: {run.path} has no readable {SOURCE_FILE}, and no intact "
-                "checkpoint. Remove it yourself."
-            )
+        refuse_others(run, "Remove it yourself.")
         check_removable(run.path)
         home = run.workspace(workspace)
         others = [one for one in began_with(home, run) if str(one.path) not in runs]
         if others and not origins:
             raise _of_another(workspace, run, others)
     return [_doomed(workspace, run) for run in runs.values()]
-
-
-def is_of_gpt_tf(run: RunDirectory) -> bool:
-    """Whether gpt-tf wrote a run; names of files alone do not tell."""
-    try:
-        return bool(run.source())
-    except GptTfError:
-        pass
-    for name in run.checkpoints.names():
-        try:
-            return bool(read_manifest(run.checkpoints.directory / name))
-        except GptTfError:
-            continue
-    return False
 
 
 def _of_another(workspace: Path, run: RunDirectory, others: list[RunDirectory]) -> UsageError:

@@ -9,7 +9,8 @@ from typing import Any
 from gpt_tf.config_files import text_of
 from gpt_tf.reports.run_facts import RunFacts, read_facts
 from gpt_tf.reports.run_page import duration
-from gpt_tf.reports.text_table import Column, cut, in_blocks
+from gpt_tf.reports.stacked_table import stacked
+from gpt_tf.reports.text_table import Column, cut
 from gpt_tf.runs.compared import tokenizers_differ
 from gpt_tf.storage.names import printable
 from gpt_tf.storage.run_directory import RunDirectory
@@ -129,11 +130,8 @@ def _table(
     title: str, found: Differences, names: Sequence[str], rows: Sequence[list[str]], width: int
 ) -> str:
     by_run = list(zip(*rows, strict=True)) if rows else []
-    columns = [Column(title, names)]
-    columns += [
-        Column(printable(run), cells) for run, cells in zip(found.runs, by_run, strict=True)
-    ]
-    return in_blocks(columns, 1, width)
+    columns = [Column(printable(run), cells) for run, cells in zip(found.runs, by_run, strict=True)]
+    return stacked(Column(title, names), columns, width)
 
 
 def differences_as_record(found: Differences) -> dict[str, Any]:

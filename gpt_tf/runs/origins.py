@@ -8,10 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from gpt_tf.config_files import read_config_file
-from gpt_tf.errors import GptTfError
+from gpt_tf.errors import GptTfError, UsageError
 from gpt_tf.runs.sweeps.plan import SweepDirectory, all_sweeps
+from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import found
-from gpt_tf.storage.run_directory import RunDirectory, all_runs
+from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory, all_runs, unopened_run
 
 # To read YAML takes milliseconds: of a thousand runs only those that may have an origin are read.
 MAY_HAVE_ORIGIN = re.compile(r"^\s+run:(?!\s*(null|~)?\s*$)|^origin:\s*\S", re.MULTILINE)
@@ -44,3 +45,28 @@ def sweep_of(workspace: Path, run: RunDirectory) -> SweepDirectory | None:
             if any(cell.run == run.name for cell in sweep.read_plan().cells):
                 return sweep
     return None
+
+
+def refuse_others(run: RunDirectory, remedy: str) -> None:
+    """Raise UsageError if gpt-tf did not write a run; names of files alone do not tell."""
+    with suppress(GptTfError):
+        if run.source():
+            return
+    for name in run.checkpoints.names():
+        with suppress(GptTfError):
+            if read_manifest(run.checkpoints.directory / name):
+                return
+    raise UsageError(
+        f"not a run of gpt-tf: {run.path} has no readable {SOURCE_FILE}, and no intact checkpoint. "
+        f"{remedy}"
+    )
+
+
+def found_at(workspace: Path, name: str) -> RunDirectory:
+    """The run of that name or at that path, whatever state it is in, with its absolute path.
+
+    Raises:
+      NoSuchRunError: listing the runs there are.
+    """
+    path = unopened_run(workspace, name).path
+    return RunDirectory(Path(os.path.normpath(path.absolute())))

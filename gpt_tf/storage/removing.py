@@ -22,6 +22,22 @@ TRIES = 1000  # processes that wait for the lock may put its file there again, o
 FOREIGN = "Move it away, and delete the run again."
 
 
+def check_unused(run: Path) -> None:
+    """Raise UsageError if a run's directory may not be touched now.
+
+    Raises:
+      InUseError: a process works there.
+      UsageError: it is a link.
+    """
+    if run.is_symlink():
+        raise UsageError(
+            f"a link in place of a run: {run} leads to {run.readlink()}. Remove or rename the link "
+            "yourself."
+        )
+    if by := holder(run):
+        raise InUseError(f"run directory in use: {run} by {by}. End it first, or wait for it.")
+
+
 def check_removable(run: Path) -> None:
     """Raise UsageError if a run may not be removed now; it changes nothing.
 
@@ -29,10 +45,7 @@ def check_removable(run: Path) -> None:
       InUseError: a process works there.
       UsageError: it is a link, or holds files that gpt-tf did not write.
     """
-    if run.is_symlink():
-        raise UsageError(f"a link in place of a run: {run}. Remove the link yourself.")
-    if by := holder(run):
-        raise InUseError(f"run directory in use: {run} by {by}. End it first, or wait for it.")
+    check_unused(run)
     refuse_foreign(run, FOREIGN)
     folders = [run.parent, run, *(run / name for name in own_entries(run))]
     for folder in folders:

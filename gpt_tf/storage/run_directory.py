@@ -258,13 +258,17 @@ def new_run(workspace: Path, preset: str, name: str | None) -> RunDirectory:
     return RunDirectory(parent / name)
 
 
-def check_name(name: str, kind: str) -> None:
-    """Raise UsageError for a name of a run or sweep that could not be typed or found again."""
+def check_name(name: str, kind: str, place: str = "--name") -> None:
+    """Raise UsageError for a name of a run or sweep that could not be typed or found again.
+
+    Args:
+      place: the option or the argument that gives it.
+    """
     if not re.fullmatch(r"[\w.-]+", name) or name.startswith((".", "-")):
         raise UsageError(
-            f"bad {kind} name in --name: {name!r}. Use letters, digits, '-', '_', '.'; begin with "
+            f"bad {kind} name in {place}: {name!r}. Use letters, digits, '-', '_', '.'; begin with "
             "a letter or digit."
         )
-    refuse_long(name, " in --name")
+    refuse_long(name, f" in {place}")
     if name == NEWEST or atomic.TEMPORARY.fullmatch(name):
-        raise UsageError(f"reserved {kind} name in --name: {name!r}. Choose another --name.")
+        raise UsageError(f"reserved {kind} name in {place}: {name!r}. Choose another {place}.")

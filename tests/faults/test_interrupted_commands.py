@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, gpt_tf
+from commands import TINY_RUN, gpt_tf, in_process
 from data import data_file
 from faults.interrupted import Command, Interruptions, check
 from faults.small_corpora import write_small_archive
@@ -42,6 +42,7 @@ COMMANDS = {
     ),
     "plot": Command(arguments=["plot", "tiny", "--output", "curves.png"]),
     "delete": Command(arguments=["delete", "tiny", "--yes"], replaces=("runs/tiny/",)),
+    "rename": Command(arguments=["rename", "tiny", "named"], replaces=("runs/tiny/",)),
     "prepare imdb": Command(
         arguments=["aclImdb.tar.gz"], instead="faults.small_corpora:prepare_small_imdb"
     ),
@@ -95,6 +96,24 @@ def test_a_killed_command_is_done_by_the_next_call(
     print(check(command, range(1, count + 1, max(1, count // 5)), "kill"))
 
 
+def test_a_killed_rename_leaves_one_run_under_one_of_its_names(
+    server: TrainerServer, template: Path, tmp_path: Path
+) -> None:
+    command = interruptions("rename", server, template, tmp_path)
+    runs = command.workspace / "runs"
+    count = len(command.operations)
+    for number in range(1, count + 1, max(1, count // 5)):
+        command.kill_at(number)
+        old, new = runs / "tiny", runs / "named"
+        assert old.is_dir() != new.is_dir()
+        if old.is_dir():
+            in_process("rename", "tiny", "named", cwd=command.workspace)
+        left = {path.relative_to(new).as_posix() for path in new.rglob("*")} - {"lock"}
+        whole = {name.removeprefix("runs/named/") for name in command.whole}
+        assert {name for name in left if name.endswith(".tmp")} == set()
+        assert {name for name in whole if name.startswith("checkpoints/")} <= left
+
+
 @pytest.mark.long
 def test_a_sweep_is_killed_in_its_second_cell(
     server: TrainerServer, template: Path, tmp_path: Path
@@ -133,7 +152,7 @@ def test_a_command_stopped_while_it_takes_a_folder_leaves_no_trace(
     print(check(command, taking, f"signal {int(signal.SIGTERM)}"))
 
 
-UNDONE = ("delete",)  # stopped early, they leave what was there before
+UNDONE = ("delete", "rename")  # stopped early, they leave what was there before
 STOP = f"signal {int(signal.SIGINT)}"
 KINDS = [
     (name, kind)
@@ -141,6 +160,7 @@ KINDS = [
     for kind in ("kill", "torn", "ENOSPC", "EIO", STOP)
     if name != "sweep" or kind == "kill"
     if name not in UNDONE or kind != STOP
+    if name != "rename" or kind in ("ENOSPC", "EIO")  # when it is done the old name is gone
 ]
 
 

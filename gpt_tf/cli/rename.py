@@ -1,0 +1,26 @@
+"""`gpt-tf rename`: give a run another name."""
+
+from __future__ import annotations
+
+import click
+
+from gpt_tf.cli.values import NAME
+
+
+@click.command()
+@click.argument("run_name", metavar="RUN", type=NAME)
+@click.argument("new_name", metavar="NEW", type=NAME)
+def rename(run_name: str, new_name: str) -> None:
+    """Give RUN the name NEW, in its picture, too.
+
+    A run in use is refused, and so are a cell of a sweep and a run that another one began with:
+    they are found by their names.
+
+    \b
+      gpt-tf rename demo-001 first-try
+    """
+    from gpt_tf.cli import console
+    from gpt_tf.cli.workspace import workspace_path
+    from gpt_tf.runs.renaming import rename_run
+
+    console.result(str(rename_run(workspace_path(), run_name, new_name).path))

@@ -1,0 +1,104 @@
+"""`gpt-tf rename`: a run under another name, and what keeps its name."""
+
+import os
+from pathlib import Path
+
+import pytest
+from commands import called, tree
+from made_runs import made_run
+
+from gpt_tf.reports.loss_picture import loss_figure
+from gpt_tf.storage.lock import locked
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """Three runs, of which one began with another."""
+    place = tmp_path / "workspace"
+    made_run(place, "base", {10: 3.0, 20: 2.5})
+    made_run(place, "other", {10: 2.0})
+    made_run(place, "tuned", {10: 1.5}, {"origin": {"run": "runs/base"}})
+    return place
+
+
+def test_a_run_is_found_by_its_new_name_alone(workspace: Path) -> None:
+    before = tree(workspace / "runs" / "other")
+    said = called("rename", "other", "second-try", cwd=workspace)
+    assert said.stdout == f"{workspace / 'runs' / 'second-try'}\n"
+    after = tree(workspace / "runs" / "second-try")
+    assert after.pop("loss.png") != before.pop("loss.png", None)
+    assert after == before
+    assert called("show", "other", cwd=workspace, check=False).returncode == 2
+    assert "second-try" in called("runs", cwd=workspace).stdout
+
+
+def test_the_picture_has_the_new_name(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = []
+
+    def watched(rows, title):
+        titles.append(title)
+        return loss_figure(rows, title)
+
+    monkeypatch.setattr("gpt_tf.reports.loss_picture.loss_figure", watched)
+    called("rename", "other", "second-try", cwd=workspace)
+    assert titles == ["second-try: 12 parameters"]
+
+
+def refused(workspace: Path, *arguments: str) -> str:
+    before = tree(workspace)
+    said = called("rename", *arguments, cwd=workspace, check=False)
+    assert said.returncode == 2
+    assert tree(workspace) == before
+    return said.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("other", "base", "name in use in NEW: "),
+        ("other", "notes", "name in use in NEW: "),
+        ("other", "../up", "bad run name in NEW: '../up'. Use letters"),
+        ("other", "a\x1bb", r"bad run name in NEW: 'a\x1bb'"),
+        ("other", "newest", "reserved run name in NEW: 'newest'. Choose another NEW."),
+        ("othre", "new", "no such run: othre. Did you mean other?"),
+        ("notes", "new", "no such run: notes."),
+        ("foreign", "new", "not a run of gpt-tf: "),
+        ("link", "new", "a link in place of a run: "),
+    ],
+)
+def test_what_is_refused_changes_nothing(workspace: Path, old: str, new: str, words: str) -> None:
+    runs = workspace / "runs"
+    (runs / "notes").mkdir()
+    (runs / "foreign").mkdir()
+    (runs / "foreign" / "config.yaml").write_text("theirs: true")
+    (runs / "link").symlink_to(runs / "tuned")
+    assert words in refused(workspace, old, new)
+
+
+def test_a_run_in_use_keeps_its_name(workspace: Path) -> None:
+    with locked(workspace / "runs" / "other"):
+        said = refused(workspace, "other", "new")
+    assert "run directory in use" in said
+    assert f"process {os.getpid()}" in said
+
+
+def test_the_origin_of_another_run_keeps_its_name(workspace: Path) -> None:
+    said = refused(workspace, "base", "new")
+    assert "origin of another run: base, which tuned began with and names." in said
+    runs = workspace / "runs"
+    assert f"Copy it instead: `cp -r {runs / 'base'} {runs / 'new'}`." in said
+
+
+def test_a_cell_of_a_sweep_keeps_its_name(workspace: Path) -> None:
+    from gpt_tf.runs.sweeps.grid import Cell
+    from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
+
+    plan = Plan(
+        sequence=1, preset="demo", corpus="", data="texts", validation=None, tokenizer="t",
+        settings={}, grid={"training.seed": [1]}, cells=[Cell("other", {"training.seed": 1})],
+    )  # fmt: skip
+    (workspace / "sweeps" / "grid").mkdir(parents=True)
+    SweepDirectory(workspace / "sweeps" / "grid").write_plan(plan)
+    assert "a cell of a sweep: other, which grid finds by its name." in refused(
+        workspace, "other", "new"
+    )
