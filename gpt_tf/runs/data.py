@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -11,12 +12,13 @@ from pathlib import Path
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.console import SILENT, Console
+from gpt_tf.runs.contribution import contribution, find_texts
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.names import in_unicode
 from gpt_tf.streaming.corpora.corpus import READY_MADE, Corpus, how_to_prepare, newest_corpus
 from gpt_tf.streaming.corpora.review_corpora import prepare_sample_reviews
-from gpt_tf.streaming.files import drop_blank, facts
-from gpt_tf.streaming.finding import LIST, find, folder_of, split_pattern
+from gpt_tf.streaming.files import facts
+from gpt_tf.streaming.finding import LIST, folder_of, split_pattern
 from gpt_tf.streaming.kinds import stem_of
 from gpt_tf.streaming.listing import DIGESTS_FILE, Entry, listing
 from gpt_tf.streaming.own_work import has_users_files, is_corpus, is_users_own
@@ -50,6 +52,7 @@ class DataChoice:
       source: what the user gave; None for a prepared corpus.
       validation_given: whether the validation files were given apart.
       distinct: no text is known to be in both splits, as `prepare` makes them.
+      left_out: how many files of the source are not data, by kind.
       console: is told what is found in the data.
     """
 
@@ -63,6 +66,7 @@ class DataChoice:
     source: Path | None = None
     validation_given: bool = False
     distinct: bool = False
+    left_out: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
     console: Console = field(default=SILENT, compare=False, repr=False)
 
     @property
@@ -159,16 +163,28 @@ def prepared(corpus: Corpus, console: Console) -> DataChoice:
 
 def with_validation(choice: DataChoice, validation: Path | None) -> DataChoice:
     """The choice with the validation data given apart, if any; says what was chosen."""
+    note, place = choice.console.note, choice.source or choice.directory
     if validation is not None:
-        choice = _validate_on(choice, validation)
-    aside = f"{len(choice.validation):,}"
+        found = find_texts(validation)
+        whole, choice = choice, _validate_on(choice, validation, found.files)
+        aside = _aside(len(whole.train) - len(choice.train), "of them")
+        note(contribution("data", place, whole.train, aside, whole.left_out))
+        note(contribution("validation data", validation, found.files, "", found.left_out))
+        return choice
+    files, aside = choice.train, _aside(len(choice.validation), "others")
     if choice.validation_part != WHOLE:
-        aside = f"its end from {100 * choice.validation_part[0]:g} % on"
-    choice.console.note(
-        f"data: {choice.source or choice.directory} (training files: {len(choice.train):,}, "
-        f"for validation: {aside})"
-    )
+        start = f"{100 * choice.validation_part[0]:g} %"
+        aside = f"its end, from {start} on, is for validation"
+    elif choice.source:
+        files = [*choice.train, *choice.validation]
+        aside = _aside(len(choice.validation), "of them")
+    note(contribution("data", place, files, aside, choice.left_out))
     return choice
+
+
+def _aside(count: int, which: str) -> str:
+    verb = "is" if count == 1 else "are"
+    return f"{count:,} {which} {verb} for validation" if count else ""
 
 
 def choose_preset(workspace: Workspace, source: Path | None) -> str:
@@ -186,11 +202,20 @@ def _choose_own(workspace: Workspace, source: Path, share: float) -> DataChoice:
             f"a corpus of gpt-tf's own: {source}. {how_to_prepare(source)} Then leave it out: the "
             "corpus prepared last is taken."
         )
-    files = _files_with_text(source, workspace.console)
-    root = folder_of(source, files)
+    found = find_texts(source)
+    files, root = found.files, folder_of(source, found.files)
     name = name_of(source)
     place = _place_of(workspace, name)
-    whole = DataChoice(name, "demo", place, files, [], source=source, console=workspace.console)
+    whole = DataChoice(
+        name,
+        "demo",
+        place,
+        files,
+        [],
+        source=source,
+        left_out=found.left_out,
+        console=workspace.console,
+    )
     if share == 0:
         return whole
     if len(files) == 1:
@@ -231,9 +256,8 @@ def name_of_data(workspace: Workspace, source: Path | None) -> str:
     return corpus.name if corpus else READY_MADE[-1]
 
 
-def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
+def _validate_on(choice: DataChoice, source: Path, validation: list[Path]) -> DataChoice:
     """`choice` with validation data of their own, which are not trained on."""
-    validation = _files_with_text(source, choice.console)
     apart = {path.resolve() for path in validation}
     train = [path for path in choice.train if path.resolve() not in apart]
     if not train:
@@ -241,23 +265,9 @@ def _validate_on(choice: DataChoice, source: Path) -> DataChoice:
             f"all of the data are set aside for validation by {source}. Give other files with "
             "--validation-data."
         )
-    if len(train) < len(choice.train):
-        choice.console.note(
-            f"not trained on: {len(choice.train) - len(train):,} files that are for validation"
-        )
     return dataclasses.replace(
         choice, train=train, validation=validation, validation_given=True, distinct=False
     )
-
-
-def _files_with_text(source: Path, console: Console) -> list[Path]:
-    found = find(source)
-    if found.left_out:
-        console.note(f"{source}: {found.describe_left_out()}")
-    files, blank = drop_blank(found.files)
-    if blank:
-        console.note(f"skipped {len(blank)} files without text, the first {str(blank[0])!r}")
-    return files
 
 
 def document_reader(data: DataConfig) -> DocumentReader:

@@ -44,14 +44,23 @@ class Found:
     def describe_left_out(self) -> str:
         """What was left out, for people.
 
-        >>> Found(left_out=Counter({".md": 3, "hidden": 2})).describe_left_out()
-        'left out: 3 .md, 2 hidden'
+        >>> Found(left_out=Counter({"*.md": 3, "hidden": 2})).describe_left_out()
+        'left out: 3 *.md, 2 hidden'
         """
-        kinds = self.left_out.most_common()
-        named = [f"{count:,} {kind}" for kind, count in kinds[:NAMED]]
-        if rest := sum(count for _, count in kinds[NAMED:]):
-            named.append(f"{rest:,} of other kinds")
-        return f"left out: {', '.join(named)}" if named else ""
+        return f"left out: {by_number(self.left_out)}" if self.left_out else ""
+
+
+def by_number(kinds: Counter[str]) -> str:
+    """How many there are of each kind, the most frequent first.
+
+    >>> by_number(Counter({"*.txt": 1200, "*.csv": 1}))
+    '1,200 *.txt, 1 *.csv'
+    """
+    ordered = kinds.most_common()
+    named = [f"{count:,} {kind}" for kind, count in ordered[:NAMED]]
+    if rest := sum(count for _, count in ordered[NAMED:]):
+        named.append(f"{rest:,} of other kinds")
+    return ", ".join(named)
 
 
 def find(source: Path) -> Found:
@@ -204,9 +213,10 @@ def _suffix(name: str) -> str:
     """What a file's name says of its kind.
 
     >>> _suffix("page.HTML"), _suffix("README")
-    ('.html', 'without a suffix')
+    ('*.html', 'without a suffix')
     """
-    return Path(name).suffix.lower() or NO_SUFFIX
+    suffix = Path(name).suffix.lower()
+    return f"*{suffix}" if suffix else NO_SUFFIX
 
 
 def _listed(source: Path) -> list[Path]:

@@ -61,6 +61,16 @@ def known_kind(path: Path) -> FileKind:
     return kind
 
 
+def pattern_of(name: str) -> str:
+    """What a data file is called among others: by its kind, and whether it is compressed.
+
+    >>> pattern_of("wiki.train.TXT.gz"), pattern_of("reviews.csv")
+    ('*.txt.gz', '*.csv')
+    """
+    kind = kind_of(name)
+    return f"*{kind.suffix if kind else ''}{'.gz' if is_packed(name) else ''}"
+
+
 def stem_of(name: str) -> str:
     """A file's name without what says its kind.
 

@@ -135,7 +135,7 @@ def test_validation_data_may_be_given_apart(
         found = texts_of(choice, document="line")
         assert found[1] == expected
         assert found[0] == (train if expected is valid else train + valid)
-    assert "not trained on: 1 files that are for validation" in capsys.readouterr().err
+    assert "1 of them is for validation" in capsys.readouterr().err
     with pytest.raises(UsageError, match="all of the data are set aside for validation"):
         choose_data(tmp_path, tmp_path / "b.csv", DataConfig(), tmp_path / "b.csv")
 
@@ -223,7 +223,7 @@ def test_empty_files(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[st
         choose_data(tmp_path, path, DataConfig())
     write_lines(tmp_path / "data" / "b.txt", 20)
     assert texts_of(choose_data(tmp_path, tmp_path / "data", DataConfig()))[0]
-    assert f"skipped 1 files without text, the first {str(path)!r}" in capsys.readouterr().err
+    assert "left out: 1 empty" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("name", "text"), [("a.csv", "id,text\n"), ("a.jsonl", '{"text": ""}\n')])
@@ -351,3 +351,28 @@ def test_a_dry_run_refuses_data_as_training_does(
         said.append((code, capsys.readouterr().err.splitlines()[-1]))
     assert said[0] == said[1] and said[0][0] in (1, 2) and said[0][1].startswith("error: ")
     assert not (tmp_path / "runs").exists()
+
+
+def test_what_a_folder_contributes_is_said_by_kind_and_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for i in range(12):
+        write_lines(texts / f"{i}.txt", 2)
+    for name in ("a.jsonl", "b.jsonl", "c.csv"):
+        write_lines(texts / name, 2)
+    for name in ("a.pdf", "b.pdf", ".c.txt"):
+        (texts / name).write_text("not data")
+    (texts / "empty.txt").write_text(" \n")
+    choose_data(tmp_path, texts, DataConfig())
+    said = f"data: {texts}: 12 *.txt, 2 *.jsonl, 1 *.csv; 2 of them are for validation; "
+    assert capsys.readouterr().err == f"{said}left out: 2 *.pdf, 1 hidden, 1 empty\n"
+    choose_data(tmp_path, texts, DataConfig(), texts / "c.csv")
+    assert capsys.readouterr().err == (
+        f"data: {texts}: 12 *.txt, 2 *.jsonl, 1 *.csv; 1 of them is for validation; "
+        f"left out: 2 *.pdf, 1 hidden, 1 empty\nvalidation data: {texts / 'c.csv'}\n"
+    )
+    choose_data(tmp_path, texts / "1.txt", DataConfig())
+    said = f"data: {texts / '1.txt'}; its end, from 90 % on, is for validation\n"
+    assert capsys.readouterr().err == said

@@ -110,7 +110,7 @@ def test_a_workspace_that_is_its_own_data_is_resumed(
         cwd=workspace,
     )
     told = capsys.readouterr().err
-    assert "1 .md" in told and "written by gpt-tf" in told
+    assert "1 *.md" in told and "written by gpt-tf" in told
     in_process("train", "--resume", "own", cwd=workspace)
     assert [path.name for path in (workspace / "data").iterdir()] == ["mine.txt"]
     assert list((workspace / "gpt-tf-data").glob("*/token_stores/*/ids.bin"))
@@ -190,10 +190,10 @@ def test_other_kinds_are_counted_and_named(
     make(tmp_path, "a.txt", "b.txt", *(f"{i}.md" for i in range(3)), "c.PDF", "README", ".d")
     (tmp_path / "link").symlink_to(tmp_path)
     choose_data(tmp_path, tmp_path, DataConfig())
-    said = "left out: 3 .md, 1 .pdf, 1 without a suffix, 1 hidden, 1 links to folders"
+    said = "left out: 3 *.md, 1 *.pdf, 1 without a suffix, 1 hidden, 1 links to folders"
     told = capsys.readouterr().err
     assert all(part in told for part in said.split(", "))
-    with pytest.raises(UsageError, match=r"no \*\.txt files in pattern: .*; left out: 3 \.md\."):
+    with pytest.raises(UsageError, match=r"no \*\.txt files in pattern: .*; left out: 3 \*\.md\."):
         find(tmp_path / "*.md")
     assert find(tmp_path / "*.txt").describe_left_out() == ""
 
@@ -264,7 +264,7 @@ def test_a_list_that_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_list_in_a_folder_of_data_is_left_out_and_counted(tmp_path: Path) -> None:
     make(tmp_path, "a.txt", "all.files")
     assert found(tmp_path, tmp_path) == ["a.txt"]
-    assert find(tmp_path).describe_left_out() == "left out: 1 .files"
+    assert find(tmp_path).describe_left_out() == "left out: 1 *.files"
 
 
 # Names with wildcards in them
