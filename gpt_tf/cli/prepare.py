@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def prepare() -> None:
     """Download or unpack a corpus into data/ and split it.
 
-    The corpus prepared last is the one that `train-tokenizer` and `train` take.
+    `train-tokenizer` and `train` take the corpus that was prepared last, until a run has
+    other data.
     """
 
 

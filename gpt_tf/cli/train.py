@@ -39,7 +39,7 @@ def train(
     print_config: bool,
     dry_run: bool,
 ) -> int:
-    """Train a GPT on the most recently prepared corpus, or on the text of --data.
+    """Train a GPT on the text of --data, or on the data that were used last.
 
     With --from RUN the weights, the tokenizer and the model are RUN's, and the preset is
     `finetune`; `finetune-lora` trains low-rank adapters.
@@ -59,6 +59,7 @@ def train(
     from gpt_tf.runs.finetuning import find_pretrained
     from gpt_tf.runs.given import given_settings
     from gpt_tf.runs.job import Job
+    from gpt_tf.runs.recent_data import data_meant
     from gpt_tf.runs.settings import choose_settings
     from gpt_tf.storage.run_directory import check_name
 
@@ -99,15 +100,16 @@ def train(
         refuse_with("from", tokenizer=tokenizer, train_tokenizer=train_tokenizer)
         pretrained = find_pretrained(workspace, from_run)
     file_settings = read_config_file(config_file) if config_file else {}
+    meant = data_meant(workspace, data, validation_data)
     preset, config = choose_settings(
-        workspace, preset, data, [file_settings, *overrides], pretrained
+        workspace, preset, meant.data, [file_settings, *overrides], pretrained
     )
     if print_config:
         click.echo(explained_yaml(config), nl=False)
         return 0
     operations: list[Operation] | None = [] if profile else None
     job = Job(
-        config=config, workspace=workspace, data=data, validation=validation_data,
+        config=config, workspace=workspace, data=meant.data, validation=meant.validation,
         tokenizer=tokenizer, train_tokenizer=train_tokenizer, preset=preset, name=name,
         overwrite=overwrite, stop_at_step=stop_at_step, profile=operations, pretrained=pretrained,
         given=given_settings(assignments, config_file, file_settings, max_steps=max_steps),

@@ -40,8 +40,8 @@ def train_tokenizer(
 ) -> None:
     """Train a tokenizer on the training documents of DATA, a file, a folder or a pattern.
 
-    Without it: the most recently prepared corpus, else sample reviews that gpt-tf writes
-    itself. Validation documents are left out.
+    Without it: the data that were prepared or trained on last, else sample reviews that gpt-tf
+    writes itself. Validation documents are left out.
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.workspace import current_workspace

@@ -102,7 +102,7 @@ def _begin(job: Job) -> tuple[RunDirectory, Outcome]:
                 config = _resolved(job, choice, parts)
                 _check_profile(config, job)
                 check_end(config, job.stop_at_step, console=workspace.console)
-                places = Places(job.data, job.validation)
+                places = Places(choice.source, job.validation)
                 write_source(claim.staged, workspace, places, choice.name)
                 write_data_files(claim.staged, choice)
                 atomic.write_text(claim.staged.config_file, as_yaml(config))

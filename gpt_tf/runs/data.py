@@ -15,7 +15,13 @@ from gpt_tf.runs.console import SILENT, Console
 from gpt_tf.runs.contribution import contribution, find_texts
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.names import in_unicode
-from gpt_tf.streaming.corpora.corpus import READY_MADE, Corpus, how_to_prepare, newest_corpus
+from gpt_tf.streaming.corpora.corpus import (
+    READY_MADE,
+    Corpus,
+    how_to_prepare,
+    load_corpus,
+    newest_corpus,
+)
 from gpt_tf.streaming.corpora.review_corpora import prepare_sample_reviews
 from gpt_tf.streaming.files import facts
 from gpt_tf.streaming.finding import LIST, folder_of, split_pattern
@@ -127,14 +133,17 @@ def choose_data(
     """The documents that `source` names, else the newest prepared corpus, else sample reviews.
 
     Args:
-      source: a file, a folder or a pattern.
+      source: a file, a folder or a pattern; or the folder of a corpus prepared in this workspace.
       data: says which share of a source is set aside.
       validation: a file, a folder or a pattern to validate on; then nothing is set aside.
 
     Raises:
       UsageError: if there are no documents.
     """
-    if source is not None:
+    own = own_corpus(workspace, source)
+    if own is not None:
+        choice = prepared(own, workspace.console)
+    elif source is not None:
         choice = _choose_own(workspace, source, 0.0 if validation else data.validation_share)
     else:
         corpus, console = newest_corpus(workspace.path), workspace.console
@@ -145,6 +154,14 @@ def choose_data(
             corpus = prepare_sample_reviews(workspace.path, console.progress_bar).corpus
         choice = prepared(corpus, console)
     return with_validation(choice, validation)
+
+
+def own_corpus(workspace: Workspace, source: Path | None) -> Corpus | None:
+    """The prepared corpus of this workspace that `source` is the folder of, if it is one."""
+    if source is None or not is_corpus(source):
+        return None
+    is_here = source.absolute().parent.resolve() == (workspace.path / "data").resolve()
+    return load_corpus(source) if is_here else None
 
 
 def prepared(corpus: Corpus, console: Console) -> DataChoice:
@@ -189,7 +206,9 @@ def _aside(count: int, which: str) -> str:
 
 def choose_preset(workspace: Workspace, source: Path | None) -> str:
     """The newest prepared corpus's preset; `demo` without any, and for data of one's own."""
-    corpus = newest_corpus(workspace.path) if source is None else None
+    corpus = own_corpus(workspace, source)
+    if source is None:
+        corpus = newest_corpus(workspace.path)
     preset = corpus.preset if corpus else "demo"
     workspace.console.note(f"preset: {preset}")
     return preset
@@ -251,7 +270,8 @@ def name_of(source: Path) -> str:
 def name_of_data(workspace: Workspace, source: Path | None) -> str:
     """The name of the data that training would take: those at `source`, or the newest corpus."""
     if source is not None:
-        return name_of(source)
+        corpus = own_corpus(workspace, source)
+        return corpus.name if corpus else name_of(source)
     corpus = newest_corpus(workspace.path)
     return corpus.name if corpus else READY_MADE[-1]
 

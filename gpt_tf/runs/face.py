@@ -20,7 +20,7 @@ from gpt_tf.inference.loading import EngineName
 from gpt_tf.quiet_libraries import set_up_devices
 from gpt_tf.runs.assemble import begin
 from gpt_tf.runs.console import SILENT, Console
-from gpt_tf.runs.data import OWN_DATA, name_of_data
+from gpt_tf.runs.data import OWN_DATA, name_of_data, own_corpus
 from gpt_tf.runs.finetuning import find_pretrained
 from gpt_tf.runs.given import given_in_python
 from gpt_tf.runs.in_python import in_python
@@ -35,6 +35,7 @@ from gpt_tf.runs.python_arguments import (
     refuse_unknown,
     settings_of,
 )
+from gpt_tf.runs.recent_data import data_meant
 from gpt_tf.runs.run import Run
 from gpt_tf.runs.settings import choose_settings
 from gpt_tf.runs.stopping import pass_on, tidied_up
@@ -66,7 +67,7 @@ def train(
 
     Args:
       data: a file, a folder or a pattern; a list of str, which are texts; or a list of Path, which
-        are files. By default the newest prepared corpus of the workspace, else sample reviews that
+        are files. By default those that were prepared or trained on last, else sample reviews that
         gpt-tf writes itself.
       preset: the settings to begin with; `gpt_tf.presets()` lists them.
       set: settings laid over them: `{"model.num_layers": 4}` or `{"model": {"num_layers": 4}}`.
@@ -111,6 +112,7 @@ def train(
     writers = checked_writers(of_job.pop("writers", None))
     validation = path_of(of_job.pop("validation", None), "validation")
     source, content = _source(data, place)
+    source, validation = data_meant(place, source, validation)
     first = None if pretrained is None else find_pretrained(place, _name_of_run(pretrained))
     if config is None:
         preset, config = choose_settings(place, preset, source, overrides, first)
@@ -242,4 +244,6 @@ def _kept_unless_refused(place: Path | None, content: bytes | None) -> Iterator[
 def _has_tokenizer(workspace: Workspace, source: Path | None) -> bool:
     """Whether the data have a tokenizer."""
     quietly = Workspace(workspace.path)
-    return ready_tokenizer(quietly, name_of_data(quietly, source), source) is not None
+    corpus = own_corpus(quietly, source)
+    place = None if corpus else source
+    return ready_tokenizer(quietly, name_of_data(quietly, source), place) is not None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
@@ -16,8 +17,7 @@ from gpt_tf.streaming.corpora.corpus import load_corpus
 from gpt_tf.streaming.finding import is_pattern, split_pattern
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(NamedTuple):
     """Where data are; of a run that was trained before: where they are now, if they moved."""
 
     data: Path | None = None
@@ -62,7 +62,7 @@ def data_of_run(
 def refuse_missing(whose: str, command: str, data: Path | None, validation: Path | None) -> None:
     """Raise UsageError if recorded data are gone, with the command that takes them elsewhere."""
     options = {"--data": data, "--validation-data": validation}
-    if gone := {option: path for option, path in options.items() if path and not _is_there(path)}:
+    if gone := {option: path for option, path in options.items() if path and not is_there(path)}:
         places = " and ".join(map(str, gone.values()))
         raise UsageError(
             f"the data of {whose} are not there: {places}. If they have moved, say where: "
@@ -70,7 +70,8 @@ def refuse_missing(whose: str, command: str, data: Path | None, validation: Path
         )
 
 
-def _is_there(source: Path) -> bool:
+def is_there(source: Path) -> bool:
+    """Whether there is such a file or folder, or the folder of such a pattern."""
     return source.exists() or (is_pattern(source) and split_pattern(source)[0].is_dir())
 
 

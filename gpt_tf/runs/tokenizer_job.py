@@ -12,6 +12,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import choose_data
 from gpt_tf.runs.given import Given
 from gpt_tf.runs.own_tokenizers import TOKENIZERS, asked_for, tell_replaced, tokenizer_directory
+from gpt_tf.runs.recent_data import data_meant
 from gpt_tf.runs.tokenizer_training import make_tokenizer
 from gpt_tf.runs.without_effect import refuse_idle
 from gpt_tf.runs.workspace import Workspace
@@ -53,7 +54,8 @@ def train_tokenizer(job: TokenizerJob) -> str:
     workspace, console = job.workspace, job.workspace.console
     reading = [read_preset(job.preset) if job.preset else {}, job.overrides]
     data = resolve(*({"data": each.get("data", {})} for each in reading)).data
-    choice = choose_data(workspace, job.data, data)
+    meant = data_meant(workspace, job.data)
+    choice = choose_data(workspace, meant.data, data, meant.validation)
     preset = read_preset(job.preset or choice.preset)
     config = resolve(preset, job.overrides, {"tokenizer": job.settings})
     kind, size = config.tokenizer.kind, job.settings.get("vocab_size")

@@ -22,10 +22,11 @@ from gpt_tf.reports.loss_picture import LossPicture, picture_title
 from gpt_tf.runs.claiming import Claim
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.kept_end import keep_end
+from gpt_tf.runs.recent_data import sequence_after_all
 from gpt_tf.runs.sampling import sample_text_of
 from gpt_tf.runs.streams import Streams
 from gpt_tf.storage.checkpoint import Arrays, Checkpoint
-from gpt_tf.storage.run_directory import RunDirectory, next_sequence
+from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.prefetch import WaitCancelledError
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.training.checkpoint import CheckpointManager
@@ -109,7 +110,7 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
             before_first_step=first_evaluation(config),
             operations_per_token=operations_per_token(config),
         ),
-        sequence=lambda: next_sequence(job.workspace.path),
+        sequence=lambda: sequence_after_all(job.workspace.path),
     )
     if checkpoint is not None:
         trainer.restore(checkpoint)

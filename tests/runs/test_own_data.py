@@ -82,7 +82,7 @@ def test_a_corpus_record_of_another_program_makes_no_text_ours(tmp_path: Path) -
     record = '{"preset": "imdb", "sequence": 1, "documents": {}}'
     (folder / "corpus.json").write_text(record)
     with pytest.raises(UsageError, match="a corpus of gpt-tf's own"):
-        choose_data(tmp_path, folder, DataConfig())
+        choose_data(tmp_path / "other", folder, DataConfig())
 
 
 # The split

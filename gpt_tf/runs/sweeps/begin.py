@@ -16,6 +16,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import DataChoice, choose_data, choose_preset
 from gpt_tf.runs.given import Given, Place
 from gpt_tf.runs.own_tokenizers import choose_tokenizer, record_of, training_command
+from gpt_tf.runs.recent_data import data_meant
 from gpt_tf.runs.run_data import Places
 from gpt_tf.runs.sweeps import plan as plans
 from gpt_tf.runs.sweeps.data import data_of_plan, fingerprint_of, with_present_data
@@ -78,6 +79,8 @@ def begun(job: SweepJob) -> Iterator[Sweep]:
       UsageError: with every problem of every cell, or for data, tokenizer or names.
     """
     path = job.workspace.path
+    meant = data_meant(job.workspace, job.data, job.validation)
+    job = dataclasses.replace(job, data=meant.data, validation=meant.validation)
     for name in (plans.SWEEPS, RUNS):
         refuse_users_data(path / name)
     _refuse_names(job)

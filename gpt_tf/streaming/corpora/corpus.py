@@ -14,6 +14,7 @@ from typing import Any
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.run_directory import next_sequence
 from gpt_tf.streaming.cleaning import MARK
 from gpt_tf.streaming.own_work import CORPUS_FILE, CORPUS_KEYS, SPLITS, is_corpus
 from gpt_tf.streaming.splits import sort_by_bytes
@@ -28,7 +29,7 @@ class Corpus:
     name: str
     directory: Path  # data/<name>
     preset: str  # the preset that suits it
-    sequence: int  # 1, 2, ...: the highest of a workspace is the most recently prepared
+    sequence: int  # a counter of the workspace, also of checkpoints: the newest has the highest
 
     def documents(self, split: str) -> list[Path]:
         """The files of ``train``, ``validation`` or ``test``, in the order of the split list.
@@ -97,7 +98,8 @@ def publish(
     directory: Path, preset: str, splits: Mapping[str, Sequence[str]], made_from: dict[str, Any]
 ) -> Corpus:
     """Write the split lists, and last of all ``corpus.json``."""
-    sequence = 1 + _highest_sequence(directory.parent)
+    data = directory.parent
+    sequence = max(1 + _highest_sequence(data), next_sequence(data.parent))
     record = directory / CORPUS_FILE
     record.unlink(missing_ok=True)  # killed from here on, no corpus has lists old and new
     atomic.fsync_path(directory)
