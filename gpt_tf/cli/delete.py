@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.values import NAME
 from gpt_tf.errors import UsageError
 
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
     from gpt_tf.runs.deleting import Doomed
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("names", metavar="RUN...", nargs=-1, required=True, type=NAME)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--origins", is_flag=True, help="Also a run that another one began with "
-              "(`gpt-tf train --from`); that one still works.")  # fmt: skip
+              "(`train --from`); that one still works.")  # fmt: skip
 def delete(names: tuple[str, ...], yes: bool, origins: bool) -> None:
     """Delete each RUN: its checkpoints, numbers, texts and pictures.
 

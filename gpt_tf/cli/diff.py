@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import refuse_without
 from gpt_tf.cli.values import NAME, TEXT
 from gpt_tf.errors import UsageError
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from gpt_tf.runs.differences import Differences
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("names", metavar="RUN RUN...", nargs=-1, required=True, type=NAME)
 @click.option("--prompt", type=TEXT, help="Text that each run continues with its best checkpoint; "
               "this loads the models.")  # fmt: skip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.values import NAME
 
 if TYPE_CHECKING:
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
     from gpt_tf.storage.run_directory import RunDirectory
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_name", metavar="[RUN]", required=False, type=NAME)
 def doctor(run_name: str | None) -> int:
     """Check the installation and the machine, and every file of RUN, by default the newest run.
 
     Exit code 0: fine, or warnings only; 1: something is broken. Nothing is changed.
+
+    \b
+      gpt-tf doctor
+      gpt-tf doctor demo-001
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.workspace import workspace_path

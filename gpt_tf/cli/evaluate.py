@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import checkpoint_option, engine_option
 from gpt_tf.cli.values import DATA, NAME, PLACE, TEXT
 from gpt_tf.errors import NoSuchRunError, UsageError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from gpt_tf.inference.loading import EngineName
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_name", metavar="[RUN]", required=False, type=NAME)
 @click.argument("data", required=False, type=DATA)
 @click.option("--split", type=click.Choice(["validation", "test", "train"]),
@@ -50,6 +51,10 @@ def evaluate(
     On the whole split of its own data, or on all of DATA: a file, a folder or a pattern. Windows do
     not overlap, the last one, not full, counts too; padded windows cut long documents, as in
     training, and the share is printed.
+
+    \b
+      gpt-tf evaluate
+      gpt-tf evaluate demo-001 other_text.txt
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow

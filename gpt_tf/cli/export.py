@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import checkpoint_option, overwrite_option
 from gpt_tf.cli.values import NAME, PLACE
 from gpt_tf.interop.exporting import FORMATS
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_name", metavar="[RUN]", required=False, type=NAME)
 @click.option("--format", "format_name", type=click.Choice(list(FORMATS)), default="hf",
               show_default=True, help="For transformers, TensorFlow or Keras.")  # fmt: skip
@@ -25,6 +26,9 @@ def export(
     """Write a checkpoint of RUN, by default the best of the newest run, for other programs.
 
     The folder appears whole, with a SHA-256 manifest of its files.
+
+    \b
+      gpt-tf export demo-001 --to exported
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow

@@ -66,7 +66,7 @@ def generate(
     """Continue a prompt with a checkpoint of a run, by default the best.
 
     \b
-      gpt-tf generate --prompt "The film" --sampler random --temperature 0.8 --top-p 0.95
+      gpt-tf generate --prompt "The film" --sampler random --top-p 0.95
       gpt-tf generate --sampler beam --num-beams 3 --no-repeat-ngram 3
     """
     from gpt_tf.cli import console

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.values import NAME, PLACE
 
 
-@click.command("import")
+@click.command("import", cls=Command)
 @click.argument("directory", metavar="DIR", type=PLACE)
 @click.option("--name", type=NAME, help="Name of the run below runs/, or of the tokenizer below "
               "tokenizers/; the default is the folder's name, and a number for a run.")  # fmt: skip
@@ -21,6 +22,9 @@ def import_model(directory: Path, name: str | None) -> None:
     tokenizer alone becomes one in tokenizers/, for `train --tokenizer`.
 
     `generate`, `evaluate` and `train --from` open the run as any other.
+
+    \b
+      gpt-tf import my_gpt2 --name gpt2
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.workspace import current_workspace

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from gpt_tf.cli import console, standard_streams
+from gpt_tf.cli.help import Group, write_commands
 from gpt_tf.cli.values import FOLDER
 from gpt_tf.cli.workspace import set_workspace
 from gpt_tf.errors import GptTfError, ParameterError, UsageError
@@ -78,7 +79,7 @@ COMMON = [
 ]  # fmt: skip
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose subcommands are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -110,12 +111,13 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+        write_commands(formatter, {name: text for name, (_, text) in COMMANDS.items()})
 
 
 @click.group(
-    cls=LazyGroup, params=[*COMMON], context_settings={"help_option_names": ["-h", "--help"]}
+    cls=LazyGroup,
+    params=[*COMMON],
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
 )
 @click.version_option(__version__, prog_name="gpt-tf")
 def cli() -> None:
@@ -164,8 +166,8 @@ def _run(arguments: list[str]) -> int:
     except Stopped as stopped:
         return _stopped(stopped.number)
     except click.exceptions.NoArgsIsHelpError as asked:
-        console.result(asked.format_message(), err=True)
-        return 2
+        console.result(asked.format_message(), err=asked.ctx.command is not cli)
+        return 2 if asked.ctx.command is not cli else 0
     except click.UsageError as problem:
         if console.is_debug():
             raise

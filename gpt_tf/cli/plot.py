@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import overwrite_option
 from gpt_tf.cli.values import NAME, PLACE, TEXT
 
@@ -13,7 +14,7 @@ COUNTED_IN_TOKENS = ("loss", "perplexity", "accuracy")
 COMPARABLE = "eval/bits_per_byte"
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("names", metavar="[RUN]...", nargs=-1, type=NAME)
 @click.option("--metric", type=TEXT, default="eval/loss", show_default=True,
               help="A name in metrics.jsonl, such as train/loss or eval/accuracy.")  # fmt: skip
@@ -24,6 +25,9 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
     """Draw one metric of each RUN by step; without RUN, of all runs in the workspace.
 
     The legend names the settings in which the runs differ.
+
+    \b
+      gpt-tf plot demo-001 demo-002 --metric eval/accuracy
     """
     from gpt_tf.cli.console import note, result
     from gpt_tf.cli.output import STDOUT, check_output, write_output

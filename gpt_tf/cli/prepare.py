@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpt_tf.cli.console import note, print_table, progress_bar
+from gpt_tf.cli.help import Command, Group
 from gpt_tf.cli.values import PLACE, TEXT
 from gpt_tf.cli.workspace import workspace_path
 
@@ -15,16 +16,19 @@ if TYPE_CHECKING:
     from gpt_tf.streaming.corpora.preparing import PrepareReport
 
 
-@click.group()
+@click.group(cls=Group)
 def prepare() -> None:
     """Download or unpack a corpus into data/ and split it.
 
     `train-tokenizer` and `train` take the corpus that was prepared last, until a run has
     other data.
+
+    \b
+      gpt-tf prepare sample-reviews
     """
 
 
-@prepare.command()
+@prepare.command(cls=Command)
 @click.option(
     "--archive",
     "archives",
@@ -47,6 +51,10 @@ def imdb(archives: tuple[Path, ...], train_on: str, seed: int) -> None:
 
     2,500 + 2,500 reviews of test/ are set aside for validation; duplicates across the splits are
     dropped. Without --archive the original (84 MB) is downloaded from Stanford.
+
+    \b
+      gpt-tf prepare imdb
+      gpt-tf prepare imdb --archive aclImdb_v1.tar.gz
     """
     from gpt_tf.streaming.corpora.review_corpora import prepare_imdb
 
@@ -58,7 +66,7 @@ def imdb(archives: tuple[Path, ...], train_on: str, seed: int) -> None:
     )
 
 
-@prepare.command()
+@prepare.command(cls=Command)
 @click.option(
     "--archive",
     metavar="FILE",
@@ -69,15 +77,22 @@ def tinyshakespeare(archive: Path | None) -> None:
     """The 1.1 MB of Shakespeare of char-rnn, into data/tinyshakespeare.
 
     The first 90 % of the characters are trained on, the rest validates.
+
+    \b
+      gpt-tf prepare tinyshakespeare
     """
     from gpt_tf.streaming.corpora.shakespeare import prepare_tinyshakespeare
 
     _show(prepare_tinyshakespeare(workspace_path(), archive=archive, progress=progress_bar))
 
 
-@prepare.command("sample-reviews")
+@prepare.command("sample-reviews", cls=Command)
 def sample_reviews() -> None:
-    """9,000 film reviews that gpt-tf writes itself, into data/sample-reviews."""
+    """9,000 film reviews that gpt-tf writes itself, into data/sample-reviews.
+
+    \b
+      gpt-tf prepare sample-reviews
+    """
     from gpt_tf.streaming.corpora.review_corpora import prepare_sample_reviews
 
     _show(prepare_sample_reviews(workspace_path(), progress_bar))

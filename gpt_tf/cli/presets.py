@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.values import NAME
 
 if TYPE_CHECKING:
     from gpt_tf.runs.preset_facts import PresetFacts
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("name", required=False, type=NAME)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, by name.")
 def presets(name: str | None, as_json: bool) -> None:

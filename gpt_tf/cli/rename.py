@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.values import NAME
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run_name", metavar="RUN", type=NAME)
 @click.argument("new_name", metavar="NEW", type=NAME)
 def rename(run_name: str, new_name: str) -> None:

@@ -6,12 +6,13 @@ import json
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.values import NAME
 
 ORDERS = ("newest", "loss", "name", "size")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1, type=NAME)
 @click.option("--sort", "order", type=click.Choice(ORDERS), default="newest", show_default=True,
               help="Which runs come first: those that changed last, the lowest loss, "

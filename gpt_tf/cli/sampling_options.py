@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.values import TEXT
 from gpt_tf.config import FLOAT32_MAX, FLOAT32_MIN, in_float32
 from gpt_tf.errors import UsageError
@@ -30,7 +31,7 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-class SamplingCommand(click.Command):
+class SamplingCommand(Command):
     """A command that knows what other libraries call its options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -91,7 +92,8 @@ def _help(option: Option) -> str:
     if not option.is_for_all:
         names = ", ".join(users(option)).capitalize()
         sentence = f"{names}: {sentence[0].lower()}{sentence[1:]}"
-    default = option.default_in_words
+    is_shown = option.is_for_all and not option.from_run  # by click
+    default = "" if is_shown else option.default_in_words
     return f"{sentence}  [default: {default}]" if default else sentence
 
 

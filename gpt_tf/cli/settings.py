@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.values import NAME
 
 if TYPE_CHECKING:
     from gpt_tf.config_help import Setting
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("what", metavar="[SECTION|KEY]", required=False, type=NAME)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, by key.")
 def settings(what: str | None, as_json: bool) -> None:

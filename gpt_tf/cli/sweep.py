@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import refuse_with, run_options
 from gpt_tf.cli.values import NAME, TEXT
 from gpt_tf.storage.names import NEWEST
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from gpt_tf.runs.sweeps.begin import Sweep
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--grid", "axes", multiple=True, type=TEXT, metavar="SECTION.KEY=VALUE,VALUE",
               help="Values of one setting; given again, every combination is a cell.")  # fmt: skip
 @run_options

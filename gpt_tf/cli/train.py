@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpt_tf.cli.foretelling import foretell
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import refuse_with, refuse_without, run_options, train_options
 from gpt_tf.cli.training_report import report, show_profile
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from gpt_tf.training.profiling import Operation
 
 
-@click.command()
+@click.command(cls=Command)
 @run_options
 @train_options
 def train(
@@ -50,6 +51,11 @@ def train(
     With --resume, --data and --validation-data say where the same files are now, if they moved.
 
     Settings: defaults < --preset < --config < --set < the other options.
+
+    \b
+      gpt-tf train --preset demo --max-steps 300
+      gpt-tf train --data my_folder --train-tokenizer --name first
+      gpt-tf train --resume first
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import overwrite_option, preset_option, refuse_without
 from gpt_tf.cli.values import DATA, PLACE, TEXT
 from gpt_tf.config import TokenizerConfig, choices
 
 
-@click.command("train-tokenizer")
+@click.command("train-tokenizer", cls=Command)
 @click.argument("data", required=False, type=DATA)
 @preset_option("Take the size and the cleaning of a preset")
 @click.option("--kind", type=click.Choice(choices(TokenizerConfig, "kind")),
@@ -42,6 +43,10 @@ def train_tokenizer(
 
     Without it: the data that were prepared or trained on last, else sample reviews that gpt-tf
     writes itself. Validation documents are left out.
+
+    \b
+      gpt-tf train-tokenizer
+      gpt-tf train-tokenizer my_folder --kind bpe --vocab-size 8000
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.workspace import current_workspace

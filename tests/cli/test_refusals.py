@@ -17,7 +17,6 @@ from workspaces import choose_data
 import gpt_tf as package
 from gpt_tf.cli.main import main
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
-from gpt_tf.config_files import preset_names
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.streams import Streams
 from gpt_tf.storage.run_directory import RunDirectory
@@ -119,13 +118,13 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_first_step(command) 
 
 
 @pytest.mark.parametrize("words", [["train"], ["sweep"], ["train-tokenizer"]])
-def test_help_lists_the_presets(
+def test_help_names_the_command_that_lists_the_presets(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:  # G12
     with pytest.raises(SystemExit):
         main([*words, "--help"])
     shown = "".join(capsys.readouterr().out.split())
-    assert all(name in shown for name in preset_names())
+    assert "`gpt-tfpresets`liststhem." in shown
 
 
 def test_an_ascii_terminal_shows_codes(tmp_path: Path) -> None:  # G8

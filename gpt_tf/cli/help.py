@@ -1,0 +1,90 @@
+"""How `--help` looks: options and commands under headings, and what a mistyped name is near to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from gpt_tf.storage.names import nearest
+
+# Options of a command by the names of their parameters; those of no heading are "Options".
+HEADINGS = {
+    "Prompt": ("prompt", "prompts_file", "interactive"),
+    "Data": ("data", "validation_data", "tokenizer", "train_tokenizer", "split", "data_now",
+             "validation_now"),
+    "Model and settings": ("axes", "preset", "config_file", "assignments", "from_run", "kind",
+                           "vocab_size", "lower_case", "remove_punctuation", "max_steps",
+                           "batch_size", "learning_rate"),
+    "Run": ("run_name", "which", "engine", "stop_at_step", "profile"),
+    "Going on": ("resume", "accept_data_change"),
+    "Looking before training": ("print_config", "dry_run", "measure"),
+    "Output": ("name", "output", "overwrite", "show_probabilities", "raw", "as_json"),
+}  # fmt: skip
+EVERYWHERE = ("workspace", "quiet", "debug", "help")
+FEW = 4  # options that need no headings
+# The commands in the order of a day.
+DAY = {
+    "Before training": ("prepare", "train-tokenizer", "presets", "settings"),
+    "Training": ("train", "sweep"),
+    "Looking at runs": ("runs", "show", "diff", "plot", "evaluate"),
+    "Using a model": ("generate", "export", "import"),
+    "Keeping order": ("rename", "delete", "doctor", "completion"),
+}
+
+
+class Command(click.Command):
+    """A command whose help has its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section for each heading that has options."""
+        _write_options(self, ctx, formatter)
+
+
+class Group(click.Group):
+    """A group that says which command is meant by a mistyped one."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is called; a usage error names the nearest."""
+        names = self.list_commands(ctx)
+        if args[0] not in names and not ctx.resilient_parsing:
+            near = nearest(args[0], names)
+            raise click.UsageError(f"No such command {args[0]!r}.{near}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def _write_options(
+    command: click.Command, ctx: click.Context, formatter: click.HelpFormatter
+) -> None:
+    records: dict[str, tuple[str, str]] = {}
+    for param in command.get_params(ctx):
+        record = param.get_help_record(ctx)
+        if record is not None:
+            records["help" if "--help" in param.opts else str(param.name)] = record
+    own = [name for name in records if name not in EVERYWHERE]
+    headed = {} if len(own) <= FEW else dict(HEADINGS)
+    left = [name for name in own if not any(name in names for names in headed.values())]
+    output = {"Output": headed.pop("Output", ())}
+    sections = {**headed, "Sampling" if "sampler" in left else "Options": left, **output}
+    for heading, names in {**sections, "Every command": EVERYWHERE}.items():
+        rows = [records[name] for name in names if name in records]
+        if rows:
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+def write_commands(formatter: click.HelpFormatter, help_of: dict[str, str]) -> None:
+    """Write the commands with their short helps, in the order of a day.
+
+    Args:
+      help_of: by name; a command that no heading has comes last.
+    """
+    headed = {name for names in DAY.values() for name in names}
+    more: Sequence[str] = [name for name in help_of if name not in headed]
+    for heading, names in {**DAY, "More": more}.items():
+        rows = [(name, help_of[name]) for name in names if name in help_of]
+        if rows:
+            with formatter.section(heading):
+                formatter.write_dl(rows, col_max=16)
