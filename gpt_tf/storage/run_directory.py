@@ -264,7 +264,8 @@ def check_name(name: str, kind: str, place: str = "--name") -> None:
     Args:
       place: the option or the argument that gives it.
     """
-    if not re.fullmatch(r"[\w.-]+", name) or name.startswith((".", "-")):
+    # "=", "," and "+" are in the names of a sweep's cells; a shell takes them as they are
+    if not re.fullmatch(r"\w[\w.=,+-]*", name):
         raise UsageError(
             f"bad {kind} name in {place}: {name!r}. Use letters, digits, '-', '_', '.'; begin with "
             "a letter or digit."

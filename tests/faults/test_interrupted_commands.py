@@ -122,7 +122,7 @@ def test_a_sweep_is_killed_in_its_second_cell(
     (tmp_path / "first").mkdir()
     first_cell = Interruptions(server, template, tmp_path / "first", whole)
     operations = first_cell.operations
-    begun = next(number for number, (_, path) in enumerate(operations, 1) if "grid-02" in path)
+    begun = next(number for number, (_, path) in enumerate(operations, 1) if "grid-seed=2" in path)
     first_cell.kill_at(begun)
     command = Interruptions(server, first_cell.workspace, tmp_path, SECOND_CELL)
     # What the cell's run writes is what the first one's wrote: one in five of that is tried.

@@ -4,6 +4,7 @@ import csv
 import itertools
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from gpt_tf.runs.sweeps.plan import (
 from gpt_tf.runs.sweeps.results import Result, Results
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.manifest import sha256_file
+from gpt_tf.storage.run_directory import check_name
 from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews
 
 GRID = ["--grid", "model.head_dim=8,16", "--grid", "training.peak_learning_rate=1e-2,1e-3"]
@@ -48,7 +50,7 @@ CELL = [
 ]
 SWEEP = ["sweep", "--data", "reviews", "--name", "grid", *GRID, *CELL]
 DEBUG = "--debug"  # shows the course of each training
-RUNS = ["grid-01", "grid-02", "grid-03", "grid-04"]
+RUNS = [f"grid-head_dim={dim},learning_rate={rate}" for dim in (8, 16) for rate in (0.01, 0.001)]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +137,7 @@ def stop(workspace: Path, arguments: list[str], after: str, number: int) -> tupl
 
 def test_every_combination_is_trained_and_the_best_comes_first(swept: Path) -> None:
     rows = table(swept)
-    assert sorted(row["run"] for row in rows) == RUNS
+    assert sorted(row["run"] for row in rows) == sorted(RUNS)
     assert {(row["head_dim"], row["peak_learning_rate"]) for row in rows} == set(
         itertools.product(("8", "16"), ("0.01", "0.001"))
     )
@@ -171,26 +173,26 @@ def test_stopped_and_killed_sweep_equals_one_that_was_not(
     assert "gpt-tf sweep --resume grid" in said
 
     resume = ["sweep", "--resume", "grid", DEBUG]
-    code, said = stop(workspace, resume, "runs/grid-02: ", signal.SIGKILL)
+    code, said = stop(workspace, resume, f"runs/{RUNS[1]}: ", signal.SIGKILL)
     assert code == -signal.SIGKILL
     assert "resumed from step-0000000" in said
     # Killed later, after a checkpoint, and while a cell was being prepared.
     code, said = stop(workspace, resume, "saved step-00000004", signal.SIGKILL)
     assert "cell 2 of 4" in said
-    begun = workspace / "runs" / "grid-03"
+    begun = workspace / "runs" / RUNS[2]
     (begun / "checkpoints" / "step-00000004.gpt-tf-99-abcdef.tmp").mkdir(parents=True)
     (begun / "config.yaml").write_text("model:")
-    shutil.copy(workspace / "runs" / "grid-01" / "source.json", begun)
+    shutil.copy(workspace / "runs" / RUNS[0] / "source.json", begun)
 
     result = called("sweep", "--resume", DEBUG, cwd=workspace)
-    assert "cell 1 of 4: grid-01, done before" in result.stderr
-    assert "cell 3 of 4: grid-03, head_dim=16 peak_learning_rate=0.01" in result.stderr
+    assert f"cell 1 of 4: {RUNS[0]}, done before" in result.stderr
+    assert f"cell 3 of 4: {RUNS[2]}, head_dim=16 peak_learning_rate=0.01" in result.stderr
     assert result.stderr.count("resumed from step-00000004") == 1
     assert table(workspace) == table(swept)
     assert weights(workspace) == weights(swept)
-    assert sorted(path.name for path in (workspace / "runs").iterdir()) == RUNS
-    assert hparams(workspace / "runs" / "grid-02") == [
-        {"trial": "grid-02", "model.head_dim": 8.0, "training.peak_learning_rate": 0.001}
+    assert sorted(path.name for path in (workspace / "runs").iterdir()) == sorted(RUNS)
+    assert hparams(workspace / "runs" / RUNS[1]) == [
+        {"trial": RUNS[1], "model.head_dim": 8.0, "training.peak_learning_rate": 0.001}
     ]
     for run in RUNS:
         assert len(hparams(workspace / "runs" / run)) == 1
@@ -201,7 +203,7 @@ def test_a_moved_sweep_goes_on_and_takes_moved_data(
 ) -> None:
     workspace = tmp_path / "workspace"
     shutil.copytree(swept, workspace, copy_function=shutil.copyfile)  # all files are younger
-    shutil.rmtree(workspace / "runs" / "grid-04")
+    shutil.rmtree(workspace / "runs" / RUNS[3])
     in_process("sweep", "--resume", "grid", cwd=workspace)
     assert table(workspace) == table(swept)
     assert weights(workspace) == weights(swept)
@@ -209,7 +211,8 @@ def test_a_moved_sweep_goes_on_and_takes_moved_data(
     assert in_process("sweep", "--resume", "grid", cwd=workspace, check=False) == 2
     assert "another tokenizer in" in capsys.readouterr().err
     shutil.rmtree(workspace / "tokenizers" / "reviews")
-    shutil.copytree(workspace / "runs/grid-01/tokenizer", workspace / "tokenizers" / "reviews")
+    copy = workspace / "runs" / RUNS[0] / "tokenizer"
+    shutil.copytree(copy, workspace / "tokenizers" / "reviews")
     (workspace / "reviews").rename(tmp_path / "elsewhere")
     assert in_process("sweep", "--resume", "grid", cwd=workspace, check=False) == 2
     said = capsys.readouterr().err
@@ -237,7 +240,7 @@ def test_a_tokenizer_or_data_that_change_between_two_cells_end_the_sweep(
         look_up = Results.of
 
         def looked_up(results: Results, cell: Cell) -> Result | None:
-            if cell.run == "s-02":
+            if cell.run == "s-seed=2":
                 monkeypatch.setattr(Results, "of", look_up)
                 change()
             return look_up(results, cell)
@@ -246,8 +249,8 @@ def test_a_tokenizer_or_data_that_change_between_two_cells_end_the_sweep(
 
     def check_ended(said: str) -> None:
         assert "Restore" in said and "continue with `gpt-tf sweep --resume s`" in said
-        assert [path.name for path in (workspace / "runs").iterdir()] == ["s-01"]
-        assert [row["run"] for row in table(workspace, "s")] == ["s-01"]
+        assert [path.name for path in (workspace / "runs").iterdir()] == ["s-seed=1"]
+        assert [row["run"] for row in table(workspace, "s")] == ["s-seed=1"]
 
     before_cell_2(lambda: tokenizer.rename(tmp_path / "elsewhere"))
     command = ["sweep", "--data", "reviews", "--name", "s", "--grid", "training.seed=1,2",
@@ -272,18 +275,22 @@ def test_a_tokenizer_or_data_that_change_between_two_cells_end_the_sweep(
 def resumed(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sweep resumed after damage; do not write.
 
-    Of grid-02 the newest checkpoint is cut off, of grid-03 config.yaml is lost, of grid-04 all
-    checkpoints are damaged.
+    Of the second cell the newest checkpoint is cut off, of the third config.yaml is lost, of the
+    fourth all checkpoints are damaged.
     """
     workspace = tmp_path_factory.mktemp("resumed") / "workspace"
     shutil.copytree(swept, workspace)
     results = workspace / "sweeps" / "grid" / "results.json"
     results.write_text(results.read_text().replace('"done"', '"begun"'))
-    models = sorted((workspace / "runs").glob("grid-0[24]/checkpoints/*/model.safetensors"))
+    models = [
+        path
+        for run in (RUNS[1], RUNS[3])
+        for path in sorted((workspace / "runs" / run).glob("checkpoints/*/model.safetensors"))
+    ]
     for path in models:
-        if "grid-04" in path.parts or path.parent.name == "step-00000010":
+        if RUNS[3] in path.parts or path.parent.name == "step-00000010":
             os.truncate(path, 5)
-    (workspace / "runs" / "grid-03" / "config.yaml").unlink()
+    (workspace / "runs" / RUNS[2] / "config.yaml").unlink()
     result = called("sweep", "--resume", "grid", cwd=workspace, check=False)
     assert result.returncode == 1, result.stderr
     (workspace / "stdout").write_text(result.stdout)
@@ -295,33 +302,34 @@ def test_a_damaged_checkpoint_of_a_cell_is_passed_over(swept: Path, resumed: Pat
     said = (resumed / "stderr").read_text()
     assert "Using the older checkpoint step-0000000" in said
     assert "Traceback" not in said
-    assert weights(resumed)["grid-02"] == weights(swept)["grid-02"]
+    assert weights(resumed)[RUNS[1]] == weights(swept)[RUNS[1]]
 
 
 def test_a_cell_whose_checkpoints_are_all_damaged_fails_and_is_kept(
     swept: Path, resumed: Path
 ) -> None:
     assert (
-        "grid-04 (head_dim=16 peak_learning_rate=0.001) failed: no intact checkpoint"
+        f"{RUNS[3]} (head_dim=16 peak_learning_rate=0.001) failed: no intact checkpoint"
         in (resumed / "stdout").read_text()
     )
-    (row,) = [row for row in table(resumed) if row["run"] == "grid-04"]
+    (row,) = [row for row in table(resumed) if row["run"] == RUNS[3]]
     assert "damaged file" in row["error"]
-    kept, before = (place / "runs" / "grid-04" / "checkpoints" for place in (resumed, swept))
+    kept, before = (place / "runs" / RUNS[3] / "checkpoints" for place in (resumed, swept))
     assert {path.name for path in kept.iterdir()} == {path.name for path in before.iterdir()}
 
 
 def test_lost_settings_of_a_cell_come_from_its_checkpoint(swept: Path, resumed: Path) -> None:
     assert "no settings in" in (resumed / "stderr").read_text()
-    assert [row for row in table(resumed) if row["run"] != "grid-04"] == [
-        row for row in table(swept) if row["run"] != "grid-04"
+    assert [row for row in table(resumed) if row["run"] != RUNS[3]] == [
+        row for row in table(swept) if row["run"] != RUNS[3]
     ]
 
 
 @pytest.mark.parametrize(
     ("damage", "text"),
     [
-        ("sequence: 1", "sequence: one"), ("settings:", "setings:"), ("- run: grid-02", "- run: 3"),
+        ("sequence: 1", "sequence: one"), ("settings:", "setings:"),
+        (f'- run: "{RUNS[1]}"', "- run: 3"),
         ("cells:", "cells: 7\nother:"), ("head_dim: 8", "head_dim: 8\n  : ["),
         ("grid:", "grid: 3\nx:"),
     ],
@@ -375,10 +383,14 @@ def test_cell_that_fails_is_noted_and_the_sweep_goes_on(fresh: Path, tmp_path: P
     )
     assert result.returncode == 1
     good, bad = table(workspace, "sweep-001")
-    assert (good["run"], good["steps"], good["error"]) == ("sweep-001-02", "10", "")
-    assert (bad["run"], bad["loss"]) == ("sweep-001-01", "")
+    assert (good["run"], good["steps"], good["error"]) == (
+        "sweep-001-learning_rate=0.001",
+        "10",
+        "",
+    )
+    assert (bad["run"], bad["loss"]) == ("sweep-001-learning_rate=1e+30", "")
     assert "non-finite loss" in bad["error"]
-    assert "sweep-001-01 (peak_learning_rate=1e+30) failed: non-finite loss" in result.stdout
+    assert f"{bad['run']} (peak_learning_rate=1e+30) failed: non-finite loss" in result.stdout
 
 
 def test_a_sweep_in_use_is_left_alone(swept: Path) -> None:
@@ -477,14 +489,48 @@ def plan_of(grid: dict, sequence: int = 1, **settings: object) -> Plan:
     )
 
 
-def test_cells_are_named_by_number_and_have_their_settings() -> None:
+def test_cells_are_named_by_their_values_and_have_their_settings() -> None:
     plan = plan_of({"model.num_layers": [1, 2], "training.seed": list(range(60))})
     configs = resolve_cells(plan)
-    assert plan.cells[0].run == "s-001"
-    assert plan.cells[-1].run == "s-120"
+    assert plan.cells[0].run == "s-layers=1,seed=0"
+    assert plan.cells[-1].run == "s-layers=2,seed=59"
     found = [(config.model.num_layers, config.training.seed) for config in configs]
     assert found == list(itertools.product((1, 2), range(60)))
     assert {config.training.batch_size for config in configs} == {8}
+
+
+@pytest.mark.parametrize(
+    ("grid", "names"),
+    [
+        ({"model.num_heads": [1], "data.num_threads": [2]}, ["s-heads=1,threads=2"]),
+        ({"training.peak_learning_rate": [1e-5], "training.xla": ["on"]},
+         ["s-learning_rate=1e-05,xla=on"]),
+        ({"training.seed": [1], "data.seed": [2]}, ["s-training.seed=1,data.seed=2"]),
+        ({"training.patience": [None, 3]}, ["s-patience=null", "s-patience=3"]),
+        ({"sampling.prompt": ["The $film", "$(rm)"]}, ["s-prompt=The__film", "s-prompt=__rm_"]),
+        ({"sampling.prompt": ["a b", "a/b", "c"]}, ["s-01", "s-02", "s-03"]),
+        ({"sampling.prompt": ["long" * 30]}, ["s-01"]),
+        ({"model.num_layers": [1, "1"]}, ["s-01", "s-02"]),
+    ],
+)  # fmt: skip
+def test_the_name_of_a_cell_can_be_typed(grid: dict, names: list[str]) -> None:
+    assert [cell.run for cell in make_cells("s", grid)] == names
+    for name in names:
+        assert shlex.quote(name) == name
+        check_name(name, "run")
+
+
+def test_a_sweep_whose_cells_have_numbers_goes_on(swept: Path, tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    shutil.copytree(swept, workspace)
+    files = [workspace / "sweeps" / "grid" / name for name in ("sweep.yaml", "results.json")]
+    for number, run in enumerate(RUNS, 1):  # as earlier versions named them
+        (workspace / "runs" / run).rename(workspace / "runs" / f"grid-{number:02d}")
+        for file in files:
+            file.write_text(file.read_text().replace(f'"{run}"', f'"grid-{number:02d}"'))
+    said = called("sweep", "--resume", "grid", cwd=workspace)
+    assert "cell 4 of 4: grid-04, done before" in said.stderr
+    assert sorted(row["run"] for row in table(workspace)) == [f"grid-0{n}" for n in range(1, 5)]
 
 
 def test_a_problem_between_settings_names_its_cells() -> None:
@@ -540,24 +586,25 @@ def test_ranking_and_what_is_stored(tmp_path: Path) -> None:
     plan = plan_of({"model.num_layers": [1, 2, 3, 4, 5]})
     results = Results(directory, plan)
     for run, state, loss in (
-        ("s-01", "failed", 1.0),
-        ("s-02", "done", None),
-        ("s-03", "done", 3.0),
-        ("s-04", "begun", 0.5),
-        ("s-05", "done", 2.0),
+        ("s-layers=1", "failed", 1.0),
+        ("s-layers=2", "done", None),
+        ("s-layers=3", "done", 3.0),
+        ("s-layers=4", "begun", 0.5),
+        ("s-layers=5", "done", 2.0),
     ):
         perplexity = None if loss is None else float(np.exp(loss))
         figures = {"loss": loss, "perplexity": perplexity}
         results.store(Result(run, state, figures=figures))
     results.publish()
     reread = Results(directory, plan)
-    assert [result.run for _, result in reread.ranked()] == ["s-05", "s-03", "s-02", "s-01"]
-    assert [result.run for _, result in reread.failed()] == ["s-01"]
+    ranked = ["s-layers=5", "s-layers=3", "s-layers=2", "s-layers=1"]
+    assert [result.run for _, result in reread.ranked()] == ranked
+    assert [result.run for _, result in reread.failed()] == ["s-layers=1"]
     rank, columns = reread.table()
     assert (columns[0].name, columns[-1].name) == ("num_layers", "run")
     assert rank.cells == ["1", "2", "3", "4"]
     assert columns[1].cells == ["2.0000", "3.0000", "", "failed"]
-    assert columns[-1].cells == ["s-05", "s-03", "s-02", "s-01"]
+    assert columns[-1].cells == ranked
     assert len(directory.table_file.read_text().splitlines()) == 5
 
 

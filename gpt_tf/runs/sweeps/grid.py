@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from gpt_tf.config_files import text_of
@@ -12,6 +13,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.storage.yaml_file import parse_yaml
 
 MAX_CELLS = 1000
+MAX_NAME = 100  # bytes of a run's name
 Scalar = str | int | float | bool | None
 Grid = dict[str, list[Scalar]]
 
@@ -77,17 +79,40 @@ def _parse_values(key: str, text: str, problems: list[str]) -> list[Scalar]:
 
 
 def make_cells(sweep: str, grid: Grid) -> list[Cell]:
-    """Every combination, the last key's values changing fastest.
+    """Every combination, the last key's values changing fastest; each run is named by its values.
 
-    >>> [cell.run for cell in make_cells("s", {"model.num_layers": [1, 2]})]
+    If the names would be long, or two of them the same, they have numbers instead.
+
+    >>> [cell.run for cell in make_cells("s", {"model.num_layers": [1, 2], "data.seed": [7]})]
+    ['s-layers=1,seed=7', 's-layers=2,seed=7']
+    >>> [cell.run for cell in make_cells("s", {"sampling.prompt": ["a b", "a/b"]})]
     ['s-01', 's-02']
     """
-    combinations = list(itertools.product(*grid.values()))
-    digits = max(2, len(str(len(combinations))))
-    return [
-        Cell(f"{sweep}-{number:0{digits}d}", dict(zip(grid, values, strict=True)))
-        for number, values in enumerate(combinations, 1)
+    settings = [
+        dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
     ]
+    words = _words(grid)
+    names = [f"{sweep}-{_values_in_name(words, one)}" for one in settings]
+    is_long = any(len(name.encode()) > MAX_NAME for name in names)
+    if is_long or len(set(names)) < len(names):
+        digits = max(2, len(str(len(names))))
+        names = [f"{sweep}-{number:0{digits}d}" for number, _ in enumerate(names, 1)]
+    return [Cell(name, one) for name, one in zip(names, settings, strict=True)]
+
+
+def _words(keys: Iterable[str]) -> dict[str, str]:
+    """What each key is called in the name of a run: its short name, without what goes without
+    saying.
+    """
+    short = short_names(keys)
+    shorter = {key: re.sub(r"^(num|peak)_", "", name) for key, name in short.items()}
+    return shorter if len({*shorter.values()}) == len(shorter) else short
+
+
+def _values_in_name(words: Mapping[str, str], settings: Mapping[str, Scalar]) -> str:
+    """`layers=2,heads=4`: characters that a shell takes as they are."""
+    texts = (f"{words[key]}={text_of(value)}" for key, value in settings.items())
+    return ",".join(re.sub(r"[^\w.+=-]", "_", text) for text in texts)
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:
