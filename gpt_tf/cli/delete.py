@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpt_tf.cli.help import Command
-from gpt_tf.cli.values import NAME
+from gpt_tf.cli.values import RUN
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("names", metavar="RUN...", nargs=-1, required=True, type=NAME)
+@click.argument("names", metavar="RUN...", nargs=-1, required=True, type=RUN)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--origins", is_flag=True, help="Also a run that another one began with "
               "(`train --from`); that one still works.")  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpt_tf.cli.help import Command
-from gpt_tf.cli.values import NAME
+from gpt_tf.cli.values import RUN
 
 if TYPE_CHECKING:
     from gpt_tf.reports.doctor import Finding
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("run_name", metavar="[RUN]", required=False, type=NAME)
+@click.argument("run_name", metavar="[RUN]", required=False, type=RUN)
 def doctor(run_name: str | None) -> int:
     """Check the installation and the machine, and every file of RUN, by default the newest run.
 

@@ -14,7 +14,7 @@ import click
 
 from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import checkpoint_option, engine_option
-from gpt_tf.cli.values import DATA, NAME, PLACE, TEXT
+from gpt_tf.cli.values import DATA, PLACE, RUN, TEXT
 from gpt_tf.errors import NoSuchRunError, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("run_name", metavar="[RUN]", required=False, type=NAME)
+@click.argument("run_name", metavar="[RUN]", required=False, type=RUN)
 @click.argument("data", required=False, type=DATA)
 @click.option("--split", type=click.Choice(["validation", "test", "train"]),
               help="The part of the run's own data; the default is validation.")  # fmt: skip

@@ -8,12 +8,12 @@ import click
 
 from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import checkpoint_option, overwrite_option
-from gpt_tf.cli.values import NAME, PLACE
+from gpt_tf.cli.values import PLACE, RUN
 from gpt_tf.interop.exporting import FORMATS
 
 
 @click.command(cls=Command)
-@click.argument("run_name", metavar="[RUN]", required=False, type=NAME)
+@click.argument("run_name", metavar="[RUN]", required=False, type=RUN)
 @click.option("--format", "format_name", type=click.Choice(list(FORMATS)), default="hf",
               show_default=True, help="For transformers, TensorFlow or Keras.")  # fmt: skip
 @click.option("--to", "directory", required=True, type=PLACE,

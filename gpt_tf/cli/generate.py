@@ -16,7 +16,7 @@ from gpt_tf.cli.options import (
     refuse_without,
 )
 from gpt_tf.cli.sampling_options import SamplingCommand, flag, sampling_options
-from gpt_tf.cli.values import NAME, PLACE
+from gpt_tf.cli.values import NAME, PLACE, RUN
 from gpt_tf.errors import ParameterError, UsageError
 from gpt_tf.inference.options import (
     OPTIONS,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     "--prompts-file", type=NAME, help="One prompt per line, empty lines too; - for standard input."
 )
 @click.option(
-    "--run", "run_name", type=NAME, help="Run or its directory; the default is the newest run."
+    "--run", "run_name", type=RUN, help="Run or its directory; the default is the newest run."
 )
 @checkpoint_option
 @sampling_options

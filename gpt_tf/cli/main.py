@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from gpt_tf.cli import console, standard_streams
 from gpt_tf.cli.help import Group, write_commands
@@ -46,6 +47,7 @@ COMMANDS = {
     "plot": ("plot", "Draw the curves of several runs in one picture."),
     "settings": ("settings", "List the settings: sentence, default, range, presets."),
     "presets": ("presets", "List the presets: size, tokenizer, minutes, origin."),
+    "completion": ("completion", "Print what lets your shell complete words."),
     "doctor": ("doctor", "Check the installation, the machine and a run's files."),
 }
 
@@ -95,6 +97,12 @@ class LazyGroup(Group):
         for each in (command, *getattr(command, "commands", {}).values()):
             each.params += [flag for flag in COMMON if flag not in each.params]
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names that a shell completes, without importing the commands."""
+        found = [CompletionItem(name, help=text) for name, (_, text) in COMMANDS.items()
+                 if name.startswith(incomplete)]  # fmt: skip
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error that names a parameter names its flag or setting instead."""

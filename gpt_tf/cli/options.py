@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gpt_tf.cli.values import DATA, NAME, PLACE, TEXT
+from gpt_tf.cli.values import ASSIGNMENT, DATA, NAME, PLACE, PRESET, RUN
 from gpt_tf.storage.names import NEWEST
 from gpt_tf.streaming.kinds import KINDS_IN_WORDS
 
@@ -16,15 +16,15 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 def preset_option(help: str) -> Callable[[Function], Function]:
     """`--preset`, whose choices another command lists."""
-    return click.option("--preset", type=NAME, help=f"{help}. `gpt-tf presets` lists them.")
+    return click.option("--preset", type=PRESET, help=f"{help}. `gpt-tf presets` lists them.")
 
 
 _RUN_OPTIONS = (
     preset_option("A ready-made run; the default is the corpus's own"),
     click.option("--config", "config_file", type=PLACE,
                  help="A YAML file of settings."),
-    click.option("--set", "assignments", multiple=True, type=TEXT, metavar="SECTION.KEY=VALUE",
-                 help="Change one setting; may be given again."),
+    click.option("--set", "assignments", multiple=True, type=ASSIGNMENT,
+                 metavar="SECTION.KEY=VALUE", help="Change one setting; may be given again."),
     click.option("--data", type=DATA,
                  help=f"Your own text: a file, a folder or a quoted pattern ({KINDS_IN_WORDS})."),
     click.option("--validation-data", type=DATA,
@@ -35,7 +35,7 @@ _RUN_OPTIONS = (
 )  # fmt: skip
 
 _TRAIN_OPTIONS = (
-    click.option("--from", "from_run", type=NAME, metavar="RUN",
+    click.option("--from", "from_run", type=RUN, metavar="RUN",
                   help="Fine-tune: begin with the weights and the tokenizer of RUN."),
     click.option("--train-tokenizer", is_flag=True,
                   help="Train the tokenizer first, unless one has these settings."),
@@ -45,7 +45,7 @@ _TRAIN_OPTIONS = (
     click.option("--stop-at-step", type=click.IntRange(min=1),
                   help="End this call at this step; the learning rate still follows "
                   "--max-steps."),
-    click.option("--resume", type=NAME, is_flag=False, flag_value=NEWEST, metavar="[RUN]",
+    click.option("--resume", type=RUN, is_flag=False, flag_value=NEWEST, metavar="[RUN]",
                   help="Go on with RUN, or with the newest run."),
     click.option("--accept-data-change", is_flag=True,
                   help="With --resume: continue although the data files have changed."),

@@ -8,14 +8,14 @@ import click
 
 from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import overwrite_option
-from gpt_tf.cli.values import NAME, PLACE, TEXT
+from gpt_tf.cli.values import PLACE, RUN, TEXT
 
 COUNTED_IN_TOKENS = ("loss", "perplexity", "accuracy")
 COMPARABLE = "eval/bits_per_byte"
 
 
 @click.command(cls=Command)
-@click.argument("names", metavar="[RUN]...", nargs=-1, type=NAME)
+@click.argument("names", metavar="[RUN]...", nargs=-1, type=RUN)
 @click.option("--metric", type=TEXT, default="eval/loss", show_default=True,
               help="A name in metrics.jsonl, such as train/loss or eval/accuracy.")  # fmt: skip
 @click.option("--output", type=PLACE, default=Path("plot.png"),

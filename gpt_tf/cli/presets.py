@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from gpt_tf.cli.help import Command
-from gpt_tf.cli.values import NAME
+from gpt_tf.cli.values import PRESET
 
 if TYPE_CHECKING:
     from gpt_tf.runs.preset_facts import PresetFacts
 
 
 @click.command(cls=Command)
-@click.argument("name", required=False, type=NAME)
+@click.argument("name", required=False, type=PRESET)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, by name.")
 def presets(name: str | None, as_json: bool) -> None:
     """List the presets, which are ready-made runs: size, tokenizer, time and origin of each.

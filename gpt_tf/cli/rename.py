@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from gpt_tf.cli.help import Command
-from gpt_tf.cli.values import NAME
+from gpt_tf.cli.values import NAME, RUN
 
 
 @click.command(cls=Command)
-@click.argument("run_name", metavar="RUN", type=NAME)
+@click.argument("run_name", metavar="RUN", type=RUN)
 @click.argument("new_name", metavar="NEW", type=NAME)
 def rename(run_name: str, new_name: str) -> None:
     """Give RUN the name NEW, in its picture, too.

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpt_tf.cli.help import Command
-from gpt_tf.cli.values import NAME
+from gpt_tf.cli.values import SECTION_OR_KEY
 
 if TYPE_CHECKING:
     from gpt_tf.config_help import Setting
 
 
 @click.command(cls=Command)
-@click.argument("what", metavar="[SECTION|KEY]", required=False, type=NAME)
+@click.argument("what", metavar="[SECTION|KEY]", required=False, type=SECTION_OR_KEY)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, by key.")
 def settings(what: str | None, as_json: bool) -> None:
     """List the settings with their defaults; of a SECTION, or all about one KEY.

@@ -8,13 +8,13 @@ import sys
 import click
 
 from gpt_tf.cli.help import Command
-from gpt_tf.cli.values import NAME
+from gpt_tf.cli.values import RUN
 
 WIDEST = 120  # columns of the curve
 
 
 @click.command(cls=Command)
-@click.argument("run_name", metavar="[RUN]", required=False, type=NAME)
+@click.argument("run_name", metavar="[RUN]", required=False, type=RUN)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(run_name: str | None, as_json: bool) -> None:
     """Show RUN, by default the newest run.

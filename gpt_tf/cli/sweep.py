@@ -9,7 +9,7 @@ import click
 
 from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import refuse_with, run_options
-from gpt_tf.cli.values import NAME, TEXT
+from gpt_tf.cli.values import ASSIGNMENT, NAME
 from gpt_tf.storage.names import NEWEST
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.option("--grid", "axes", multiple=True, type=TEXT, metavar="SECTION.KEY=VALUE,VALUE",
+@click.option("--grid", "axes", multiple=True, type=ASSIGNMENT, metavar="SECTION.KEY=VALUE,VALUE",
               help="Values of one setting; given again, every combination is a cell.")  # fmt: skip
 @run_options
 @click.option("--name", type=NAME, help="Name of the sweep's directory below sweeps/.")

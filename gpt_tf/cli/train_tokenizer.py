@@ -9,7 +9,7 @@ import click
 
 from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import overwrite_option, preset_option, refuse_without
-from gpt_tf.cli.values import DATA, PLACE, TEXT
+from gpt_tf.cli.values import ASSIGNMENT, DATA, PLACE
 from gpt_tf.config import TokenizerConfig, choices
 
 
@@ -22,7 +22,7 @@ from gpt_tf.config import TokenizerConfig, choices
 @click.option("--lower-case/--keep-case", default=None, help="Turn text to lower case.")
 @click.option("--remove-punctuation/--keep-punctuation", default=None,
               help="Turn ASCII punctuation into blanks.")  # fmt: skip
-@click.option("--set", "assignments", multiple=True, type=TEXT, metavar="SECTION.KEY=VALUE",
+@click.option("--set", "assignments", multiple=True, type=ASSIGNMENT, metavar="SECTION.KEY=VALUE",
               help="Change a setting of the preset.")  # fmt: skip
 @click.option("--output", type=PLACE,
               help="The folder to write; the default is tokenizers/<corpus>/, where the corpus's "

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import LONGEST, refuse_long
 
 
 class Text(click.types.StringParamType):
-    """A text that is not empty."""
+    """A text that is not empty.
+
+    Args:
+      names: what a shell completes, if they can be listed.
+      or_folder: whether it may be a folder, too.
+    """
+
+    def __init__(self, names: Callable[[], Iterable[str]] = tuple, or_folder: bool = False) -> None:
+        self._names, self._or_folder = names, or_folder
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The names that begin so; a folder if there is none and it may be one."""
+        found = [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+        return found or [CompletionItem(incomplete, type="dir")] * self._or_folder
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """The text, or a usage error."""
@@ -29,6 +46,31 @@ class Name(Text):
         return super().convert(value, param, ctx)
 
 
+def _runs() -> list[str]:
+    from gpt_tf.cli.workspace import workspace_path
+    from gpt_tf.storage.run_directory import all_runs
+
+    return [run.name for run in all_runs(workspace_path())]
+
+
+def _presets() -> list[str]:
+    from gpt_tf.config_files import preset_names
+
+    return preset_names()
+
+
+def _settings() -> Iterable[str]:
+    from gpt_tf.config_help import settings_by_key
+
+    return settings_by_key()
+
+
+def _sections_and_settings() -> list[str]:
+    from gpt_tf.config_help import sections
+
+    return [*sections(), *_settings()]
+
+
 class Place(click.Path):
     """A path, which an empty value would make the current folder."""
 
@@ -40,6 +82,8 @@ class Place(click.Path):
 
 
 TEXT, NAME = Text(), Name()
+RUN, PRESET = Name(_runs, or_folder=True), Name(_presets)
+ASSIGNMENT, SECTION_OR_KEY = Text(_settings), Name(_sections_and_settings)
 PLACE = Place(path_type=Path)
 FOLDER = Place(path_type=Path, file_okay=False)
 DATA = Place(path_type=Path, readable=False)  # what cannot be read is named file by file

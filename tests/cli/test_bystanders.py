@@ -25,12 +25,12 @@ Words = list[str]
 SMALL = [*TINY_RUN, "--set", "training.warmup_steps=0", "--set", "training.eval_batches=1"]
 # How many command lines of each are tried; those that train take seconds.
 QUICK = {"train-tokenizer": 60, "plot": 45, "import": 25, "export": 22, "prepare": 20, "doctor": 4,
-         "runs": 6, "show": 6, "delete": 12, "settings": 4, "presets": 4, "diff": 4,
-         "rename": 12,
+         "runs": 6, "show": 6, "delete": 12, "diff": 4,
+         "rename": 12, "settings": 4, "presets": 4, "completion": 2,
          "generate": 9, "evaluate": 4, "train": 7, "sweep": 4}  # fmt: skip
 LONG = {"train-tokenizer": 500, "plot": 500, "import": 80, "export": 490, "prepare": 24,
-        "runs": 20, "show": 20, "delete": 40, "settings": 4, "presets": 4, "diff": 20,
-        "rename": 40,
+        "runs": 20, "show": 20, "delete": 40, "diff": 20,
+        "rename": 40, "settings": 4, "presets": 4, "completion": 2,
         "doctor": 6, "generate": 100, "evaluate": 100, "train": 100, "sweep": 100}  # fmt: skip
 PROCESSES = 20
 
@@ -166,6 +166,7 @@ LINES: dict[str, st.SearchStrategy[Words]] = {
     "rename": line("rename", MY_RUN, NAMES),
     "diff": line("diff", RUNS, RUNS, maybe("--json")),
     "delete": line("delete", MY_RUN, maybe(MY_RUN), maybe("--yes"), maybe("--origins")),
+    "completion": line("completion", st.sampled_from(["bash", "fish"])),
     "presets": line("presets", st.sampled_from([["demo"], ["nobody"]]), maybe("--json")),
     "settings": line("settings", st.sampled_from([["seed"], ["nobody"]]), maybe("--json")),
     "generate": line(

@@ -224,6 +224,7 @@ def command_lines(draw: st.DrawFn) -> Case:
         "show",
         "settings",
         "presets",
+        "completion",
     ):  # nothing is downloaded, trained or generated
         words = [*words, "--no-such-option"]
     return Case({}, [*command.split(" "), *words])
