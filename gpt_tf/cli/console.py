@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # What folding never breaks: a word, a command between backticks, or one after a colon.
 UNIT = re.compile(r"\s*(?:\S*`[^`]*`\S*|(?<=: )gpt-tf .*|\S+)")
+NARROW = 12  # columns that are too few for a message
 UNBOUNDED = 10_000  # columns, where there is no terminal
 
 _quiet = False
@@ -207,10 +208,16 @@ def print_table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]])
 
 
 def print_list(rows: Sequence[Sequence[str]]) -> None:
-    """Rows on stdout whose last column has messages, with remedies that can be copied."""
+    """Rows on stdout whose last column has messages, with remedies that can be copied.
+
+    If the terminal has no room beside the other columns, messages are below them.
+    """
     *widths, _ = (max(map(len, cells)) for cells in zip(*rows, strict=True))
     for *cells, message in rows:
         begin = "".join(f"{cell:{size}}  " for cell, size in zip(cells, widths, strict=True))
+        if columns() - len(begin) < NARROW:
+            click.echo(begin.rstrip())
+            begin = "  "
         indent = len(begin)
         text = folded(printable(_commands(message)), columns() - indent)
         click.echo(begin + text.replace("\n", "\n" + " " * indent))

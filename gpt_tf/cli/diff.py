@@ -9,7 +9,7 @@ import click
 
 from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import refuse_without
-from gpt_tf.cli.values import RUN, TEXT
+from gpt_tf.cli.values import RUN
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("names", metavar="RUN RUN...", nargs=-1, required=True, type=RUN)
-@click.option("--prompt", type=TEXT, help="Text that each run continues with its best checkpoint; "
+@click.option("--prompt", help="Text that each run continues with its best checkpoint; "
               "this loads the models.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0, max=2**63 - 1),
               help="Of the continuations; the default is 0.")  # fmt: skip

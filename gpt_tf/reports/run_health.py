@@ -17,7 +17,7 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
 from gpt_tf.storage.lock import holder
 from gpt_tf.storage.metrics_file import read_rows
-from gpt_tf.storage.places import recorded
+from gpt_tf.storage.places import found, recorded
 from gpt_tf.storage.plain import read_plain
 from gpt_tf.storage.run_contents import PREVIOUS, refuse_links
 from gpt_tf.storage.run_directory import RunDirectory
@@ -83,16 +83,30 @@ def _checkpoints(run: RunDirectory, intact: list[Checkpoint]) -> Iterator[Findin
 
 
 def _beginning(run: RunDirectory) -> str:
-    """The command, typed in the workspace, that starts a run again as it was started."""
-    words = ["gpt-tf", "train", "--name", run.name]
+    """The command that starts a run again as it was started, as it is typed in this folder."""
+    home = run.workspace(Path.cwd())
+    is_here = home.resolve() == Path.cwd()
+    words = [
+        "gpt-tf",
+        *([] if is_here else ["--workspace", str(home)]),
+        "train",
+        "--name",
+        run.name,
+    ]
+
+    def typed(record: str) -> str:
+        return record if is_here else str(found(record, home))
+
     with suppress(GptTfError):
         source = run.source()
         options = {"--data": source["data"], "--validation-data": source["validation"]}
-        words += [word for option, place in options.items() if place for word in (option, place)]
+        words += [
+            word for option, place in options.items() if place for word in (option, typed(place))
+        ]
     with suppress(GptTfError):
         config = resolve_stored(read_config_file(run.config_file))
-        words += ["--from", config.origin.run] if config.origin.run else []
-        words += ["--config", str(recorded(run.config_file, run.workspace(Path.cwd())))]
+        words += ["--from", typed(config.origin.run)] if config.origin.run else []
+        words += ["--config", typed(recorded(run.config_file, home))]
     return shlex.join(words if run.is_unfinished else [*words, "--overwrite"])
 
 

@@ -1,6 +1,8 @@
 """`gpt-tf settings`: the table of settings, whole, by section, by key, by word."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,15 @@ def test_the_list_is_whole_in_80_columns(tmp_path: Path, monkeypatch: pytest.Mon
         table = [line for line in lines if line.partition(":")[0] not in sections()]
         assert max(map(len, table)) <= 80
     assert " ".join(shown(cwd=tmp_path).split()).count("if not set, by the model's size.") == 1
+
+
+def test_sentences_are_below_their_settings_on_a_terminal_of_20_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "columns", lambda stream=None: 20)
+    lines = shown("seed", cwd=tmp_path).splitlines()
+    below = lines.index("value")
+    assert lines[below + 1 : below + 3] == ["  a whole number of", "  0 or more"]
 
 
 @pytest.mark.parametrize(
@@ -74,3 +85,13 @@ def test_the_printed_settings_of_a_training_are_given_back(tmp_path: Path) -> No
     (tmp_path / "config.yaml").write_text(first)
     words = ["train", "--config", "config.yaml", "--print-config"]
     assert called(*words, cwd=tmp_path).stdout == first
+
+
+def test_what_explains_settings_presets_and_words_loads_no_tensorflow(tmp_path: Path) -> None:
+    lines = [["settings", "optimizer"], ["presets", "gpt2"], ["presets"], ["completion", "zsh"]]
+    code = (
+        "import sys\nfrom gpt_tf.cli.main import main\n"
+        f"for words in {lines}:\n    try: main(words)\n    except SystemExit: pass\n"
+        "assert not {'tensorflow', 'keras', 'transformers'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,22 @@ def test_a_remedy_carries_it_and_works(workspace: Path, elsewhere: Path) -> None
     assert shlex.split(remedy) == [*option, "evaluate", "tiny", "texts"]
     said = called(*shlex.split(remedy), cwd=elsewhere, check=False).stderr
     assert "no *.txt files in directory: texts" in said
+
+
+def test_the_command_that_begins_a_run_again_has_paths_that_are_found(
+    workspace: Path, elsewhere: Path
+) -> None:
+    shutil.rmtree(workspace / "runs" / "tiny" / "checkpoints")
+    said = called(
+        "--workspace", str(workspace), "doctor", "tiny", cwd=elsewhere, check=False
+    ).stdout
+    (remedy,) = re.findall(r"Begin it again: gpt-tf (.*)", said)
+    words = shlex.split(remedy)
+    assert words[:5] == ["--workspace", str(workspace), "train", "--name", "tiny"]
+    for option, place in (("--data", "reviews"), ("--config", "runs/tiny/config.yaml")):
+        assert words[words.index(option) + 1] == str(workspace / place)
+    here = called("doctor", "tiny", cwd=workspace, check=False).stdout
+    assert "Begin it again: gpt-tf train --name tiny --data reviews --config runs/tiny/" in here
 
 
 def test_messages_in_the_workspace_itself_do_not_name_it(workspace: Path) -> None:
