@@ -5,6 +5,7 @@ rich is imported where it is needed, so that `gpt-tf --help` stays fast. It hono
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -26,8 +27,11 @@ UNIT = re.compile(r"\s*(?:\S*`[^`]*`\S*|(?<=: )gpt-tf .*|\S+)")
 NARROW = 12  # columns that are too few for a message
 UNBOUNDED = 10_000  # columns, where there is no terminal
 
+log = logging.getLogger(__name__)
 _quiet = False
 _debug = False
+_has_lost_reader = False  # which no log tells yet
+_has_passing = False  # a line that goes when anything else is shown
 _commands: Callable[[str], str] = str
 
 
@@ -61,6 +65,7 @@ def set_commands(typed: Callable[[str], str]) -> None:
 
 def result(text: str, *, err: bool = False) -> None:
     """Lines of a result on stdout, or on stderr also with --quiet."""
+    meanwhile(None)
     if not err:
         click.echo(_shown(text, sys.stdout))
         return
@@ -70,6 +75,7 @@ def result(text: str, *, err: bool = False) -> None:
 
 def note(text: str) -> None:
     """A line on stderr, unless --quiet or nobody reads it any more."""
+    meanwhile(None)
     if not _quiet:
         try:
             print(_shown(_commands(text), sys.stderr), file=sys.stderr, flush=True)
@@ -77,6 +83,7 @@ def note(text: str) -> None:
             if isinstance(problem, BrokenPipeError):  # as in `gpt-tf train 2>&1 | head -1`
                 discard(sys.stderr.fileno())
                 set_quiet(True)
+                _tell_log_of_lost_reader()
 
 
 def sample(prompt: str, continuation: str, marked: str) -> None:
@@ -85,7 +92,7 @@ def sample(prompt: str, continuation: str, marked: str) -> None:
     Args:
       marked: the same with a mark between the two, for what shows no bold.
     """
-    is_plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    is_plain = "NO_COLOR" in os.environ or _is_dumb()
     text = f"  {prompt}{continuation}"
     shown = _shown(text, sys.stderr)
     begin = f"  {printable(prompt)}"
@@ -93,6 +100,39 @@ def sample(prompt: str, continuation: str, marked: str) -> None:
         note(f"  {marked}")
     elif not _quiet:
         print(f"\x1b[1m{begin}\x1b[0m{shown[len(begin) :]}", file=sys.stderr, flush=True)
+
+
+def _tell_log_of_lost_reader() -> None:
+    """Say in the run's log that nothing is shown any more; later, if there is none yet."""
+    global _has_lost_reader
+    handlers = logging.getLogger("gpt_tf").handlers
+    _has_lost_reader = not any(isinstance(each, logging.FileHandler) for each in handlers)
+    if not _has_lost_reader:
+        log.warning("nobody reads the messages any more (a closed pipe): the work goes on")
+
+
+def meanwhile(text: str | None) -> None:
+    """Say on a terminal what takes long; the line goes when anything else is shown, or with None.
+
+    Nothing is said elsewhere: there it could not be taken back.
+    """
+    global _has_passing
+    if _has_passing:
+        _write_to_terminal("\r\x1b[K")
+        _has_passing = False
+    if text is not None and not _quiet and sys.stderr.isatty() and not _is_dumb():
+        _write_to_terminal(printable(text)[: columns(sys.stderr) - 1])
+        _has_passing = True
+
+
+def _write_to_terminal(text: str) -> None:
+    with suppress(OSError):
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM") == "dumb"
 
 
 def error(text: str) -> None:
@@ -148,6 +188,8 @@ def progress_bar(
 ) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on a terminal, nothing elsewhere; call what it yields with (done, total).
 
+    A total of None is one that is not known: the bar moves, and shows the time.
+
     Args:
       passing: nothing of it is left at the end.
     """
@@ -159,15 +201,18 @@ def progress_bar(
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} " + unit),
+        TextColumn("{task.fields[count]}", markup=False),
         TimeElapsedColumn(),
     )
     progress = Progress(*columns, console=above_bar(), transient=passing)
-    task = progress.add_task(printable(description), total=1)
+    task = progress.add_task(printable(description), total=1, count="")
 
     def advance(done: int, total: int | None) -> None:
+        meanwhile(None)
         progress.start()  # work that turns out to be done already shows no bar
-        progress.update(task, completed=done, total=total or max(done, 1))
+        count = "" if total is None else f"{done:,}/{total:,} {unit}"
+        known = None if total is None else max(total, done, 1)
+        progress.update(task, completed=done, total=known, count=count)
 
     try:
         yield advance
@@ -178,14 +223,17 @@ def progress_bar(
 def training(stop_at_step: int | None = None) -> AbstractContextManager[MakeWriters]:
     """Show a training: a bar on a terminal, a line a log interval elsewhere, and what is logged."""
     from gpt_tf.cli.progress import BarProgress
-    from gpt_tf.runs.progress import LineProgress, training_shown
+    from gpt_tf.runs.progress import LineProgress, Progress, training_shown
 
     console: Console = sys.modules[__name__]
     is_live = sys.stderr.isatty() and not _quiet
-    return training_shown(
-        console, BarProgress if is_live else lambda total: LineProgress(total, console),
-        stop_at_step,
-    )  # fmt: skip
+
+    def show(total: int) -> Progress:
+        if _has_lost_reader:
+            _tell_log_of_lost_reader()
+        return BarProgress(total) if is_live else LineProgress(total, console)
+
+    return training_shown(console, show, stop_at_step)
 
 
 def print_table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

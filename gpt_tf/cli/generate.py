@@ -106,6 +106,7 @@ def generate(
     from gpt_tf.cli import writing
     from gpt_tf.runs.engines import load_quietly
 
+    console.meanwhile(f"loading {run.name}")
     generator = load_quietly(run, engine, checkpoint, console)
     vocab_size = generator.tokenizer.vocab_size
     if given.get("top_k", 0) > vocab_size:

@@ -83,7 +83,7 @@ class BarProgress:
     def close(self) -> None:
         """Leave the last figures and say how long it took; no bar if there were no steps."""
         total = self._watch.total()
-        self._live.transient = total is None
+        self._live.transient = self._watch.compiled is None
         self._live.stop()
         if total:
             console.note(total)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from gpt_tf.cli import console
 from gpt_tf.quiet_libraries import LOG_LEVEL, quiet_libraries
 
 
@@ -38,8 +39,10 @@ def import_tensorflow() -> float:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the shell may say another
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
     begun = time.perf_counter()
+    console.meanwhile("loading TensorFlow")
     with quiet_libraries(), interrupted_afterwards():
         import tensorflow as tf
 
         tf.constant(0)  # the device is set up, and talks, at first use
+    console.meanwhile(None)
     return time.perf_counter() - begun

@@ -15,7 +15,7 @@ from typing import Any
 import click
 import psutil
 
-from gpt_tf.cli.console import note, print_table, progress_bar
+from gpt_tf.cli.console import meanwhile, note, print_table, progress_bar
 from gpt_tf.cli.output import STDOUT, write_output
 from gpt_tf.cli.prompts import typed_lines
 from gpt_tf.inference.options import SAMPLERS
@@ -128,6 +128,7 @@ class Writer:
     def _streamed(self, prompt: str, **more: Any) -> Iterator[TokenText]:
         """The tokens of one text, printed after the prompt; then a note on the time it took."""
         options = {**self._options, **more}
+        meanwhile("waiting for the first word")
         count, first = 0, 0.0
         begun = time.perf_counter()
         for token in self._generator.stream(prompt, self._sampler, **options):
@@ -154,8 +155,10 @@ class Writer:
         options = {**self._options, **more}
         for begin in range(0, len(prompts), BATCH):
             batch = prompts[begin : begin + BATCH]
-            with progress_bar("generating", "prompts") as advance:  # gone before a text is shown
+            meanwhile("writing")
+            with progress_bar("generating", "prompts", passing=True) as advance:
                 found = self._generator.texts(batch, self._sampler, **options)
+                meanwhile(None)
                 advance(begin + len(batch), len(prompts))
             yield from zip(batch, found, strict=True)
 
@@ -164,6 +167,7 @@ class Writer:
             self._put(prompt)
 
     def _put(self, text: str, colour: str | None = None) -> None:
+        meanwhile(None)
         shown = text if self._is_raw else printable(text)
         if colour and "NO_COLOR" not in os.environ:
             shown = click.style(shown, fg=colour)

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from gpt_tf.config import Config
-from gpt_tf.config_files import as_yaml
+from gpt_tf.config_files import as_yaml, preset_names, read_preset
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.claiming import Claim, claimed, reopened
 from gpt_tf.runs.console import SILENT, MakeWriters
@@ -114,9 +114,15 @@ def _resolved(job: Job, choice: DataChoice, parts: Parts) -> Config:
     """The settings with what depends on data, tokenizer and machine."""
     config = resolve_config(job.config, len(parts.streams.train))
     config = resolve_first_evaluation(config, parts.streams.evaluated_batches)
-    of_preset = job.pretrained is None and "sampling.prompt" not in job.given
-    fits = choice.source is None or not of_preset  # a preset's prompt is for its own corpus
-    return resolve_sampling(config, choice, parts.tokenizer, keep_prompt=fits)
+    is_own = choice.source is not None and job.pretrained is None
+    keep = not is_own or "sampling.prompt" in job.given or not _has_presets_prompt(job)
+    return resolve_sampling(config, choice, parts.tokenizer, keep_prompt=keep)
+
+
+def _has_presets_prompt(job: Job) -> bool:
+    """Whether the sample prompt is the preset's, which is for the preset's own corpus."""
+    preset = read_preset(job.preset) if job.preset in preset_names() else {}
+    return bool(job.config.sampling.prompt == preset.get("sampling", {}).get("prompt"))
 
 
 def _check_profile(config: Config, job: Job) -> None:

@@ -112,6 +112,7 @@ class Watch:
         self._now = now
         self._begun = self._since = now()
         self._first = self.step = -1
+        self._is_told = False
         self.compiled: float | None = None
 
     def restart(self) -> None:
@@ -140,9 +141,10 @@ class Watch:
         return self._now() - self._since
 
     def total(self) -> str | None:
-        """What the call took in all; None if it made no step."""
-        if self.compiled is None:
+        """What the call took in all, once; None if it made no step."""
+        if self.compiled is None or self._is_told:
             return None
+        self._is_told = True  # a writer may be closed twice
         steps = self.step - self._first
         return (
             f"{steps:,} step{'s' * (steps != 1)} in {duration(self.elapsed)}, of which "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +36,16 @@ def make_tokenizer(
     settings = config.tokenizer
     size = {"bytes": 0}
     start = time.perf_counter()
-    with choice.console.progress_bar("reading, then counting", "bytes") as advance:
+    with ExitStack() as bars:
+        advance = bars.enter_context(choice.console.progress_bar("reading", "bytes"))
 
         def texts() -> Iterator[str]:
             for text in choice.training_texts(config.data, advance):
                 size["bytes"] += len(text.encode())
                 yield text
+            bars.close()
+            counting = bars.enter_context(choice.console.progress_bar("counting and joining"))
+            counting(0, None)
 
         given = settings_of_kind(settings.kind, dataclasses.asdict(settings))
         tokenizer = train(settings.kind, texts(), **given)

@@ -176,3 +176,16 @@ def test_a_note_that_nobody_reads_leaves_no_file_open(monkeypatch: pytest.Monkey
     finally:
         console.set_quiet(False)
     assert count() == before
+
+
+def test_training_goes_on_when_nobody_reads_its_messages_and_its_log_says_so(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        assert in_process("train", "--resume", "stopped", cwd=stopped) == 0
+    said = (stopped / "runs" / "stopped" / "run.log").read_text()
+    assert said.count("WARNING nobody reads the messages any more") == 1
+    assert "saved step-00000020" in said.partition("nobody reads")[2]

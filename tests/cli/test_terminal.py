@@ -86,6 +86,32 @@ def test_a_call_without_a_step_leaves_no_bar(monkeypatch) -> None:
     assert not terminal.lines()[-1]
 
 
+def test_what_is_said_meanwhile_goes_when_anything_else_is_shown(monkeypatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    console.meanwhile("loading \x1b[2J" + "x" * 90)
+    assert terminal.getvalue() == "loading \\x1b[2J" + "x" * 64
+    console.meanwhile("more")
+    console.note("a note")
+    console.meanwhile(None)
+    assert terminal.getvalue().endswith("x\r\x1b[Kmore\r\x1b[Ka note\n")
+
+
+def test_nothing_is_said_meanwhile_where_it_could_not_be_taken_back(monkeypatch, capsys) -> None:
+    console.meanwhile("loading")
+    assert capsys.readouterr().err == ""
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setenv("TERM", "dumb")
+    console.meanwhile("loading")
+    assert not terminal.getvalue()
+
+
+def test_a_bar_without_a_known_end_shows_the_time_alone(monkeypatch) -> None:
+    terminal = on_terminal(monkeypatch)
+    with console.progress_bar("waiting for the disk") as advance:
+        advance(0, None)
+    assert any(re.fullmatch(r"waiting for the disk \S+ +0:00:00 *", x) for x in terminal.lines())
+
+
 REPORT = {
     "train/loss": 2.34567,
     "train/learning_rate": 0.0029512,
@@ -107,6 +133,8 @@ def drawn(monkeypatch, columns: int, encoding: str = "utf-8") -> list[str]:
             report = {**REPORT, "train/loss": 1e3 / step, "train/epoch": step / 500}
             bar.write_scalars(step, report)
     bar.close()
+    bar.close()  # as the training does, and then what showed it
+    assert terminal.getvalue().count("900 steps in") == 1
     return [line.rstrip() for line in terminal.lines()]
 
 

@@ -125,15 +125,18 @@ def prepare_sample_reviews(
         layout.refuse_more(tree)
         reused = layout.is_complete(tree)
         if not reused:
-            with completed_directory(tree) as staging, progress("writing reviews", "") as bar:
-                write_sample_reviews(
-                    staging,
-                    train_per_class=layout.train_per_folder,
-                    test_per_class=layout.test_per_folder,
-                    seed=2023,
-                    progress=bar,
-                )
-                os.sync()  # one flush for all: fsync of each unwritten file takes far longer
+            with completed_directory(tree) as staging:
+                with progress("writing reviews", "") as bar:
+                    write_sample_reviews(
+                        staging,
+                        train_per_class=layout.train_per_folder,
+                        test_per_class=layout.test_per_folder,
+                        seed=2023,
+                        progress=bar,
+                    )
+                with progress("waiting for the disk", "") as bar:
+                    bar(0, None)
+                    os.sync()  # one flush for all: fsync of each unwritten file takes far longer
         return _split_and_publish(directory, layout, ("train",), 42, reused, progress)
 
 

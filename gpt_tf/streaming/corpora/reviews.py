@@ -117,7 +117,9 @@ def unpack_reviews(
         for entry in sorted((staging / part).iterdir()):
             entry.rename(staging / entry.name)
         shutil.rmtree(unpacked)
-        os.sync()  # one flush for all: fsync of each of 50,000 unwritten files takes a minute
+        with progress("waiting for the disk", "") as bar:
+            bar(0, None)
+            os.sync()  # one flush for all: fsync of each of 50,000 unwritten files takes a minute
     layout.refuse_more(tree)
     if not layout.is_complete(tree):  # a link, or a folder, has a review's name
         raise UsageError(f"not all reviews in {tree} are plain files. Move away what is not.")
