@@ -33,10 +33,14 @@ def show_profile(operations: list[Operation]) -> None:
 
 
 def report(run: RunDirectory, outcome: Outcome) -> int:
-    """Say where the run is and how it ended; the exit code."""
+    """Say where the run is, how it ended, and how it can go on; the exit code."""
+    from gpt_tf.runs.ways_on import ways_on
+
     result(f"{run.path}: step {outcome.step:,}, {outcome.reason}")
-    if outcome.signal is None:
-        return 0
     called = run.called(workspace_path())
+    if outcome.signal is None:
+        for way in ways_on(run, called):
+            note(way)
+        return 0
     result(f"saved; continue with: gpt-tf train --resume {called}", err=True)
     return 128 + outcome.signal

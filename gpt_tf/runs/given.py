@@ -74,10 +74,11 @@ def given_in_python(
 def retyped(given: Given, config: Config) -> str:
     """What was typed of the settings, for a command that a message shows; a blank before each."""
     values = flatten(dataclasses.asdict(config))
+    options = {key: f"--{name.replace('_', '-')}" for name, key in OPTIONS.items()}
     words = []
     for key, place in given.items():
-        if place == SET:
-            words += [" --set ", shlex.quote(f"{key}={text_of(values[key])}")]
+        if place != SET and key in options:
+            words += [options[key], text_of(values[key])]
         elif place.typed:
-            words += [f" {place.name} ", text_of(values[key])]
-    return "".join(words)
+            words += ["--set", f"{key}={text_of(values[key])}"]
+    return "".join(f" {shlex.quote(word)}" for word in words)

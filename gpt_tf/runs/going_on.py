@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt_tf.config import Config, TrainingConfig
-from gpt_tf.config_files import changed_settings, resolve_stored
+from gpt_tf.config_files import resolve_stored
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.rates import OF_RATE, in_words, same_until, with_past
 from gpt_tf.runs.given import Given, retyped
-from gpt_tf.runs.resuming import check_same_config, check_state, refuse_changed
+from gpt_tf.runs.resuming import check_same_config, check_state, refuse_changed, tell_changes
+from gpt_tf.runs.ways_on import changes, instead, why_not, words_for_more
 from gpt_tf.storage.checkpoint import (
     Checkpoint,
     CheckpointStore,
@@ -73,12 +74,25 @@ def continuation(
             check_same_config(here, before)  # config.yaml was edited
             raise RunError(f"damaged settings in {run.config_file}. Restore the file.")
     check_same_config(here, asked, RATE)
+    if checkpoint_step(here.name) < (before.training.max_steps or 0):
+        _refuse_used_up_patience(here, asked.training, given)
     called = run.called(workspace)
     training, start = _planned(run.checkpoints, here, before.training, asked, given, called)
     if start is not here:
         check_state(run, start, workspace)
     _refuse_used_up_patience(start, training, given)
     config = dataclasses.replace(asked, training=training)
+    tell_changes(start, config)
+    if start is not here:
+        log.info(
+            "going on from step %s, where the rate began to fall: steps %s to %s are done again",
+            f"{checkpoint_step(start.name):,}",
+            f"{checkpoint_step(start.name) + 1:,}",
+            f"{checkpoint_step(here.name):,}",
+        )
+    if training != before.training and training.max_steps is not None:
+        for line in in_words(training):
+            log.info("learning rate: %s", line)
     return Continuation(config, start, _after(run.checkpoints, start.name, training))
 
 
@@ -110,10 +124,12 @@ def _planned(
         return now, here
     is_end = step >= before.max_steps
     is_stretch = now.schedule != before.schedule or ("training.schedule" in given and is_end)
-    if fixed := _changes(before, now, FIXED if is_stretch else (*FIXED, "warmup_steps")):
+    if fixed := changes(before, now, FIXED if is_stretch else (*FIXED, "warmup_steps")):
         refuse_changed(here, fixed)
     asking = f"gpt-tf train --resume {called}{retyped(given, asked)}"
-    _refuse_fewer_steps(before, now, step, asking)
+    _refuse_fewer_steps(
+        before, now, step, " ".join([asking, *words_for_more(store, before, given)])
+    )
     if is_stretch:
         if not is_end:
             raise UsageError(
@@ -124,19 +140,9 @@ def _planned(
         now = dataclasses.replace(now, schedule_begin=step)
     start = here if is_stretch else _start(store, here, before, now)
     if start is None:
-        raise UsageError(_why_not(before, now, step) + _ways(before, now, is_end, asking, called))
+        raise UsageError(why_not(before, now, step) + instead(before, now, is_end, asking, called))
     _refuse_end_in_warm_up(now)
-    now = with_past(now, before, checkpoint_step(start.name))
-    if start is not here:
-        log.info(
-            "going on from step %s, where the rate began to fall: steps %s to %s are done again",
-            f"{checkpoint_step(start.name):,}",
-            f"{checkpoint_step(start.name) + 1:,}",
-            f"{step:,}",
-        )
-    for line in in_words(now):
-        log.info("learning rate: %s", line)
-    return now, start
+    return with_past(now, before, checkpoint_step(start.name)), start
 
 
 def _start(
@@ -165,23 +171,19 @@ def _after(store: CheckpointStore, name: str, training: TrainingConfig) -> list[
     return left
 
 
-def _changes(before: TrainingConfig, now: TrainingConfig, names: tuple[str, ...]) -> list[str]:
-    """A line for each of these settings that has changed."""
-    old, new = ({"training": {name: getattr(of, name) for name in names}} for of in (before, now))
-    return changed_settings(old, new)
+def _refuse_fewer_steps(before: TrainingConfig, now: TrainingConfig, step: int, more: str) -> None:
+    """Raise UsageError if no step is left to do.
 
-
-def _refuse_fewer_steps(
-    before: TrainingConfig, now: TrainingConfig, step: int, asking: str
-) -> None:
-    """Raise UsageError if no step is left to do."""
+    Args:
+      more: the command that does more of them.
+    """
     assert now.max_steps is not None and before.max_steps is not None
     if now.max_steps > step:
         return
     if now.max_steps == before.max_steps:
         raise UsageError(
             f"no effect of another rate: the run is at its last step, {step:,}. Add more steps: "
-            f"`{asking} --max-steps {2 * step}`."
+            f"`{more}`."
         )
     raise UsageError(
         f"fewer steps than done in --max-steps: {now.max_steps:,}: the run is at step {step:,}. "
@@ -198,33 +200,6 @@ def _refuse_end_in_warm_up(now: TrainingConfig) -> None:
             f"at step {warm:,}. Give more steps. To end the run earlier, use --stop-at-step; a "
             "second stretch can have another training.warmup_steps."
         )
-
-
-def _why_not(before: TrainingConfig, now: TrainingConfig, step: int) -> str:
-    """What has changed, and why the run cannot go on with it."""
-    table = "\n".join(_changes(before, now, ("max_steps", "decay_share")))
-    has_ended = step >= (before.max_steps or 0)
-    falls = "has fallen to its end" if has_ended else f"falls until step {before.max_steps:,}"
-    if before.stable_step is not None:
-        falls += f", and there is no checkpoint of step {before.stable_step:,}, where that began"
-    return f"settings changed since step {step:,}:\n{table}\nThe rate {falls}. "
-
-
-def _ways(
-    before: TrainingConfig, now: TrainingConfig, is_end: bool, asking: str, called: str
-) -> str:
-    """What can be typed instead."""
-    assert now.max_steps is not None and before.max_steps is not None
-    resume = f"gpt-tf train --resume {called}"
-    if now.max_steps < before.max_steps:
-        return f"To end the run at that step: `{resume} --stop-at-step {now.max_steps}`."
-    if now.max_steps == before.max_steps:
-        return "Leave the setting out."
-    way = f"{asking} --set training.schedule={before.schedule}"
-    if now.max_steps - before.max_steps <= before.warmup_steps:
-        way += " --set training.warmup_steps=0"
-    end = "Go on with a second stretch" if is_end else f"Train it to its end, `{resume}`, and go on"
-    return f"{end}: `{way}`, or begin another run with its weights: `gpt-tf train --from {called}`."
 
 
 def _refuse_used_up_patience(

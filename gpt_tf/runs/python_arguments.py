@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gpt_tf.arguments import check_counts, check_flags, several
@@ -16,6 +16,7 @@ from gpt_tf.training.writers import Writer
 
 OF_TRAINING = {field.name for field in dataclasses.fields(TrainingConfig)}
 OF_JOB = ("validation", "train_tokenizer", "overwrite", "stop_at_step", "writers", "pretrained")
+OF_TRAIN = {*OF_TRAINING, *OF_JOB, "quiet"}  # those that are not named in its signature
 FLAGS = ("train_tokenizer", "overwrite")
 EXCLUDING = (("preset", "config"), ("config", "pretrained"), ("tokenizer", "pretrained"),
              ("train_tokenizer", "pretrained"), ("train_tokenizer", "tokenizer"))  # fmt: skip
@@ -68,13 +69,14 @@ def settings_of(given: Any, training: Mapping[str, Any]) -> dict[str, Any]:
     return nested(given)
 
 
-def refuse_unknown(others: Mapping[str, Any]) -> None:
-    """Raise UsageError for an argument that is neither a setting of training nor of the job."""
-    known = {*OF_TRAINING, *OF_JOB, "quiet"}
+def refuse_unknown(
+    others: Mapping[str, Any], of: str = "train", known: Iterable[str] = OF_TRAIN
+) -> None:
+    """Raise UsageError for an argument that is not known; see `OF_TRAIN`."""
     for key in others:
         if key not in known:
             raise UsageError(
-                f"unknown argument of train: {key}.{nearest(key, known)} Settings of other "
+                f"unknown argument of {of}: {key}.{nearest(key, known)} Settings of other "
                 f"sections than training are given with set={{'section.{key}': value}}."
             )
 

@@ -88,16 +88,19 @@ def check_same_config(
 ) -> None:
     """Raise UsageError with a table of every setting that must not change, old and new.
 
-    A warning names those that may change and have.
-
     Args:
       also_free: settings that may change besides `CHANGEABLE`.
     """
     # an older version knew fewer settings
-    stored, now = asdict(resolve_stored(checkpoint.manifest["config"])), asdict(config)
-    if changed := changed_settings(stored, now, (*CHANGEABLE, *also_free)):
+    stored = asdict(resolve_stored(checkpoint.manifest["config"]))
+    if changed := changed_settings(stored, asdict(config), (*CHANGEABLE, *also_free)):
         refuse_changed(checkpoint, changed)
-    for text in changed_settings(stored, now, UNTOLD):
+
+
+def tell_changes(checkpoint: Checkpoint, config: Config) -> None:
+    """Warn of each setting that may change and has."""
+    stored = asdict(resolve_stored(checkpoint.manifest["config"]))
+    for text in changed_settings(stored, asdict(config), UNTOLD):
         log.warning("changed setting: %s", text.strip())
 
 

@@ -21,10 +21,11 @@ from gpt_tf.reports.plot import Picture, draw_runs
 from gpt_tf.runs import assemble
 from gpt_tf.runs.engines import load_quietly
 from gpt_tf.runs.evaluating import measure
-from gpt_tf.runs.given import Place
+from gpt_tf.runs.given import Place, given_in_python
 from gpt_tf.runs.in_python import as_arguments, in_python
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.measured_data import Measurement, find_measured
+from gpt_tf.runs.python_arguments import OF_TRAINING, refuse_unknown, settings_of
 from gpt_tf.runs.resuming import stored_config
 from gpt_tf.runs.stopping import pass_on, tidied_up
 from gpt_tf.runs.workspace import Workspace
@@ -211,24 +212,37 @@ class Run:
         data: Path | str | None = None,
         validation: Path | str | None = None,
         stop_at_step: int | None = None,
+        set: Mapping[str, Any] | None = None,
+        **training: Any,
     ) -> Run:
-        """Go on with the last checkpoint, under the stored settings, to the end.
+        """Go on with the last checkpoint, to the end or beyond it, as `gpt-tf train --resume` does.
+
+            run.resume(max_steps=4000)  # beyond the end of a run that held its rate
+            run.resume(max_steps=4000, schedule="linear")  # a second stretch after any other
+            run.resume(peak_learning_rate=5e-4)
 
         Args:
           data, validation: where the run's data are now, if they moved.
           stop_at_step: end this call earlier; the schedule keeps its horizon.
+          set: settings that may change, such as `{"training.patience": 9}`.
+          training: those of the section `training` by name.
 
         Raises:
+          UsageError: if the run cannot go on so; nothing is changed.
           KeyboardInterrupt: at Ctrl-C, after saving; SIGTERM and SIGHUP end the program then.
         """
         if stop_at_step is not None:
             check_counts(stop_at_step=stop_at_step)
+        refuse_unknown(training, "resume", OF_TRAINING)
+        settings = settings_of(set, training)
+        overrides = [settings, {"training": training} if training else {}]
         job = Job(
-            config=stored_config(self.directory, self._workspace.console),
+            config=stored_config(self.directory, self._workspace.console, *overrides),
             workspace=self._workspace,
             data=path_of(data, "data"),
             validation=path_of(validation, "validation"),
             stop_at_step=stop_at_step,
+            given=given_in_python(None, settings, training),
         )
         with tidied_up():
             directory, outcome = assemble.resume(self.directory, job)

@@ -1,5 +1,6 @@
 """A run goes on beyond its end, and with other rates: bit for bit what was planned so."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -7,8 +8,12 @@ import pytest
 from commands import TINY_RUN, called, tree
 from run_digests import digests, metrics
 
+import gpt_tf
 from gpt_tf.config_files import read_config_file
+from gpt_tf.errors import UsageError
+from gpt_tf.runs.ways_on import ways_on
 from gpt_tf.storage.checkpoint import CheckpointStore, checkpoint_step
+from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.storage.yaml_file import dump_yaml
 
 # Warm-up to step 5, held to step 14, which no interval falls on; falling to step 20.
@@ -66,11 +71,8 @@ def test_the_checkpoint_at_which_the_rate_begins_to_fall_is_kept(held: Path) -> 
 
 def test_a_run_that_held_its_rate_goes_on_as_one_planned_so(held: Path) -> None:
     before = tree(held / "runs" / "wsd")
-    result = called(
-        "train", "--resume", "wsd", "--max-steps", "40", "--stop-at-step", "31", cwd=held
-    )
+    result = called("train", "--resume", "wsd", "--max-steps", "40", cwd=held)
     assert "from step 14, where the rate began to fall: steps 15 to 20 are done" in result.stderr
-    called("train", "--resume", "wsd", cwd=held)
     called(*BEGIN, "planned", "--max-steps", "40", *WSD, cwd=held)
     assert_same(held, "wsd", "planned", 40)
     assert settings_of(held, "wsd") == settings_of(held, "planned")
@@ -200,3 +202,74 @@ def test_what_cannot_go_on_so_is_refused_and_changes_nothing(
     stopped_workspace: Path, run: str, words: list[str], said: str
 ) -> None:
     assert said in refused(stopped_workspace, run, *words)
+
+
+def test_patience_that_is_used_up_is_named_and_a_larger_one_goes_on(stopped: Path) -> None:
+    """A rate of 0 improves nothing after the first evaluation."""
+    still = ["--learning-rate", "0", "--set", "training.eval_interval=1"]
+    words = [*still, "--set", "training.patience=2"]
+    result = called("train", "--resume", "stopped", *words, cwd=stopped)
+    assert "step 12, no better evaluation for 2 times" in result.stdout
+    assert "train --resume stopped --set training.patience=4\n" in result.stderr
+    said = refused(stopped, "stopped", "--learning-rate", "1e-3")
+    assert "Add --set training.patience=4 to go on." in said
+    more = ["--set", "training.patience=9", "--learning-rate", "1e-3", "--stop-at-step", "14"]
+    assert (
+        "step 14, --stop-at-step 14"
+        in called("train", "--resume", "stopped", *more, cwd=stopped).stdout
+    )
+    rates = [rate["until_step"] for rate in settings_of(stopped, "stopped")["earlier_rates"]]
+    assert rates == [10, 12]
+
+
+def test_a_run_that_has_ended_names_the_ways_that_work_for_it(
+    held_workspace: Path, stopped_workspace: Path
+) -> None:
+    ways = {
+        name: ways_on(RunDirectory(place / "runs" / name), name)
+        for place, name in ((held_workspace, "wsd"), (stopped_workspace, "tiny"))
+    }
+    another = "begin another with its weights: gpt-tf train --from "
+    assert ways == {
+        "wsd": ["go on with it: gpt-tf train --resume wsd --max-steps 40", f"{another}wsd"],
+        "tiny": [
+            "go on with it: gpt-tf train --resume tiny --max-steps 40 "
+            "--set training.schedule=cosine",
+            f"{another}tiny",
+        ],
+    }
+    assert ways_on(RunDirectory(stopped_workspace / "runs" / "stopped"), "stopped") == []
+    result = called("train", "--resume", "tiny", cwd=stopped_workspace)
+    assert all(f"{way}\n" in result.stderr for way in ways["tiny"])
+
+
+def test_a_python_program_goes_on_in_the_same_way(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(stopped)
+    run = gpt_tf.load("stopped", quiet=True)
+    before = tree(stopped)
+    for words, said in (
+        ({"max_steps": 9}, "fewer steps than done in max_steps: 9"),
+        ({"max_steps": 40}, "`gpt-tf train --resume stopped --max-steps 40 --set training.sched"),
+        ({"max_step": 40}, "unknown argument of resume: max_step. Did you mean max_steps?"),
+        ({"set": {"training.seed": 1}}, "training.seed: 2023 in the checkpoint, 1 now"),
+        ({"seed": 1, "set": {"training": {"seed": 2}}}, "given twice: training.seed"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(said)):
+            run.resume(**words)
+    assert tree(stopped) == before
+    run.resume(peak_learning_rate=5e-4, stop_at_step=12)
+    (earlier,) = settings_of(stopped, "stopped")["earlier_rates"]
+    assert (earlier["until_step"], earlier["peak_learning_rate"]) == (10, 3e-3)
+
+
+def test_changed_data_are_refused_with_a_command_that_goes_on_with_them(stopped: Path) -> None:
+    next((stopped / "reviews").rglob("*.txt")).write_text("Another text.")
+    words = ["--learning-rate", "1e-3", "--set", "training.patience=9"]
+    said = refused(stopped, "stopped", *words)
+    assert (
+        "--resume stopped --learning-rate 0.001 --set training.patience=9 --accept-data-change`"
+        in said.replace("--set training.patience=9 --learning-rate 0.001",
+                        "--learning-rate 0.001 --set training.patience=9")
+    )  # fmt: skip
