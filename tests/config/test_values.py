@@ -46,7 +46,8 @@ def test_an_empty_value_is_refused_by_name(
         return
     is_option = isinstance(param, click.Option)
     option = [max(param.opts, key=len)] if is_option else []
-    before_it = ["x"] if words == ("evaluate",) and param.name == "data" else []
+    is_second = (*words, param.name) in {("evaluate", "data"), ("rename", "new_name")}
+    before_it = ["x"] if is_second else []
     assert in_process(*words, *before_it, *option, "", cwd=tmp_path, check=False) == 2
     said = capsys.readouterr().err
     called = option[0] if is_option else param.human_readable_name.strip("[].")
