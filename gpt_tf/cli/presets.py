@@ -46,24 +46,14 @@ def presets(name: str | None, as_json: bool) -> None:
 def _list(found: list[PresetFacts]) -> None:
     """A line for each."""
     from gpt_tf.cli.console import print_list
+    from gpt_tf.reports.run_list import short_count
 
     rows = [("preset", f"{'size':>6}", "tokenizer", "min", "from")]
     for each in found:
-        size = "RUN's" if each.parameters is None else _short(each.parameters)
+        size = "RUN's" if each.parameters is None else short_count(each.parameters)
         time = f"{each.time.minutes}{'*' * bool(each.time.steps)}" if each.time else "-"
         rows.append((each.name, f"{size:>6}", each.tokenizer or "RUN's", time, each.origin))
     print_list(rows)
-
-
-def _short(parameters: int) -> str:
-    """A number of parameters in a few characters.
-
-    >>> _short(4225), _short(963328), _short(27446454)
-    ('4.2k', '963k', '27.4M')
-    """
-    if parameters >= 1_000_000:
-        return f"{parameters / 1e6:.1f}M"
-    return f"{parameters / 1e3:.0f}k" if parameters >= 100_000 else f"{parameters / 1e3:.1f}k"
 
 
 def _time(preset: PresetFacts) -> str:

@@ -31,24 +31,25 @@ def settings(what: str | None, as_json: bool) -> None:
     from gpt_tf import config_help
     from gpt_tf.cli.console import note
 
-    section = config_help.section_called(what) if what else None
-    keys = [] if section or not what else config_help.called(what)
-    if not what:
+    show_all, headings = False, True
+    if what is None:
         found = [*config_help.settings_by_key().values()]
-    else:
-        found = config_help.in_section(section) if section else keys
-    if what and not found:
-        found = config_help.mentioning(what)
-        if not found:
-            raise config_help.unknown_setting(what)
+    elif section := config_help.section_called(what):
+        found = config_help.in_section(section)
+    elif found := config_help.called(what):
+        show_all = True
+    elif found := config_help.mentioning(what):
+        headings = False
         note(f"no setting is called {what}; these have the word:")
+    else:
+        raise config_help.unknown_setting(what)
     if as_json:
         click.echo(json.dumps({each.key: _in_json(each) for each in found}, indent=2))
-    elif keys:
-        for each in keys:
+    elif show_all:
+        for each in found:
             _show(each)
     else:
-        _list(found, headings=not what or section is not None)
+        _list(found, headings)
         note("All about one: gpt-tf settings training.patience")
 
 

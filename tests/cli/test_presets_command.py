@@ -14,8 +14,9 @@ def test_each_preset_has_a_line_of_at_most_80_characters(tmp_path: Path) -> None
     assert [line.split()[0] for line in lines] == preset_names()
     assert max(map(len, lines)) <= 80
     (imdb,) = (line for line in lines if line.startswith("imdb "))
-    assert imdb.split(maxsplit=5)[1:] == [
-        "27.4M",
+    assert imdb.split(maxsplit=6)[1:] == [
+        "27.4",
+        "M",
         "bpe",
         "50358",
         "47*",
