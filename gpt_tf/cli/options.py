@@ -73,7 +73,8 @@ engine_option = click.option(
 
 checkpoint_option = click.option(
     "--checkpoint", "which", type=NAME, default="best", show_default=True,
-    metavar="STEP|best|last", help="The checkpoint of the run; `gpt-tf show RUN` lists them.",
+    metavar="STEP|best|last", help="The checkpoint of the run; `gpt-tf show RUN` lists them. A run "
+    "whose rate is held before it falls also has one called stable.",
 )  # fmt: skip
 
 

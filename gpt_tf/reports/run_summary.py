@@ -1,8 +1,7 @@
 """What a run has come to, read from as little of it as possible and without TensorFlow.
 
 A workspace may hold a thousand runs: of each, the newest manifest, the end of `metrics.jsonl`, and
-the header of the weights are read. Nothing is changed, and no damage raises an error: a summary
-says what is wrong.
+the header of the weights are read. No damage raises an error: a summary says what is wrong.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from gpt_tf.storage.lock import holder
 from gpt_tf.storage.manifest import MANIFEST, check_sizes, read_manifest
 from gpt_tf.storage.metrics_file import rows_from_end
 from gpt_tf.storage.parameters import count_parameters
+from gpt_tf.storage.replacing import settle_if_unused
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
 from gpt_tf.training.evaluation import METRICS
 
@@ -73,19 +73,24 @@ def summaries(workspace: Path) -> tuple[list[RunSummary], list[str]]:
                 continue  # a process is writing it, or left it
             if run.exists and (run.checkpoints.names() or run.is_ours):
                 runs.append(summarize(run))
-            elif not run.is_unfinished:
+            elif not run.is_unfinished and holder(path) is None:  # as while a training begins
                 others.append(path.name)
     return runs, others
 
 
 def summarize(run: RunDirectory) -> RunSummary:
-    """What a run has come to; what cannot be read is named in its problem."""
+    """What a run has come to; what cannot be read is named in its problem.
+
+    If a killed process left two runs in its place, one of them is kept, as for every command.
+    """
+    settle_if_unused(run.path)
     problems: list[str] = []
     newest, manifest = _newest_manifest(run, problems)
     config = _training_config(manifest)
     source = _source(run, problems)
     best_step, figures = _best(run, manifest)
     step, max_steps = (checkpoint_step(newest) if newest else 0), config.get("max_steps")
+    max_steps = max_steps if isinstance(max_steps, int) else None
     if holder(run.path) is not None:
         state = TRAINING
         step = next((int(row["step"]) for row in rows_from_end(run.metrics_file)), step)

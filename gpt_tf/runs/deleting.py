@@ -9,7 +9,8 @@ from pathlib import Path
 
 from gpt_tf.errors import UsageError
 from gpt_tf.reports.run_summary import RunSummary, summarize
-from gpt_tf.runs.origins import began_with, found_at, refuse_others, sweep_of
+from gpt_tf.runs.origins import began_with, found_at, refuse_others, sweeps_of
+from gpt_tf.runs.sweeps.plan import SweepDirectory
 from gpt_tf.storage.removing import check_removable, finish_removing
 from gpt_tf.storage.run_contents import own_bytes
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
@@ -53,18 +54,19 @@ def chosen(workspace: Path, names: Sequence[str], *, origins: bool) -> list[Doom
       UsageError: for a name that no run has, and for a run that may not be removed: in use, with
         files of the user's, the origin of another, or not a run of gpt-tf.
     """
-    runs: dict[str, RunDirectory] = {}
-    for name in names:
-        run = found_at(workspace, name)
-        runs.setdefault(str(run.path), run)
-    for run in runs.values():
+    runs = list({(run := found_at(workspace, name)).path: run for name in names}.values())
+    for run in runs:
         refuse_others(run, "Remove it yourself.")
         check_removable(run.path)
-        home = run.workspace(workspace)
-        others = [one for one in began_with(home, run) if str(one.path) not in runs]
-        if others and not origins:
-            raise _of_another(workspace, run, others)
-    return [_doomed(workspace, run) for run in runs.values()]
+    doomed: list[Doomed] = []
+    for home in dict.fromkeys(run.workspace(workspace) for run in runs):
+        here = [run for run in runs if run.workspace(workspace) == home]
+        for run, others in began_with(home, here):
+            if others and not origins:
+                raise _of_another(workspace, run, others)
+        sweeps = sweeps_of(home, here)
+        doomed += [_doomed(run, sweeps.get(run.path)) for run in here]
+    return doomed
 
 
 def _of_another(workspace: Path, run: RunDirectory, others: list[RunDirectory]) -> UsageError:
@@ -77,8 +79,7 @@ def _of_another(workspace: Path, run: RunDirectory, others: list[RunDirectory]) 
     )
 
 
-def _doomed(workspace: Path, run: RunDirectory) -> Doomed:
-    sweep = sweep_of(run.workspace(workspace), run)
+def _doomed(run: RunDirectory, sweep: SweepDirectory | None) -> Doomed:
     remark = sweep and (
         f"{run.name} is a cell of the sweep {sweep.name}: `gpt-tf sweep --resume {sweep.called}` "
         "would train it again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,14 +19,18 @@ from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory, all_runs, un
 MAY_HAVE_ORIGIN = re.compile(r"^\s+run:(?!\s*(null|~)?\s*$)|^origin:\s*\S", re.MULTILINE)
 
 
-def began_with(workspace: Path, run: RunDirectory) -> list[RunDirectory]:
-    """The runs of the workspace that began with the weights of `run`."""
-    place = os.path.realpath(run.path)
-    return [
-        other
-        for other in all_runs(workspace)
-        if (origin := _origin(other)) and os.path.realpath(found(origin, workspace)) == place
-    ]
+def began_with(
+    workspace: Path, runs: Sequence[RunDirectory]
+) -> list[tuple[RunDirectory, list[RunDirectory]]]:
+    """Each of `runs`, with the other runs of the workspace that began with its weights."""
+    places = {os.path.realpath(run.path): run for run in runs}
+    others: dict[Path, list[RunDirectory]] = {run.path: [] for run in runs}
+    for other in all_runs(workspace):
+        if os.path.realpath(other.path) not in places and (origin := _origin(other)):
+            run = places.get(os.path.realpath(found(origin, workspace)))
+            if run is not None:
+                others[run.path].append(other)
+    return [(run, others[run.path]) for run in runs]
 
 
 def _origin(run: RunDirectory) -> str | None:
@@ -38,13 +43,16 @@ def _origin(run: RunDirectory) -> str | None:
     return None
 
 
-def sweep_of(workspace: Path, run: RunDirectory) -> SweepDirectory | None:
-    """The sweep that a run of the workspace is a cell of; None if it is not of a sweep."""
+def sweeps_of(workspace: Path, runs: Sequence[RunDirectory]) -> dict[Path, SweepDirectory]:
+    """By the path of those of `runs` that are cells of a sweep of the workspace: the sweep."""
+    sweeps: dict[Path, SweepDirectory] = {}
     for sweep in all_sweeps(workspace):
-        with suppress(GptTfError):
-            if any(cell.run == run.name for cell in sweep.read_plan().cells):
-                return sweep
-    return None
+        with suppress(OSError, UnicodeDecodeError, GptTfError):
+            text = sweep.plan_file.read_text("utf-8")
+            named = [run for run in runs if run.name in text]  # to read YAML takes time
+            cells = {cell.run for cell in sweep.read_plan().cells} if named else set()
+            sweeps |= {run.path: sweep for run in named if run.name in cells}
+    return sweeps
 
 
 def refuse_others(run: RunDirectory, remedy: str) -> None:

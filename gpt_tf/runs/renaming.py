@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.reports.loss_picture import draw_again
-from gpt_tf.runs.origins import began_with, found_at, refuse_others, sweep_of
+from gpt_tf.runs.origins import began_with, found_at, refuse_others, sweeps_of
 from gpt_tf.storage import atomic
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.removing import check_unused
@@ -53,12 +53,13 @@ def _check(workspace: Path, run: RunDirectory, target: Path) -> None:
     refuse_links(run.path)
     home = run.workspace(workspace)
     copy = shlex.join(["cp", "-r", str(run.path), str(target)])
-    if (sweep := sweep_of(home, run)) is not None:
+    for sweep in sweeps_of(home, [run]).values():
         raise UsageError(
             f"a cell of a sweep: {run.name}, which {sweep.name} finds by its name. Copy it "
             f"instead: `{copy}`."
         )
-    if others := began_with(home, run):
+    ((_, others),) = began_with(home, [run])
+    if others:
         names = ", ".join(other.name for other in others)
         raise UsageError(
             f"origin of another run: {run.name}, which {names} began with and names. Copy it "

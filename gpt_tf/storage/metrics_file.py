@@ -14,6 +14,7 @@ from gpt_tf.errors import RunError
 from gpt_tf.storage.plain import NotPlainError, open_plain, read_plain
 
 BLOCK = 1 << 14  # bytes
+LONGEST = 1 << 20  # bytes of a line; a longer one is not ours
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ def rows_from_end(path: Path, having: str = "") -> Iterator[dict[str, float]]:
 def _lines_from_end(file: BinaryIO) -> Iterator[bytes]:
     """The lines of a file, the last one first."""
     end, begin_of_line = file.seek(0, os.SEEK_END), b""
-    while end > 0:
+    while end > 0 and len(begin_of_line) <= LONGEST:
         size = min(BLOCK, end)
         end -= size
         file.seek(end)

@@ -92,7 +92,7 @@ def count_numbers(path: Path) -> int | None:
             header = json.loads(file.read(length)) if length <= MAX_HEADER else {}
         header.pop("__metadata__", None)
         return sum(math.prod(tensor["shape"]) for tensor in header.values()) or None
-    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

@@ -14,6 +14,8 @@ from made_runs import PARAMETERS, damage, made_run
 from gpt_tf.reports.run_list import matching, short_count, table
 from gpt_tf.reports.run_summary import SORTED, summaries, summarize
 from gpt_tf.storage.lock import locked
+from gpt_tf.storage.replacing import retire
+from gpt_tf.storage.run_directory import RunDirectory
 
 RELEASES = Path(__file__).parents[1] / "releases"
 
@@ -71,6 +73,20 @@ def test_a_run_whose_lock_is_held_is_in_training(workspace: Path) -> None:
         one = summarize(run)
     assert (one.state, one.step) == ("training", 20)
     assert summarize(run).state == "stopped"
+
+
+def test_a_run_that_is_about_to_begin_is_not_called_foreign(workspace: Path) -> None:
+    (workspace / "runs" / "coming" / "new.gpt-tf-1-abcdef.tmp").mkdir(parents=True)
+    (workspace / "runs" / "coming" / "new.gpt-tf-1-abcdef.tmp" / "source.json").write_text("{}")
+    with locked(workspace / "runs" / "coming"):
+        assert called("runs", cwd=workspace).stderr.count("left out") == 0
+
+
+def test_of_two_runs_in_one_place_one_is_kept(workspace: Path) -> None:
+    run = workspace / "runs" / "stopped"
+    retire(run)  # killed before the next run had a checkpoint
+    assert summarize(RunDirectory(run)).loss == 3.5
+    assert not (run / "previous-run").exists()
 
 
 def test_damage_is_named_and_never_an_error(workspace: Path) -> None:

@@ -106,6 +106,14 @@ def test_an_origin_goes_together_with_the_run_that_began_with_it(workspace: Path
     assert names(workspace) == ["other"]
 
 
+def test_of_a_chain_of_origins_each_link_counts(workspace: Path) -> None:
+    made_run(workspace, "again", {10: 1.0}, {"origin": {"run": "runs/tuned"}})
+    said = refused(workspace, "base", "tuned", "--yes")
+    assert "origin of another run: tuned, whose weights again began with." in said
+    called("delete", "base", "tuned", "again", "--yes", cwd=workspace)
+    assert names(workspace) == ["other"]
+
+
 def test_what_a_killed_call_left_goes_with_the_next_one(workspace: Path) -> None:
     run = workspace / "runs" / "other"
     run.rename(temporary_name(run))
