@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -51,15 +52,19 @@ def main() -> None:
         for number in range(RUNS):
             make_run(Path(folder) / "runs" / f"made-{number:04d}", number)
         times = []
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         for _ in range(CALLS):
             start = time.perf_counter()
             command = [sys.executable, "-m", "gpt_tf", "runs"]
             shown = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
             times.append(time.perf_counter() - start)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     figures = {
         "runs": len(shown.stdout.splitlines()) - 1,
         "many_runs_seconds": statistics.median(times),
         "many_runs_fastest_seconds": min(times),
+        "many_runs_processor_seconds": processor / CALLS,
     }
     promises = {
         f"{RUNS:,} runs are listed": figures["runs"] == RUNS,
