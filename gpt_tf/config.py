@@ -290,17 +290,18 @@ class TrainingConfig(Section):
     )
     decay_share: float = setting(
         1.0,
-        "Share of the steps after the warm-up, at their end, in which the rate falls.",
+        "Share of the steps after the warm-up, at their end, in which the rate falls; below 1 it "
+        "is held before that (WSD).",
         minimum=0.01,
         maximum=1.0,
     )
     schedule_begin: int = setting(
         0,
-        "Step at which the schedule begins; written by --resume with another schedule.",
+        "Step at which the schedule begins; written by `train --resume` for a second stretch.",
         minimum=0,
     )
     earlier_rates: tuple[EarlierRate, ...] = setting(
-        (), "What the rate followed before, part by part; written by --resume if that changes."
+        (), "What the rate followed in earlier parts of the run; written by `train --resume`."
     )
     beta_1: float = setting(0.9, "Adam's decay of the first moment.", minimum=0.0, maximum=0.9999)
     beta_2: float = setting(

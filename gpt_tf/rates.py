@@ -94,18 +94,24 @@ def in_words(training: TrainingConfig, until: float = math.inf) -> list[str]:
     """What the rate follows, a line for each part of a run that ends at step `until`.
 
     >>> in_words(TrainingConfig(max_steps=200, schedule="linear", decay_share=0.25, warmup_steps=0))
-    ['linear, peak 0.001, falling from step 150 to 0 at step 200']
+    ['linear with a peak of 0.001, falling to 0 from step 150 to 200']
     """
     shown = [part for part in parts(training) if part.begin < until]
-    lines = []
-    for part in shown:
-        rate = part.rate
-        line = f"{rate.schedule}, peak {rate.peak_learning_rate:g}"
-        if math.isfinite(part.falls_from):
-            line += f", falling from step {part.falls_from:,} to {rate.min_learning_rate:g}"
-            line += f" at step {rate.max_steps:,}"
-        if len(shown) > 1:
-            end = f" to {part.until:,}" if math.isfinite(part.until) else ""
-            line = f"from step {part.begin:,}{end}: {line}"
-        lines.append(line)
-    return lines
+    return [_line(part) if len(shown) == 1 else f"{_place(part)}: {_line(part)}" for part in shown]
+
+
+def _line(part: Part) -> str:
+    rate = part.rate
+    line = f"{rate.schedule} with a peak of {rate.peak_learning_rate:g}"
+    if math.isinf(part.falls_from):
+        return line
+    falls = f"from step {part.falls_from:,} to {rate.max_steps:,}"
+    return f"{line}, falling to {rate.min_learning_rate:g} {falls}"
+
+
+def _place(part: Part) -> str:
+    if math.isinf(part.until):
+        return f"from step {part.begin:,}"
+    return (
+        f"from step {part.begin:,} to {part.until:,}" if part.begin else f"to step {part.until:,}"
+    )

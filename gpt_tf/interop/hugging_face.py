@@ -16,6 +16,7 @@ from gpt_tf.interop.families import Family, parameter_shapes
 from gpt_tf.interop.model_config import choose_family, their_config
 from gpt_tf.interop.stored_run import StoredRun
 from gpt_tf.interop.weights import LISTED
+from gpt_tf.rates import in_words
 from gpt_tf.storage import atomic
 from gpt_tf.storage.tensors import Shape, Streamed
 from gpt_tf.tokenizer.base import Tokenizer, put_before_texts
@@ -142,6 +143,8 @@ def check_arrays(stored: StoredRun, shapes: Mapping[str, Shape], family: Family)
 def model_card(stored: StoredRun, family: Family, tokenizer: Tokenizer) -> str:
     """What the model is, how it was measured and how it is loaded."""
     rows = {**_architecture(stored.config.model), "steps trained": f"{stored.step:,}"}
+    if stored.step:  # not of a run that was imported
+        rows["learning rate"] = "; ".join(in_words(stored.config.training, stored.step))
     for metric in METRICS:
         if (value := stored.figures.get(f"eval/{metric.name}")) is not None:
             rows[f"validation {metric.title}"] = f"{value:.4f}"

@@ -14,6 +14,7 @@ from typing import Any
 from gpt_tf.config import Config
 from gpt_tf.config_files import flatten, read_config_file, resolve_stored
 from gpt_tf.errors import GptTfError, RunError
+from gpt_tf.rates import in_words
 from gpt_tf.reports.run_list import as_record
 from gpt_tf.reports.run_summary import RunSummary, summarize
 from gpt_tf.storage.checkpoint import checkpoint_step
@@ -26,6 +27,7 @@ from gpt_tf.storage.samples_file import last_sample
 
 LOG_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ \w+ (.*)")
 BEGUN = re.compile(r"[\d,]+ steps, [\d,]+ per epoch")  # the first line of a process that trains
+SHOWN_ELSEWHERE = ("origin.", "training.earlier_rates", "training.schedule_begin")
 Rows = list[dict[str, float]]
 
 
@@ -51,6 +53,7 @@ class RunFacts:
 
     Attributes:
       settings: by dotted key; none if they are lost.
+      rates: what the learning rate followed in each part of the run, if it changed on the way.
       files: how many there are of each part of the data, if that is recorded.
       seconds: spent by the processes that trained it, if it has a log.
       sample: step and text of the last one.
@@ -58,6 +61,7 @@ class RunFacts:
 
     summary: RunSummary
     settings: dict[str, Any]
+    rates: list[str]
     rows: Rows
     files: dict[str, int]
     checkpoints: list[StoredCheckpoint]
@@ -71,7 +75,7 @@ class RunFacts:
         return {
             key: (value, defaults.get(key))
             for key, value in self.settings.items()
-            if value != defaults.get(key) and not key.startswith("origin.")
+            if value != defaults.get(key) and not key.startswith(SHOWN_ELSEWHERE)
         }
 
     def origin(self) -> str | None:
@@ -94,8 +98,11 @@ def read_facts(run: RunDirectory) -> RunFacts:
     summary = summarize(run)
     problems = [summary.problem] if summary.problem else []
     settings: dict[str, Any] = {}
+    rates: list[str] = []
     try:
-        settings = flatten(dataclasses.asdict(resolve_stored(read_config_file(run.config_file))))
+        config = resolve_stored(read_config_file(run.config_file))
+        settings = flatten(dataclasses.asdict(config))
+        rates = in_words(config.training) if config.training.earlier_rates else []
     except GptTfError as error:
         problems.append(str(error))
     rows: Rows = []
@@ -104,6 +111,7 @@ def read_facts(run: RunDirectory) -> RunFacts:
     return RunFacts(
         dataclasses.replace(summary, problem=" ".join(problems) or None),
         settings,
+        rates,
         rows,
         files=_files(run),
         checkpoints=_checkpoints(summary, rows),
@@ -171,6 +179,7 @@ def facts_as_record(facts: RunFacts) -> dict[str, Any]:
         "tokens_seen": facts.last_value("train/tokens_seen"),
         "epochs": facts.last_value("train/epoch"),
         "origin": facts.origin(),
+        "rates": facts.rates,
         "seconds": facts.seconds,
         "bytes": facts.bytes,
         "settings": {

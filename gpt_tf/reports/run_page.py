@@ -34,6 +34,7 @@ def overview(facts: RunFacts) -> list[tuple[str, str]]:
         ("tokenizer", _tokenizer(facts)),
         ("model", _model(facts)),
         ("begun with", facts.origin() or ""),
+        ("rate", "; ".join(facts.rates)),
         ("time", "" if facts.seconds is None else f"{duration(facts.seconds)} of training"),
         ("size", f"{megabytes(facts.bytes)} on the disk"),
         ("folder", str(summary.run.path)),

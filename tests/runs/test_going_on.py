@@ -83,7 +83,7 @@ def test_a_run_that_held_its_rate_goes_on_as_one_planned_so(held: Path) -> None:
     assert {name for name in before if name.startswith("checkpoints")} <= kept.keys()
     log = (held / "runs" / "wsd" / "run.log").read_text()
     assert f"the run as it was at step 20 is kept: {held / 'runs' / 'wsd-to-20'}" in log
-    assert "learning rate: linear, peak 0.003, falling from step 26 to 0 at step 40" in log
+    assert "learning rate: linear with a peak of 0.003, falling to 0 from step 26 to 40" in log
 
 
 @pytest.mark.long
@@ -156,13 +156,20 @@ def test_a_changed_rate_is_recorded_with_the_step_from_which_it_holds(stopped: P
     said = "changed setting: training.peak_learning_rate: 0.003 in the checkpoint, 0.0005 now"
     log = (stopped / "runs" / "stopped" / "run.log").read_text()
     assert said in result.stderr and said in log
-    assert "learning rate: from step 10: cosine, peak 0.0005, falling" in log
+    line = "from step 10: cosine with a peak of 0.0005, falling to 0 from step 5 to 20"
+    assert f"learning rate: {line}" in log
     stored = settings_of(stopped, "stopped")
     assert (stored["peak_learning_rate"], stored["eval_interval"]) == (5e-4, 4)
     (earlier,) = stored["earlier_rates"]
     assert (earlier["until_step"], earlier["peak_learning_rate"]) == (10, 3e-3)
     assert {12, 16} <= {row["step"] for row in metrics(stopped, "stopped") if "eval/loss" in row}
     assert "earlier_rates" not in result.stderr
+    shown = called("show", "stopped", cwd=stopped).stdout
+    assert line in " ".join(shown.split()) and "earlier_rates" not in shown
+    called("export", "stopped", "--to", "exported", cwd=stopped)
+    card = (stopped / "exported" / "README.md").read_text()
+    first = "to step 10: cosine with a peak of 0.003, falling to 0 from step 5 to 20"
+    assert f"| learning rate | {first}; {line} |" in card
 
 
 def refused(workspace: Path, run: str, *words: str) -> str:
