@@ -1,29 +1,82 @@
-"""What `gpt-tf train --dry-run` shows: data, steps, layers, memory."""
+"""What `gpt-tf train --dry-run` shows: data, steps, layers, memory; with --measure, the time."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpt_tf.cli import console
+from gpt_tf.errors import UsageError
+
 if TYPE_CHECKING:
+    from gpt_tf.model.language_model import LanguageModel
+    from gpt_tf.runs.dry_run import Look
     from gpt_tf.runs.job import Job
+    from gpt_tf.runs.size import Rows
+
+OPTION = "--schedule"
 
 
-def foretell(job: Job) -> int:
-    """Look at what training would take, and show its size; nothing is written."""
-    from gpt_tf.cli import console
+def foretell(job: Job, *, measure: bool, schedule: Path | None) -> int:
+    """Look at what training would take, and show its size; nothing that is written stays.
+
+    Args:
+      measure: make some of its steps, and show how long all of them take.
+      schedule: the file to draw the learning rate into; the only thing that is written.
+    """
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
-    from gpt_tf.runs.dry_run import look
+    from gpt_tf.runs.dry_run import look, opened
+    from gpt_tf.storage.targets import check_file
 
-    found = look(job)
-    import_tensorflow()
-    from gpt_tf.runs.size import built, data_rows, layer_rows, machine_rows, run_rows
+    if schedule is not None:
+        check_file(schedule, OPTION, overwrite=job.overwrite)
+    if not measure:
+        found = look(job)
+        import_tensorflow()
+        from gpt_tf.runs.size import built, memory_rows
+
+        model, memory = built(found.config)
+        _show(found, model, memory_rows(memory))
+        return _draw(schedule, found, overwrite=job.overwrite)
+    with opened(job) as (found, given):
+        import_tensorflow()
+        from gpt_tf.runs.measuring import measure as measured
+        from gpt_tf.runs.size import check_batch, time_rows
+
+        check_batch(found.config)
+        console.note("measuring: real steps, an evaluation and a save, in a temporary folder")
+        model, figures = measured(given)
+        _show(found, model, time_rows(found.config, figures))
+    return _draw(schedule, found, overwrite=job.overwrite)
+
+
+def _show(found: Look, model: LanguageModel, more: Rows) -> None:
+    from gpt_tf.runs.size import data_rows, layer_rows, machine_rows, run_rows
     from gpt_tf.runs.without_effect import tell_uneven_heads
 
     tell_uneven_heads(found.config, console)
-    model, memory = built(found.config)
     if data := data_rows(found):
         console.print_table("", ("in an epoch", "training", "validation"), data)
     console.print_table("", ("layer", "parameters", "share"), layer_rows(model))
-    rows = [*run_rows(found), *machine_rows(found.config, f"{memory / 1e6:,.0f} MB")]
+    rows = [*run_rows(found), *machine_rows(found.config), *more]
     console.print_table("", ("what", "value"), rows)
+
+
+def _draw(schedule: Path | None, found: Look, *, overwrite: bool) -> int:
+    """Write the picture of the learning rate, if it is asked for; the exit code."""
+    if schedule is None:
+        return 0
+    from gpt_tf.reports.schedule_picture import draw_schedule
+    from gpt_tf.storage.targets import write_file
+    from gpt_tf.training.schedule import make_schedule
+
+    steps = found.config.training.max_steps
+    if steps is None:
+        raise UsageError(
+            f"no steps to draw in {OPTION}: their number depends on data and tokenizer, which are "
+            "not there yet. Give --max-steps."
+        )
+    picture = draw_schedule(make_schedule(found.config.training), steps, found.steps_per_epoch)
+    write_file(schedule, OPTION, picture, overwrite=overwrite)
+    console.note(f"the learning rate by step: {schedule}")
     return 0

@@ -61,6 +61,10 @@ _TRAIN_OPTIONS = (
     click.option("--dry-run", is_flag=True,
                  help="Open the data, show steps, parameters and memory, and stop; nothing is "
                  "written."),
+    click.option("--measure", is_flag=True,
+                 help="With --dry-run: make a few real steps, and tell how long all will take."),
+    click.option("--schedule", type=PLACE, metavar="PNG",
+                 help="With --dry-run: draw the learning rate of each step into this file."),
 )  # fmt: skip
 
 

@@ -39,6 +39,8 @@ def train(
     profile: bool,
     print_config: bool,
     dry_run: bool,
+    measure: bool,
+    schedule: Path | None,
 ) -> int:
     """Train a GPT on the text of --data, or on the data that were used last.
 
@@ -98,7 +100,8 @@ def train(
     if dry_run:
         refuse_with("dry-run", profile=profile)
     refuse_without("resume", resume, accept_data_change=accept_data_change)
-    refuse_without("name", name, overwrite=overwrite)
+    refuse_without("dry-run", dry_run, measure=measure, schedule=schedule)
+    refuse_without("name", name or schedule, overwrite=overwrite)
     if name is not None:
         check_name(name, "run")
     pretrained = None
@@ -121,7 +124,7 @@ def train(
         given=given_settings(assignments, config_file, file_settings, max_steps=max_steps),
     )  # fmt: skip
     if dry_run:
-        return foretell(job)
+        return foretell(job, measure=measure, schedule=schedule)
     import_tensorflow()
     from gpt_tf.runs.assemble import begin
 

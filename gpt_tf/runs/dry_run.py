@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gpt_tf.config import Config
 from gpt_tf.runs.claiming import refuse_taken
@@ -26,7 +29,7 @@ from gpt_tf.runs.own_tokenizers import (
     tell_replaced,
     tokenizer_directory,
 )
-from gpt_tf.runs.resolving import resolve_config
+from gpt_tf.runs.resolving import resolve_config, resolve_first_evaluation
 from gpt_tf.runs.run_tokenizer import as_the_tokenizer, refuse_settings_of_ready, write_tokenizer
 from gpt_tf.runs.streams import Streams
 from gpt_tf.runs.tokenizer_training import make_tokenizer
@@ -62,6 +65,30 @@ class Look:
     validation: Contents | None = None
     batches_per_epoch: int | None = None
 
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Updates of a pass over the training data; None if they are not known."""
+        if self.batches_per_epoch is None:
+            return None
+        return max(1, self.batches_per_epoch // self.config.training.grad_accum_steps)
+
+
+class Opened(NamedTuple):
+    """All that a training needs before its model is built.
+
+    Attributes:
+      job: with its resolved settings.
+      folder: a temporary one.
+      tokenizer_sha256: of the copy of the tokenizer in it.
+    """
+
+    job: Job
+    choice: DataChoice
+    streams: Streams
+    tokenizer: Tokenizer
+    tokenizer_sha256: str
+    folder: Path
+
 
 def look(job: Job) -> Look:
     """Open data and tokenizer. In a workspace without any, nothing is made.
@@ -70,11 +97,8 @@ def look(job: Job) -> Look:
       UsageError: if training would refuse them at its start, with the same words.
       DocumentError: if a document cannot be read.
     """
-    workspace = job.workspace
-    config, _ = first_weights(job.config, job.pretrained)
-    job = dataclasses.replace(job, config=config)
-    if job.name is not None:
-        refuse_taken(new_run(workspace.path, job.preset, job.name), job.overwrite)
+    workspace, job = job.workspace, _checked(job)
+    config = job.config
     if job.data is None and newest_corpus(workspace.path) is None:
         workspace.console.note(
             "no data here: training would write sample reviews and take them. Name your own with "
@@ -88,9 +112,53 @@ def look(job: Job) -> Look:
         source = _tokenizer(job, choice, Path(folder) / "trained")
         if source is None:
             return Look(_as_far_as_known(config))
-        tokenizer = write_tokenizer(config, source, Path(folder) / "copy", workspace.console)
-        job = dataclasses.replace(job, config=as_the_tokenizer(job, tokenizer))
-        return _counted(job, choice, tokenizer, tokenizer_sha256(Path(folder) / "copy"))
+        job, tokenizer, sha256 = _with_tokenizer(job, source, Path(folder) / "copy")
+        if _is_large(choice) and not _has_store(choice, job.config, sha256):
+            return _estimated(job, choice, tokenizer)
+        with Streams(job.config, choice, tokenizer, sha256) as streams:
+            return _counted(job, streams)
+
+
+@contextmanager
+def opened(job: Job) -> Iterator[tuple[Look, Opened]]:
+    """Open data and tokenizer as training does, whatever that takes, in a temporary folder.
+
+    Raises:
+      UsageError: if there is no tokenizer, or training would refuse something at its start.
+      DocumentError: if a document cannot be read.
+    """
+    workspace, job = job.workspace, _checked(job)
+    with tempfile.TemporaryDirectory(prefix="gpt-tf-") as name:
+        folder = Path(name)
+        place = workspace
+        if job.data is None and newest_corpus(workspace.path) is None:
+            place = dataclasses.replace(workspace, path=folder)  # for the sample reviews
+        choice = choose_data(place, job.data, job.config.data, job.validation)
+        refuse_idle([job.config], choice, job.given)
+        choice = _set_apart(choice, folder)
+        source = _tokenizer(job, choice, folder / "trained")
+        if source is None:
+            source = choose_tokenizer(workspace, choice, None)  # raises the error of training
+        job, tokenizer, sha256 = _with_tokenizer(job, source, folder / "copy")
+        with Streams(job.config, choice, tokenizer, sha256) as streams:
+            found = _counted(job, streams)
+            job = dataclasses.replace(job, config=found.config)
+            yield found, Opened(job, choice, streams, tokenizer, sha256, folder)
+
+
+def _checked(job: Job) -> Job:
+    """The job with the origin of its first weights, if its run may begin."""
+    config, _ = first_weights(job.config, job.pretrained)
+    if job.name is not None:
+        refuse_taken(new_run(job.workspace.path, job.preset, job.name), job.overwrite)
+    return dataclasses.replace(job, config=config)
+
+
+def _with_tokenizer(job: Job, source: Path, copy: Path) -> tuple[Job, Tokenizer, str]:
+    """The job with what its tokenizer decides, that tokenizer, and its SHA-256."""
+    tokenizer = write_tokenizer(job.config, source, copy, job.workspace.console)
+    job = dataclasses.replace(job, config=as_the_tokenizer(job, tokenizer))
+    return job, tokenizer, tokenizer_sha256(copy)
 
 
 def _with_vocabulary(job: Job) -> Config:
@@ -154,19 +222,22 @@ def _tokenizer(job: Job, choice: DataChoice, scratch: Path) -> Path | None:
     return source
 
 
-def _counted(job: Job, choice: DataChoice, tokenizer: Tokenizer, sha256: str) -> Look:
-    """Tokenize all of the data, or a sample if they are large and there is no token store."""
-    config = job.config
-    if _is_large(choice) and not _has_store(choice, config, sha256):
-        train, batches = _estimated(choice, config, tokenizer, "train")
-        validation = None
-        if choice.validation:
-            validation, _ = _estimated(choice, config, tokenizer, "validation")
-    else:
-        with Streams(config, choice, tokenizer, sha256) as streams:
-            train, batches = streams.train.contents(), len(streams.train)
-            validation = streams.validation.contents() if streams.validation else None
-    config = resolve_config(config, batches)
+def _counted(job: Job, streams: Streams) -> Look:
+    batches = len(streams.train)
+    config = resolve_config(job.config, batches)
+    config = resolve_first_evaluation(config, streams.evaluated_batches)
+    check_end(config, job.stop_at_step, console=job.workspace.console)
+    validation = streams.validation.contents() if streams.validation else None
+    return Look(config, streams.train.contents(), validation, batches)
+
+
+def _estimated(job: Job, choice: DataChoice, tokenizer: Tokenizer) -> Look:
+    """The same of large data, from a sample."""
+    train, batches = _estimate(choice, job.config, tokenizer, "train")
+    validation = None
+    if choice.validation:
+        validation, _ = _estimate(choice, job.config, tokenizer, "validation")
+    config = resolve_config(job.config, batches)
     check_end(config, job.stop_at_step, console=job.workspace.console)
     return Look(config, train, validation, batches)
 
@@ -181,7 +252,7 @@ def _has_store(choice: DataChoice, config: Config, sha256: str) -> bool:
     return (choice.store_directory / key).exists()
 
 
-def _estimated(
+def _estimate(
     choice: DataChoice, config: Config, tokenizer: Tokenizer, split: str
 ) -> tuple[Contents, int]:
     """What an epoch of a split is made of, and its batches, about."""

@@ -13,6 +13,8 @@ from gpt_tf.model.architectures import make_model
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import weight_variables
 from gpt_tf.runs.dry_run import Look
+from gpt_tf.runs.measuring import Measured
+from gpt_tf.runs.progress_text import duration
 from gpt_tf.streaming.windows import Contents
 from gpt_tf.training.freezing import freeze, trained_parameters
 from gpt_tf.training.memory import peak_memory
@@ -68,16 +70,16 @@ def run_rows(found: Look) -> Rows:
     if training.max_steps is None:
         return [*rows, ("steps", f"not known; {training.max_epochs:g} passes over the data")]
     rows.append(("steps", f"{training.max_steps:,}"))
-    if found.batches_per_epoch:
-        per_epoch = max(1, found.batches_per_epoch // training.grad_accum_steps)
+    if per_epoch := found.steps_per_epoch:
         about = "about " if found.train and found.train.about else ""
         passes = f"{training.max_steps / per_epoch:.2f}, each of {about}{per_epoch:,} steps"
         rows.append(("epochs", passes))
     if training.eval_interval and (found.validation or found.train is None):
-        count = -(-training.max_steps // training.eval_interval)
         batches = f"{training.eval_batches:,}" if training.eval_batches else "all"
-        often = f"{count:,}, every {training.eval_interval:,} steps, on {batches} batches"
-        rows.append(("evaluations", often))
+        is_first = training.evaluate_first == "on" or config.origin.run is not None
+        count = -(-training.max_steps // training.eval_interval) + is_first
+        often = f"every {training.eval_interval:,} steps" + " and at first" * is_first
+        rows.append(("evaluations", f"{count:,}, {often}, on {batches} batches"))
     return [*rows, ("learning rate", _rate_in_words(config))]
 
 
@@ -90,8 +92,8 @@ def _rate_in_words(config: Config) -> str:
     return f"{rise}{held}, then {training.schedule} to {training.min_learning_rate:g}"
 
 
-def machine_rows(config: Config, memory: str) -> Rows:
-    """How the machine computes, and what is taken of it."""
+def machine_rows(config: Config) -> Rows:
+    """How the machine computes."""
     training = config.training
     together = training.steps_per_execution or 1
     calls = f", up to {together} steps in one call" if together > 1 else ""
@@ -99,7 +101,31 @@ def machine_rows(config: Config, memory: str) -> Rows:
         ("matrix products", f"{training.precision}"),
         ("XLA", f"{training.xla}{calls}"),
         ("processor", processor_in_words()),
-        ("memory at most, about", memory),
+    ]
+
+
+def memory_rows(memory: float) -> Rows:
+    """The bytes of memory that training takes at most, as estimated."""
+    return [("memory at most, about", f"{memory / 1e6:,.0f} MB")]
+
+
+def time_rows(config: Config, found: Measured) -> Rows:
+    """The time and the memory that training takes, as measured."""
+    tokens = config.training.batch_size * config.model.context_length
+    speed = tokens * config.training.grad_accum_steps / found.step.each
+    rows: Rows = [
+        ("start, data, model", f"{found.begin:.0f} s"),
+        ("compiling", f"{found.compiling:.0f} s"),
+        ("step", f"{1000 * found.step.each:,.0f} ms, {speed:,.0f} tokens per second"),
+    ]
+    if found.evaluations:
+        each = f"{found.evaluation.each:.1f} s, {found.evaluations:,} in all"
+        rows.append(("evaluation and sample", each))
+    return [
+        *rows,
+        ("checkpoint", f"{found.save:.1f} s, {found.saves:,} in all"),
+        ("time in all, about", f"{duration(found.seconds)} ({found.seconds:,.0f} s)"),
+        *memory_rows(found.memory),
     ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import tensorflow as tf
 from keras.optimizers import Optimizer
 
 from gpt_tf.config import Config
+from gpt_tf.errors import RunError
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.lora import is_adapter
@@ -27,6 +27,7 @@ from gpt_tf.runs.sampling import sample_text_of
 from gpt_tf.runs.streams import Streams
 from gpt_tf.storage.checkpoint import Arrays, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.streaming.files import DocumentError
 from gpt_tf.streaming.prefetch import WaitCancelledError
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.training.checkpoint import CheckpointManager
@@ -83,16 +84,8 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
     training = config.training
     model = first_model(config, parts.first_weights)
     optimizer = make_optimizer(model, training)
-    shape = (training.batch_size, config.model.context_length)
-    step = TrainStep(
-        model,
-        optimizer,
-        shape=shape,
-        clip_norm=training.clip_norm,
-        grad_accum_steps=training.grad_accum_steps,
-        steps_per_execution=training.steps_per_execution or 1,
-        xla=training.xla == "on",
-    )
+    tokens = training.batch_size * config.model.context_length * training.grad_accum_steps
+    step = make_step(config, model, optimizer)
     checkpoints = checkpoint_manager(config, claim, model, optimizer, parts.tokenizer_sha256)
     checkpoints.check_room(stable=training.stable_step is not None)
     writer = Writers(check=claim.check)
@@ -124,7 +117,7 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
             run.path,
             f"{model.count_params():,}",
             f"{trained_parameters(model):,}",
-            f"{math.prod(shape) * training.grad_accum_steps:,}",
+            f"{tokens:,}",
         )
         if checkpoint is not None:
             log.info("resumed from %s", checkpoint.name)
@@ -137,8 +130,24 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
             writer.add([each])
         writer.add(job.writers(config))
         return run, trainer.run(job.stop_at_step)
+    except DocumentError as error:  # the data were fine when training began
+        raise RunError(str(error)) from error
     finally:
         writer.close()
+
+
+def make_step(config: Config, model: LanguageModel, optimizer: Optimizer) -> TrainStep:
+    """The compiled step of a training."""
+    training = config.training
+    return TrainStep(
+        model,
+        optimizer,
+        shape=(training.batch_size, config.model.context_length),
+        clip_norm=training.clip_norm,
+        grad_accum_steps=training.grad_accum_steps,
+        steps_per_execution=training.steps_per_execution or 1,
+        xla=training.xla == "on",
+    )
 
 
 def first_evaluation(config: Config) -> FirstEvaluation:

@@ -17,7 +17,13 @@ BLOCK = 1 << 18  # bytes read at once
 
 
 class DocumentError(RunError):
-    """A document that cannot be read; the message names the file."""
+    """A document that cannot be read; the message names the file.
+
+    Met before the work begins, it is a mistake in the input (exit 2). Training that has begun makes
+    a `RunError` of it.
+    """
+
+    exit_code = 2
 
 
 def not_plain(path: Path) -> DocumentError:

@@ -65,7 +65,7 @@ def test_a_data_file_that_may_not_be_read_is_named(command: str, workspace: Path
     arguments = {"train-tokenizer": ["train-tokenizer", "reviews"], "train": TRAIN,
                  "evaluate": ["evaluate", "tiny", "reviews"]}  # fmt: skip
     code, said = run(*arguments[command], cwd=workspace)
-    assert code == 1
+    assert code == 2
     assert f"cannot read '{path.relative_to(workspace)}': Permission denied" in the_error(said)
     assert not (workspace / "runs" / "new").exists()
 
@@ -74,9 +74,9 @@ def test_a_data_file_that_may_not_be_read_is_named(command: str, workspace: Path
 def test_a_data_folder_that_may_not_be_read_is_named(name: str, workspace: Path, run: Run) -> None:
     """D9: nothing in it is passed over in silence."""
     (workspace / name).chmod(UNREADABLE)
-    for command in (["train-tokenizer", "reviews"], TRAIN):
+    for command in (["train-tokenizer", "reviews"], TRAIN, [*TRAIN, "--dry-run"]):
         code, said = run(*command, cwd=workspace)
-        assert code == 1
+        assert code == 2
         assert f"cannot read '{name}': Permission denied" in the_error(said)
     (workspace / name).chmod(0o755)
 
