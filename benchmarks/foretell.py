@@ -1,4 +1,4 @@
-"""What `train --dry-run --measure` foretells against what the same training then takes.
+"""What `train --dry-run --measure` estimates against what the same training then takes.
 
     python benchmarks/foretell.py FOLDER [--novels TEXT] [--cases CASE ...] [--check]
 
@@ -31,7 +31,7 @@ CASES = {
 USUAL = ("demo", "kerasnlp-mini")
 
 
-def foretold_of(printed: str) -> dict[str, float]:
+def estimated_of(printed: str) -> dict[str, float]:
     """The figures of the table that a dry run prints."""
     seconds = re.search(r"time in all, about.*\(([\d,]+) s\)", printed)
     memory = re.search(r"memory at most, about\D+([\d,]+) MB", printed)
@@ -57,12 +57,12 @@ def figures_of(folder: Path, case: str, novels: Path | None) -> dict[str, Any]:
     workspace.mkdir(parents=True, exist_ok=True)
     preset, data = CASES[case][1], ("--data", str(novels.resolve())) if novels else ()
     command = ("train", *CASES[case], *data)
-    if "foretold" not in known:
+    if "estimated" not in known:
         if not novels:
             gpt_tf(workspace, "prepare", "sample-reviews")
         gpt_tf(workspace, "train-tokenizer", *data[1:], "--preset", preset)
         printed, took = taken(workspace, *command, "--dry-run", "--measure")
-        known = {"foretold": foretold_of(printed), "foretelling took": took}
+        known = {"estimated": estimated_of(printed), "estimating took": took}
         stored.write_text(json.dumps(known))
     if "taken" not in known:
         _, known["taken"] = taken(workspace, *command, "--name", "run", "--overwrite")
@@ -83,12 +83,12 @@ def main() -> None:
         found = figures_of(options.folder, case, None if case == "demo" else options.novels)
         figures[case] = found
         for unit, most in MOST_WRONG.items():
-            foretold, real = found["foretold"][unit], found["taken"][unit]
-            wrong = foretold / real - 1
-            rows.append([case, unit, f"{foretold:,.0f}", f"{real:,.0f}", f"{wrong:+.0%}"])
+            estimated, real = found["estimated"][unit], found["taken"][unit]
+            wrong = estimated / real - 1
+            rows.append([case, unit, f"{estimated:,.0f}", f"{real:,.0f}", f"{wrong:+.0%}"])
             promises[f"{case}, {unit}: {wrong:+.0%}, at most {most:.0%}"] = abs(wrong) <= most
             print(rows[-1], file=sys.stderr, flush=True)
-    print_markdown(["case", "", "foretold", "taken", "difference"], rows)
+    print_markdown(["case", "", "estimated", "taken", "difference"], rows)
     finish(figures, promises, options.check)
 
 

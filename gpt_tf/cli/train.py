@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpt_tf.cli.foretelling import foretell
+from gpt_tf.cli.estimating import estimate
 from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import refuse_with, refuse_without, run_options, train_options
 from gpt_tf.cli.training_report import report, show_profile
@@ -124,7 +124,7 @@ def train(
         given=given_settings(assignments, config_file, file_settings, max_steps=max_steps),
     )  # fmt: skip
     if dry_run:
-        return foretell(job, measure=measure, schedule=schedule)
+        return estimate(job, measure=measure, schedule=schedule)
     import_tensorflow()
     from gpt_tf.runs.assemble import begin
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gpt_tf.reports.drawing import BLUE, GREY, new_figure, png_of
+from gpt_tf.reports.drawing import BLUE, GREY, new_figure, png_of, show_steps
 
 POINTS = 2000  # that are drawn, at most
 
@@ -28,6 +28,7 @@ def draw_schedule(rate_of: Callable[[int], Any], steps: int, per_epoch: int | No
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper right")
     axes.set(xlabel="step", ylabel="learning rate", title=f"Learning rate of {steps:,} steps")
+    show_steps(axes)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     return png_of(figure)

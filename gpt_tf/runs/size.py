@@ -143,7 +143,10 @@ def layer_rows(model: LanguageModel) -> Rows:
     rows: Rows = []
     for kind, numbers in sizes.items():
         size = sum(numbers)
-        of_one = f"{len(blocks)} blocks of {size // len(blocks):,}" if kind == "blocks" else kind
+        of_one = kind
+        if kind == "blocks":
+            plural = "s" * (len(blocks) > 1)
+            of_one = f"{len(blocks)} block{plural} of {size // len(blocks):,}"
         rows.append((of_one.replace("_", " "), size, f"{100 * size / total:.1f} %"))
     if getattr(model.config, "tied_head", False) and model.config.architecture == "gpt":
         rows.append(("head, tied to the embedding", 0, ""))

@@ -10,11 +10,11 @@ from gpt_tf.errors import UsageError
 from gpt_tf.runs import dry_run
 from gpt_tf.runs.dry_run import Look, look
 from gpt_tf.runs.job import Job
-from gpt_tf.runs.resolving import resolve_config
+from gpt_tf.runs.resolving import resolve_config, resolve_first_evaluation
 from gpt_tf.runs.streams import Streams
 from gpt_tf.tokenizer.bpe import BPETokenizer
 from gpt_tf.tokenizer.files import tokenizer_sha256
-from tests.support.commands import called, tree
+from tests.support.commands import TINY_RUN, called, tree
 from tests.support.workspaces import choose_data, workspace_at
 
 MODEL = ModelConfig(
@@ -65,7 +65,9 @@ def test_it_counts_what_training_counts_and_leaves_nothing(home: Path, windows: 
         assert found.train == streams.train.contents()
         assert found.validation == streams.validation.contents()
         assert found.batches_per_epoch == len(streams.train)
-        assert found.config.training == resolve_config(settings, len(streams.train)).training
+        resolved = resolve_config(settings, len(streams.train))
+        resolved = resolve_first_evaluation(resolved, streams.evaluated_batches)
+        assert found.config.training == resolved.training
     assert (found.train.cut > 0) == (windows == "padded")
     before = tree(home)  # with its token stores
     assert looked(home, settings) == found and tree(home) == before
@@ -120,8 +122,41 @@ def test_what_training_would_refuse_is_refused(home: Path) -> None:
         looked(home, config(), name="mine")
 
 
-def test_its_tables_are_whole_at_80_columns(home: Path) -> None:
-    said = called("train", "--dry-run", "--data", "texts", "--batch-size", "2", cwd=home).stdout
+def test_the_schedule_is_drawn_where_it_is_asked_for(home: Path) -> None:
+    def drawn(*more: str, check: bool = True) -> str:
+        command = ("train", "--dry-run", "--data", "texts", *TINY_RUN, *more)
+        return called(*command, cwd=home, check=check).stderr
+
+    drawn("--schedule", "schedule.png")
+    picture = (home / "schedule.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    (home / "schedule.png").write_text("of my own")
+    before = tree(home)
+    said = drawn("--schedule", "schedule.png", check=False)
+    assert "file in use in --schedule: schedule.png" in said and tree(home) == before
+    drawn("--schedule", "schedule.png", "--overwrite")
+    assert (home / "schedule.png").read_bytes() == picture
+    said = called("train", "--schedule", "a.png", cwd=home, check=False).stderr
+    assert "--schedule has no effect without --dry-run" in said
+
+
+def test_the_measured_steps_leave_nothing(home: Path) -> None:
+    before = tree(home)
+    command = ("train", "--dry-run", "--measure", "--data", "texts", *TINY_RUN, "--max-steps", "12")
+    said = called(*command, cwd=home).stdout
+    assert tree(home) == before
     assert all(len(line) <= 80 for line in said.splitlines())
-    for row in ("tokens ", "4 blocks of", "steps ", "memory at most"):
+    for row in ("compiling", "step ", "evaluation and sample", "checkpoint", "time in all, about"):
+        assert row in said
+    said = called(
+        "train", "--dry-run", "--measure", "--data", "texts/01.txt", cwd=home, check=False
+    )
+    assert said.returncode == 2 and "Add --train-tokenizer" in said.stderr
+    assert tree(home) == before
+
+
+def test_its_tables_are_whole_at_80_columns(home: Path) -> None:
+    said = called("train", "--dry-run", "--data", "texts", *TINY_RUN, cwd=home).stdout
+    assert all(len(line) <= 80 for line in said.splitlines())
+    for row in ("tokens ", "1 block of ", "steps ", "memory at most"):
         assert row in said

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OPTION = "--schedule"
 
 
-def foretell(job: Job, *, measure: bool, schedule: Path | None) -> int:
+def estimate(job: Job, *, measure: bool, schedule: Path | None) -> int:
     """Look at what training would take, and show its size; nothing that is written stays.
 
     Args:
