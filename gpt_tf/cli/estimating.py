@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt_tf.cli import console
-from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.model.language_model import LanguageModel
@@ -66,17 +65,9 @@ def _draw(schedule: Path | None, found: Look, *, overwrite: bool) -> int:
     """Write the picture of the learning rate, if it is asked for; the exit code."""
     if schedule is None:
         return 0
-    from gpt_tf.reports.schedule_picture import draw_schedule
+    from gpt_tf.runs.size import draw
     from gpt_tf.storage.targets import write_file
-    from gpt_tf.training.schedule import make_schedule
 
-    steps = found.config.training.max_steps
-    if steps is None:
-        raise UsageError(
-            f"no steps to draw in {OPTION}: their number depends on data and tokenizer, which are "
-            "not there yet. Give --max-steps."
-        )
-    picture = draw_schedule(make_schedule(found.config.training), steps, found.steps_per_epoch)
-    write_file(schedule, OPTION, picture, overwrite=overwrite)
+    write_file(schedule, OPTION, draw(found, OPTION), overwrite=overwrite)
     console.note(f"the learning rate by step: {schedule}")
     return 0

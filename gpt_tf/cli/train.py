@@ -78,8 +78,8 @@ def train(
     if resume is not None:
         refuse_with("resume", preset=preset, config=config_file, tokenizer=tokenizer,
                     train_tokenizer=train_tokenizer, name=name, profile=profile,
-                    overwrite=overwrite, print_config=print_config, dry_run=dry_run, measure=measure, schedule=schedule,
-                    **{"from": from_run})  # fmt: skip
+                    overwrite=overwrite, print_config=print_config, dry_run=dry_run,
+                    measure=measure, schedule=schedule, **{"from": from_run})  # fmt: skip
         run = workspace.run(resume)
         run.checkpoints.last()  # says what is missing before TensorFlow is loaded
         import_tensorflow()

@@ -12,6 +12,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import weight_variables
+from gpt_tf.reports.schedule_picture import draw_schedule
 from gpt_tf.runs.dry_run import Look
 from gpt_tf.runs.measuring import Measured
 from gpt_tf.runs.progress_text import duration
@@ -20,6 +21,7 @@ from gpt_tf.training.freezing import freeze, trained_parameters
 from gpt_tf.training.memory import peak_memory
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.precision import processor_in_words
+from gpt_tf.training.schedule import make_schedule
 from gpt_tf.training.train_step import TrainStep
 
 LARGEST_BATCH = 2**31 - 1  # tokens: TensorFlow counts them in int32
@@ -173,3 +175,21 @@ def built(config: Config) -> tuple[LanguageModel, float]:
         xla=training.xla == "on",
     )
     return model, peak_memory(step.graph())
+
+
+def draw(found: Look, option: str) -> bytes:
+    """A PNG of the learning rate of each step.
+
+    Args:
+      option: that asked for it.
+
+    Raises:
+      UsageError: if the number of steps is not known.
+    """
+    training = found.config.training
+    if training.max_steps is None:
+        raise UsageError(
+            f"no steps to draw in {option}: their number depends on data and tokenizer, which are "
+            "not there yet. Give --max-steps."
+        )
+    return draw_schedule(make_schedule(training), training.max_steps, found.steps_per_epoch)
