@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -16,15 +15,13 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from gpt_tf.cli.folding import folded, hung
 from gpt_tf.cli.standard_streams import discard
 from gpt_tf.storage.names import printable
 
 if TYPE_CHECKING:
     from gpt_tf.runs.console import Console, MakeWriters
 
-# What folding never breaks: a word, a command between backticks, or one after a colon.
-UNIT = re.compile(r"\s*(?:\S*`[^`]*`\S*|(?<=: )gpt-tf .*|\S+)")
-NARROW = 12  # columns that are too few for a message
 UNBOUNDED = 10_000  # columns, where there is no terminal
 
 log = logging.getLogger(__name__)
@@ -152,29 +149,6 @@ def _shown(text: str, stream: TextIO) -> str:
     return folded(text, columns(stream)) if stream.isatty() else text
 
 
-def folded(text: str, width: int) -> str:
-    """The text with line ends between words, so that lines fit if they can.
-
-    A path, or a command to be typed, stays in one line, however long, so that it can be copied.
-
-    >>> print(folded("No run in a/folder. Begin one with `gpt-tf train`.", 24))
-    No run in a/folder.
-    Begin one with
-    `gpt-tf train`.
-    """
-    lines = []
-    for paragraph in text.split("\n"):
-        line = ""
-        for unit in UNIT.findall(paragraph):
-            if line and len(line) + len(unit) > width >= len(unit):
-                lines.append(line)
-                line = unit.lstrip()
-            else:
-                line += unit
-        lines.append(line)
-    return "\n".join(lines)
-
-
 def above_bar() -> Any:
     """A console for a bar on stderr, above which messages stay as they are."""
     from rich.console import Console
@@ -237,22 +211,17 @@ def training(stop_at_step: int | None = None) -> AbstractContextManager[MakeWrit
 
 
 def print_table(title: str, names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table on stdout; numbers are set right with thousands separators.
+    """A table on stdout, as wide as the terminal at most; numbers have thousands separators.
 
-    On a terminal the cells are folded to its width, elsewhere they stay whole.
+    Args:
+      title: a line above it, or nothing.
+      names: of the columns; none for a list of facts and their values.
     """
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from gpt_tf.cli.tables import table_text
 
-    table = Table(title=Text(printable(title)) if title else None, title_justify="left")
-    for index, name in enumerate(names):
-        numeric = any(isinstance(row[index], (int, float)) for row in rows)
-        table.add_column(Text(printable(name)), justify="right" if numeric else "left")
-    for row in rows:
-        cells = [f"{cell:,}" if isinstance(cell, int) else printable(str(cell)) for cell in row]
-        table.add_row(*(Text(cell) for cell in cells))
-    Console(width=columns()).print(table)
+    if title:
+        click.echo(folded(printable(title), columns()))
+    click.echo(table_text(names, rows, columns()))
 
 
 def print_list(rows: Sequence[Sequence[str]]) -> None:
@@ -263,9 +232,4 @@ def print_list(rows: Sequence[Sequence[str]]) -> None:
     *widths, _ = (max(map(len, cells)) for cells in zip(*rows, strict=True))
     for *cells, message in rows:
         begin = "".join(f"{cell:{size}}  " for cell, size in zip(cells, widths, strict=True))
-        if columns() - len(begin) < NARROW:
-            click.echo(begin.rstrip())
-            begin = "  "
-        indent = len(begin)
-        text = folded(printable(_commands(message)), columns() - indent)
-        click.echo(begin + text.replace("\n", "\n" + " " * indent))
+        click.echo(hung(begin, printable(_commands(message)), columns()).rstrip())

@@ -56,9 +56,11 @@ def _show(found: Look, model: LanguageModel, more: Rows) -> None:
     tell_uneven_heads(found.config, console)
     if data := data_rows(found):
         console.print_table("", ("in an epoch", "training", "validation"), data)
+        console.result("")
     console.print_table("", ("layer", "parameters", "share"), layer_rows(model))
+    console.result("")
     rows = [*run_rows(found), *machine_rows(found.config), *more]
-    console.print_table("", ("what", "value"), rows)
+    console.print_table("", (), rows)
 
 
 def _draw(schedule: Path | None, found: Look, *, overwrite: bool) -> int:

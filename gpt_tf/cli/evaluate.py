@@ -96,7 +96,7 @@ def evaluate(
         click.echo(json.dumps({key: _in_json(value) for key, value in figures.items()}))
     else:
         rows = [(key, _shown(value)) for key, value in figures.items()]
-        console.print_table("", ("what", "value"), rows)
+        console.print_table("", (), rows)
 
 
 def _as_data(workspace: Path, name: str) -> str:

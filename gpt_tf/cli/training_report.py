@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gpt_tf.cli.console import note, print_table, result
+from gpt_tf.cli.console import columns, note, print_table, result
 from gpt_tf.cli.workspace import workspace_path
+from gpt_tf.reports.text_table import cut
 
 if TYPE_CHECKING:
     from gpt_tf.storage.run_directory import RunDirectory
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from gpt_tf.training.profiling import Operation
 
 MOST_OPERATIONS = 20
+FIGURES, LEAST_NAME = 32, 16  # characters of a line: for numbers, and for the name at least
 
 
 def show_profile(operations: list[Operation]) -> None:
@@ -25,7 +27,8 @@ def show_profile(operations: list[Operation]) -> None:
     total = sum(operation.milliseconds for operation in operations)
     shown = operations[:MOST_OPERATIONS]
     rest = sum(operation.milliseconds for operation in operations[MOST_OPERATIONS:])
-    rows = [(name, f"{calls:,.1f}", f"{spent:,.1f}", f"{spent / total:.1%}")
+    width = max(LEAST_NAME, columns() - FIGURES)
+    rows = [(cut(name, width), f"{calls:,.1f}", f"{spent:,.1f}", f"{spent / total:.1%}")
             for name, calls, spent in shown]  # fmt: skip
     rows.append(("all others", "", f"{rest:,.1f}", f"{rest / total:.1%}"))
     title = "A step by operation; the times of threads are added up"

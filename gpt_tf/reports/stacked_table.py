@@ -11,8 +11,8 @@ from gpt_tf.reports.text_table import GAP, Column
 def stacked(key: Column, columns: Sequence[Column], width: int) -> str:
     """The table in lines of at most `width` characters, if the key and each column fit beside.
 
-    If it is too wide, headings are broken after underscores. If that is not enough, the columns
-    that do not fit follow below, each time with the key.
+    If it is too wide, headings are broken at underscores and blanks. If that is not enough, the
+    columns that do not fit follow below, each time with the key.
 
     Args:
       key: tells the rows apart, as short as can be.
@@ -57,14 +57,19 @@ def _with_short_headings(columns: Sequence[Column]) -> str:
 
 def _heading(column: Column) -> list[str]:
     """The lines of a heading that is no wider than its cells, if breaks allow it."""
-    parts = re.findall(r"[^_]*_|[^_]+", column.name) or [""]
-    width = max(map(len, (*parts, *column.cells)))
+    parts = re.findall(r"[^_ ]*[_ ]|[^_ ]+", column.name) or [""]
+    width = max(len(text.rstrip()) for text in (*parts, *column.cells))
     lines = [""]
     for part in parts:
-        if len(lines[-1]) + len(part) > width:
+        if len(lines[-1]) + len(part.rstrip()) > width:
             lines.append("")
         lines[-1] += part
-    return lines
+    return [line.rstrip() for line in lines]
+
+
+def width_of(column: Column) -> int:
+    """Of a column whose heading is broken."""
+    return max(map(len, (*_heading(column), *column.cells)))
 
 
 def _block(columns: Sequence[Column], headings: Sequence[Sequence[str]]) -> str:

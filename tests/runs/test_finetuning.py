@@ -225,8 +225,8 @@ def test_spare_entries_stay_and_a_shorter_context_keeps_the_first_positions(copy
 
 def test_the_dry_run_counts_what_is_trained(tuned: Path, capsys: Capture) -> None:
     arguments = ("train", "--from", "base", "--preset", "finetune-lora", "--dry-run")
-    rows = [line.split("│") for line in printed(capsys, *arguments, cwd=tuned).splitlines()]
-    shown = {cells[1].strip(): cells[2].strip() for cells in rows if len(cells) > 2}
+    rows = [line.split("  ") for line in printed(capsys, *arguments, cwd=tuned).splitlines()]
+    shown = {cells[0]: cells[-1].strip() for cells in rows}
     assert shown["of them trained"] == f"{4 * (32 + 96):,}"
 
 
