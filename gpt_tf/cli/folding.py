@@ -45,5 +45,5 @@ def hung(begin: str, text: str, width: int) -> str:
     """
     indent = len(begin)
     if width - indent < NARROW:
-        begin, indent = f"{begin.rstrip()}\n  ", 2
+        begin, indent = f"{folded(begin.rstrip(), width)}\n  ", 2
     return begin + folded(text, width - indent).replace("\n", "\n" + " " * indent)

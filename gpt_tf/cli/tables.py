@@ -33,7 +33,7 @@ def table_text(names: Sequence[str], rows: Sequence[Sequence[Any]], width: int) 
         return stacked(key, others, width)
     if not columns[-1].right and before_last <= width - ENOUGH:
         return _with_last_folded([[column.name for column in columns], *cells], width)
-    if len(GAP) + sum(max(map(width_of, some)) for some in ([key], others)) <= width:
+    if len(GAP) + sum(max(map(width_of, some)) for some in ([key], others) if some) <= width:
         return stacked(key, others, width)
     return "\n".join(_record(names, row, width) for row in cells)
 
