@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -225,8 +226,9 @@ def test_spare_entries_stay_and_a_shorter_context_keeps_the_first_positions(copy
 
 def test_the_dry_run_counts_what_is_trained(tuned: Path, capsys: Capture) -> None:
     arguments = ("train", "--from", "base", "--preset", "finetune-lora", "--dry-run")
-    rows = [line.split("  ") for line in printed(capsys, *arguments, cwd=tuned).splitlines()]
-    shown = {cells[0]: cells[-1].strip() for cells in rows}
+    lines = printed(capsys, *arguments, cwd=tuned).splitlines()
+    rows = [re.split("  +", line) for line in lines]
+    shown = {cells[0]: cells[1] for cells in rows if len(cells) > 1}
     assert shown["of them trained"] == f"{4 * (32 + 96):,}"
 
 
