@@ -18,6 +18,8 @@ from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import nearest
 from gpt_tf.storage.yaml_file import dump_yaml
 
+ORDINARY = ("auto", "none", "on", "off")  # values that are words of many sentences
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -145,7 +147,7 @@ def related(setting: Setting) -> list[Setting]:
     >>> [each.name for each in related(settings_by_key()["data.shuffle"])]
     []
     """
-    words = {setting.name, *(word for word in setting.choices if word not in ("auto", "none"))}
+    words = {setting.name, *(word for word in setting.choices if word not in ORDINARY)}
     return [
         each
         for each in in_section(setting.section)

@@ -60,7 +60,7 @@ def _write_options(
 ) -> None:
     records: dict[str, tuple[str, str]] = {}
     for param in command.get_params(ctx):
-        record = param.get_help_record(ctx)
+        record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
         if record is not None:
             records["help" if "--help" in param.opts else str(param.name)] = record
     own = [name for name in records if name not in EVERYWHERE]

@@ -132,7 +132,7 @@ def cli() -> None:
     """Train a GPT from scratch on your own text, every part in sight.
 
     The workspace, by default the current folder, keeps corpora in data/, tokenizers in
-    tokenizers/, runs in runs/. Each command works with no argument:
+    tokenizers/, runs in runs/. Three commands are enough, and need no argument:
 
     \b
       gpt-tf train-tokenizer
