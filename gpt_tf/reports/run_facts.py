@@ -26,7 +26,8 @@ from gpt_tf.storage.run_directory import DATA_FILES_FILE, RunDirectory
 from gpt_tf.storage.samples_file import last_sample
 
 LOG_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ \w+ (.*)")
-BEGUN = re.compile(r"[\d,]+ steps, [\d,]+ per epoch")  # the first line of a process that trains
+# The first line of a process that trains; the second form is that of earlier versions.
+BEGUN = re.compile(r"[\d,]+ steps?(?: of [\d,]+ tokens: |, [\d,]+ per epoch)")
 SHOWN_ELSEWHERE = ("origin.", "training.earlier_rates", "training.schedule_begin")
 Rows = list[dict[str, float]]
 

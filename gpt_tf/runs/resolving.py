@@ -37,14 +37,32 @@ def resolve_config(config: Config, batches_per_epoch: int) -> Config:
     )
     config = dataclasses.replace(config, training=training)
     config, reason = resolve_precision(config)
-    log.info(
-        "%s steps, %s per epoch, evaluation every %s; %s",
-        f"{max_steps:,}",
-        f"{updates_per_epoch:,}",
-        f"{eval_interval:,}",
-        reason,
-    )
+    log.info("%s", steps_in_words(config, updates_per_epoch))
+    log.info("%s", reason)
     return config
+
+
+def steps_in_words(config: Config, per_epoch: int) -> str:
+    """How many steps there are, of what, and when an evaluation comes.
+
+    Args:
+      config: with its steps and intervals.
+      per_epoch: steps in which the data are read once.
+    """
+    training, tokens = config.training, config.training.batch_size * config.model.context_length
+    steps, interval = training.max_steps or 0, training.eval_interval or 0
+    text = f"{_steps(steps)} of {tokens * training.grad_accum_steps:,} tokens: "
+    if steps == per_epoch:
+        text += "1 epoch, which reads the data once"
+    else:
+        text += f"{steps / per_epoch:.3g} epochs; an epoch is {_steps(per_epoch)}"
+        text += " and reads the data once"
+    often = f"every {_steps(interval)}" if interval < steps else "at the end"
+    return f"{text}; an evaluation {often}"
+
+
+def _steps(count: int) -> str:
+    return f"{count:,} step{'' if count == 1 else 's'}"
 
 
 def resolve_first_evaluation(config: Config, evaluated_batches: int) -> Config:

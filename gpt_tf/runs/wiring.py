@@ -84,7 +84,6 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
     training = config.training
     model = first_model(config, parts.first_weights)
     optimizer = make_optimizer(model, training)
-    tokens = training.batch_size * config.model.context_length * training.grad_accum_steps
     step = make_step(config, model, optimizer)
     checkpoints = checkpoint_manager(config, claim, model, optimizer, parts.tokenizer_sha256)
     checkpoints.check_room(stable=training.stable_step is not None)
@@ -112,13 +111,7 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
     claim.begin()
     try:
         # From the first step on the run has its log, whatever ends it.
-        log.info(
-            "%s: %s parameters, %s of them trained, %s tokens per step",
-            run.path,
-            f"{model.count_params():,}",
-            f"{trained_parameters(model):,}",
-            f"{tokens:,}",
-        )
+        log.info("%s: %s", run.path, parameters_in_words(model))
         if checkpoint is not None:
             log.info("resumed from %s", checkpoint.name)
         if parts.left:
@@ -134,6 +127,12 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
         raise RunError(str(error)) from error
     finally:
         writer.close()
+
+
+def parameters_in_words(model: LanguageModel) -> str:
+    """How many parameters there are, and how many of them are trained if that is not all."""
+    count, trained = model.count_params(), trained_parameters(model)
+    return f"{count:,} parameters" + (f", {trained:,} of them trained" if trained < count else "")
 
 
 def make_step(config: Config, model: LanguageModel, optimizer: Optimizer) -> TrainStep:

@@ -14,7 +14,7 @@ LOG = """\
 2026-11-27 05:00:00,176 INFO 30 steps, 949 per epoch, evaluation every 10; precision float32
 2026-11-27 05:00:40,654 INFO saved step-00000020
 not a line of a log
-2026-11-28 05:00:00,176 INFO 30 steps, 949 per epoch, evaluation every 10; precision float32
+2026-11-28 05:00:00,176 INFO 30 steps of 1,024 tokens: 0.0316 epochs; an epoch is 949
 2026-11-28 05:00:05,654 INFO saved step-00000030
 """
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from gpt_tf.config import Config, TrainingConfig
 from gpt_tf.config_files import read_preset, resolve
+from gpt_tf.runs.resolving import steps_in_words
 from gpt_tf.training import precision
 from gpt_tf.training.precision import resolve_precision
 
@@ -42,3 +44,21 @@ def test_what_is_asked_for_stays() -> None:
     config, _ = resolve_precision(resolve(given))
 
     assert {name: getattr(config.training, name) for name in asked} == asked
+
+
+@pytest.mark.parametrize(
+    ("steps", "per_epoch", "interval", "said"),
+    [
+        (949, 949, 949, "949 steps of 4,096 tokens: 1 epoch, which reads the data once; an "
+         "evaluation at the end"),
+        (1500, 949, 300, "1,500 steps of 4,096 tokens: 1.58 epochs; an epoch is 949 steps and "
+         "reads the data once; an evaluation every 300 steps"),
+        (1, 2, 1, "1 step of 4,096 tokens: 0.5 epochs; an epoch is 2 steps and reads the data "
+         "once; an evaluation at the end"),
+    ],
+)  # fmt: skip
+def test_the_steps_of_a_run_are_said_in_words(
+    steps: int, per_epoch: int, interval: int, said: str
+) -> None:
+    training = TrainingConfig(max_steps=steps, eval_interval=interval, warmup_steps=0)
+    assert steps_in_words(Config(training=training), per_epoch) == said
