@@ -189,3 +189,34 @@ def test_training_goes_on_when_nobody_reads_its_messages_and_its_log_says_so(
     said = (stopped / "runs" / "stopped" / "run.log").read_text()
     assert said.count("WARNING nobody reads the messages any more") == 1
     assert "saved step-00000020" in said.partition("nobody reads")[2]
+
+
+INTERRUPTED = """
+import atexit, os, signal, sys
+
+class Interrupts:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+atexit.register(os.kill, os.getpid(), signal.SIGINT)  # when all is done
+sys.argv = ["gpt-tf", "--version"]
+from gpt_tf.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "said"),
+    [("gpt_tf.cli.main", 130, "stopped by SIGINT\n"), ("no such module", 0, "")],
+)
+def test_ctrl_c_gives_a_line_from_the_first_moment_and_none_after_the_last(
+    module: str, code: int, said: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED.format(module=module)],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (code, said)
