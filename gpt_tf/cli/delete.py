@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--origins", is_flag=True, help="Also a run that another one began with "
               "(`train --from`); that one still works.")  # fmt: skip
-def delete(names: tuple[str, ...], yes: bool, origins: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def delete(names: tuple[str, ...], yes: bool, origins: bool, as_json: bool) -> None:
     """Delete each RUN: its checkpoints, numbers, texts and pictures.
 
     It asks first, and says what goes. A run in use is refused, and so is one with files in it that
@@ -37,17 +39,21 @@ def delete(names: tuple[str, ...], yes: bool, origins: bool) -> None:
 
     workspace = workspace_path()
     finished = finish(workspace, names)
-    for name in finished:
-        console.result(f"deleted: {name}, the rest that an earlier call had left")
+    if finished:
+        console.note(f"removed what an earlier call had left of: {', '.join(finished)}")
     doomed = chosen(workspace, [name for name in names if name not in finished], origins=origins)
     if doomed and not yes and not _is_confirmed(doomed):
         console.result("nothing was deleted", err=True)
-        return
+        doomed = []
     for one in doomed:
         remove_run(one.path)
-        console.result(f"deleted: {one.path} ({megabytes(one.bytes)})")
+        if not as_json:
+            console.result(f"deleted: {one.path} ({megabytes(one.bytes)})")
         if yes and one.remark:
             console.note(one.remark)
+    if as_json:
+        gone = [{"run": one.path.name, "path": str(one.path), "bytes": one.bytes} for one in doomed]
+        click.echo(json.dumps({"deleted": gone}))
 
 
 def _is_confirmed(doomed: list[Doomed]) -> bool:

@@ -176,6 +176,8 @@ def readers(workspace: Path, elsewhere: Path) -> dict[str, list[str]]:
         "export": ["export", "tiny", "--to", str(elsewhere / "exported")],
         "plot": ["plot", "tiny", "--output", str(elsewhere / "curves.png")],
         "doctor": ["doctor", "tiny"],
+        "runs": ["runs"],
+        "show": ["show", "tiny"],
         "evaluate": ["evaluate", "tiny"],
         "evaluate DATA": ["evaluate", "tiny", "reviews"],
         "generate litert": [
@@ -197,6 +199,8 @@ def readers(workspace: Path, elsewhere: Path) -> dict[str, list[str]]:
         "export",
         "plot",
         "doctor",
+        "runs",
+        "show",
         pytest.param("evaluate", marks=pytest.mark.long),
         "evaluate DATA",
         pytest.param("generate litert", marks=pytest.mark.long),

@@ -1,5 +1,6 @@
 """`gpt-tf delete`: what was asked for goes, and nothing else; what is refused stays whole."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -34,6 +35,13 @@ def test_a_run_goes_and_its_neighbours_stay(workspace: Path) -> None:
     assert said.stdout == f"deleted: {workspace / 'runs' / 'other'} (0.0 MB)\n"
     assert names(workspace) == ["base", "tuned"]
     assert tree(workspace / "runs" / "base") == before
+
+
+def test_json_says_what_went(workspace: Path) -> None:
+    said = called("delete", "other", "--yes", "--json", cwd=workspace)
+    (gone,) = json.loads(said.stdout)["deleted"]
+    assert (gone["run"], gone["path"]) == ("other", str(workspace / "runs" / "other"))
+    assert gone["bytes"] > 1000
 
 
 def test_a_damaged_run_and_one_without_settings_go(workspace: Path) -> None:
@@ -120,7 +128,7 @@ def test_what_a_killed_call_left_goes_with_the_next_one(workspace: Path) -> None
     assert "temporary" not in called("runs", cwd=workspace).stdout
     assert len(called("runs", cwd=workspace).stdout.splitlines()) == 3
     said = called("delete", "other", "--yes", cwd=workspace)
-    assert said.stdout == "deleted: other, the rest that an earlier call had left\n"
+    assert said.stderr == "removed what an earlier call had left of: other\n"
     assert names(workspace) == ["base", "tuned"]
 
 

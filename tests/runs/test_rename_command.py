@@ -1,5 +1,6 @@
 """`gpt-tf rename`: a run under another name, and what keeps its name."""
 
+import json
 import os
 from pathlib import Path
 
@@ -28,6 +29,9 @@ def test_a_run_is_found_by_its_new_name_alone(workspace: Path) -> None:
     after = tree(workspace / "runs" / "second-try")
     assert after.pop("loss.png") != before.pop("loss.png", None)
     assert after == before
+    said = called("rename", "second-try", "third", "--json", cwd=workspace)
+    assert json.loads(said.stdout) == {"run": "third", "path": str(workspace / "runs" / "third")}
+    called("rename", "third", "second-try", cwd=workspace)
     assert called("show", "other", cwd=workspace, check=False).returncode == 2
     assert "second-try" in called("runs", cwd=workspace).stdout
 
