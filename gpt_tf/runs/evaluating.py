@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gpt_tf.config import Config
+from gpt_tf.errors import ParameterError, UsageError
 from gpt_tf.inference import scoring
 from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.text_generator import TextGenerator
@@ -15,6 +17,7 @@ from gpt_tf.runs.streams import open_stream, unknown_words
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.files import tokenizer_sha256
+from gpt_tf.tokenizer.ordinary_text import UnseenError
 from gpt_tf.training.evaluator import evaluate, make_scores_of
 
 
@@ -29,18 +32,28 @@ def measure(
     """
     choice, part, config = measured
     console = asked.workspace.console
-    stream = open_stream(
-        config,
-        choice,
-        part,
-        generator.tokenizer,
-        tokenizer_sha256(asked.run.tokenizer),
-        windows="padded" if config.data.windows == "padded" else "packed",
-        shuffle=False,
-        epochs=1,
-        allow_partial=True,
-        scratch_directory=scratch,
-    )
+    try:
+        stream = open_stream(
+            config,
+            choice,
+            part,
+            generator.tokenizer,
+            tokenizer_sha256(asked.run.tokenizer),
+            windows="padded" if config.data.windows == "padded" else "packed",
+            shuffle=False,
+            epochs=1,
+            allow_partial=True,
+            scratch_directory=scratch,
+        )
+    except UnseenError as error:
+        raise UsageError(
+            f"{error.what}. Remove them from the text, or evaluate a run that takes any text: its "
+            "tokenizer has tokenizer.unknown_characters=replace, or is no tokenizer of characters."
+        ) from error
+    except ParameterError as error:
+        if "min_bytes" not in error.parameters:
+            raise
+        raise _nothing_to_evaluate(asked, config) from error
     if unknown := unknown_words(stream, generator.tokenizer):
         console.note(f"warning: {unknown}. The figures measure little else.")
     shape = (config.training.batch_size, config.model.context_length)
@@ -59,6 +72,17 @@ def measure(
         "documents": contents.documents,
         "cut_share": contents.cut,
     }
+
+
+def _nothing_to_evaluate(asked: Measurement, config: Config) -> UsageError:
+    """The error for data without a document that is long enough."""
+    least = config.data.min_bytes
+    rule = f"text of data.min_bytes {least:,} bytes or more" if least else "text"
+    remedy = ", or change that with --set data.min_bytes=0" if least and asked.data else ""
+    return UsageError(
+        f"nothing to evaluate in {asked.data or asked.part}: no document has {rule}. Give other "
+        f"text as DATA{remedy}."
+    )
 
 
 def _counted(stream: TokenStream, advance: Advance) -> Iterator[Batch]:

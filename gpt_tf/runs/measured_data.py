@@ -21,6 +21,7 @@ from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora.corpus import load_corpus
 
+IDLE = {"shuffle", "validation_share", "drop_duplicates"}  # of no use to an evaluation
 SPLITS = ("validation", "test", "train")
 
 
@@ -99,6 +100,11 @@ def find_measured(asked: Measurement, scratch: Path) -> MeasuredData:
         return MeasuredData(choice, "train" if asked.part == "train" else "validation", config)
     if others := asked.reading.keys() - {"data"}:
         raise UsageError(f"no effect in --set: {min(others)}. Only the section data is for DATA.")
+    if idle := IDLE & asked.reading.get("data", {}).keys():
+        raise UsageError(
+            f"no effect in {asked.reading_given_in}: data.{min(idle)}. All of other text is "
+            "measured once, in order. Leave it out."
+        )
     config = resolve(asked.reading, base=dataclasses.asdict(config))
     place = dataclasses.replace(asked.workspace, path=scratch)
     whole = dataclasses.replace(config.data, validation_share=0.0)

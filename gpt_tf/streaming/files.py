@@ -93,7 +93,8 @@ def drop_blank(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         (blank if is_blank(path) else kept).append(path)
     if not kept:
         named = f", the first {str(blank[0])!r}" if blank else ""
-        raise UsageError(f"no text in {len(blank)} documents{named}. Give files with text.")
+        what = f"{len(blank):,} document{'s' * (len(blank) != 1)}"
+        raise UsageError(f"no text in {what}{named}. Give files with text.")
     return kept, blank
 
 

@@ -199,9 +199,10 @@ def _build(
 
 def _nothing(files: Sequence[Path], left_out: Counter[Path]) -> str:
     named = f", the first {str(files[0])!r}" if files else ""
+    count = f"{len(files):,} file{'s' * (len(files) != 1)}"
     return (
-        f"no documents in {len(files):,} files{named}: {sum(left_out.values()):,} have no text or "
-        "fewer than min_bytes. Give more text, or lower min_bytes or validation_share."
+        f"no documents in {count}{named}: {sum(left_out.values()):,} have no text or fewer than "
+        "min_bytes. Give more text, or lower min_bytes or validation_share."
     )
 
 

@@ -38,7 +38,7 @@ def test_folder_without_documents(tmp_path: Path) -> None:  # D1
 def test_only_blank_documents(tmp_path: Path) -> None:  # D2
     (tmp_path / "blank").mkdir()
     (tmp_path / "blank" / "a.txt").write_text(" \n\t\n")
-    assert "no text in 1 documents" in refused("train-tokenizer", "blank", cwd=tmp_path)
+    assert "no text in 1 document" in refused("train-tokenizer", "blank", cwd=tmp_path)
 
 
 def test_undecodable_document(tmp_path: Path) -> None:  # D3

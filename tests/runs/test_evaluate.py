@@ -129,6 +129,21 @@ def test_a_character_that_the_vocabulary_lacks_is_named(characters: Path) -> Non
     assert "unknown_characters=replace" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--set", "data.shuffle=false"], "no effect in --set: data.shuffle. All of other text is"),
+        (["--set", "data.min_bytes=99"], "nothing to evaluate in short.txt: no document has text"),
+    ],
+)
+def test_an_error_speaks_of_evaluation(characters: Path, options: list[str], said: str) -> None:
+    (characters / "short.txt").write_text("7 times 7 is 49.")
+    result = called("evaluate", "chars", "short.txt", *options, cwd=characters, check=False)
+    assert result.returncode == 2
+    assert f"error: {said}" in result.stderr
+    assert "train" not in result.stderr.rpartition("error: ")[2]
+
+
 def test_there_is_no_test_part_of_own_text(characters: Path) -> None:
     result = called("evaluate", "chars", "--split", "test", cwd=characters, check=False)
     assert result.returncode == 2

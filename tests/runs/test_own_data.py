@@ -219,7 +219,7 @@ def test_empty_files(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[st
     path = tmp_path / "data" / name
     path.parent.mkdir()
     path.write_bytes(gzip.compress(b" \n") if path.suffix == ".gz" else b"")
-    with pytest.raises(UsageError, match="no text in 1 documents"):
+    with pytest.raises(UsageError, match="no text in 1 document"):
         choose_data(tmp_path, path, DataConfig())
     write_lines(tmp_path / "data" / "b.txt", 20)
     assert texts_of(choose_data(tmp_path, tmp_path / "data", DataConfig()))[0]
@@ -229,7 +229,7 @@ def test_empty_files(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(("name", "text"), [("a.csv", "id,text\n"), ("a.jsonl", '{"text": ""}\n')])
 def test_files_of_no_documents(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(UsageError, match="no documents in 1 files, the first") as refused:
+    with pytest.raises(UsageError, match="no documents in 1 file, the first") as refused:
         open_streams(tmp_path, tmp_path / name)
     assert refused.value.exit_code == 2
 

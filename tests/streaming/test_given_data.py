@@ -99,7 +99,7 @@ def test_a_reader_says_what_a_document_is(folder: Path) -> None:
         ("nowhere", "no such directory: nowhere"),
         (["a text", "so\ud83dme"], "a lone surrogate in the text"),
         ([], "gives 0 batches: 0 samples"),
-        (["", " "], "no documents in 1 files"),
+        (["", " "], "no documents in 1 file"),
     ],
 )
 def test_what_names_no_data_is_refused(folder: Path, data: Any, message: str) -> None:
