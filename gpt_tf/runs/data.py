@@ -13,26 +13,23 @@ from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.console import SILENT, Console
 from gpt_tf.runs.contribution import contribution, find_texts
+from gpt_tf.runs.data_names import name_of, own_corpus, place_of_own
 from gpt_tf.runs.workspace import Workspace
-from gpt_tf.storage.names import in_unicode
 from gpt_tf.streaming.corpora.corpus import (
     READY_MADE,
     Corpus,
     how_to_prepare,
-    load_corpus,
     newest_corpus,
 )
 from gpt_tf.streaming.corpora.review_corpora import prepare_sample_reviews
 from gpt_tf.streaming.files import facts
-from gpt_tf.streaming.finding import LIST, folder_of, split_pattern
-from gpt_tf.streaming.kinds import stem_of
+from gpt_tf.streaming.finding import folder_of
 from gpt_tf.streaming.listing import DIGESTS_FILE, Entry, listing
-from gpt_tf.streaming.own_work import has_users_files, is_corpus, is_users_own
+from gpt_tf.streaming.own_work import is_corpus
 from gpt_tf.streaming.records import part_of
 from gpt_tf.streaming.sources import WHOLE, DocumentReader
 from gpt_tf.streaming.splits import split_by_share
 
-OWN_DATA = "gpt-tf-data"  # if `data` is the user's
 SAMPLE = 1000  # texts
 READING = (
     "encoding",
@@ -156,14 +153,6 @@ def choose_data(
     return with_validation(choice, validation)
 
 
-def own_corpus(workspace: Workspace, source: Path | None) -> Corpus | None:
-    """The prepared corpus of this workspace that `source` is the folder of, if it is one."""
-    if source is None or not is_corpus(source):
-        return None
-    is_here = source.absolute().parent.resolve() == (workspace.path / "data").resolve()
-    return load_corpus(source) if is_here else None
-
-
 def prepared(corpus: Corpus, console: Console) -> DataChoice:
     """The documents of a prepared corpus."""
     train, validation = (corpus.documents(split) for split in ("train", "validation"))
@@ -224,7 +213,7 @@ def _choose_own(workspace: Workspace, source: Path, share: float) -> DataChoice:
     found = find_texts(source)
     files, root = found.files, folder_of(source, found.files)
     name = name_of(source)
-    place = _place_of(workspace, name)
+    place = place_of_own(workspace, name)
     whole = DataChoice(
         name,
         "demo",
@@ -249,31 +238,6 @@ def _choose_own(workspace: Workspace, source: Path, share: float) -> DataChoice:
         train=[by_name[name] for name in train],
         validation=[by_name[name] for name in validation],
     )
-
-
-def _place_of(workspace: Workspace, name: str) -> Path:
-    """Where what is made of own data is kept: never in a folder of the user's."""
-    data = workspace.path / "data"
-    place = data / name
-    if is_users_own(data) or has_users_files(place):
-        place = workspace.path / OWN_DATA / name
-        workspace.console.note(f"token stores are kept in {place}: {data} is a folder of your own")
-    return place
-
-
-def name_of(source: Path) -> str:
-    """The name of a user's own corpus: of the file or the folder, without what says its kind."""
-    root, _ = split_pattern(source)
-    return in_unicode(stem_of(root.resolve().name.removesuffix(LIST))) or "own"
-
-
-def name_of_data(workspace: Workspace, source: Path | None) -> str:
-    """The name of the data that training would take: those at `source`, or the newest corpus."""
-    if source is not None:
-        corpus = own_corpus(workspace, source)
-        return corpus.name if corpus else name_of(source)
-    corpus = newest_corpus(workspace.path)
-    return corpus.name if corpus else READY_MADE[-1]
 
 
 def _validate_on(choice: DataChoice, source: Path, validation: list[Path]) -> DataChoice:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +17,14 @@ from typing import NamedTuple
 from gpt_tf.config import Config
 from gpt_tf.runs.claiming import refuse_taken
 from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.estimated_data import estimated, has_store, is_large
 from gpt_tf.runs.finetuning import first_weights
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.own_tokenizers import (
     asked_for,
     choose_tokenizer,
     has_tokenizer,
+    naming_remedy,
     ready_tokenizer,
     record_of,
     require_tokenizer,
@@ -37,16 +39,11 @@ from gpt_tf.runs.without_effect import check_end, refuse_idle
 from gpt_tf.storage.atomic import TEMPORARY
 from gpt_tf.storage.run_directory import new_run
 from gpt_tf.streaming.corpora.corpus import READY_MADE, newest_corpus
-from gpt_tf.streaming.estimating import estimate
-from gpt_tf.streaming.files import facts
-from gpt_tf.streaming.listing import DIGESTS_FILE, fingerprint
-from gpt_tf.streaming.token_store import store_key
+from gpt_tf.streaming.listing import DIGESTS_FILE
 from gpt_tf.streaming.windows import Contents
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import tokenizer_sha256
 from gpt_tf.training.precision import resolve_precision
-
-TOKENIZED = 1 << 26  # bytes of training data up to which all of it is tokenized, as in training
 
 
 @dataclass(frozen=True)
@@ -113,9 +110,9 @@ def look(job: Job) -> Look:
         if source is None:
             return Look(_as_far_as_known(config))
         job, tokenizer, sha256 = _with_tokenizer(job, source, Path(folder) / "copy")
-        if _is_large(choice) and not _has_store(choice, job.config, sha256):
+        if is_large(choice) and not has_store(choice, job.config, sha256):
             return _estimated(job, choice, tokenizer)
-        with Streams(job.config, choice, tokenizer, sha256) as streams:
+        with _streams(job, choice, tokenizer, sha256) as streams:
             return _counted(job, streams)
 
 
@@ -140,7 +137,7 @@ def opened(job: Job) -> Iterator[tuple[Look, Opened]]:
         if source is None:
             source = choose_tokenizer(workspace, choice, None)  # raises the error of training
         job, tokenizer, sha256 = _with_tokenizer(job, source, folder / "copy")
-        with Streams(job.config, choice, tokenizer, sha256) as streams:
+        with _streams(job, choice, tokenizer, sha256) as streams:
             found = _counted(job, streams)
             job = dataclasses.replace(job, config=found.config)
             yield found, Opened(job, choice, streams, tokenizer, sha256, folder)
@@ -222,6 +219,12 @@ def _tokenizer(job: Job, choice: DataChoice, scratch: Path) -> Path | None:
     return source
 
 
+def _streams(job: Job, choice: DataChoice, tokenizer: Tokenizer, sha256: str) -> Streams:
+    is_given = job.pretrained is not None or job.tokenizer is not None
+    with nullcontext() if is_given else naming_remedy(job.train_tokenizer):
+        return Streams(job.config, choice, tokenizer, sha256)
+
+
 def _counted(job: Job, streams: Streams) -> Look:
     batches = len(streams.train)
     config = resolve_config(job.config, batches)
@@ -233,38 +236,10 @@ def _counted(job: Job, streams: Streams) -> Look:
 
 def _estimated(job: Job, choice: DataChoice, tokenizer: Tokenizer) -> Look:
     """The same of large data, from a sample."""
-    train, batches = _estimate(choice, job.config, tokenizer, "train")
+    train, batches = estimated(choice, job.config, tokenizer, "train")
     validation = None
     if choice.validation:
-        validation, _ = _estimate(choice, job.config, tokenizer, "validation")
+        validation, _ = estimated(choice, job.config, tokenizer, "validation")
     config = resolve_config(job.config, batches)
     check_end(config, job.stop_at_step, console=job.workspace.console)
     return Look(config, train, validation, batches)
-
-
-def _is_large(choice: DataChoice) -> bool:
-    return sum(facts(path)[0] for path in choice.train) > TOKENIZED
-
-
-def _has_store(choice: DataChoice, config: Config, sha256: str) -> bool:
-    rules = choice.reader(config.data, "train").ids_depend_on(choice.train)
-    key = store_key(fingerprint(choice.entries("train")), sha256, rules)
-    return (choice.store_directory / key).exists()
-
-
-def _estimate(
-    choice: DataChoice, config: Config, tokenizer: Tokenizer, split: str
-) -> tuple[Contents, int]:
-    """What an epoch of a split is made of, and its batches, about."""
-    files = choice.train if split == "train" else choice.validation
-    with choice.console.progress_bar(f"reading the {split} data", "bytes") as progress:
-        found = estimate(
-            files,
-            choice.reader(config.data, split),
-            tokenizer,
-            windows=config.data.windows,
-            context_length=config.model.context_length,
-            batch_size=config.training.batch_size,
-            progress=progress,
-        )
-    return found.contents, found.batches

@@ -20,7 +20,7 @@ from gpt_tf.inference.loading import EngineName
 from gpt_tf.quiet_libraries import set_up_devices
 from gpt_tf.runs.assemble import begin
 from gpt_tf.runs.console import SILENT, Console
-from gpt_tf.runs.data import OWN_DATA, name_of_data, own_corpus
+from gpt_tf.runs.data_names import OWN_DATA, name_of_data, own_corpus
 from gpt_tf.runs.finetuning import find_pretrained
 from gpt_tf.runs.given import given_in_python
 from gpt_tf.runs.in_python import in_python

@@ -7,7 +7,7 @@ import pytest
 
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gpt_tf.errors import UsageError
-from gpt_tf.runs import dry_run
+from gpt_tf.runs import estimated_data
 from gpt_tf.runs.dry_run import Look, look
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.resolving import resolve_config, resolve_first_evaluation
@@ -79,7 +79,7 @@ def test_of_large_data_a_sample_is_tokenized(
 ) -> None:
     settings = config(windows)
     exact = looked(home, settings)
-    monkeypatch.setattr(dry_run, "TOKENIZED", 0)
+    monkeypatch.setattr(estimated_data, "TOKENIZED", 0)
     found = looked(home, settings)
     assert found.train and exact.train and found.batches_per_epoch and exact.batches_per_epoch
     assert found.train.about and found.train.documents == exact.train.documents

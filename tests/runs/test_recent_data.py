@@ -8,7 +8,7 @@ import pytest
 from gpt_tf.cli import console
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.data import own_corpus
+from gpt_tf.runs.data_names import own_corpus
 from gpt_tf.runs.recent_data import data_meant, sequence_after_all
 from gpt_tf.runs.run_data import NOT_MOVED, Places
 from gpt_tf.runs.workspace import Workspace
