@@ -41,12 +41,14 @@ _TRAIN_OPTIONS = (
                   help="Train the tokenizer first, unless one has these settings."),
     click.option("--name", type=NAME, help="Name of the run's directory below runs/."),
     click.option("--batch-size", type=int, help="Rows per batch."),
-    click.option("--learning-rate", type=float, help="The peak learning rate."),
+    click.option("--learning-rate", type=float, help="The peak learning rate; with --resume, "
+                 "that of the steps to come."),
     click.option("--stop-at-step", type=click.IntRange(min=1),
                   help="End this call at this step; the learning rate still follows "
                   "--max-steps."),
     click.option("--resume", type=RUN, is_flag=False, flag_value=NEWEST, metavar="[RUN]",
-                  help="Go on with RUN, or with the newest run."),
+                  help="Go on with RUN, or with the newest run; with more --max-steps, beyond "
+                  "its end."),
     click.option("--accept-data-change", is_flag=True,
                   help="With --resume: continue although the data files have changed."),
     click.option(

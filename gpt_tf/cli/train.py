@@ -51,6 +51,8 @@ def train(
     records each record is one (--set data.column=NAME). Files may be gzipped.
 
     With --resume, --data and --validation-data say where the same files are now, if they moved.
+    With more --max-steps a run goes on beyond its end: from where its rate began to fall, if the
+    rate was held before that, and otherwise with a second stretch (--set training.schedule=cosine).
 
     Settings: defaults < --preset < --config < --set < the other options.
 
@@ -58,6 +60,7 @@ def train(
       gpt-tf train --preset demo --max-steps 300
       gpt-tf train --data my_folder --train-tokenizer --name first
       gpt-tf train --resume first
+      gpt-tf train --resume first --max-steps 600 --set training.schedule=cosine
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
