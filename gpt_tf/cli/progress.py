@@ -95,7 +95,9 @@ class BarProgress:
 
         width = self._console.width
         if self._doing:
-            parts = [f"{self._doing}, {self._watch.waited:.0f} s"]
+            seconds = f", {self._watch.waited:.0f} s"
+            is_wide = len(self._doing + seconds) <= width
+            parts = [(self._doing if is_wide else self._doing.split()[0]) + seconds]
         else:
             is_plain = self._console.options.ascii_only
             parts = [*self._figures, "" if is_plain else curve(self._losses, CURVE)]

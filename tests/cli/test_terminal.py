@@ -167,6 +167,22 @@ def test_a_narrow_bar_shows_what_fits(monkeypatch, columns, bar, figures) -> Non
     assert max(map(len, lines)) <= columns
 
 
+@pytest.mark.parametrize(
+    ("columns", "said"), [(80, "evaluating on validation data, 0 s"), (20, "evaluating, 0 s")]
+)
+def test_what_is_done_between_two_steps_is_shown_with_its_seconds(
+    monkeypatch, columns: int, said: str
+) -> None:
+    terminal = on_terminal(monkeypatch)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    bar = BarProgress(10)
+    for step in (0, 5):
+        bar.advance(step, 2.5)
+    bar.doing("evaluating on validation data")
+    bar.close()
+    assert said in [line.rstrip() for line in terminal.lines()]
+
+
 def test_a_terminal_without_unicode_has_no_curve(monkeypatch) -> None:
     lines = drawn(monkeypatch, 80, encoding="ascii")
     assert "loss 1.1111  lr 2.95e-3  12,346 tok/s  78 GFLOP/s" in lines
