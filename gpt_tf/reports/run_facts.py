@@ -26,8 +26,11 @@ from gpt_tf.storage.run_directory import DATA_FILES_FILE, RunDirectory
 from gpt_tf.storage.samples_file import last_sample
 
 LOG_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ \w+ (.*)")
-# The first line of a process that trains; the second form is that of earlier versions.
-BEGUN = re.compile(r"[\d,]+ steps?(?: of [\d,]+ tokens: |, [\d,]+ per epoch)")
+# The first lines of a process that trains (two forms, one of earlier versions) or goes on.
+BEGUN = re.compile(
+    r"[\d,]+ steps?(?: of [\d,]+ tokens: |, [\d,]+ per epoch)"
+    r"|changed setting: |going on from step |learning rate: |.*: [\d,]+ parameters"
+)
 SHOWN_ELSEWHERE = ("origin.", "training.earlier_rates", "training.schedule_begin")
 Rows = list[dict[str, float]]
 

@@ -16,6 +16,11 @@ LOG = """\
 not a line of a log
 2026-11-28 05:00:00,176 INFO 30 steps of 1,024 tokens: 0.0316 epochs; an epoch is 949
 2026-11-28 05:00:05,654 INFO saved step-00000030
+2026-11-29 05:00:00,176 WARNING changed setting: training.max_steps: 30 in the checkpoint, 40 now
+2026-11-29 05:00:00,180 INFO learning rate: constant with a peak of 0.001
+2026-11-29 05:00:00,654 INFO /w/runs/mine: 22,432 parameters
+2026-11-29 05:00:00,654 INFO resumed from step-00000030
+2026-11-29 05:00:07,100 INFO saved step-00000040
 """
 
 
@@ -39,7 +44,7 @@ def test_the_page_has_settings_losses_sample_and_checkpoints(made: Path) -> None
     assert "loss 2.0000, perplexity 4.00, accuracy 50.0%, bits per byte 1.000, at step 20" in shown
     assert "  batch_size  7   (default 32)\n" in shown
     assert "begun with  runs/base, step-00000009" in shown
-    assert "45 s of training" in shown
+    assert "52 s of training" in shown
     assert "sample text of step 30:\nThe film at 30\n" in shown
     assert "  20  2.0000  0.0 MB  best\n  30  2.5000  0.0 MB  last\n" in shown
     assert "\x1b" not in shown
@@ -50,7 +55,7 @@ def test_json_has_what_the_page_has(made: Path) -> None:
     assert record["settings"]["training.batch_size"] == {"value": 7, "default": 32}
     assert [one["marks"] for one in record["checkpoints"]] == [["best"], ["last"]]
     assert record["sample"] == {"step": 30, "text": "The film at 30"}
-    assert (record["seconds"], record["origin"]) == (45.0, "runs/base, step-00000009")
+    assert (record["seconds"], record["origin"]) == (52.0, "runs/base, step-00000009")
 
 
 def test_a_damaged_run_is_shown_and_its_damage_named(tmp_path: Path) -> None:
