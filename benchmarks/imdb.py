@@ -81,7 +81,7 @@ def main() -> None:
     scores_of = make_scores_of(generator.model, shape)
     result = evaluate(scores_of, stream("validation"))
     rows = [json.loads(line) for line in run.metrics_file.read_text().splitlines()]
-    curve = [row["eval/loss"] for row in rows if "eval/loss" in row]
+    curve = [row["eval/loss"] for row in rows if "eval/loss" in row and row["step"]]
     speeds = [row["perf/tokens_per_second"] for row in rows if "train/loss" in row][1:]
     waits = [row["perf/data_wait_fraction"] for row in rows if "train/loss" in row][1:]
     memory = max(row["perf/memory_gb"] for row in rows if "train/loss" in row)
