@@ -108,6 +108,10 @@ def look(job: Job) -> Look:
         choice = _set_apart(choice, Path(folder))
         source = _tokenizer(job, choice, Path(folder) / "trained")
         if source is None:
+            workspace.console.note(
+                "no tokenizer yet, so no tokens are counted, and the vocabulary is the one that "
+                "the preset asks for. Add --train-tokenizer, or give one with --tokenizer"
+            )
             return Look(_as_far_as_known(config))
         job, tokenizer, sha256 = _with_tokenizer(job, source, Path(folder) / "copy")
         if is_large(choice) and not has_store(choice, job.config, sha256):
@@ -210,10 +214,6 @@ def _tokenizer(job: Job, choice: DataChoice, scratch: Path) -> Path | None:
     elif ready := ready_tokenizer(workspace, choice.name, choice.source):
         source = ready
     else:
-        workspace.console.note(
-            "no tokenizer yet, so tokens and steps are not known, and the vocabulary is the one "
-            "that the preset asks for. Add --train-tokenizer, or give one with --tokenizer"
-        )
         return None
     refuse_settings_of_ready(job, source)
     return source

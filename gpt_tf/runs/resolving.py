@@ -51,17 +51,18 @@ def steps_in_words(config: Config, per_epoch: int) -> str:
     """
     training, tokens = config.training, config.training.batch_size * config.model.context_length
     steps, interval = training.max_steps or 0, training.eval_interval or 0
-    text = f"{_steps(steps)} of {tokens * training.grad_accum_steps:,} tokens: "
+    text = f"{count_of_steps(steps)} of {tokens * training.grad_accum_steps:,} tokens: "
     if steps == per_epoch:
         text += "1 epoch, which reads the data once"
     else:
-        text += f"{steps / per_epoch:.3g} epochs; an epoch is {_steps(per_epoch)}"
+        text += f"{steps / per_epoch:.3g} epochs; an epoch is {count_of_steps(per_epoch)}"
         text += " and reads the data once"
-    often = f"every {_steps(interval)}" if interval < steps else "at the end"
+    often = f"every {count_of_steps(interval)}" if interval < steps else "at the end"
     return f"{text}; an evaluation {often}"
 
 
-def _steps(count: int) -> str:
+def count_of_steps(count: int) -> str:
+    """A number of steps, for people."""
     return f"{count:,} step{'' if count == 1 else 's'}"
 
 

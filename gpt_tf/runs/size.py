@@ -16,6 +16,7 @@ from gpt_tf.reports.schedule_picture import draw_schedule
 from gpt_tf.runs.dry_run import Look
 from gpt_tf.runs.measuring import Measured
 from gpt_tf.runs.progress_text import duration
+from gpt_tf.runs.resolving import count_of_steps
 from gpt_tf.streaming.windows import Contents
 from gpt_tf.training.freezing import freeze, trained_parameters
 from gpt_tf.training.memory import peak_memory
@@ -74,20 +75,23 @@ def run_rows(found: Look) -> Rows:
     rows.append(("steps", f"{training.max_steps:,}"))
     if per_epoch := found.steps_per_epoch:
         about = "about " if found.train and found.train.about else ""
-        passes = f"{training.max_steps / per_epoch:.2f}, each of {about}{per_epoch:,} steps"
+        passes = f"{training.max_steps / per_epoch:.2f}, each of {about}{count_of_steps(per_epoch)}"
         rows.append(("epochs", passes))
     if training.eval_interval and (found.validation or found.train is None):
         batches = f"{training.eval_batches:,}" if training.eval_batches else "all"
         is_first = training.evaluate_first == "on" or config.origin.run is not None
         count = -(-training.max_steps // training.eval_interval) + is_first
-        often = f"every {training.eval_interval:,} steps" + " and at first" * is_first
+        often = "at the end"
+        if training.eval_interval < training.max_steps:
+            often = f"every {count_of_steps(training.eval_interval)}"
+        often += " and at first" * is_first
         rows.append(("evaluations", f"{count:,}, {often}, on {batches} batches"))
     return [*rows, ("learning rate", _rate_in_words(config))]
 
 
 def _rate_in_words(config: Config) -> str:
     training = config.training
-    rise = f"up to {training.peak_learning_rate:g} in {training.warmup_steps:,} steps"
+    rise = f"up to {training.peak_learning_rate:g} in {count_of_steps(training.warmup_steps)}"
     if training.schedule in NEVER_FALLING:
         return f"{rise}, then held"
     held = f", held for {100 * (1 - training.decay_share):.0f} %" * (training.decay_share < 1)
@@ -143,7 +147,7 @@ def layer_rows(model: LanguageModel) -> Rows:
         sizes.setdefault(kind, []).append(math.prod(variable.shape))
     total = model.count_params()
     rows: Rows = []
-    for kind, numbers in sizes.items():
+    for kind, numbers in sorted(sizes.items(), key=lambda entry: _place(entry[0])):
         size = sum(numbers)
         of_one = kind
         if kind == "blocks":
@@ -155,6 +159,12 @@ def layer_rows(model: LanguageModel) -> Rows:
     trained = trained_parameters(model)
     share = f"{100 * trained / total:.1f} %"
     return [*rows, ("parameters", total, ""), ("of them trained", trained, share)]
+
+
+def _place(kind: str) -> int:
+    """Where a kind of layer is on the way of a token: the model's variables have another order."""
+    order = ("embedding", "blocks", "final", "head")
+    return next((place for place, name in enumerate(order) if kind.startswith(name)), 1)
 
 
 def built(config: Config) -> tuple[LanguageModel, float]:
