@@ -140,5 +140,5 @@ def test_a_library_that_ends_the_process_is_told(
     assert result.stderr == "error: ended early in gpt-tf train: 3. Try again with --debug.\n"
     with pytest.raises(SystemExit) as end:
         main([])
-    assert end.value.code == 2
-    assert capsys.readouterr().err.startswith("Usage: gpt-tf")
+    assert end.value.code == 0  # not told: the command has ended by itself
+    assert "Usage: gpt-tf" in capsys.readouterr().out
