@@ -9,15 +9,17 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 import psutil
 
-from gpt_tf.cli.console import meanwhile, note, print_table, progress_bar
+from gpt_tf.cli.console import columns, meanwhile, note, print_table, progress_bar
 from gpt_tf.cli.output import STDOUT, write_output
 from gpt_tf.cli.prompts import typed_lines
+from gpt_tf.cli.wrapping import Wrapped
 from gpt_tf.inference.options import SAMPLERS
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
 from gpt_tf.runs.stopping import handled
@@ -52,6 +54,7 @@ class Writer:
         self._is_raw = raw or not sys.stdout.isatty()
         self._import_seconds = import_seconds
         self._is_conversing = False
+        self._wrapped = Wrapped(partial(click.echo, nl=False), columns)
 
     def print_texts(self, prompts: Sequence[str]) -> None:
         """One text while it is made; several, or a search's, when they are done."""
@@ -66,7 +69,7 @@ class Writer:
                 if several:
                     click.echo(f"--- prompt {number}, text {sample} ---")
                 self._put(prompt + one.text)
-                click.echo()
+                self._end()
 
     def write_file(self, prompts: Sequence[str], path: Path, *, overwrite: bool) -> None:
         """A JSON object a line: prompt, text, ids, log-probabilities; all of it or nothing."""
@@ -86,7 +89,7 @@ class Writer:
                 lines.append(json.dumps(entry, ensure_ascii=False))
         text = "".join(f"{line}\n" for line in lines)
         if path == STDOUT:
-            self._put(text)
+            click.echo(text if self._is_raw else printable(text), nl=False)
             return
         write_output(path, text.encode(), overwrite=overwrite)
         note(f"{len(lines)} texts: {path}")
@@ -120,7 +123,8 @@ class Writer:
                     said += token.text
             except KeyboardInterrupt:
                 handled()
-                note("\nstopped")
+                self._end()
+                note("stopped")
             else:
                 if said == before:
                     note("The text ends here: type more, or /reset.")
@@ -140,7 +144,7 @@ class Writer:
             yield token
         if not count:
             self._begin(prompt)
-        click.echo()
+        self._end()
         if self._is_conversing:  # the person's typing is in it
             return
         seconds = time.perf_counter() - begun
@@ -167,12 +171,22 @@ class Writer:
             self._put(prompt)
 
     def _put(self, text: str, colour: str | None = None) -> None:
+        """Write a text; on a terminal with line ends between words, elsewhere as it is."""
         meanwhile(None)
-        shown = text if self._is_raw else printable(text)
-        if colour and "NO_COLOR" not in os.environ:
-            shown = click.style(shown, fg=colour)
-        click.echo(shown, nl=False)
+        if self._is_raw:
+            click.echo(text, nl=False)
+        else:
+            is_coloured = colour and "NO_COLOR" not in os.environ
+            style = partial(click.style, fg=colour) if is_coloured else str
+            self._wrapped.write(printable(text), style)
         sys.stdout.flush()
+
+    def _end(self) -> None:
+        """The text has ended."""
+        if self._is_raw:
+            click.echo()
+        else:
+            self._wrapped.end()
 
 
 def since_start() -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gpt_tf.storage.names import in_picture
@@ -30,9 +32,22 @@ BLUE, ORANGE, SKY, GREEN, GREY = "#0072B2", "#D55E00", "#56B4E9", "#009E73", "#6
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure, in inches; no pyplot: no display, no global state."""
-    from matplotlib.figure import Figure
+    with _quietly():
+        from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """While it is imported, Matplotlib warns of a home that cannot be written, and of its fonts."""
+    logger = logging.getLogger("matplotlib")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def png_of(figure: Figure) -> bytes:

@@ -1,0 +1,57 @@
+"""`metrics.csv`: the rows of `metrics.jsonl` for spreadsheets, written again at each evaluation."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from gpt_tf.errors import RunError
+from gpt_tf.storage import atomic
+from gpt_tf.storage.metrics_file import read_rows
+
+
+def table_of(rows: list[dict[str, float]]) -> str:
+    """The rows as CSV; the step comes first, and a number that a row does not have is empty."""
+    names = list(dict.fromkeys(["step", *(name for row in rows for name in row)]))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+class MetricsTable:
+    """A writer that makes the table from the metrics file, so that both have the same rows.
+
+    Args:
+      check: raises RunError if nothing may be written any more.
+    """
+
+    def __init__(
+        self, metrics_file: Path, table: Path, check: Callable[[], None] = lambda: None
+    ) -> None:
+        self._metrics_file = metrics_file
+        self._table = table
+        self._check = check
+        if table.exists():  # of steps that a resumed run does again
+            self._write()
+
+    def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        """Write the table if this is an evaluation."""
+        if "eval/loss" in scalars:
+            self._write()
+
+    def write_text(self, step: int, text: str) -> None:
+        """Texts are kept elsewhere."""
+
+    def close(self) -> None:
+        """Write what was logged since the last evaluation, unless the run has gone."""
+        with suppress(RunError):
+            self._check()
+            self._write()
+
+    def _write(self) -> None:
+        atomic.write_text(self._table, table_of(read_rows(self._metrics_file)))
