@@ -19,6 +19,7 @@ from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.lora import is_adapter
 from gpt_tf.model.variables import assign_values, weight_variables
 from gpt_tf.reports.loss_picture import LossPicture, picture_title
+from gpt_tf.reports.metrics_table import MetricsTable
 from gpt_tf.runs.claiming import Claim
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.kept_end import keep_end
@@ -117,9 +118,8 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
         if parts.left:
             run.checkpoints.remove(parts.left)
             trainer.save_again()
-        for each in own_writers(
-            run, checkpoint, model.count_params()
-        ):  # opened one by one: `writer` closes them
+        # opened one by one: `writer` closes them
+        for each in own_writers(run, checkpoint, model.count_params(), claim.check):
             writer.add([each])
         writer.add(job.writers(config))
         return run, trainer.run(job.stop_at_step)
@@ -216,13 +216,21 @@ def checkpoint_manager(
 
 
 def own_writers(
-    run: RunDirectory, checkpoint: Checkpoint | None, parameters: int
+    run: RunDirectory,
+    checkpoint: Checkpoint | None,
+    parameters: int,
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[Writer]:
-    """Opens the files of the run's directory; the picture reads what the first one wrote."""
+    """Opens the files of the run's directory; the last two read what the first one wrote.
+
+    Args:
+      check: raises RunError if nothing may be written any more.
+    """
     resumed_step = checkpoint.state["loop"]["step"] if checkpoint else 0
     yield JsonlWriter(run.metrics_file, resumed_step)
     yield TensorBoardWriter(run.path, resumed_step)
     yield SamplesWriter(run.samples_file, resumed_step)
+    yield MetricsTable(run.metrics_file, run.metrics_table, check)
     yield LossPicture(run.metrics_file, run.loss_picture, picture_title(run.name, parameters))
 
 

@@ -24,7 +24,7 @@ KEPT = (LOCK_FILE, PREVIOUS)  # neither is part of a run
 _OWN = re.compile(
     r"""
     config\.yaml | source\.json | data_files\.json
-    | metrics\.jsonl | samples\.md | loss\.png | run\.log | events\.out\.tfevents\.[^/]+
+    | metrics\.(jsonl | csv) | samples\.md | loss\.png | run\.log | events\.out\.tfevents\.[^/]+
     | lock | lock-owner\.json
     | checkpoints (/ step-\d{8,} (/ (model\.safetensors | training\.safetensors | state\.json
                                      | manifest\.json) )? )?

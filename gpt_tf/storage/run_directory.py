@@ -59,6 +59,11 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
+    def metrics_table(self) -> Path:
+        """The same for spreadsheets, CSV."""
+        return self.path / "metrics.csv"
+
+    @property
     def samples_file(self) -> Path:
         """The sample text of each evaluation."""
         return self.path / "samples.md"

@@ -171,7 +171,8 @@ def everything(run: RunDirectory) -> dict[str, Any]:
 def litter(run: RunDirectory) -> list[str]:
     """What a killed trainer left and the next one did not remove."""
     known = {"config.yaml", "source.json", "data_files.json", "tokenizer", "checkpoints",
-             "metrics.jsonl", "samples.md", "loss.png", "run.log", "lock"}  # fmt: skip
+             "metrics.jsonl", "metrics.csv", "samples.md", "loss.png", "run.log",
+             "lock"}  # fmt: skip
     found = [
         path.name
         for path in run.path.iterdir()

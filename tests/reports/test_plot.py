@@ -1,8 +1,11 @@
 """`gpt-tf plot`: several runs in one picture, told apart by the settings in which they differ."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,3 +95,12 @@ def test_runs_whose_tokenizers_differ_are_told_what_compares(runs, tmp_path: Pat
     (option,) = re.findall(r"--metric (\S+)", said)
     said = called("plot", "tiny", "small", "--metric", option, "--overwrite", cwd=tmp_path).stderr
     assert said == ""
+
+
+@pytest.mark.parametrize("place", [{"HOME": "/proc"}, {"MPLCONFIGDIR": "/proc/nowhere"}])
+def test_a_picture_without_a_home_is_drawn_without_a_word(place: dict[str, str]) -> None:
+    draw = "from gpt_tf.reports.plot import draw_runs; draw_runs({'a': [{'step': 1, 'x': 2}]}, 'x')"
+    environment = {"PATH": os.environ["PATH"], **place}
+    command = [sys.executable, "-c", draw]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "", "")

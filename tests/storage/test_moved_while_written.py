@@ -95,8 +95,8 @@ def test_a_lock_whose_file_was_removed_is_taken_again_or_lost(tmp_path: Path) ->
             lock.check()
 
 
-LINKED = ["run.log", "metrics.jsonl", "samples.md", "loss.png", "config.yaml", "source.json",
-          "checkpoints", "tokenizer", "checkpoints/step-00000020",
+LINKED = ["run.log", "metrics.jsonl", "metrics.csv", "samples.md", "loss.png", "config.yaml",
+          "source.json", "checkpoints", "tokenizer", "checkpoints/step-00000020",
           "checkpoints/step-00000020/model.safetensors", "tokenizer/tokenizer.json",
           "engines", "lock", "lock-owner.json", "events.out.tfevents.1.host.2.0.v2"]  # fmt: skip
 
