@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from gpt_tf.cli.console import columns, note, print_table, result
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from gpt_tf.training.profiling import Operation
 
 MOST_OPERATIONS = 20
+WIDEST = 120  # columns of the curve
 FIGURES, LEAST_NAME = 32, 16  # characters of a line: for numbers, and for the name at least
 
 
@@ -42,8 +44,24 @@ def report(run: RunDirectory, outcome: Outcome) -> int:
     result(f"{run.path}: step {outcome.step:,}, {outcome.reason}")
     called = run.called(workspace_path())
     if outcome.signal is None:
+        _show_curve(run)
         for way in ways_on(run, called):
             note(way)
         return 0
     result(f"saved; continue with: gpt-tf train --resume {called}", err=True)
     return 128 + outcome.signal
+
+
+def _show_curve(run: RunDirectory) -> None:
+    """The losses of the run as characters, on a terminal alone."""
+    from gpt_tf.reports.drawing import drawable
+    from gpt_tf.reports.text_curve import text_curve
+    from gpt_tf.storage.metrics_file import read_rows
+
+    if not sys.stderr.isatty():
+        return
+    rows = read_rows(run.metrics_file)
+    width = min(WIDEST, columns(sys.stderr))
+    training, validation = (drawable(rows, name) for name in ("train/loss", "eval/loss"))
+    if curve := text_curve(training, validation, width, sys.stderr.encoding):
+        note(curve)

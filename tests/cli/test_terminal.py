@@ -76,6 +76,7 @@ def test_the_bar_counts_to_where_the_call_stops(stopped: Path, monkeypatch) -> N
     assert bars[0].startswith("10/11 ") and bars[-1].startswith("11/11 ")
     shown = [line for line in lines if line.startswith("loss ")]
     assert re.fullmatch(r"loss \d+\.\d{4} *", shown[-1])  # no log interval ended in that one step
+    assert any(line.endswith(" training  o validation") for line in terminal.lines())
 
 
 def test_a_call_without_a_step_leaves_no_bar(monkeypatch) -> None:
