@@ -108,11 +108,16 @@ def _marker(name: str, points: int) -> str | None:
 
 
 def _mark_best(axes: Axes, rows: Rows) -> None:
-    """A star at the best evaluation; the legend says its figures."""
+    """A star at the best evaluation that was saved; the legend says its figures."""
     steps, values = drawable(rows, "eval/loss")
-    if not steps:
+    if steps in ([], [0]):
+        return  # before the first step nothing is the best yet
+    # The first evaluation may be lower without being the best: the rows after it say so.
+    _, bests = drawable(rows, "eval/best_loss")
+    best = bests[-1] if bests else min(values)
+    if best not in values:
         return
-    best, step = min(zip(values, steps, strict=True))
+    step = steps[values.index(best)]
     axes.plot([step], [best], marker="*", markersize=15, linestyle="", zorder=3, color="black",
               markeredgecolor="white", label=f"best {best:.4f} at step {step:,}")  # fmt: skip
 

@@ -149,6 +149,11 @@ def _source(run: RunDirectory, problems: list[str]) -> dict[str, str | None]:
         return {}
 
 
+def best_figures(run: RunDirectory) -> dict[str, float]:
+    """The figures of the best evaluation that was saved, by name; those not known are missing."""
+    return _best(run, _newest_manifest(run, [])[1])[1]
+
+
 def _best(run: RunDirectory, manifest: Mapping[str, Any]) -> tuple[int | None, dict[str, float]]:
     """Step and figures of the best evaluation that was saved."""
     step = manifest.get("best_step")

@@ -68,6 +68,14 @@ def test_validation_differs_from_training_without_colours_and_the_best_is_marked
     ]
 
 
+def test_a_lower_loss_before_the_first_step_is_not_the_best() -> None:
+    first = {"step": 0, "eval/loss": 1.0, "eval/best_loss": 1.0}
+    later = [{**row, "eval/best_loss": 2.2} for row in EVALUATED]
+    best = loss_figure([first, *later], "run").axes[0].lines[-1]
+    assert (best.get_xdata()[0], best.get_ydata()[0]) == (150, 2.2)
+    assert len(loss_figure([first], "run").axes[0].lines) == 1
+
+
 def test_the_second_axis_has_the_perplexity_of_each_loss() -> None:
     losses, _, right = loss_figure([*FALLING, *EVALUATED], "run").axes
     assert right.get_ylim() == losses.get_ylim()

@@ -17,6 +17,7 @@ import pytest
 from commands import TINY_RUN, called, in_process
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from made_runs import made_run
 from matplotlib.image import imread
 
 from gpt_tf.config_files import read_preset
@@ -31,7 +32,7 @@ from gpt_tf.runs.sweeps.plan import (
     newest_sweep,
     resolve_cells,
 )
-from gpt_tf.runs.sweeps.results import Result, Results
+from gpt_tf.runs.sweeps.results import Result, Results, read_result
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.manifest import sha256_file
 from gpt_tf.storage.run_directory import check_name
@@ -579,6 +580,13 @@ def test_damaged_files_are_told(tmp_path: Path) -> None:
     directory.results_file.write_text('[{"run": 1')
     with pytest.raises(RunError, match="damaged results"):
         Results(directory, plan_of({"model.num_layers": [1]}))
+
+
+def test_a_lower_loss_before_the_first_step_is_not_the_result(tmp_path: Path) -> None:
+    run = made_run(tmp_path, "tiny", {10: 3.0, 20: 2.0})
+    first = '{"eval/loss": 1.0, "step": 0}\n'
+    run.metrics_file.write_text(first + run.metrics_file.read_text())
+    assert read_result(run, "done", 1.0).loss == 2.0
 
 
 def test_ranking_and_what_is_stored(tmp_path: Path) -> None:

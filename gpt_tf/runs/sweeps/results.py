@@ -13,13 +13,13 @@ from typing import Any
 from gpt_tf.config_files import text_of
 from gpt_tf.errors import RunError
 from gpt_tf.reports.heatmap import draw_grid
+from gpt_tf.reports.run_summary import best_figures
 from gpt_tf.reports.text_table import Column, cut
 from gpt_tf.runs.progress_text import duration
 from gpt_tf.runs.sweeps.grid import Cell, short_names
 from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import checkpoint_step
-from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.parameters import count_parameters
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.training.evaluation import SHOWN, Metric
@@ -64,15 +64,14 @@ class Result:
 def read_result(run: RunDirectory, state: str, seconds: float, error: str = "") -> Result:
     """The figures of a run, from its checkpoints and its metrics file."""
     names = run.checkpoints.names()
-    rows = [row for row in read_rows(run.metrics_file) if "eval/loss" in row]
-    best = min(rows, key=lambda row: row["eval/loss"], default={})
+    best = best_figures(run)
     return Result(
         run.name,
         state,
         round(seconds, 1),
         parameters=count_parameters(run),
         steps=checkpoint_step(names[-1]) if names else 0,
-        figures={metric.name: best.get(f"eval/{metric.name}") for metric in SHOWN},
+        figures={metric.name: best.get(metric.name) for metric in SHOWN},
         error=error,
     )
 
