@@ -63,18 +63,29 @@ def chosen(workspace: Path, names: Sequence[str], *, origins: bool) -> list[Doom
         here = [run for run in runs if run.workspace(workspace) == home]
         for run, others in began_with(home, here):
             if others and not origins:
-                raise _of_another(workspace, run, others)
+                raise _of_another(workspace, run, others, _with_descendants(home, runs))
         sweeps = sweeps_of(home, here)
         doomed += [_doomed(run, sweeps.get(run.path)) for run in here]
     return doomed
 
 
-def _of_another(workspace: Path, run: RunDirectory, others: list[RunDirectory]) -> UsageError:
-    together = " ".join(one.called(workspace) for one in (run, *others))
+def _with_descendants(home: Path, runs: list[RunDirectory]) -> list[RunDirectory]:
+    """The runs, and every run of the workspace `home` that began with one of them, and so on."""
+    found = list(runs)
+    while later := [one for _, others in began_with(home, found) for one in others]:
+        found += later
+    return found
+
+
+def _of_another(
+    workspace: Path, run: RunDirectory, others: list[RunDirectory], together: list[RunDirectory]
+) -> UsageError:
+    """The refusal of `run`, the origin of `others`; `together` they can be deleted."""
+    called = " ".join(one.called(workspace) for one in together)
     names = ", ".join(one.name for one in others)
     return UsageError(
         f"origin of another run: {run.name}, whose weights {names} began with. Delete them "
-        f"together: `gpt-tf delete {together}`, or add --origins: the others do not need it to "
+        f"together: `gpt-tf delete {called}`, or add --origins: the others do not need it to "
         "resume or to generate."
     )
 

@@ -118,8 +118,15 @@ def test_of_a_chain_of_origins_each_link_counts(workspace: Path) -> None:
     made_run(workspace, "again", {10: 1.0}, {"origin": {"run": "runs/tuned"}})
     said = refused(workspace, "base", "tuned", "--yes")
     assert "origin of another run: tuned, whose weights again began with." in said
-    called("delete", "base", "tuned", "again", "--yes", cwd=workspace)
-    assert names(workspace) == ["other"]
+
+
+def test_the_command_that_a_refusal_names_deletes_a_whole_chain(workspace: Path) -> None:
+    made_run(workspace, "again", {10: 1.0}, {"origin": {"run": "runs/tuned"}})
+    said = refused(workspace, "other", "base", "--yes")
+    _, command, _ = said.replace("\n", " ").split("`")
+    assert command == "gpt-tf delete other base tuned again"
+    called(*command.split()[1:], "--yes", cwd=workspace)
+    assert names(workspace) == []
 
 
 def test_what_a_killed_call_left_goes_with_the_next_one(workspace: Path) -> None:
