@@ -191,6 +191,21 @@ def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def differing(of_runs: Iterable[Mapping[str, Any]], but: tuple[str, ...]) -> dict[str, list[Any]]:
+    """The settings in which not all runs agree: by dotted key, the value of each run.
+
+    Args:
+      but: settings that begin like this are left out.
+
+    >>> differing([{"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 4, "c": 5}], ("c",))
+    {'b': [2, 4]}
+    """
+    of_runs = list(of_runs)
+    keys = dict.fromkeys(key for of in of_runs for key in of if not key.startswith(but))
+    values = {key: [of.get(key) for of in of_runs] for key in keys}
+    return {key: of for key, of in values.items() if any(value != of[0] for value in of)}
+
+
 def changed_settings(
     old: dict[str, Any], new: dict[str, Any], free: tuple[str, ...] = ()
 ) -> list[str]:
@@ -199,11 +214,10 @@ def changed_settings(
     >>> changed_settings({"model": {"num_heads": 2}}, {"model": {"num_heads": 4}})
     ['  model.num_heads: 2 in the checkpoint, 4 now']
     """
-    old, new = flatten(old), flatten(new)
+    changed = differing([flatten(old), flatten(new)], free)
     return [
-        f"  {key}: {old.get(key)} in the checkpoint, {new.get(key)} now"
-        for key in sorted({*old, *new})
-        if old.get(key) != new.get(key) and not key.startswith(free)
+        f"  {key}: {text_of(before)} in the checkpoint, {text_of(now)} now"
+        for key, (before, now) in sorted(changed.items())
     ]
 
 

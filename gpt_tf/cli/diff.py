@@ -58,10 +58,13 @@ def _show(found: Differences, texts: dict[str, str], prompt: str) -> None:
     from gpt_tf.runs.differences import SAY_TOKENIZERS, figures_table, settings_table
 
     width = console.columns()
+    rates = {name: "; ".join(facts.rates) for name, facts in found.runs.items() if facts.rates}
     if found.settings:
         console.result(f"{settings_table(found, width)}\n")
-    else:
+    elif not rates:
         console.result("The settings are the same.\n")
+    for name, words in rates.items():
+        console.result(f"rate of {name}: {words}\n")
     console.result(figures_table(found, width))
     if found.tokenizers_differ:
         console.result(f"\n{SAY_TOKENIZERS}")

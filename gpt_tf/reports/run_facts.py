@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpt_tf.config import Config
-from gpt_tf.config_files import flatten, read_config_file, resolve_stored
+from gpt_tf.config_files import differing, flatten, read_config_file, resolve_stored
 from gpt_tf.errors import GptTfError, RunError
 from gpt_tf.rates import in_words
 from gpt_tf.reports.run_list import as_record
@@ -31,6 +31,7 @@ BEGUN = re.compile(
     r"[\d,]+ steps?(?: of [\d,]+ tokens: |, [\d,]+ per epoch)"
     r"|changed setting: |going on from step |learning rate: |.*: [\d,]+ parameters"
 )
+# Settings of which a page says more than their values.
 SHOWN_ELSEWHERE = ("origin.", "training.earlier_rates", "training.schedule_begin")
 Rows = list[dict[str, float]]
 
@@ -75,12 +76,8 @@ class RunFacts:
 
     def changed_settings(self) -> dict[str, tuple[Any, Any]]:
         """Value and default of each setting that differs from its default."""
-        defaults = default_settings()
-        return {
-            key: (value, defaults.get(key))
-            for key, value in self.settings.items()
-            if value != defaults.get(key) and not key.startswith(SHOWN_ELSEWHERE)
-        }
+        pair = [self.settings, default_settings()] if self.settings else []
+        return {key: (of[0], of[1]) for key, of in differing(pair, SHOWN_ELSEWHERE).items()}
 
     def origin(self) -> str | None:
         """The run and the checkpoint that it began with."""

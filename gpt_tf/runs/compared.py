@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from gpt_tf.config_files import flatten, read_config_file, resolve_stored, text_of
+from gpt_tf.config_files import differing, flatten, read_config_file, resolve_stored, text_of
 from gpt_tf.errors import GptTfError
 from gpt_tf.runs.sweeps.grid import short_names
 from gpt_tf.storage.run_directory import RunDirectory
@@ -43,12 +43,7 @@ def differing_settings(runs: Mapping[str, RunDirectory]) -> dict[str, list[str]]
     for name, run in runs.items():
         with suppress(GptTfError):
             settings[name] = flatten(asdict(resolve_stored(read_config_file(run.config_file))))
-    first = next(iter(settings.values()), {})
-    keys = [
-        key
-        for key in first
-        if not key.startswith(BESIDES) and any(of[key] != first[key] for of in settings.values())
-    ]
+    keys = list(differing(settings.values(), BESIDES))
     words = short_names(keys)
     more = f" and {len(keys) - MOST} more" if len(keys) > MOST else ""
     labels = {

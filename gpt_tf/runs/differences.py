@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpt_tf.config_files import text_of
-from gpt_tf.reports.run_facts import RunFacts, read_facts
+from gpt_tf.config_files import differing, text_of
+from gpt_tf.reports.run_facts import SHOWN_ELSEWHERE, RunFacts, read_facts
 from gpt_tf.reports.run_page import duration
 from gpt_tf.reports.stacked_table import stacked
 from gpt_tf.reports.text_table import Column, cut
@@ -47,7 +47,8 @@ class Differences:
 
     Attributes:
       runs: what is known of each, by its name; the first is the one that others are compared with.
-      settings: those that are not the same in all runs: a value for each run.
+      settings: those that are not the same in all runs: a value for each run, None for one whose
+        settings are lost.
       figures: the same of the figures of the best evaluation, and of what the run took.
       per_cent: of each figure, by how much it differs from the first run's; None if that tells
         nothing.
@@ -69,7 +70,7 @@ def compare(runs: Mapping[str, RunDirectory]) -> Differences:
     compared = {name for name, (_, _, tells) in FIGURES.items() if tells}
     return Differences(
         facts,
-        _settings([one.settings for one in facts.values()]),
+        _settings(list(facts.values())),
         figures,
         {
             name: [
@@ -84,10 +85,16 @@ def compare(runs: Mapping[str, RunDirectory]) -> Differences:
     )
 
 
-def _settings(of_runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    keys = dict.fromkeys(key for of in of_runs for key in of if not key.startswith("origin.manif"))
-    rows = {key: [of.get(key) for of in of_runs] for key in keys}
-    return {key: values for key, values in rows.items() if any(v != values[0] for v in values)}
+def _settings(facts: Sequence[RunFacts]) -> dict[str, list[Any]]:
+    known = {
+        place: {"begun with": one.origin(), **one.settings}
+        for place, one in enumerate(facts)
+        if one.settings
+    }
+    return {
+        key: [known.get(place, {}).get(key) for place in range(len(facts))]
+        for key in differing(known.values(), SHOWN_ELSEWHERE)
+    }
 
 
 def _change(first: Number, value: Number) -> float | None:
@@ -98,7 +105,7 @@ def _change(first: Number, value: Number) -> float | None:
 def settings_table(found: Differences, width: int) -> str:
     """The settings that differ, a column for each run."""
     cells = [
-        [cut(printable(text_of(value)), LONGEST_VALUE) for value in values]
+        ["-" if one is None else cut(printable(text_of(one)), LONGEST_VALUE) for one in values]
         for values in found.settings.values()
     ]
     return _table("setting", found, list(found.settings), cells, width)
@@ -140,6 +147,7 @@ def differences_as_record(found: Differences) -> dict[str, Any]:
         "runs": list(found.runs),
         "tokenizers_differ": found.tokenizers_differ,
         "settings": dict(found.settings),
+        "rates": {name: one.rates for name, one in found.runs.items() if one.rates},
         "figures": {
             name.replace(" ", "_"): {"values": values, "per_cent": found.per_cent[name]}
             for name, values in found.figures.items()

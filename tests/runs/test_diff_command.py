@@ -61,6 +61,26 @@ def test_equal_settings_are_said_to_be_equal(made: Path) -> None:
     assert "The settings are the same." in called("diff", "first", "third", cwd=made).stdout
 
 
+def test_a_run_whose_settings_are_lost_makes_no_setting_differ(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made / "runs", tmp_path / "runs")
+    (tmp_path / "runs" / "second" / "config.yaml").write_text("model: [")
+    said = called("diff", "second", "first", "third", cwd=tmp_path)
+    assert "The settings are the same." in said.stdout and "damaged: second: " in said.stderr
+
+
+def test_a_rate_that_changed_on_the_way_is_told_in_words(tmp_path: Path) -> None:
+    earlier = {"until_step": 20, "max_steps": 20, "schedule": "constant", "warmup_steps": 0}
+    made_run(tmp_path, "first", {10: 3.0})
+    made_run(tmp_path, "longer", {10: 3.0}, {
+        "training": {"earlier_rates": [earlier], "schedule_begin": 20},
+        "origin": {"run": "runs/first", "checkpoint": "step-00000010"},
+    })  # fmt: skip
+    shown = called("diff", "first", "longer", cwd=tmp_path).stdout
+    assert cells(shown)["begun with"] == ["-", "runs/first, …ep-00000010"]
+    assert "rate of longer: to step 20: constant with a peak of" in shown
+    assert "earlier_rates" not in shown and "schedule_begin" not in shown
+
+
 def test_three_runs_fit_a_narrow_terminal_in_blocks(made: Path) -> None:
     from gpt_tf.runs.differences import compare, figures_table, settings_table
     from gpt_tf.storage.run_directory import all_runs

@@ -222,7 +222,7 @@ def test_what_is_typed_again_to_accept_changed_data_keeps_the_other_options(stop
     assert found is not None
     result = called(*shlex.split(found[1]), cwd=stopped)  # the remedy, typed
     assert "step 12" in result.stdout
-    assert "training.patience: None in the checkpoint, 9 now" in result.stderr
+    assert "training.patience: null in the checkpoint, 9 now" in result.stderr
 
 
 def test_a_file_that_was_trained_on_and_is_now_validated_on_is_named(stopped: Path) -> None:
