@@ -11,7 +11,10 @@ from run_digests import digests, metrics
 import gpt_tf
 from gpt_tf.config_files import read_config_file
 from gpt_tf.errors import UsageError
+from gpt_tf.reports.loss_picture import draw_again
+from gpt_tf.runs.kept_end import keep_end
 from gpt_tf.runs.ways_on import ways_on
+from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.checkpoint import CheckpointStore, checkpoint_step
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.storage.yaml_file import dump_yaml
@@ -79,6 +82,7 @@ def test_a_run_that_held_its_rate_goes_on_as_one_planned_so(held: Path) -> None:
     assert steps_of(held, "wsd") == steps_of(held, "planned")
     # nothing of the old end is lost
     kept = tree(held / "runs" / "wsd-to-20")
+    assert kept.pop("loss.png") != before.pop("loss.png")  # its title is the name
     assert kept == {name: before[name] for name in kept}
     assert {name for name in before if name.startswith("checkpoints")} <= kept.keys()
     log = (held / "runs" / "wsd" / "run.log").read_text()
@@ -115,6 +119,22 @@ def test_a_run_killed_as_it_went_on_does_so_when_it_is_resumed(held: Path) -> No
     called("train", "--resume", "wsd", cwd=held)
     called(*BEGIN, "planned", "--max-steps", "40", *WSD, cwd=held)
     assert_same(held, "wsd", "planned", 40)
+
+
+def test_a_killed_end_is_kept_once_and_as_it_was(held: Path) -> None:
+    run, workspace = RunDirectory(held / "runs" / "wsd"), Workspace(held)
+    settings, left = run.config_file.read_text(), run.checkpoints.names()[-1:]
+    kept = keep_end(run, workspace, left)  # killed here, before the run has changed
+    before = tree(kept.path)
+    run.config_file.write_text(settings.replace("max_steps: 20", "max_steps: 40"))
+    assert keep_end(run, workspace, left).path == kept.path  # killed here, as it had begun
+    assert tree(kept.path) == before
+    shutil.rmtree(kept.path / "checkpoints")  # another run has the name
+    another = keep_end(run, workspace, left)
+    assert another.name == "wsd-to-20-2" and another.config_file.read_text() == settings
+    picture = another.loss_picture.read_bytes()
+    draw_again(another)
+    assert another.loss_picture.read_bytes() == picture != run.loss_picture.read_bytes()
 
 
 @pytest.mark.long
