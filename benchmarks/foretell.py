@@ -34,7 +34,7 @@ USUAL = ("demo", "kerasnlp-mini")
 def estimated_of(printed: str) -> dict[str, float]:
     """The figures of the table that a dry run prints."""
     seconds = re.search(r"time in all, about.*\(([\d,]+) s\)", printed)
-    memory = re.search(r"memory at most, about\D+([\d,]+) MB", printed)
+    memory = re.search(r"memory at most, measured\D+([\d,]+) MB", printed)
     assert seconds and memory, printed
     return {
         name: float(found[1].replace(",", ""))

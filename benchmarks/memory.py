@@ -55,7 +55,7 @@ def main() -> None:
         begin = ("--name", "run", "--overwrite", "--train-tokenizer")
         _, taken = measured(workspace, *common, *begin, *SHORT)
         printed, _ = measured(workspace, *common, "--dry-run")
-        found = re.search(r"memory at most, about\D+([\d,]+) MB", printed)
+        found = re.search(r"memory at most, estimated\D+([\d,]+) MB", printed)
         assert found, printed
         foretold = float(found[1].replace(",", ""))
         wrong = foretold / taken - 1

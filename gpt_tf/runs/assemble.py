@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from gpt_tf.config import Config
-from gpt_tf.config_files import as_yaml, preset_names, read_preset
+from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.claiming import Claim, claimed, reopened
 from gpt_tf.runs.console import SILENT, MakeWriters
@@ -27,7 +27,7 @@ from gpt_tf.runs.own_tokenizers import (
     train_own,
     training_command,
 )
-from gpt_tf.runs.resolving import resolve_config, resolve_first_evaluation
+from gpt_tf.runs.resolving import resolve_config
 from gpt_tf.runs.resuming import check_same_data, stored_config
 from gpt_tf.runs.run_data import (
     NOT_MOVED,
@@ -44,7 +44,7 @@ from gpt_tf.runs.run_tokenizer import (
     refuse_settings_of_ready,
     write_tokenizer,
 )
-from gpt_tf.runs.sampling import resolve_sampling
+from gpt_tf.runs.sampling import keeps_prompt, resolve_sampling
 from gpt_tf.runs.streams import Streams, unknown_words
 from gpt_tf.runs.wiring import Parts, run_training
 from gpt_tf.runs.without_effect import (
@@ -99,7 +99,9 @@ def _begin(job: Job) -> tuple[RunDirectory, Outcome]:
                 parts = _open(job, choice, tokenizer, claim.staged.tokenizer)
             with parts.streams:
                 _tell_unknown_words(asked, choice, parts)
-                config = _resolved(job, choice, parts)
+                streams, keep = parts.streams, keeps_prompt(job, choice)
+                config = resolve_config(job.config, len(streams.train), streams.evaluated_batches)
+                config = resolve_sampling(config, choice, tokenizer, keep_prompt=keep)
                 _check_profile(config, job)
                 check_end(config, job.stop_at_step, console=workspace.console)
                 places = Places(choice.source, job.validation)
@@ -108,21 +110,6 @@ def _begin(job: Job) -> tuple[RunDirectory, Outcome]:
                 atomic.write_text(claim.staged.config_file, as_yaml(config))
                 job = dataclasses.replace(job, config=config)
                 return run_training(job, claim, parts._replace(first_weights=weights))
-
-
-def _resolved(job: Job, choice: DataChoice, parts: Parts) -> Config:
-    """The settings with what depends on data, tokenizer and machine."""
-    config = resolve_config(job.config, len(parts.streams.train))
-    config = resolve_first_evaluation(config, parts.streams.evaluated_batches)
-    is_own = choice.source is not None and job.pretrained is None
-    keep = not is_own or "sampling.prompt" in job.given or not _has_presets_prompt(job)
-    return resolve_sampling(config, choice, parts.tokenizer, keep_prompt=keep)
-
-
-def _has_presets_prompt(job: Job) -> bool:
-    """Whether the sample prompt is the preset's, which is for the preset's own corpus."""
-    preset = read_preset(job.preset) if job.preset in preset_names() else {}
-    return bool(job.config.sampling.prompt == preset.get("sampling", {}).get("prompt"))
 
 
 def _check_profile(config: Config, job: Job) -> None:

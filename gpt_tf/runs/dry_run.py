@@ -1,7 +1,8 @@
 """What a dry run finds: data, tokenizer and settings as training would open them.
 
 Everything that training writes before its first step goes to a temporary folder, so that training
-would refuse the same with the same words, and nothing stays.
+would refuse the same with the same words, and nothing stays. To measure takes as much room on the
+disk as training does, so that folder is in the workspace.
 """
 
 from __future__ import annotations
@@ -31,12 +32,13 @@ from gpt_tf.runs.own_tokenizers import (
     tell_replaced,
     tokenizer_directory,
 )
-from gpt_tf.runs.resolving import resolve_config, resolve_first_evaluation
+from gpt_tf.runs.resolving import resolve_config
 from gpt_tf.runs.run_tokenizer import as_the_tokenizer, refuse_settings_of_ready, write_tokenizer
 from gpt_tf.runs.streams import Streams
 from gpt_tf.runs.tokenizer_training import make_tokenizer
 from gpt_tf.runs.without_effect import check_end, refuse_idle
 from gpt_tf.storage.atomic import TEMPORARY
+from gpt_tf.storage.folders import scratch_directory
 from gpt_tf.storage.run_directory import new_run
 from gpt_tf.streaming.corpora.corpus import READY_MADE, newest_corpus
 from gpt_tf.streaming.listing import DIGESTS_FILE
@@ -44,6 +46,8 @@ from gpt_tf.streaming.windows import Contents
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import tokenizer_sha256
 from gpt_tf.training.precision import resolve_precision
+
+MEASURING = "measuring"  # begins the name of the folder that steps are measured in
 
 
 @dataclass(frozen=True)
@@ -122,15 +126,15 @@ def look(job: Job) -> Look:
 
 @contextmanager
 def opened(job: Job) -> Iterator[tuple[Look, Opened]]:
-    """Open data and tokenizer as training does, whatever that takes, in a temporary folder.
+    """Open data and tokenizer as training does, whatever that takes, in a temporary folder of the
+    workspace.
 
     Raises:
       UsageError: if there is no tokenizer, or training would refuse something at its start.
       DocumentError: if a document cannot be read.
     """
     workspace, job = job.workspace, _checked(job)
-    with tempfile.TemporaryDirectory(prefix="gpt-tf-") as name:
-        folder = Path(name)
+    with scratch_directory(workspace.path / MEASURING) as folder:
         place = workspace
         if job.data is None and newest_corpus(workspace.path) is None:
             place = dataclasses.replace(workspace, path=folder)  # for the sample reviews
@@ -176,7 +180,7 @@ def _with_vocabulary(job: Job) -> Config:
 def _as_far_as_known(config: Config) -> Config:
     """The config with the precision that is taken; its steps may depend on unknown data."""
     if config.training.max_steps:
-        return resolve_config(config, 1)
+        return resolve_config(config, 1, config.training.eval_batches or 0)
     return resolve_precision(config)[0]
 
 
@@ -227,8 +231,7 @@ def _streams(job: Job, choice: DataChoice, tokenizer: Tokenizer, sha256: str) ->
 
 def _counted(job: Job, streams: Streams) -> Look:
     batches = len(streams.train)
-    config = resolve_config(job.config, batches)
-    config = resolve_first_evaluation(config, streams.evaluated_batches)
+    config = resolve_config(job.config, batches, streams.evaluated_batches)
     check_end(config, job.stop_at_step, console=job.workspace.console)
     validation = streams.validation.contents() if streams.validation else None
     return Look(config, streams.train.contents(), validation, batches)
@@ -237,9 +240,10 @@ def _counted(job: Job, streams: Streams) -> Look:
 def _estimated(job: Job, choice: DataChoice, tokenizer: Tokenizer) -> Look:
     """The same of large data, from a sample."""
     train, batches = estimated(choice, job.config, tokenizer, "train")
-    validation = None
+    validation, evaluated = None, 0
     if choice.validation:
-        validation, _ = estimated(choice, job.config, tokenizer, "validation")
-    config = resolve_config(job.config, batches)
+        validation, evaluated = estimated(choice, job.config, tokenizer, "validation")
+    evaluated = job.config.training.eval_batches or evaluated
+    config = resolve_config(job.config, batches, evaluated)
     check_end(config, job.stop_at_step, console=job.workspace.console)
     return Look(config, train, validation, batches)

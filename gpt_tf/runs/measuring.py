@@ -22,7 +22,7 @@ from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.runs.console import Console
 from gpt_tf.runs.dry_run import Opened
 from gpt_tf.runs.finetuning import first_weights
-from gpt_tf.runs.sampling import resolve_sampling, sample_text_of
+from gpt_tf.runs.sampling import keeps_prompt, resolve_sampling, sample_text_of
 from gpt_tf.runs.stopping import Stopped
 from gpt_tf.runs.wiring import (
     Parts,
@@ -93,7 +93,8 @@ def measure(given: Opened) -> tuple[LanguageModel, Measured]:
     """
     job = given.job
     config, weights = first_weights(job.config, job.pretrained)
-    config = resolve_sampling(config, given.choice, given.tokenizer)
+    keep = keeps_prompt(job, given.choice)
+    config = resolve_sampling(config, given.choice, given.tokenizer, keep_prompt=keep)
     parts = Parts(given.streams, given.tokenizer, given.tokenizer_sha256, weights)
     bench = _Bench(config, parts, given.folder, job.workspace.console)
     return bench.model, bench.measured(job.stop_at_step)
@@ -110,15 +111,15 @@ class _Bench:
         optimizer = make_optimizer(self.model, config.training)
         self._writer = Writers(list(own_writers(run, None, self.model.count_params())))
         facts = {"config": dataclasses.asdict(config), "versions": versions()}
-        self._saves = _TimedSaves(
-            CheckpointManager(
-                self.model,
-                optimizer,
-                run.checkpoints,
-                facts=facts,
-                keep=config.training.keep_checkpoints,
-            )
+        manager = CheckpointManager(
+            self.model,
+            optimizer,
+            run.checkpoints,
+            facts=facts,
+            keep=config.training.keep_checkpoints,
         )
+        manager.check_room(stable=config.training.stable_step is not None)
+        self._saves = _TimedSaves(manager)
         shape = (config.training.batch_size, config.model.context_length)
         self._scores_of = make_scores_of(self.model, shape, xla=config.training.xla == "on")
         self._token_bytes_V = parts.tokenizer.token_bytes()

@@ -6,15 +6,20 @@ import dataclasses
 import logging
 import math
 
-from gpt_tf.config import Config
+from gpt_tf.config import Config, TrainingConfig
 from gpt_tf.training.precision import resolve_precision
 
 FIRST_EVALUATION = 0.03  # share of a run's work that an evaluation before it may take
 log = logging.getLogger(__name__)
 
 
-def resolve_config(config: Config, batches_per_epoch: int) -> Config:
-    """Fill in what depends on data and machine; the result is stored with the run."""
+def resolve_config(config: Config, batches_per_epoch: int, evaluated_batches: int) -> Config:
+    """Fill in what depends on data and machine; the result is stored with the run.
+
+    Args:
+      batches_per_epoch: of the training data.
+      evaluated_batches: of each split, in an evaluation; 0 if there is none, or it is not known.
+    """
     training = config.training
     updates_per_epoch = max(1, batches_per_epoch // training.grad_accum_steps)
     max_steps = training.max_steps or math.ceil(training.max_epochs * updates_per_epoch)
@@ -35,7 +40,7 @@ def resolve_config(config: Config, batches_per_epoch: int) -> Config:
         eval_interval=eval_interval,
         checkpoint_interval=training.checkpoint_interval or eval_interval,
     )
-    config = dataclasses.replace(config, training=training)
+    config = dataclasses.replace(config, training=_with_first(training, evaluated_batches))
     config, reason = resolve_precision(config)
     log.info("%s", steps_in_words(config, updates_per_epoch))
     log.info("%s", reason)
@@ -66,15 +71,13 @@ def count_of_steps(count: int) -> str:
     return f"{count:,} step{'' if count == 1 else 's'}"
 
 
-def resolve_first_evaluation(config: Config, evaluated_batches: int) -> Config:
-    """Decide whether to evaluate before the first step; the result is stored with the run.
+def _with_first(training: TrainingConfig, evaluated_batches: int) -> TrainingConfig:
+    """Decide whether to evaluate before the first step.
 
     An evaluation takes as many batches of two splits forward, a third of a step's work each.
     """
-    training = config.training
     if training.evaluate_first != "auto":
-        return config
+        return training
     work = 3 * training.grad_accum_steps * (training.max_steps or 0)
     is_little = 0 < 2 * evaluated_batches <= FIRST_EVALUATION * work
-    training = dataclasses.replace(training, evaluate_first="on" if is_little else "off")
-    return dataclasses.replace(config, training=training)
+    return dataclasses.replace(training, evaluate_first="on" if is_little else "off")

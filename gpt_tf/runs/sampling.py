@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from gpt_tf.config import Config
+from gpt_tf.config_files import preset_names, read_preset
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.options import with_settings
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.runs.data import DataChoice
+from gpt_tf.runs.job import Job
 from gpt_tf.runs.progress_text import SampleText
 from gpt_tf.streaming.records import part_of
 from gpt_tf.tokenizer.base import Tokenizer
@@ -47,6 +49,14 @@ def resolve_sampling(
         sampler = "random" if tokenizer.kind == "char" else "beam"
     sampling = dataclasses.replace(sampling, prompt=prompt, sampler=sampler)
     return dataclasses.replace(config, sampling=sampling)
+
+
+def keeps_prompt(job: Job, choice: DataChoice) -> bool:
+    """Whether a new run keeps its prompt: a preset's is for the preset's own corpus."""
+    if choice.source is None or job.pretrained is not None or "sampling.prompt" in job.given:
+        return True
+    preset = read_preset(job.preset) if job.preset in preset_names() else {}
+    return bool(job.config.sampling.prompt != preset.get("sampling", {}).get("prompt"))
 
 
 def _beginnings(config: Config, choice: DataChoice) -> Iterator[str]:

@@ -110,9 +110,13 @@ def machine_rows(config: Config) -> Rows:
     ]
 
 
-def memory_rows(memory: float) -> Rows:
-    """The bytes of memory that training takes at most, as estimated."""
-    return [("memory at most, about", f"{memory / 1e6:,.0f} MB")]
+def memory_rows(memory: float, how: str = "estimated") -> Rows:
+    """The bytes of memory that training takes at most.
+
+    Args:
+      how: they are known: "estimated" from the model's graph, or "measured" in this process.
+    """
+    return [(f"memory at most, {how}", f"{memory / 1e6:,.0f} MB")]
 
 
 def time_rows(config: Config, found: Measured) -> Rows:
@@ -131,7 +135,7 @@ def time_rows(config: Config, found: Measured) -> Rows:
         *rows,
         ("checkpoint", f"{found.save:.1f} s, {found.saves:,} in all"),
         ("time in all, about", f"{duration(found.seconds)} ({found.seconds:,.0f} s)"),
-        *memory_rows(found.memory),
+        *memory_rows(found.memory, "measured"),
     ]
 
 

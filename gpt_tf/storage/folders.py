@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from gpt_tf.errors import RunError, UsageError
@@ -89,6 +89,22 @@ def completed_directory(path: Path) -> Iterator[Path]:
             else:
                 with suppress(FileExistsError):
                     atomic.rename_new(source, target)
+
+
+@contextmanager
+def scratch_directory(path: Path) -> Iterator[Path]:
+    """A temporary directory beside `path`, gone in the end, with a name that is never data.
+
+    What killed processes left of such directories is removed first.
+
+    Raises:
+      RunError: if nothing can be written there.
+    """
+    with ExitStack() as stack:
+        with atomic.explaining_failure(path.parent):
+            atomic.sweep(path.parent, path.name)
+            temporary = stack.enter_context(_beside(path))
+        yield temporary
 
 
 def remove_directory(path: Path, own: Collection[str]) -> None:

@@ -10,7 +10,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.runs import estimated_data
 from gpt_tf.runs.dry_run import Look, look
 from gpt_tf.runs.job import Job
-from gpt_tf.runs.resolving import resolve_config, resolve_first_evaluation
+from gpt_tf.runs.resolving import resolve_config
 from gpt_tf.runs.streams import Streams
 from gpt_tf.tokenizer.bpe import BPETokenizer
 from gpt_tf.tokenizer.files import tokenizer_sha256
@@ -65,8 +65,7 @@ def test_it_counts_what_training_counts_and_leaves_nothing(home: Path, windows: 
         assert found.train == streams.train.contents()
         assert found.validation == streams.validation.contents()
         assert found.batches_per_epoch == len(streams.train)
-        resolved = resolve_config(settings, len(streams.train))
-        resolved = resolve_first_evaluation(resolved, streams.evaluated_batches)
+        resolved = resolve_config(settings, len(streams.train), streams.evaluated_batches)
         assert found.config.training == resolved.training
     assert (found.train.cut > 0) == (windows == "padded")
     before = tree(home)  # with its token stores
@@ -77,7 +76,7 @@ def test_it_counts_what_training_counts_and_leaves_nothing(home: Path, windows: 
 def test_of_large_data_a_sample_is_tokenized(
     home: Path, monkeypatch: pytest.MonkeyPatch, windows: str
 ) -> None:
-    settings = config(windows)
+    settings = config(windows, eval_batches=1, max_steps=40)
     exact = looked(home, settings)
     monkeypatch.setattr(estimated_data, "TOKENIZED", 0)
     found = looked(home, settings)
@@ -87,6 +86,7 @@ def test_of_large_data_a_sample_is_tokenized(
     assert found.train.cut == pytest.approx(exact.train.cut, abs=0.05)
     assert found.batches_per_epoch == pytest.approx(exact.batches_per_epoch, rel=0.05)
     assert found.train.describe().startswith("36 files, 36 documents, about ")
+    assert found.config.training.evaluate_first == exact.config.training.evaluate_first == "on"
     if windows == "packed":  # with the store that training leaves, nothing is estimated
         opened(home, settings).close()
         assert looked(home, settings) == exact
@@ -140,13 +140,22 @@ def test_the_schedule_is_drawn_where_it_is_asked_for(home: Path) -> None:
     assert "--schedule has no effect without --dry-run" in said
 
 
-def test_the_measured_steps_leave_nothing(home: Path) -> None:
+def test_the_measured_steps_leave_nothing_nor_does_what_a_killed_call_left(home: Path) -> None:
     before = tree(home)
+    killed = home / "measuring.gpt-tf-1-abcdef.tmp"
+    (killed / "run").mkdir(parents=True)
     command = ("train", "--dry-run", "--measure", "--data", "texts", *TINY_RUN, "--max-steps", "12")
     said = called(*command, cwd=home).stdout
     assert tree(home) == before
     assert all(len(line) <= 80 for line in said.splitlines())
-    for row in ("compiling", "step ", "evaluation and sample", "checkpoint", "time in all, about"):
+    for row in (
+        "memory at most, measured",
+        "compiling",
+        "step ",
+        "evaluation and sample",
+        "checkpoint",
+        "time in all, about",
+    ):
         assert row in said
     said = called(
         "train", "--dry-run", "--measure", "--data", "texts/01.txt", cwd=home, check=False
@@ -158,5 +167,5 @@ def test_the_measured_steps_leave_nothing(home: Path) -> None:
 def test_its_tables_are_whole_at_80_columns(home: Path) -> None:
     said = called("train", "--dry-run", "--data", "texts", *TINY_RUN, cwd=home).stdout
     assert all(len(line) <= 80 for line in said.splitlines())
-    for row in ("tokens ", "1 block of ", "steps ", "memory at most"):
+    for row in ("tokens ", "1 block of ", "steps ", "memory at most, estimated"):
         assert row in said

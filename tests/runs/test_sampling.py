@@ -10,7 +10,7 @@ from fakes import ByteTokenizer
 from gpt_tf.config_files import read_config_file, read_preset, resolve, resolve_stored
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.progress_text import SampleText
-from gpt_tf.runs.resolving import resolve_config, resolve_first_evaluation
+from gpt_tf.runs.resolving import resolve_config
 from gpt_tf.runs.sampling import prompt_of
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory, find_run
@@ -51,7 +51,7 @@ def test_stored_runs_of_before_keep_prompt_and_sampler() -> None:
 )  # fmt: skip
 def test_an_evaluation_comes_first_if_it_is_little_work(preset, steps, batches, expected) -> None:
     config = resolve(read_preset(preset), {"training": {"max_steps": steps}})
-    config = resolve_first_evaluation(resolve_config(config, 100), batches)
+    config = resolve_config(config, 100, batches)
     assert config.training.evaluate_first == expected
 
 
