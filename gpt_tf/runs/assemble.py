@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -15,8 +14,7 @@ from gpt_tf.runs.claiming import Claim, claimed, reopened
 from gpt_tf.runs.console import SILENT, MakeWriters
 from gpt_tf.runs.data import DataChoice, choose_data
 from gpt_tf.runs.finetuning import first_weights
-from gpt_tf.runs.given import retyped
-from gpt_tf.runs.going_on import continuation
+from gpt_tf.runs.going_on import continuation, tell
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.own_tokenizers import (
@@ -28,7 +26,7 @@ from gpt_tf.runs.own_tokenizers import (
     training_command,
 )
 from gpt_tf.runs.resolving import resolve_config
-from gpt_tf.runs.resuming import check_same_data, stored_config
+from gpt_tf.runs.resuming import all_done, as_typed, check_same_data, stored_config
 from gpt_tf.runs.run_data import (
     NOT_MOVED,
     Places,
@@ -177,24 +175,23 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
     workspace = job.workspace
     with reopened(run) as claim, logging_to(claim):
         before = stored_config(run, SILENT)
-        config, checkpoint, left = continuation(run, before, job.config, job.given, workspace.path)
+        way = continuation(run, before, job)
+        config, checkpoint, left = way
         job = dataclasses.replace(job, config=config)
         check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
         tokenizer = Tokenizer.load(run.tokenizer)
         step = checkpoint.state["loop"]["step"]
-        evaluated = checkpoint.state["loop"]["evaluated_step"]  # a signal may have cut it short
         moved = Places(job.data, job.validation)
-        command = f"gpt-tf train --resume {run.called(workspace.path)}{retyped(job.given, config)}"
-        if job.stop_at_step is not None:
-            command += f" --stop-at-step {job.stop_at_step}"
-        if step == evaluated and step >= (config.training.max_steps or math.inf):
+        called = run.called(workspace.path)
+        command = as_typed(job, called, places=False)
+        if all_done(checkpoint, config):
             refuse_missing(f"the run {run.name}", command, moved.data, moved.validation)
             if job.stop_at_step is not None:
                 check_end(config, job.stop_at_step, step, console=workspace.console)
             return run, Outcome(step, "all steps done", None)
         choice = data_of_run(workspace, run, config.data, moved, command)
         job.check_data(choice)
-        check_same_data(run, checkpoint, choice, moved, command, job.accept_data_change)
+        check_same_data(run, checkpoint, choice, as_typed(job, called), job.accept_data_change)
         refuse_idle([config], choice, job.given)
         check_end(config, job.stop_at_step, step, console=workspace.console)
         run.checkpoints.check_places(step)
@@ -213,4 +210,5 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
                 # Some settings may differ from those that were stored.
                 atomic.write_text(claim.staged.config_file, as_yaml(config))
                 parts = parts._replace(checkpoint=checkpoint, left=left)
+                tell(way, before)
                 return run_training(job, claim, parts)

@@ -12,15 +12,22 @@ import dataclasses
 import logging
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from gpt_tf.config import Config, TrainingConfig
-from gpt_tf.config_files import resolve_stored
+from gpt_tf.config_files import flatten, resolve_stored
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.rates import OF_RATE, in_words, same_until, with_past
-from gpt_tf.runs.given import Given, retyped
-from gpt_tf.runs.resuming import check_same_config, check_state, refuse_changed, tell_changes
+from gpt_tf.rates import OF_RATE, in_words, parts, same_until, with_past
+from gpt_tf.runs.given import Given
+from gpt_tf.runs.job import Job
+from gpt_tf.runs.resuming import (
+    all_done,
+    as_typed,
+    check_same_config,
+    check_state,
+    refuse_changed,
+    tell_changes,
+)
 from gpt_tf.runs.ways_on import changes, instead, why_not, words_for_more
 from gpt_tf.storage.checkpoint import (
     Checkpoint,
@@ -50,20 +57,18 @@ class Continuation(NamedTuple):
     left: list[str]
 
 
-def continuation(
-    run: RunDirectory, before: Config, asked: Config, given: Given, workspace: Path
-) -> Continuation:
+def continuation(run: RunDirectory, before: Config, job: Job) -> Continuation:
     """The checkpoint with which a run goes on, and its settings.
 
     Args:
       before: the settings of the run.
-      asked: the settings with which it is to go on.
-      given: those that the user typed.
+      job: with the settings that it is to have.
 
     Raises:
       UsageError: if the run cannot go on so, with the ways in which it can.
       RunError: if no checkpoint is intact.
     """
+    asked, given, workspace = job.config, job.given, job.workspace.path
     here = run.checkpoints.last()
     check_state(run, here, workspace)
     if before.training.max_steps is None or asked.training.max_steps is None:
@@ -77,23 +82,47 @@ def continuation(
     if checkpoint_step(here.name) < (before.training.max_steps or 0):
         _refuse_used_up_patience(here, asked.training, given)
     called = run.called(workspace)
-    training, start = _planned(run.checkpoints, here, before.training, asked, given, called)
+    _refuse_idle_at_the_end(run.checkpoints, here, before, job, called)
+    training, start = _planned(run.checkpoints, here, before.training, job, called)
     if start is not here:
         check_state(run, start, workspace)
     _refuse_used_up_patience(start, training, given)
     config = dataclasses.replace(asked, training=training)
-    tell_changes(start, config)
-    if start is not here:
+    return Continuation(config, start, _after(run.checkpoints, start.name, training))
+
+
+def tell(way: Continuation, before: Config) -> None:
+    """Log what has changed, once nothing is refused any more."""
+    tell_changes(way.checkpoint, way.config)
+    if way.left:
+        step = checkpoint_step(way.checkpoint.name)
         log.info(
             "going on from step %s, where the rate began to fall: steps %s to %s are done again",
-            f"{checkpoint_step(start.name):,}",
-            f"{checkpoint_step(start.name) + 1:,}",
-            f"{checkpoint_step(here.name):,}",
+            f"{step:,}",
+            f"{step + 1:,}",
+            f"{checkpoint_step(way.left[-1]):,}",
         )
-    if training != before.training and training.max_steps is not None:
-        for line in in_words(training):
+    if parts(way.config.training) != parts(before.training):
+        for line in in_words(way.config.training):
             log.info("learning rate: %s", line)
-    return Continuation(config, start, _after(run.checkpoints, start.name, training))
+
+
+def _refuse_idle_at_the_end(
+    store: CheckpointStore, here: Checkpoint, before: Config, job: Job, called: str
+) -> None:
+    """Raise UsageError if all steps are done, and the settings typed do not add any."""
+    now, old = (flatten(dataclasses.asdict(config)) for config in (job.config, before))
+    changed = [key for key in job.given if now.get(key) != old.get(key)]
+    if changed and all_done(here, before) and parts(job.config.training) == parts(before.training):
+        more = words_for_more(store, before.training, job.given)
+        _refuse_at_the_end(", ".join(changed), here, [as_typed(job, called), *more])
+
+
+def _refuse_at_the_end(what: str, here: Checkpoint, more: list[str]) -> NoReturn:
+    raise UsageError(
+        f"no effect of {what}: the run is at its last step, {checkpoint_step(here.name):,}. Add "
+        f"more steps: `{' '.join(more)}`."
+    )
 
 
 def _leads_to(training: TrainingConfig, manifest: Mapping[str, Any], name: str) -> bool:
@@ -113,23 +142,20 @@ def _planned(
     store: CheckpointStore,
     here: Checkpoint,
     before: TrainingConfig,
-    asked: Config,
-    given: Given,
+    job: Job,
     called: str,
 ) -> tuple[TrainingConfig, Checkpoint]:
     """The settings of training with the past recorded, and the checkpoint to begin with."""
-    now, step = asked.training, checkpoint_step(here.name)
+    now, given, step = job.config.training, job.given, checkpoint_step(here.name)
     assert now.max_steps is not None and before.max_steps is not None
-    if all(getattr(now, name) == getattr(before, name) for name in (*OF_RATE, "earlier_rates")):
+    if parts(now) == parts(before):
         return now, here
     is_end = step >= before.max_steps
     is_stretch = now.schedule != before.schedule or ("training.schedule" in given and is_end)
     if fixed := changes(before, now, FIXED if is_stretch else (*FIXED, "warmup_steps")):
         refuse_changed(here, fixed)
-    asking = f"gpt-tf train --resume {called}{retyped(given, asked)}"
-    _refuse_fewer_steps(
-        before, now, step, " ".join([asking, *words_for_more(store, before, given)])
-    )
+    asking = as_typed(job, called)
+    _refuse_fewer_steps(before, now, here, [asking, *words_for_more(store, before, given)])
     if is_stretch:
         if not is_end:
             raise UsageError(
@@ -171,20 +197,20 @@ def _after(store: CheckpointStore, name: str, training: TrainingConfig) -> list[
     return left
 
 
-def _refuse_fewer_steps(before: TrainingConfig, now: TrainingConfig, step: int, more: str) -> None:
+def _refuse_fewer_steps(
+    before: TrainingConfig, now: TrainingConfig, here: Checkpoint, more: list[str]
+) -> None:
     """Raise UsageError if no step is left to do.
 
     Args:
-      more: the command that does more of them.
+      more: the words of the command that does more of them.
     """
+    step = checkpoint_step(here.name)
     assert now.max_steps is not None and before.max_steps is not None
     if now.max_steps > step:
         return
     if now.max_steps == before.max_steps:
-        raise UsageError(
-            f"no effect of another rate: the run is at its last step, {step:,}. Add more steps: "
-            f"`{more}`."
-        )
+        _refuse_at_the_end("another rate", here, more)
     raise UsageError(
         f"fewer steps than done in --max-steps: {now.max_steps:,}: the run is at step {step:,}. "
         "Give more steps. To end a run early, use --stop-at-step while it is trained."

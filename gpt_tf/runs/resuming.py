@@ -15,7 +15,8 @@ from gpt_tf.config_files import changed_settings, read_config_file, resolve_stor
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.runs.console import Console
 from gpt_tf.runs.data import DataChoice
-from gpt_tf.runs.run_data import Places
+from gpt_tf.runs.given import retyped
+from gpt_tf.runs.job import Job
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
 from gpt_tf.storage.run_directory import DATA_FILES_FILE, RunDirectory
@@ -81,6 +82,28 @@ def _counts(name: str, value: object) -> bool:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return False
     return (-1 if name == "evaluated_step" else 0) <= value < math.inf
+
+
+def all_done(checkpoint: Checkpoint, config: Config) -> bool:
+    """Whether nothing is left to do: neither a step nor the last evaluation."""
+    loop, last = checkpoint.state["loop"], config.training.max_steps
+    # a signal may have cut the evaluation short
+    return bool(loop["step"] == loop["evaluated_step"] and loop["step"] >= (last or math.inf))
+
+
+def as_typed(job: Job, called: str, *, places: bool = True) -> str:
+    """The command with which a run is resumed, with all that was typed.
+
+    Args:
+      called: the run's name as it is typed.
+      places: with those of the data.
+    """
+    given = {"--data": job.data, "--validation-data": job.validation} if places else {}
+    words = [word for option, path in given.items() if path for word in (option, str(path))]
+    words += ["--accept-data-change"] if job.accept_data_change else []
+    words += ["--stop-at-step", str(job.stop_at_step)] if job.stop_at_step else []
+    command = f"gpt-tf train --resume {called}{retyped(job.given, job.config)}"
+    return " ".join([command, *map(shlex.quote, words)])
 
 
 def check_same_config(
@@ -165,24 +188,20 @@ def check_same_data(
     run: RunDirectory,
     checkpoint: Checkpoint,
     choice: DataChoice,
-    moved: Places,
     command: str,
     accepted: bool,
 ) -> None:
     """Raise UsageError naming the files that changed, or warn if that is accepted.
 
     Args:
-      command: resumes the run.
+      command: resumes the run, without --accept-data-change.
     """
     changed = data_changes(run, checkpoint, choice)
     if changed is None:
         return
     if not accepted:
-        options = {"--data": moved.data, "--validation-data": moved.validation}
-        given = [word for option, path in options.items() if path for word in (option, str(path))]
-        accepting = shlex.join([*given, "--accept-data-change"])
         raise UsageError(
             f"{changed}\nRestore the files, continue with the changed ones: "
-            f"`{command} {accepting}`, or start a new run."
+            f"`{command} --accept-data-change`, or start a new run."
         )
     log.warning("%s", changed)

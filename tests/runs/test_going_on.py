@@ -198,6 +198,7 @@ def refused(workspace: Path, run: str, *words: str) -> str:
     result = called("train", "--resume", run, *words, cwd=workspace, check=False)
     assert result.returncode == 2, result.stderr
     assert tree(workspace) == before
+    assert "changed setting" not in result.stderr
     return result.stderr
 
 
@@ -222,6 +223,13 @@ SCHEDULE = "training.schedule=linear"
         ("tiny", ["--learning-rate", "1e-4"], "no effect of another rate: the run is at its last"),
         ("tiny", ["--set", SCHEDULE], "--set training.schedule=linear --max-steps 40`"),
         ("tiny", ["--max-steps", "25", "--set", SCHEDULE], "a last step inside the warm-up"),
+        ("tiny", ["--set", "training.patience=9", "--set", "training.keep_checkpoints=7"],
+         "no effect of training.patience, training.keep_checkpoints: the run is at its last step, "
+         "20. Add more steps: `gpt-tf train --resume tiny --set training.patience=9 --set training."
+         "keep_checkpoints=7 --max-steps 40 --set training.schedule=cosine`."),
+        ("tiny", ["--max-steps", "40", "--data", "my reviews", "--stop-at-step", "30"],
+         "--max-steps 40 --data 'my reviews' --stop-at-step 30 --set training.schedule=cosine`"),
+        ("stopped", ["--set", "training.patience=9", "--stop-at-step", "9"], "no effect in --stop"),
         ("tiny", ["--max-steps", "40", "--stop-at-step", "9", "--set", SCHEDULE], "--stop-at-step"),
     ],
 )  # fmt: skip
