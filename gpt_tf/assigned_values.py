@@ -42,7 +42,10 @@ def _text(name: str, text: str) -> str:
             return str(parse_yaml(text, f"--set {name}"))
         except UsageError as error:
             raise UsageError(f"{error} As a text: {_quoted(name, text)}") from error
-    _refuse_comment(name, text, f"If it belongs to the text, quote it: {_quoted(name, text)}")
+    remedy = f"If it belongs to the text, quote it: {_quoted(name, text)}"
+    _refuse_comment(name, text, remedy)
+    if plain and plain != text:
+        raise UsageError(f"blanks around the text in --set {name}: {text!r}. {remedy}")
     if plain in NULLS:
         what = plain or "nothing"
         raise UsageError(f"no text in --set {name}: {what}. As a text: {_quoted(name, plain)}")

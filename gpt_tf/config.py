@@ -22,6 +22,7 @@ from gpt_tf.errors import UsageError
 # What the tables of training say, for those who do not import TensorFlow.
 WITHOUT_DECAY = ("adam",)  # optimizers to which weight_decay means nothing
 OF_OPTIMIZER = {"muon": ("muon_learning_rate", "muon_momentum")}  # settings of one alone
+Schedule = Literal["cosine", "linear", "constant"]
 NEVER_FALLING = ("constant",)  # schedules that stay at the peak
 FLOAT32_MAX, FLOAT32_MIN = 3.4028234e38, 1.1754944e-38  # beyond them it is inf or 0
 
@@ -252,7 +253,7 @@ class EarlierRate(Section):
     until_step: int = setting(1, "Steps of the run at the end of this part.", minimum=1)
     schedule_begin: int = setting(0, "Step at which its schedule begins.", minimum=0)
     max_steps: int = setting(1, "Its horizon.", minimum=1)
-    schedule: Literal["cosine", "linear", "constant"] = setting("cosine", "How its rate falls.")
+    schedule: Schedule = setting("cosine", "How its rate falls.")
     peak_learning_rate: float = setting(1e-3, "Its highest rate.", minimum=0.0)
     min_learning_rate: float = setting(0.0, "Its rate at the horizon.", minimum=0.0)
     muon_learning_rate: float = setting(0.02, "Muon's peak rate.", minimum=0.0)
@@ -285,7 +286,7 @@ class TrainingConfig(Section):
         "Steps of linear warm-up; of a shorter run, a tenth of its steps.",
         minimum=0,
     )
-    schedule: Literal["cosine", "linear", "constant"] = setting(
+    schedule: Schedule = setting(
         "cosine", "How the rate falls from its peak to min_learning_rate, if it does."
     )
     decay_share: float = setting(
@@ -374,8 +375,8 @@ class SamplingConfig(Section):
 
     prompt: str | None = setting(
         None,
-        "Text to continue; if not set, the first words of a document that is set aside. Your own "
-        "data take these also in place of a preset's prompt.",
+        "Text to continue; if not set, the first words of a document that is set aside. A "
+        "preset's prompt is for its own data: with yours it counts as not set.",
     )
     sampler: Literal["auto", "greedy", "random", "beam", "diverse-beam", "contrastive"] = setting(
         "auto",

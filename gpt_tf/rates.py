@@ -34,6 +34,14 @@ class Part(NamedTuple):
         return rate.max_steps - falling_steps(rate.max_steps - warm, rate.decay_share)
 
     @property
+    def fall(self) -> str:
+        """Where the rate falls and to what, in words; no text if it does not."""
+        if math.isinf(self.falls_from):
+            return ""
+        steps = f"{self.falls_from:,} to {self.rate.max_steps:,}"
+        return f"to {self.rate.min_learning_rate:g} from step {steps}"
+
+    @property
     def risen(self) -> tuple[float, ...]:
         """All that the rate depends on before it falls."""
         rate = self.rate
@@ -103,10 +111,7 @@ def in_words(training: TrainingConfig, until: float = math.inf) -> list[str]:
 def _line(part: Part) -> str:
     rate = part.rate
     line = f"{rate.schedule} with a peak of {rate.peak_learning_rate:g}"
-    if math.isinf(part.falls_from):
-        return line
-    falls = f"from step {part.falls_from:,} to {rate.max_steps:,}"
-    return f"{line}, falling to {rate.min_learning_rate:g} {falls}"
+    return f"{line}, falling {part.fall}" if part.fall else line
 
 
 def _place(part: Part) -> str:

@@ -1,8 +1,8 @@
 """How long a training would take, and how much memory: a few of its real steps are made and timed.
 
 The steps, an evaluation, a sample text, a picture and a checkpoint are made with the parts of a
-real training, in a temporary folder. What compiling takes is told from what is done again and
-again. Several evaluations, and a text that may end early later, are taken as long as the first.
+real training, in a temporary folder. Compiling takes the time by which the first step and the first
+evaluation are longer than the next ones. All evaluations are assumed to take as long as the second.
 """
 
 from __future__ import annotations
@@ -111,15 +111,14 @@ class _Bench:
         optimizer = make_optimizer(self.model, config.training)
         self._writer = Writers(list(own_writers(run, None, self.model.count_params())))
         facts = {"config": dataclasses.asdict(config), "versions": versions()}
-        manager = CheckpointManager(
+        self._saves = _TimedManager(
             self.model,
             optimizer,
             run.checkpoints,
             facts=facts,
             keep=config.training.keep_checkpoints,
         )
-        manager.check_room(stable=config.training.stable_step is not None)
-        self._saves = _TimedSaves(manager)
+        self._saves.check_room(stable=config.training.stable_step is not None)
         shape = (config.training.batch_size, config.model.context_length)
         self._scores_of = make_scores_of(self.model, shape, xla=config.training.xla == "on")
         self._token_bytes_V = parts.tokenizer.token_bytes()
@@ -129,7 +128,7 @@ class _Bench:
             stream=parts.streams.train,
             step=make_step(config, self.model, optimizer),
             schedule=make_schedule(config.training),
-            checkpoints=self._saves,  # type: ignore[arg-type]
+            checkpoints=self._saves,
             writer=self._writer,
         )
 
@@ -142,19 +141,18 @@ class _Bench:
         try:
             step = self._time_steps(last)
             has_evaluations = self._parts.streams.validation is not None
-            evaluations = self._time_evaluation() if has_evaluations else Cost(0.0, 0.0)
+            evaluation = self._time_evaluation() if has_evaluations else Cost(0.0, 0.0)
             self._time_steps(last)  # the memory of both together
         finally:
             self._writer.close()
-        count = _times(steps, training.eval_interval, last) if has_evaluations else 0
         saves = _times(steps, training.checkpoint_interval, last, training.eval_interval)
         return Measured(
             begin=begin,
             step=step,
-            evaluation=evaluations,
+            evaluation=evaluation,
             save=min(self._saves.seconds),
             steps=steps,
-            evaluations=count + (first_evaluation(self._config) != "none" and has_evaluations),
+            evaluations=evaluations(self._config, steps) if has_evaluations else 0,
             saves=max(saves, 1),
             memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         )
@@ -218,17 +216,17 @@ class _Bench:
         self._writer.write_text(step, sample_text())
 
 
-class _TimedSaves:
+class _TimedManager(CheckpointManager):
     """A checkpoint manager that says how long each save took."""
 
-    def __init__(self, manager: CheckpointManager) -> None:
-        self._manager = manager
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.seconds: list[float] = []
 
     def save(self, *arguments: Any, **options: Any) -> str:
         """As the manager saves."""
         start = time.perf_counter()
-        name = self._manager.save(*arguments, **options)
+        name = super().save(*arguments, **options)
         self.seconds.append(time.perf_counter() - start)
         return name
 
@@ -237,6 +235,13 @@ def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
+
+
+def evaluations(config: Config, steps: int) -> int:
+    """How many evaluations come in so many steps, one before the first step included."""
+    training = config.training
+    later = _times(steps, training.eval_interval, training.max_steps or 1)
+    return later + (first_evaluation(config) != "none")
 
 
 def _times(steps: int, interval: int | None, last: int, other: int | None = None) -> int:

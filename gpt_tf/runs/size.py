@@ -7,23 +7,23 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from gpt_tf.config import NEVER_FALLING, Config
+from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
-from gpt_tf.model.architectures import make_model
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import weight_variables
+from gpt_tf.rates import parts
 from gpt_tf.reports.schedule_picture import draw_schedule
 from gpt_tf.runs.dry_run import Look
-from gpt_tf.runs.measuring import Measured
+from gpt_tf.runs.measuring import Measured, evaluations
 from gpt_tf.runs.progress_text import duration
 from gpt_tf.runs.resolving import count_of_steps
+from gpt_tf.runs.wiring import first_evaluation, first_model, make_step
 from gpt_tf.streaming.windows import Contents
-from gpt_tf.training.freezing import freeze, trained_parameters
+from gpt_tf.training.freezing import trained_parameters
 from gpt_tf.training.memory import peak_memory
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.precision import processor_in_words
 from gpt_tf.training.schedule import make_schedule
-from gpt_tf.training.train_step import TrainStep
 
 LARGEST_BATCH = 2**31 - 1  # tokens: TensorFlow counts them in int32
 Row = tuple[Any, ...]
@@ -79,23 +79,16 @@ def run_rows(found: Look) -> Rows:
         rows.append(("epochs", passes))
     if training.eval_interval and (found.validation or found.train is None):
         batches = f"{training.eval_batches:,}" if training.eval_batches else "all"
-        is_first = training.evaluate_first == "on" or config.origin.run is not None
-        count = -(-training.max_steps // training.eval_interval) + is_first
+        count = evaluations(config, training.max_steps)
         often = "at the end"
         if training.eval_interval < training.max_steps:
             often = f"every {count_of_steps(training.eval_interval)}"
-        often += " and at first" * is_first
+        often += " and at first" * (first_evaluation(config) != "none")
         rows.append(("evaluations", f"{count:,}, {often}, on {batches} batches"))
-    return [*rows, ("learning rate", _rate_in_words(config))]
-
-
-def _rate_in_words(config: Config) -> str:
-    training = config.training
     rise = f"up to {training.peak_learning_rate:g} in {count_of_steps(training.warmup_steps)}"
-    if training.schedule in NEVER_FALLING:
-        return f"{rise}, then held"
-    held = f", held for {100 * (1 - training.decay_share):.0f} %" * (training.decay_share < 1)
-    return f"{rise}{held}, then {training.schedule} to {training.min_learning_rate:g}"
+    rows.append(("learning rate", rise))
+    fall = parts(training)[-1].fall
+    return [*rows, ("its fall", f"{training.schedule}, {fall}" if fall else "none: it is held")]
 
 
 def machine_rows(config: Config) -> Rows:
@@ -178,16 +171,8 @@ def built(config: Config) -> tuple[LanguageModel, float]:
       UsageError: a batch has more tokens than TensorFlow can count, or nothing is left to train.
     """
     check_batch(config)
-    training = config.training
-    model = make_model(config.model, training.precision, training.seed)
-    freeze(model, training.freeze)
-    step = TrainStep(
-        model,
-        make_optimizer(model, training),
-        shape=(training.batch_size, config.model.context_length),
-        grad_accum_steps=training.grad_accum_steps,
-        xla=training.xla == "on",
-    )
+    model = first_model(config, None)
+    step = make_step(config, model, make_optimizer(model, config.training))
     return model, peak_memory(step.graph())
 
 

@@ -165,7 +165,12 @@ def test_the_measured_steps_leave_nothing_nor_does_what_a_killed_call_left(home:
 
 
 def test_its_tables_are_whole_at_80_columns(home: Path) -> None:
-    said = called("train", "--dry-run", "--data", "texts", *TINY_RUN, cwd=home).stdout
+    held = ("--set", "training.schedule=linear", "--set", "training.decay_share=0.2")
+    steps = ("--max-steps", "105")
+    said = called(
+        "train", "--dry-run", "--data", "texts", *TINY_RUN, *held, *steps, cwd=home
+    ).stdout
+    assert "in 5 steps\n" in said and "linear, to 0 from step 85 to 105" in said
     assert all(len(line) <= 80 for line in said.splitlines())
     for row in ("tokens ", "1 block of ", "steps ", "memory at most, estimated"):
         assert row in said
