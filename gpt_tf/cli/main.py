@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 
 from gpt_tf.cli import console, standard_streams
 from gpt_tf.cli.help import Group, write_commands
+from gpt_tf.cli.usage_hints import with_hint
 from gpt_tf.cli.values import FOLDER
 from gpt_tf.cli.workspace import set_workspace
 from gpt_tf.errors import GptTfError, ParameterError, UsageError
@@ -179,7 +180,7 @@ def _run(arguments: list[str]) -> int:
     except click.UsageError as problem:
         if console.is_debug():
             raise
-        _refused(f"{problem.format_message()}{_help_hint(problem)}", arguments)
+        _refused(with_hint(problem, arguments), arguments)
         return 2
     except GptTfError as problem:
         if console.is_debug():
@@ -233,18 +234,6 @@ def _system_failed(problem: OSError) -> int:
         f"{f' {remedy}.' if remedy else ''}"
     )
     return 1
-
-
-def _help_hint(problem: click.UsageError) -> str:
-    if problem.ctx and "unexpected extra argument" in problem.message:
-        words = problem.message.rpartition("(")[2]
-        if problem.ctx.command.name == "generate":
-            return " Give a text with --prompt, in quotes."
-        if "=" in words:
-            return " Give a setting with --set."
-        if any(each.name == "data" for each in problem.ctx.command.params):
-            return " Put a pattern in quotes: --data 'texts/*.txt'."
-    return f" Try `{problem.ctx.command_path} --help`." if problem.ctx else ""
 
 
 if __name__ == "__main__":

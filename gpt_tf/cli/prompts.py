@@ -106,7 +106,9 @@ def prompts_of(prompt: str | None, prompts_file: str | None, own: str) -> list[s
     if prompts_file is not None:
         return read_prompts(prompts_file)
     if prompt == STDIN:
-        return [prompt_of_standard_input()]
+        prompt = prompt_of_standard_input()
+    if prompt is not None and not prompt.strip():
+        note("prompt: none, so that a new text begins")
     return [own if prompt is None else prompt]
 
 

@@ -22,13 +22,13 @@ class Text(click.types.StringParamType):
     """
 
     def __init__(self, names: Callable[[], Iterable[str]] = tuple, or_folder: bool = False) -> None:
-        self._names, self._or_folder = names, or_folder
+        self.names, self._or_folder = names, or_folder
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """The names that begin so; a folder if there is none and it may be one."""
-        found = [CompletionItem(name) for name in self._names() if name.startswith(incomplete)]
+        found = [CompletionItem(name) for name in self.names() if name.startswith(incomplete)]
         return found or [CompletionItem(incomplete, type="dir")] * self._or_folder
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:

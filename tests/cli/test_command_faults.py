@@ -145,6 +145,7 @@ def test_prompt_longer_than_the_context(workspace: Path) -> None:  # G2
 def test_empty_prompt_starts_from_the_end_token(workspace: Path, prompt: str) -> None:  # G2
     result = called("generate", "--prompt", prompt, "--max-new-tokens", "5", cwd=workspace)
     assert result.stdout.startswith(prompt)
+    assert "prompt: none, so that a new text begins" in result.stderr
 
 
 @pytest.mark.parametrize(
