@@ -7,6 +7,7 @@ valid name, and builds the checked `Config`.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import typing
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,7 @@ from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 MAX_PROBLEMS = 20  # reported at once
 ABOUT = ("from", "about")  # of a preset's file: its origin in a few words, and in a sentence
 QUOTES = "In a file, quotes make any value a text."
+SHORT = {"lr": "learning_rate", "wd": "weight_decay", "bs": "batch_size"}  # what people type
 # What earlier versions did, whose stored runs lack these settings: with data as of 0.1.0 their
 # documents stay the same.
 BEFORE = {
@@ -108,9 +110,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
     for assignment in assignments:
         name, equals, value = assignment.partition("=")
         keys = name.strip().split(".")
-        if equals and len(keys) == 1 and keys[0] and (meant := _settings_called(keys[0])):
-            raise UsageError(f"no section in --set: {assignment}. Did you mean {meant}?")
-        if not equals or len(keys) < 2 or not all(keys):
+        if equals and len(keys) == 1:
+            meant = " or ".join(settings_like(keys[0]))
+            remedy = f"Did you mean {meant}?" if meant else "Write section.key=value."
+            raise UsageError(f"no section in --set: {assignment}. {remedy}")
+        if not equals or not all(keys):
             raise UsageError(f"no assignment in --set: {assignment}. Write section.key=value.")
         level = result
         for key in keys[:-1]:
@@ -130,10 +134,19 @@ def _kind_of(name: str) -> Any:
     return kind
 
 
-def _settings_called(key: str) -> str:
-    """The dotted keys of the settings that are called `key` in their sections."""
-    known = flatten(dataclasses.asdict(Config()))
-    return " or ".join(name for name in known if name.endswith(f".{key}"))
+def settings_like(word: str) -> list[str]:
+    """The dotted keys whose last part is `word`, or else has it in it, or else is the nearest.
+
+    >>> settings_like("lr")[0]
+    'training.peak_learning_rate'
+    """
+    word = SHORT.get(word, word).replace("-", "_")
+    names = {key: key.rpartition(".")[2] for key in flatten(dataclasses.asdict(Config()))
+             if not key.startswith("origin.")}  # fmt: skip
+    called = [key for key, name in names.items() if name == word]
+    with_it = [key for key, name in names.items() if len(word) > 3 and word in name]
+    near = difflib.get_close_matches(word, names.values(), n=1, cutoff=0.7)
+    return called or with_it[:3] or [key for key, name in names.items() if name in near]
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any, Literal
 
 from gpt_tf.config import Config, Section
-from gpt_tf.config_files import flatten, preset_names, read_preset
+from gpt_tf.config_files import SHORT, flatten, preset_names, read_preset
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import nearest
 from gpt_tf.storage.yaml_file import dump_yaml
@@ -133,7 +133,8 @@ def called(name: str) -> list[Setting]:
 
 
 def mentioning(word: str) -> list[Setting]:
-    """The settings whose name or sentence has the word in it."""
+    """The settings whose name or sentence has the word in it, or what it is short for."""
+    word = SHORT.get(word, word)
     return [
         each
         for each in settings_by_key().values()

@@ -32,15 +32,17 @@ def settings(what: str | None, as_json: bool) -> None:
     from gpt_tf.cli.console import note
 
     show_all, headings = False, True
+    others: list[Setting] = []
     if what is None:
         found = [*config_help.settings_by_key().values()]
     elif section := config_help.section_called(what):
         found = config_help.in_section(section)
     elif found := config_help.called(what):
         show_all = True
+        others = [each for each in config_help.mentioning(what) if each not in found]
     elif found := config_help.mentioning(what):
         headings = False
-        note(f"no setting is called {what}; these have the word:")
+        note(f"no setting is called {what}; these are about it:")
     else:
         raise config_help.unknown_setting(what)
     if as_json:
@@ -48,6 +50,9 @@ def settings(what: str | None, as_json: bool) -> None:
     elif show_all:
         for each in found:
             _show(each)
+        if others:
+            note(f"others about {what}:")
+            _list(others, headings=False)
     else:
         _list(found, headings)
         note("All about one: gpt-tf settings training.patience")

@@ -72,6 +72,15 @@ def test_a_setting_is_shown_with_its_range_and_the_presets_that_set_it(tmp_path:
     assert "example  none: gpt-tf writes it" in shown("origin.run", cwd=tmp_path)
 
 
+def test_others_that_have_the_word_are_listed_below_the_setting(tmp_path: Path) -> None:
+    said = shown("checkpoint", cwd=tmp_path)
+    assert said.startswith("origin.checkpoint\n")
+    assert "\ntraining.checkpoint_interval" in said and "\ntraining.keep_checkpoints" in said
+    assert said.count("origin.checkpoint ") == 0
+    assert "origin.run\n" in shown("origin.run", cwd=tmp_path)
+    assert shown("lr", cwd=tmp_path).startswith("training.peak_learning_rate ")
+
+
 def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     result = called("settings", "training.pateince", cwd=tmp_path, check=False)
     assert result.returncode == 2 and result.stdout == ""

@@ -150,6 +150,9 @@ def test_a_list_is_shown_as_it_is_typed() -> None:
     ("text", "words"),
     [
         ("batch_size=4", "no section .* Did you mean training.batch_size"),
+        ("learning_rate=1", "no section .* Did you mean training.peak_learning_rate or training"),
+        ("patince=1", "no section in --set: patince=1. Did you mean training.patience?"),
+        ("foo=1", "no section in --set: foo=1. Write section.key=value."),
         ("model.dropout=0.1", "received: 0.1. Its keys: .*attention_weights"),
         ("evaluation.batches=2", "unknown key evaluation. Sections: model, tokenizer, data"),
     ],
