@@ -111,6 +111,8 @@ def in_words(training: TrainingConfig, until: float = math.inf) -> list[str]:
 def _line(part: Part) -> str:
     rate = part.rate
     line = f"{rate.schedule} with a peak of {rate.peak_learning_rate:g}"
+    if rate.warmup_steps and part.begin < (warm := rate.schedule_begin + rate.warmup_steps):
+        line += f", warm-up to step {warm:,}"
     return f"{line}, falling {part.fall}" if part.fall else line
 
 

@@ -28,7 +28,7 @@ from gpt_tf.runs.resuming import (
     refuse_changed,
     tell_changes,
 )
-from gpt_tf.runs.ways_on import changes, instead, why_not, words_for_more
+from gpt_tf.runs.ways_on import NO_WARM_UP, changes, instead, why_not, words_for_more
 from gpt_tf.storage.checkpoint import (
     Checkpoint,
     CheckpointStore,
@@ -167,7 +167,7 @@ def _planned(
     start = here if is_stretch else _start(store, here, before, now)
     if start is None:
         raise UsageError(why_not(before, now, step) + instead(before, now, is_end, asking, called))
-    _refuse_end_in_warm_up(now)
+    _refuse_end_in_warm_up(now, is_stretch)
     return with_past(now, before, checkpoint_step(start.name)), start
 
 
@@ -217,14 +217,14 @@ def _refuse_fewer_steps(
     )
 
 
-def _refuse_end_in_warm_up(now: TrainingConfig) -> None:
+def _refuse_end_in_warm_up(now: TrainingConfig, is_stretch: bool) -> None:
     """Raise UsageError if the rate would not come to its peak."""
     warm = now.schedule_begin + now.warmup_steps
     if (now.max_steps or 0) <= warm:
+        remedy = f"Add {NO_WARM_UP}, or give more steps" if is_stretch else "Give more steps"
         raise UsageError(
-            f"a last step inside the warm-up in --max-steps: {now.max_steps:,}: the warm-up ends "
-            f"at step {warm:,}. Give more steps. To end the run earlier, use --stop-at-step; a "
-            "second stretch can have another training.warmup_steps."
+            f"too few steps in --max-steps: {now.max_steps:,}: they end inside the warm-up, which "
+            f"ends at step {warm:,}. {remedy}."
         )
 
 

@@ -11,6 +11,8 @@ from gpt_tf.storage.checkpoint import STATE_FILE, CheckpointStore
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.run_directory import RunDirectory
 
+NEW_SCHEDULE, NO_WARM_UP = "--set training.schedule=", "--set training.warmup_steps=0"
+
 
 def ways_on(run: RunDirectory, called: str) -> list[str]:
     """Each way as what it does, a colon and the command.
@@ -32,10 +34,13 @@ def ways_on(run: RunDirectory, called: str) -> list[str]:
     has_stopped = training.patience is not None and waited >= training.patience
     if has_stopped and not (is_end and store.stable_name()):  # stable is before all of the waiting
         words.append(f"--set training.patience={waited + (training.patience or 0)}")
+    resume = f"gpt-tf train --resume {called}"
     if not words:  # it was stopped, and goes on as it is
-        return []
+        return [f"go on to step {training.max_steps:,}: {resume}"]
+    is_stretch = any(word.startswith(NEW_SCHEDULE) for word in words)
+    what = "the rate has fallen; go on with a second stretch" if is_stretch else "go on with it"
     return [
-        f"go on with it: gpt-tf train --resume {called} {' '.join(words)}",
+        f"{what}: {resume} {' '.join(words)}",
         f"begin another with its weights: gpt-tf train --from {called}",
     ]
 
@@ -43,11 +48,16 @@ def ways_on(run: RunDirectory, called: str) -> list[str]:
 def words_for_more(
     store: CheckpointStore, training: TrainingConfig, given: Given = NOTHING_GIVEN
 ) -> list[str]:
-    """The options with which a run at its end does twice the steps, without those given."""
+    """The options with which a run at its end does twice the steps, without those given.
+
+    A rate that has fallen takes a second stretch: a schedule, from its peak on.
+    """
     assert training.max_steps is not None
     words = {"training.max_steps": f"--max-steps {2 * training.max_steps}"}
     if training.schedule not in NEVER_FALLING and store.stable_name() is None:
-        words["training.schedule"] = f"--set training.schedule={training.schedule}"
+        words["training.schedule"] = f"{NEW_SCHEDULE}{training.schedule}"
+        if training.warmup_steps:
+            words["training.warmup_steps"] = NO_WARM_UP
     return [word for key, word in words.items() if key not in given]
 
 
@@ -77,8 +87,8 @@ def instead(
         return f"To end the run at that step: `{resume} --stop-at-step {now.max_steps}`."
     if now.max_steps == before.max_steps:
         return "Leave the setting out."
-    way = f"{asking} --set training.schedule={before.schedule}"
-    if now.max_steps - before.max_steps <= before.warmup_steps:
-        way += " --set training.warmup_steps=0"
+    way = f"{asking} {NEW_SCHEDULE}{before.schedule}"
+    if before.warmup_steps:
+        way += f" {NO_WARM_UP}"
     end = "Go on with a second stretch" if is_end else f"Train it to its end, `{resume}`, and go on"
     return f"{end}: `{way}`, or begin another run with its weights: `gpt-tf train --from {called}`."

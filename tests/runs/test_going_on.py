@@ -13,7 +13,7 @@ from gpt_tf.config_files import read_config_file
 from gpt_tf.errors import UsageError
 from gpt_tf.reports.loss_picture import draw_again
 from gpt_tf.runs.kept_end import keep_end
-from gpt_tf.runs.ways_on import ways_on
+from gpt_tf.runs.ways_on import NO_WARM_UP, ways_on
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.checkpoint import CheckpointStore, checkpoint_step
 from gpt_tf.storage.run_directory import RunDirectory
@@ -87,7 +87,8 @@ def test_a_run_that_held_its_rate_goes_on_as_one_planned_so(held: Path) -> None:
     assert {name for name in before if name.startswith("checkpoints")} <= kept.keys()
     log = (held / "runs" / "wsd" / "run.log").read_text()
     assert f"the run as it was at step 20 is kept: {held / 'runs' / 'wsd-to-20'}" in log
-    assert "learning rate: linear with a peak of 0.003, falling to 0 from step 26 to 40" in log
+    line = "linear with a peak of 0.003, warm-up to step 5, falling to 0 from step 26 to 40"
+    assert f"learning rate: {line}" in log
 
 
 @pytest.mark.long
@@ -188,7 +189,9 @@ def test_a_changed_rate_is_recorded_with_the_step_from_which_it_holds(stopped: P
     assert line in " ".join(shown.split()) and "earlier_rates" not in shown
     called("export", "stopped", "--to", "exported", cwd=stopped)
     card = (stopped / "exported" / "README.md").read_text()
-    first = "to step 10: cosine with a peak of 0.003, falling to 0 from step 5 to 20"
+    first = (
+        "to step 10: cosine with a peak of 0.003, warm-up to step 5, falling to 0 from step 5 to 20"
+    )
     assert f"| learning rate | {first}; {line} |" in card
 
 
@@ -219,16 +222,17 @@ SCHEDULE = "training.schedule=linear"
         ("stopped", ["--set", "training.schedule_begin=3"], "schedule_begin must be at most"),
         ("stopped", ["--batch-size", "8", "--learning-rate", "1e-4"], "training.batch_size: 4 in"),
         ("tiny", ["--max-steps", "40"], "The rate has fallen to its end."),
+        ("tiny", ["--max-steps", "40"], f"--set training.schedule=cosine {NO_WARM_UP}`"),
         ("tiny", ["--max-steps", "19"], "fewer steps than done in --max-steps: 19"),
         ("tiny", ["--learning-rate", "1e-4"], "no effect of another rate: the run is at its last"),
-        ("tiny", ["--set", SCHEDULE], "--set training.schedule=linear --max-steps 40`"),
-        ("tiny", ["--max-steps", "25", "--set", SCHEDULE], "a last step inside the warm-up"),
+        ("tiny", ["--set", SCHEDULE], f"--set {SCHEDULE} --max-steps 40 {NO_WARM_UP}`"),
+        ("tiny", ["--max-steps", "25", "--set", SCHEDULE], "they end inside the warm-up, which"),
         ("tiny", ["--set", "training.patience=9", "--set", "training.keep_checkpoints=7"],
          "no effect of training.patience, training.keep_checkpoints: the run is at its last step, "
          "20. Add more steps: `gpt-tf train --resume tiny --set training.patience=9 --set training."
-         "keep_checkpoints=7 --max-steps 40 --set training.schedule=cosine`."),
+         f"keep_checkpoints=7 --max-steps 40 --set training.schedule=cosine {NO_WARM_UP}`."),
         ("tiny", ["--max-steps", "40", "--data", "my reviews", "--stop-at-step", "30"],
-         "--max-steps 40 --data 'my reviews' --stop-at-step 30 --set training.schedule=cosine`"),
+         "40 --data 'my reviews' --stop-at-step 30 --set training.schedule=cosine --set "),
         ("stopped", ["--set", "training.patience=9", "--stop-at-step", "9"], "no effect in --stop"),
         ("tiny", ["--max-steps", "40", "--stop-at-step", "9", "--set", SCHEDULE], "--stop-at-step"),
     ],
@@ -268,12 +272,13 @@ def test_a_run_that_has_ended_names_the_ways_that_work_for_it(
     assert ways == {
         "wsd": ["go on with it: gpt-tf train --resume wsd --max-steps 40", f"{another}wsd"],
         "tiny": [
-            "go on with it: gpt-tf train --resume tiny --max-steps 40 "
-            "--set training.schedule=cosine",
+            "the rate has fallen; go on with a second stretch: gpt-tf train --resume tiny "
+            f"--max-steps 40 --set training.schedule=cosine {NO_WARM_UP}",
             f"{another}tiny",
         ],
     }
-    assert ways_on(RunDirectory(stopped_workspace / "runs" / "stopped"), "stopped") == []
+    stopped = ways_on(RunDirectory(stopped_workspace / "runs" / "stopped"), "stopped")
+    assert stopped == ["go on to step 20: gpt-tf train --resume stopped"]
     result = called("train", "--resume", "tiny", cwd=stopped_workspace)
     assert all(f"{way}\n" in result.stderr for way in ways["tiny"])
 
