@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt_tf.cli import console
+from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.model.language_model import LanguageModel
@@ -13,22 +14,24 @@ if TYPE_CHECKING:
     from gpt_tf.runs.job import Job
     from gpt_tf.runs.size import Rows
 
-OPTION = "--schedule"
+OPTION = "--schedule-picture"
 
 
-def estimate(job: Job, *, measure: bool, schedule: Path | None) -> int:
+def estimate(job: Job, *, measure: bool, picture: Path | None) -> int:
     """Look at what training would take, and show its size; nothing that is written stays.
 
     Args:
       measure: make some of its steps, and show how long all of them take.
-      schedule: the file to draw the learning rate into; the only thing that is written.
+      picture: the PNG to draw the learning rate into; the only thing that is written.
     """
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.runs.dry_run import look, opened
     from gpt_tf.storage.targets import check_file
 
-    if schedule is not None:
-        check_file(schedule, OPTION, overwrite=job.overwrite)
+    if picture is not None:
+        if picture.suffix.lower() != ".png":
+            raise UsageError(f"not the name of a PNG in {OPTION}: {picture}. End it in .png.")
+        check_file(picture, OPTION, overwrite=job.overwrite)
     if not measure:
         found = look(job)
         import_tensorflow()
@@ -36,7 +39,7 @@ def estimate(job: Job, *, measure: bool, schedule: Path | None) -> int:
 
         model, memory = built(found.config)
         _show(found, model, memory_rows(memory))
-        return _draw(schedule, found, overwrite=job.overwrite)
+        return _draw(picture, found, overwrite=job.overwrite)
     with opened(job) as (found, given):
         import_tensorflow()
         from gpt_tf.runs.measuring import measure as measured
@@ -46,7 +49,7 @@ def estimate(job: Job, *, measure: bool, schedule: Path | None) -> int:
         console.note("measuring: real steps, an evaluation and a save, in a temporary folder")
         model, figures = measured(given)
         _show(found, model, time_rows(found.config, figures))
-    return _draw(schedule, found, overwrite=job.overwrite)
+    return _draw(picture, found, overwrite=job.overwrite)
 
 
 def _show(found: Look, model: LanguageModel, more: Rows) -> None:
@@ -63,13 +66,13 @@ def _show(found: Look, model: LanguageModel, more: Rows) -> None:
     console.print_table("", (), rows)
 
 
-def _draw(schedule: Path | None, found: Look, *, overwrite: bool) -> int:
+def _draw(picture: Path | None, found: Look, *, overwrite: bool) -> int:
     """Write the picture of the learning rate, if it is asked for; the exit code."""
-    if schedule is None:
+    if picture is None:
         return 0
     from gpt_tf.runs.size import draw
     from gpt_tf.storage.targets import write_file
 
-    write_file(schedule, OPTION, draw(found, OPTION), overwrite=overwrite)
-    console.note(f"the learning rate by step: {schedule}")
+    write_file(picture, OPTION, draw(found, OPTION), overwrite=overwrite)
+    console.note(f"the learning rate by step: {picture}")
     return 0

@@ -18,7 +18,7 @@ HEADINGS = {
                            "batch_size", "learning_rate"),
     "Run": ("run_name", "which", "engine", "stop_at_step", "profile"),
     "Going on": ("resume", "accept_data_change"),
-    "Looking before training": ("print_config", "dry_run", "measure", "schedule"),
+    "Looking before training": ("print_config", "dry_run", "measure", "schedule_picture"),
     "Output": ("name", "output", "overwrite", "show_probabilities", "raw", "as_json"),
 }  # fmt: skip
 EVERYWHERE = ("workspace", "quiet", "debug", "help")

@@ -65,7 +65,7 @@ _TRAIN_OPTIONS = (
                  "written."),
     click.option("--measure", is_flag=True,
                  help="With --dry-run: make a few real steps, and tell how long all will take."),
-    click.option("--schedule", type=PLACE, metavar="PNG",
+    click.option("--schedule-picture", type=PLACE, metavar="PNG",
                  help="With --dry-run: draw the learning rate of each step into this file."),
 )  # fmt: skip
 

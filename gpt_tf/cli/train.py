@@ -40,7 +40,7 @@ def train(
     print_config: bool,
     dry_run: bool,
     measure: bool,
-    schedule: Path | None,
+    schedule_picture: Path | None,
 ) -> int:
     """Train a GPT on the text of --data, or on the data that were used last.
 
@@ -82,7 +82,8 @@ def train(
         refuse_with("resume", preset=preset, config=config_file, tokenizer=tokenizer,
                     train_tokenizer=train_tokenizer, name=name, profile=profile,
                     overwrite=overwrite, print_config=print_config, dry_run=dry_run,
-                    measure=measure, schedule=schedule, **{"from": from_run})  # fmt: skip
+                    measure=measure, schedule_picture=schedule_picture,
+                    **{"from": from_run})  # fmt: skip
         run = workspace.run(resume)
         run.checkpoints.last()  # says what is missing before TensorFlow is loaded
         import_tensorflow()
@@ -103,8 +104,8 @@ def train(
     if dry_run:
         refuse_with("dry-run", profile=profile)
     refuse_without("resume", resume, accept_data_change=accept_data_change)
-    refuse_without("dry-run", dry_run, measure=measure, schedule=schedule)
-    refuse_without("name", name or schedule, overwrite=overwrite)
+    refuse_without("dry-run", dry_run, measure=measure, schedule_picture=schedule_picture)
+    refuse_without("name", name or schedule_picture, overwrite=overwrite)
     if name is not None:
         check_name(name, "run")
     pretrained = None
@@ -112,7 +113,7 @@ def train(
         refuse_with("from", tokenizer=tokenizer, train_tokenizer=train_tokenizer)
         pretrained = find_pretrained(workspace, from_run)
     file_settings = read_config_file(config_file) if config_file else {}
-    meant = data_meant(workspace, data, validation_data)
+    meant = data_meant(workspace, data, validation_data, may_be_gone=print_config)
     preset, config = choose_settings(
         workspace, preset, meant.data, [file_settings, *overrides], pretrained
     )
@@ -127,7 +128,7 @@ def train(
         given=given_settings(assignments, config_file, file_settings, max_steps=max_steps),
     )  # fmt: skip
     if dry_run:
-        return estimate(job, measure=measure, schedule=schedule)
+        return estimate(job, measure=measure, picture=schedule_picture)
     import_tensorflow()
     from gpt_tf.runs.assemble import begin
 

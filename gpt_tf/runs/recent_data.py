@@ -25,8 +25,17 @@ def sequence_after_all(workspace: Path) -> int:
     return max(next_sequence(workspace), 1 + (corpus.sequence if corpus else 0))
 
 
-def data_meant(workspace: Workspace, data: Path | None, validation: Path | None = None) -> Places:
+def data_meant(
+    workspace: Workspace,
+    data: Path | None,
+    validation: Path | None = None,
+    *,
+    may_be_gone: bool = False,
+) -> Places:
     """The data that are given, or those of the newest run, which is then said.
+
+    Args:
+      may_be_gone: they are not read, and need not be there.
 
     Returns:
       The places; no place of data for the corpus prepared last, or if there are no data yet.
@@ -45,9 +54,11 @@ def data_meant(workspace: Workspace, data: Path | None, validation: Path | None 
     if recorded is None and name == (corpus.name if corpus else READY_MADE[-1]):
         return Places(None, validation)
     place = found(recorded, path) if recorded else path / "data" / name
-    aside = source["validation"] and found(source["validation"], path)
-    again = Places(place, validation or aside or None)
-    _refuse_gone(Places(place, None if validation else again.validation), newest, recorded is None)
+    held_out = source["validation"] and found(source["validation"], path)
+    again = Places(place, validation or held_out or None)
+    if not may_be_gone:
+        here = Places(place, None if validation else again.validation)
+        _refuse_gone(here, newest, recorded is None)
     workspace.console.note(f"the data of the run {newest.name} again; --data PLACE takes others")
     return again
 

@@ -32,7 +32,7 @@ def ways_on(run: RunDirectory, called: str) -> list[str]:
     is_end = step >= training.max_steps
     words = words_for_more(store, training) if is_end else []
     has_stopped = training.patience is not None and waited >= training.patience
-    if has_stopped and not (is_end and store.stable_name()):  # stable is before all of the waiting
+    if has_stopped and not (is_end and store.stable_name()):  # stable is older: nothing is used up
         words.append(f"--set training.patience={waited + (training.patience or 0)}")
     resume = f"gpt-tf train --resume {called}"
     if not words:  # it was stopped, and goes on as it is

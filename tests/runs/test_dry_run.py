@@ -127,17 +127,19 @@ def test_the_schedule_is_drawn_where_it_is_asked_for(home: Path) -> None:
         command = ("train", "--dry-run", "--data", "texts", *TINY_RUN, *more)
         return called(*command, cwd=home, check=check).stderr
 
-    drawn("--schedule", "schedule.png")
+    drawn("--schedule-picture", "schedule.png")
     picture = (home / "schedule.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     (home / "schedule.png").write_text("of my own")
     before = tree(home)
-    said = drawn("--schedule", "schedule.png", check=False)
-    assert "file in use in --schedule: schedule.png" in said and tree(home) == before
-    drawn("--schedule", "schedule.png", "--overwrite")
+    said = drawn("--schedule-picture", "schedule.png", check=False)
+    assert "file in use in --schedule-picture: schedule.png" in said and tree(home) == before
+    drawn("--schedule-picture", "schedule.png", "--overwrite")
     assert (home / "schedule.png").read_bytes() == picture
-    said = called("train", "--schedule", "a.png", cwd=home, check=False).stderr
-    assert "--schedule has no effect without --dry-run" in said
+    said = drawn("--schedule-picture", "cosine", check=False)
+    assert "not the name of a PNG in --schedule-picture: cosine. End it in .png." in said
+    said = called("train", "--schedule-picture", "a.png", cwd=home, check=False).stderr
+    assert "--schedule-picture has no effect without --dry-run" in said
 
 
 def test_the_measured_steps_leave_nothing_nor_does_what_a_killed_call_left(home: Path) -> None:

@@ -67,6 +67,12 @@ def test_the_commands_take_them_with_their_tokenizer(workspace: Path) -> None:
     assert again in said.stderr and f"{workspace / 'tokenizers' / 'reviews'}: 300" in said.stdout
 
 
+def test_the_settings_are_shown_when_the_data_are_gone(workspace: Path) -> None:
+    shown = called("train", "--print-config", cwd=workspace).stdout
+    record(workspace, data="gone", validation="gone, too")
+    assert called("train", "--print-config", cwd=workspace).stdout == shown
+
+
 def test_data_to_validate_on_are_meant_too(workspace: Path) -> None:
     (workspace / "held.txt").write_text("held out " * 20)
     record(workspace, validation="held.txt")
