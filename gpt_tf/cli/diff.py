@@ -58,7 +58,7 @@ def _show(found: Differences, texts: dict[str, str], prompt: str) -> None:
     from gpt_tf.runs.differences import SAY_TOKENIZERS, figures_table, settings_table
 
     width = console.columns()
-    rates = {name: "; ".join(facts.rates) for name, facts in found.runs.items() if facts.rates}
+    rates = {name: "; ".join(of.rates) for name, of in found.runs.items() if len(of.rates) > 1}
     if found.settings:
         console.result(f"{settings_table(found, width)}\n")
     elif not rates:

@@ -10,7 +10,7 @@ import click
 from gpt_tf.cli.help import Command
 from gpt_tf.cli.values import RUN
 
-WIDEST = 120  # columns of the curve
+WIDEST, IN_A_FILE = 120, 80  # columns of the curve
 
 
 @click.command(cls=Command)
@@ -38,10 +38,12 @@ def show(run_name: str | None, as_json: bool) -> None:
         width = console.columns()
         console.print_list(run_page.overview(facts))
         encoding = sys.stdout.encoding
-        of_step = f" of step {facts.sample[0]:,}" if facts.sample else ""
+        widest = WIDEST if sys.stdout.isatty() else IN_A_FILE
+        samples = facts.summary.run.samples_file.name
+        of_step = f" of step {facts.sample[0]:,}, all are in {samples}" if facts.sample else ""
         parts = {
             "settings that differ from the defaults": run_page.settings_table(facts, width),
-            "loss": run_page.curve(facts, min(width, WIDEST), encoding),
+            "loss": run_page.curve(facts, min(width, widest), encoding),
             f"sample text{of_step}": run_page.sample_text(facts),
             "checkpoints": run_page.checkpoints_table(facts, width) if facts.checkpoints else "",
         }

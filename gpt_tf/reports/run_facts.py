@@ -16,7 +16,7 @@ from gpt_tf.config_files import differing, flatten, read_config_file, resolve_st
 from gpt_tf.errors import GptTfError, RunError
 from gpt_tf.rates import in_words
 from gpt_tf.reports.run_list import as_record
-from gpt_tf.reports.run_summary import RunSummary, summarize
+from gpt_tf.reports.run_summary import IMPORTED, RunSummary, summarize
 from gpt_tf.storage.checkpoint import checkpoint_step
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.metrics_file import read_rows
@@ -58,7 +58,7 @@ class RunFacts:
 
     Attributes:
       settings: by dotted key; none if they are lost.
-      rates: what the learning rate followed in each part of the run, if it changed on the way.
+      rates: what the learning rate followed in each part of the run; one if it never changed.
       files: how many there are of each part of the data, if that is recorded.
       seconds: spent by the processes that trained it, if it has a log.
       sample: step and text of the last one.
@@ -103,7 +103,8 @@ def read_facts(run: RunDirectory) -> RunFacts:
     try:
         config = resolve_stored(read_config_file(run.config_file))
         settings = flatten(dataclasses.asdict(config))
-        rates = in_words(config.training) if config.training.earlier_rates else []
+        if summary.state != IMPORTED and config.training.max_steps is not None:
+            rates = in_words(config.training)
     except GptTfError as error:
         problems.append(str(error))
     rows: Rows = []

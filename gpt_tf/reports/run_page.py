@@ -21,7 +21,9 @@ def overview(facts: RunFacts) -> list[tuple[str, str]]:
     """What a run is and what it has come to, by name."""
     summary = facts.summary
     of_data = [
-        f"{count:,} files {PARTS.get(part, part)}" for part, count in facts.files.items() if count
+        f"{count:,} file{'s' * (count > 1)} {PARTS.get(part, part)}"
+        for part, count in facts.files.items()
+        if count
     ]
     if (tokens := facts.last_value("train/tokens_seen")) is not None:
         of_data.append(f"{tokens:,.0f} tokens seen")

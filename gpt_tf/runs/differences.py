@@ -147,7 +147,7 @@ def differences_as_record(found: Differences) -> dict[str, Any]:
         "runs": list(found.runs),
         "tokenizers_differ": found.tokenizers_differ,
         "settings": dict(found.settings),
-        "rates": {name: one.rates for name, one in found.runs.items() if one.rates},
+        "rates": {name: one.rates for name, one in found.runs.items() if len(one.rates) > 1},
         "figures": {
             name.replace(" ", "_"): {"values": values, "per_cent": found.per_cent[name]}
             for name, values in found.figures.items()

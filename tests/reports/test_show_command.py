@@ -45,9 +45,11 @@ def test_the_page_has_settings_losses_sample_and_checkpoints(made: Path) -> None
     assert "  batch_size  7   (default 32)\n" in shown
     assert "begun with  runs/base, step-00000009" in shown
     assert "52 s of training" in shown
-    assert "sample text of step 30:\nThe film at 30\n" in shown
+    assert "sample text of step 30, all are in samples.md:\nThe film at 30\n" in shown
     assert "  20  2.0000  0.0 MB  best\n  30  2.5000  0.0 MB  last\n" in shown
     assert "\x1b" not in shown
+    assert "rate        cosine with a peak of 0.001, " in shown
+    assert max(map(len, shown.split("\nloss:\n")[1].split("sample text")[0].splitlines())) == 80
 
 
 def test_json_has_what_the_page_has(made: Path) -> None:
