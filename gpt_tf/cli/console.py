@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -17,12 +16,14 @@ import click
 
 from gpt_tf.cli.folding import folded, hung
 from gpt_tf.cli.standard_streams import discard
+from gpt_tf.reports.text_width import beginning, padded, widest
 from gpt_tf.storage.names import printable
 
 if TYPE_CHECKING:
     from gpt_tf.runs.console import Console, MakeWriters
 
 UNBOUNDED = 10_000  # columns, where there is no terminal
+FALLBACK = 80  # of a terminal that does not tell its width
 
 log = logging.getLogger(__name__)
 _quiet = False
@@ -118,7 +119,7 @@ def meanwhile(text: str | None) -> None:
         _write_to_terminal("\r\x1b[K")
         _has_passing = False
     if text is not None and not _quiet and sys.stderr.isatty() and not _is_dumb():
-        _write_to_terminal(printable(text)[: columns(sys.stderr) - 1])
+        _write_to_terminal(beginning(printable(text), columns(sys.stderr) - 1))
         _has_passing = True
 
 
@@ -139,8 +140,14 @@ def error(text: str) -> None:
 
 def columns(stream: TextIO | None = None) -> int:
     """The width of the terminal that `stream`, by default stdout, is; very wide if it is none."""
-    is_terminal = (stream or sys.stdout).isatty()
-    return shutil.get_terminal_size().columns if is_terminal else UNBOUNDED
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        return UNBOUNDED
+    if (given := os.environ.get("COLUMNS", "")).isdecimal() and int(given) > 0:
+        return int(given)
+    with suppress(OSError):
+        return os.get_terminal_size(stream.fileno()).columns or FALLBACK
+    return FALLBACK
 
 
 def _shown(text: str, stream: TextIO) -> str:
@@ -229,7 +236,7 @@ def print_list(rows: Sequence[Sequence[str]]) -> None:
 
     If the terminal has no room beside the other columns, messages are below them.
     """
-    *widths, _ = (max(map(len, cells)) for cells in zip(*rows, strict=True))
+    *widths, _ = (widest(*cells) for cells in zip(*rows, strict=True))
     for *cells, message in rows:
-        begin = "".join(f"{cell:{size}}  " for cell, size in zip(cells, widths, strict=True))
+        begin = "".join(f"{padded(cell, size)}  " for cell, size in zip(cells, widths, strict=True))
         click.echo(hung(begin, printable(_commands(message)), columns()).rstrip())

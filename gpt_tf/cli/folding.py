@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from gpt_tf.reports.text_width import columns_of
+
 # What folding never breaks: a word, a command between backticks, or one after a colon.
 UNIT = re.compile(r"\s*(?:\S*`[^`]*`\S*|(?<=: )gpt-tf .*|\S+)")
 NARROW = 12  # columns that are too few for a text
@@ -23,7 +25,7 @@ def folded(text: str, width: int) -> str:
     for paragraph in text.split("\n"):
         line = ""
         for unit in UNIT.findall(paragraph):
-            if line and len(line) + len(unit) > width >= len(unit):
+            if line and columns_of(line + unit) > width >= columns_of(unit.lstrip()):
                 lines.append(line)
                 line = unit.lstrip()
             else:
@@ -43,7 +45,7 @@ def hung(begin: str, text: str, width: int) -> str:
       a text of some
       words
     """
-    indent = len(begin)
+    indent = columns_of(begin)
     if width - indent < NARROW:
         begin, indent = f"{folded(begin.rstrip(), width)}\n  ", 2
     return begin + folded(text, width - indent).replace("\n", "\n" + " " * indent)

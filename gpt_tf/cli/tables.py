@@ -8,6 +8,7 @@ from typing import Any
 from gpt_tf.cli.folding import folded, hung
 from gpt_tf.reports.stacked_table import stacked, width_of
 from gpt_tf.reports.text_table import GAP, Column
+from gpt_tf.reports.text_width import padded, widest
 from gpt_tf.storage.names import printable
 
 ENOUGH = 24  # characters in which a text may be folded
@@ -27,7 +28,7 @@ def table_text(names: Sequence[str], rows: Sequence[Sequence[Any]], width: int) 
         for index, (name, *texts) in enumerate(zip(names, *cells, strict=True))
     ]
     key, *others = columns
-    *before, last = (max(map(len, (column.name, *column.cells))) for column in columns)
+    *before, last = (widest(column.name, *column.cells) for column in columns)
     before_last = sum(before) + len(GAP) * len(before)
     if before_last + last <= width:
         return stacked(key, others, width)
@@ -51,10 +52,10 @@ def _are_numbers(texts: Sequence[str]) -> bool:
 
 def _with_last_folded(rows: Sequence[Sequence[str]], width: int) -> str:
     """Columns set left, the last one folded between words."""
-    *widths, _ = (max(map(len, texts)) for texts in zip(*rows, strict=True))
+    *widths, _ = (widest(*texts) for texts in zip(*rows, strict=True))
     lines = []
     for *texts, last in rows:
-        begin = "".join(f"{text:{size}}{GAP}" for text, size in zip(texts, widths, strict=True))
+        begin = "".join(padded(text, size) + GAP for text, size in zip(texts, widths, strict=True))
         lines.append(hung(begin, last, width).rstrip())
     return "\n".join(lines)
 

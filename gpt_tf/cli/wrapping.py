@@ -6,8 +6,9 @@ import re
 import unicodedata
 from collections.abc import Callable
 
+from gpt_tf.reports.text_width import columns_of
+
 PIECE = re.compile(r"\n|[^\S\n]+|\S+")
-TAB = 8
 
 
 class Wrapped:
@@ -50,7 +51,7 @@ class Wrapped:
         """Put what is held back."""
         self._end_word()
         self._put(self._blanks)
-        self._column += _columns(self._blanks)
+        self._column += columns_of(self._blanks)
         self._blanks = ""
 
     def end(self) -> None:
@@ -65,7 +66,7 @@ class Wrapped:
             if unicodedata.east_asian_width(part[0]) in "WF":
                 self._end_word()
             self._word.append(style(part))
-            self._length += _columns(part)
+            self._length += columns_of(part)
             if self._is_open or self._length > self._width():
                 self._put_word()
                 self._is_open = True
@@ -77,7 +78,7 @@ class Wrapped:
 
     def _put_word(self) -> None:
         """Put what there is of it, in the next line if it does not fit."""
-        width, blanks = self._width(), _columns(self._blanks)
+        width, blanks = self._width(), columns_of(self._blanks)
         fits = self._column + blanks + self._length <= width
         if fits or self._is_open or not self._column:
             self._put(self._blanks)
@@ -90,18 +91,3 @@ class Wrapped:
         if self._column > width:  # the terminal has cut it
             self._column = (self._column - 1) % width + 1
         self._blanks, self._word, self._length = "", [], 0
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal a text takes.
-
-    >>> _columns("ab"), _columns("日本"), _columns("e\\u0301")
-    (2, 4, 1)
-    """
-    return sum(
-        TAB if char == "\t"
-        else 0 if unicodedata.combining(char)
-        else 2 if unicodedata.east_asian_width(char) in "WF"
-        else 1
-        for char in text
-    )  # fmt: skip

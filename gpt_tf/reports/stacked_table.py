@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 
 from gpt_tf.reports.text_table import GAP, Column
+from gpt_tf.reports.text_width import columns_of, padded, widest
 
 
 def stacked(key: Column, columns: Sequence[Column], width: int) -> str:
-    """The table in lines of at most `width` characters, if the key and each column fit beside.
+    """The table in lines of at most `width` columns, if the key and each column fit beside.
 
     If it is too wide, headings are broken at underscores and blanks. If that is not enough, the
     columns that do not fit follow below, each time with the key.
@@ -58,10 +59,10 @@ def _with_short_headings(columns: Sequence[Column]) -> str:
 def _heading(column: Column) -> list[str]:
     """The lines of a heading that is no wider than its cells, if breaks allow it."""
     parts = re.findall(r"[^_ ]*[_ ]|[^_ ]+", column.name) or [""]
-    width = max(len(text.rstrip()) for text in (*parts, *column.cells))
+    width = widest(*(text.rstrip() for text in (*parts, *column.cells)))
     lines = [""]
     for part in parts:
-        if len(lines[-1]) + len(part.rstrip()) > width:
+        if columns_of(lines[-1] + part.rstrip()) > width:
             lines.append("")
         lines[-1] += part
     return [line.rstrip() for line in lines]
@@ -69,18 +70,18 @@ def _heading(column: Column) -> list[str]:
 
 def width_of(column: Column) -> int:
     """Of a column whose heading is broken."""
-    return max(map(len, (*_heading(column), *column.cells)))
+    return widest(*_heading(column), *column.cells)
 
 
 def _block(columns: Sequence[Column], headings: Sequence[Sequence[str]]) -> str:
     """Columns beside each other; headings end at the same line."""
     height = max(map(len, headings))
-    padded = [[""] * (height - len(heading)) + [*heading] for heading in headings]
-    texts = [[*top, *column.cells] for top, column in zip(padded, columns, strict=True)]
-    widths = [max(map(len, one)) for one in texts]
+    tops = [[""] * (height - len(heading)) + [*heading] for heading in headings]
+    texts = [[*top, *column.cells] for top, column in zip(tops, columns, strict=True)]
+    widths = [widest(*one) for one in texts]
     return "\n".join(
         GAP.join(
-            text.rjust(width) if column.right else text.ljust(width)
+            padded(text, width, right=column.right)
             for text, width, column in zip(line, widths, columns, strict=True)
         ).rstrip()
         for line in zip(*texts, strict=True)
@@ -88,4 +89,4 @@ def _block(columns: Sequence[Column], headings: Sequence[Sequence[str]]) -> str:
 
 
 def _width(text: str) -> int:
-    return max(map(len, text.splitlines()))
+    return widest(*text.splitlines())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gpt_tf.reports.text_width import beginning, columns_of, padded, widest
+
 GAP = "  "
 CUT = "…"
 
@@ -16,7 +18,7 @@ class Column(NamedTuple):
       cells: its texts, a line each.
       rank: if the table does not fit, columns of the highest rank are left out first; those of
         rank 0 never are.
-      right: set right, as numbers are.
+      right: numbers end below each other.
     """
 
     name: str
@@ -26,7 +28,7 @@ class Column(NamedTuple):
 
 
 def fitted(columns: Sequence[Column], width: int) -> str:
-    """The table in lines of at most `width` characters, if the columns of rank 0 fit.
+    """The table in lines of at most `width` columns, if the columns of rank 0 fit.
 
     >>> table = [Column("run", ["a", "b"]), Column("loss", ["2.5", "12.5"], 1, True)]
     >>> print(fitted(table, 80))
@@ -53,28 +55,26 @@ def _width(columns: Sequence[Column]) -> int:
 
 
 def _widest(column: Column) -> int:
-    return max(map(len, (column.name, *column.cells)))
+    return widest(column.name, *column.cells)
 
 
 def _lines(columns: Sequence[Column]) -> str:
     kept = [(column, _widest(column)) for column in columns]
     set_cells = [
-        [
-            text.rjust(wide) if column.right else text.ljust(wide)
-            for text in (column.name, *column.cells)
-        ]
+        [padded(text, wide, right=column.right) for text in (column.name, *column.cells)]
         for column, wide in kept
     ]
     return "\n".join(GAP.join(line).rstrip() for line in zip(*set_cells, strict=True))
 
 
 def cut(text: str, width: int) -> str:
-    """A text of at most `width` characters; a longer one loses its middle.
+    """A text of at most `width` columns; a longer one loses its middle.
 
     >>> cut("texts/of/last/year/*.txt", 12)
     'texts/…*.txt'
     """
-    if len(text) <= width:
+    if columns_of(text) <= width:
         return text
-    begin = width // 2
-    return f"{text[:begin]}{CUT}{text[len(text) - (width - begin - 1) :]}"
+    begin = beginning(text, width // 2)
+    end = beginning(text[::-1], width - columns_of(begin) - 1)[::-1]
+    return f"{begin}{CUT}{end}"

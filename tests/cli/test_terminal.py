@@ -1,11 +1,14 @@
 """What a person sees on a terminal of 80 columns: nothing is cut, nothing broken within a word."""
 
+import fcntl
 import io
 import json
 import os
 import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,17 @@ def test_messages_break_between_words_alone(monkeypatch, show, below_a_bar: bool
     assert " ".join(said).removeprefix("error: ") == text
     assert any(REMEDY in line for line in said)
     assert all(len(line) <= 80 for line in said if LONG_PATH not in line)
+
+
+def test_a_stream_has_the_width_of_its_own_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 50, 0, 0))
+    with os.fdopen(theirs, "w") as terminal:
+        assert console.columns(terminal) == 50
+        monkeypatch.setenv("COLUMNS", "60")
+        assert console.columns(terminal) == 60
+    os.close(ours)
 
 
 def test_messages_elsewhere_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:

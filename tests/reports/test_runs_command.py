@@ -195,6 +195,10 @@ def test_the_commands_import_no_tensorflow(workspace: Path) -> None:
         ["runs", "--json"],
         ["show", "finished"],
         ["show", "stopped", "--json"],
+        ["diff", "finished", "stopped"],
+        ["rename", "stopped", "renamed"],
+        ["settings"],
+        ["presets"],
         ["delete", "unsaved", "--yes"],
     ]
     code = f"""

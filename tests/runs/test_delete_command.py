@@ -154,17 +154,15 @@ def test_a_cell_of_a_sweep_goes_with_a_word_on_the_sweep(workspace: Path) -> Non
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y", 2), ("n", 3), ("", 3)])
-def test_on_a_terminal_it_says_what_goes_and_asks(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch, answer: str, left: int
-) -> None:
-    import io
-
-    class Typed(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr("sys.stdin", Typed(f"{answer}\n"))
-    said = called("delete", "other", cwd=workspace)
+def test_on_a_terminal_it_says_what_goes_and_asks(workspace: Path, answer: str, left: int) -> None:
+    ours, theirs = os.openpty()
+    os.write(ours, f"{answer}\n".encode())
+    said = subprocess.run(
+        [sys.executable, "-m", "gpt_tf", "delete", "other"],
+        cwd=workspace, stdin=theirs, capture_output=True, text=True,
+    )  # fmt: skip
+    os.close(theirs)
+    os.close(ours)
     assert "other  stopped    10  2.0000  0.0 MB" in said.stderr
     assert "Delete this run? [y/N]" in said.stderr
     assert len(names(workspace)) == left
