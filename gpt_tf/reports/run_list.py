@@ -88,7 +88,7 @@ def table_of_doomed(runs: Sequence[tuple[RunSummary, int]], width: int) -> str:
 
 
 def as_record(one: RunSummary) -> dict[str, Any]:
-    """A run as JSON has it; a figure that is not known is null."""
+    """A run as JSON has it: `loss` and its like are those of `best_step`; null is not known."""
     return {
         "run": one.run.name,
         "state": one.state,

@@ -62,7 +62,7 @@ def _check(workspace: Path, run: RunDirectory, target: Path) -> None:
     if others:
         names = ", ".join(other.name for other in others)
         raise UsageError(
-            f"origin of another run: {run.name}, which {names} began with and names. Copy it "
+            f"origin of another run: {run.name}, whose name is recorded in {names}. Copy it "
             f"instead: `{copy}`."
         )
     if not atomic.can_write(run.path.parent):

@@ -88,7 +88,7 @@ def test_a_run_in_use_keeps_its_name(workspace: Path) -> None:
 
 def test_the_origin_of_another_run_keeps_its_name(workspace: Path) -> None:
     said = refused(workspace, "base", "new")
-    assert "origin of another run: base, which tuned began with and names." in said
+    assert "origin of another run: base, whose name is recorded in tuned." in said
     runs = workspace / "runs"
     assert f"Copy it instead: `cp -r {runs / 'base'} {runs / 'new'}`." in said
 
