@@ -69,7 +69,8 @@ def _flag(name: str, help: str) -> click.Option:
 def _set_workspace(ctx: click.Context, param: click.Parameter, folder: Path | None) -> None:
     """Work in a folder that is given, before or after the command's name."""
     if folder is not None:
-        set_workspace(folder)
+        # when a shell completes, it has not yet put the home folder in the place of "~"
+        set_workspace(folder.expanduser() if ctx.resilient_parsing else folder)
 
 
 COMMON = [

@@ -47,10 +47,11 @@ class Name(Text):
 
 
 def _runs() -> list[str]:
+    """The runs with names as gpt-tf gives them: a shell would run what others have in them."""
     from gpt_tf.cli.workspace import workspace_path
-    from gpt_tf.storage.run_directory import all_runs
+    from gpt_tf.storage.run_directory import CAN_BE_TYPED, all_runs
 
-    return [run.name for run in all_runs(workspace_path())]
+    return [run.name for run in all_runs(workspace_path()) if CAN_BE_TYPED.fullmatch(run.name)]
 
 
 def _presets() -> list[str]:

@@ -28,11 +28,11 @@ def set_workspace(folder: Path | None) -> None:
       UsageError: there is no such folder.
     """
     global _given
+    _given = folder  # wrong or not: in its place a completion must not list the current folder's
     if folder is not None and not folder.is_dir():
         raise UsageError(
             f"no such folder in --workspace: {folder}. Make it first, or choose another."
         )
-    _given = folder
     is_here = folder is None or folder.resolve() == Path.cwd()
     console.set_commands(str if is_here else _with_workspace)
 

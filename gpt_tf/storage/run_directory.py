@@ -21,6 +21,8 @@ from gpt_tf.storage.run_contents import PREVIOUS, foreign_files, refuse_links
 RUNS = "runs"
 SOURCE_FILE = "source.json"
 DATA_FILES_FILE = "data_files.json"
+# A name of a run or sweep that any shell takes as it is; "=", "," and "+" are in those of cells.
+CAN_BE_TYPED = re.compile(r"\w[\w.=,+-]*")
 
 
 @dataclass(frozen=True)
@@ -269,8 +271,7 @@ def check_name(name: str, kind: str, place: str = "--name") -> None:
     Args:
       place: the option or the argument that gives it.
     """
-    # "=", "," and "+" are in the names of a sweep's cells; a shell takes them as they are
-    if not re.fullmatch(r"\w[\w.=,+-]*", name):
+    if not CAN_BE_TYPED.fullmatch(name):
         raise UsageError(
             f"bad {kind} name in {place}: {name!r}. Use letters, digits, '-', '_', '.'; begin with "
             "a letter or digit."

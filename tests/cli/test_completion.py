@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import called
+from commands import called, gpt_tf
 
 # What bash does when Tab is pressed after some words; the function is that of the script.
 TAB = """
@@ -32,7 +32,12 @@ TYPED = {
     "gpt-tf generate --workspace there --run ti": "tiny",
     "gpt-tf prepare t": "tinyshakespeare",
     "gpt-tf show _": "",
+    "gpt-tf show --workspace ~ _": "tiny",
+    "gpt-tf show --workspace ~/nowhere _": "",
 }
+# Runs that somebody else named: the shell would take these words apart, or run them.
+FOREIGN = [b"zz;touch OWNED", b"$(touch OWNED)", b"`touch OWNED`", b"sp ace", b"*", b"new\nline",
+           b"back\\slash", b"b\xffd", b"-option"]  # fmt: skip
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
@@ -46,12 +51,27 @@ def test_a_real_bash_completes(trained_workspace: Path, tmp_path: Path) -> None:
         ["bash", "-c", TAB],
         input="".join(f"{line}\n" for line in TYPED),
         cwd=tmp_path,
-        env={**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"},
+        env={
+            **os.environ,
+            "HOME": str(trained_workspace),
+            "PATH": f"{program.parent}:{os.environ['PATH']}",
+        },
         capture_output=True,
         text=True,
         check=True,
     )
     assert dict(zip(TYPED, result.stdout.splitlines(), strict=True)) == TYPED
+
+
+def test_a_run_whose_name_a_shell_would_not_take_as_it_is_is_not_offered(
+    trained_workspace: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "runs").mkdir()
+    for name in [*FOREIGN, b"tiny"]:
+        place = tmp_path / "runs" / os.fsdecode(name)
+        place.symlink_to(trained_workspace / "runs" / "tiny")
+    asked = {"_GPT_TF_COMPLETE": "bash_complete", "COMP_WORDS": "gpt-tf show ", "COMP_CWORD": "2"}
+    assert gpt_tf(cwd=tmp_path, **asked).stdout == "plain,tiny\n"
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
