@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import click
 
@@ -33,8 +34,34 @@ DAY = {
 }
 
 
+# What people type who know other commands.
+OTHER_COMMANDS = {
+    "ls": "runs", "list": "runs", "rm": "delete", "remove": "delete", "mv": "rename",
+    "sample": "generate", "info": "show", "compare": "diff", "resume": "train --resume",
+    "tokenize": "train-tokenizer", "finetune": "train --from", "help": "--help",
+}  # fmt: skip
+
+
 class Command(click.Command):
-    """A command whose help has its options under headings."""
+    """A command whose help has its options under headings.
+
+    Attributes:
+      other_names: what other libraries call the parameters.
+    """
+
+    other_names: Mapping[str, str] = MappingProxyType({"lr": "learning_rate"})
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; an unknown option names the one that is meant."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            meant = self.other_names.get(error.option_name.lstrip("-").replace("-", "_"))
+            flags = {each.name: max(each.opts, key=len) for each in self.params}
+            if meant not in flags:
+                raise
+            problem = f"No such option {error.option_name!r}. Did you mean {flags[meant]!r}?"
+            raise click.UsageError(problem, ctx) from error
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each heading that has options."""
@@ -50,7 +77,9 @@ class Group(click.Group):
         """The command that is called; a usage error names the nearest."""
         names = self.list_commands(ctx)
         if args[0] not in names and not ctx.resilient_parsing:
-            near = nearest(args[0], names)
+            other = OTHER_COMMANDS.get(args[0].casefold(), "")
+            is_here = other.split(" ")[0] in [*names, "--help"]
+            near = f" Did you mean {other}?" if is_here else nearest(args[0], names)
             raise click.UsageError(f"No such command {args[0]!r}.{near}", ctx)
         return super().resolve_command(ctx, args)
 

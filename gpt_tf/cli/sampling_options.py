@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import click
@@ -34,17 +35,7 @@ class FiniteRange(click.FloatRange):
 class SamplingCommand(Command):
     """A command that knows what other libraries call its options."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse; an unknown option names the one that is meant."""
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            meant = OTHER_NAMES.get(error.option_name.lstrip("-").replace("-", "_"))
-            flags = {each.name: max(each.opts, key=len) for each in self.params}
-            if meant not in flags:
-                raise
-            problem = f"No such option {error.option_name!r}. Did you mean {flags[meant]!r}?"
-            raise click.UsageError(problem, ctx) from error
+    other_names = MappingProxyType(OTHER_NAMES)
 
 
 def sampling_options(command: Function) -> Function:

@@ -68,12 +68,16 @@ def refuse_long(path: str | Path, place: str, most: int = LONGEST_WRITTEN) -> No
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """A did-you-mean sentence with a blank before it, or nothing.
+    """A did-you-mean sentence with a blank before it, or nothing; capitals do not count.
 
     >>> nearest("rate", ["min_rate", "peak_rate", "seed"])
     ' Did you mean min_rate or peak_rate?'
+    >>> nearest("LR", ["early", "lr0.003"])
+    ' Did you mean lr0.003?'
     """
-    names = list(names)
-    with_it = [other for other in names if len(name) > 3 and name in other][:3]
-    found = with_it or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f" Did you mean {' or '.join(found)}?" if found else ""
+    plain, by_plain = name.casefold(), {other.casefold(): other for other in names}
+    is_part = len(plain) > 3  # shorter ones must begin it
+    begun = [other for other in by_plain if len(plain) > 1 and other.startswith(plain)]
+    with_it = [other for other in by_plain if is_part and plain in other]
+    found = (begun or with_it)[:3] or difflib.get_close_matches(plain, by_plain, n=1, cutoff=0.5)
+    return f" Did you mean {' or '.join(by_plain[other] for other in found)}?" if found else ""

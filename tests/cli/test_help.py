@@ -84,6 +84,11 @@ def test_the_command_alone_shows_its_help(tmp_path: Path) -> None:
     [
         ("trian", "Did you mean train?"),
         ("genrate --prompt x", "Did you mean generate?"),
+        ("list", "Did you mean runs?"),
+        ("rm demo-001", "Did you mean delete?"),
+        ("resume", "Did you mean train --resume?"),
+        ("train --lr 0.1", "Did you mean '--learning-rate'?"),
+        ("generate --max-length 3", "Did you mean '--max-new-tokens'?"),
         ("prepare imbd", "Did you mean imdb?"),
         ("train --preest demo", "'--preset'"),
     ],

@@ -125,6 +125,7 @@ def test_settings_of_a_pipe_are_read_once(
         (["generate", "--run", "one\ntwo"], r"no such run: one\ntwo. Runs in "),
         (["train", "--data=one\ntwo"], r"no such directory: one\ntwo, nor "),
         (["generate", "--run", "tyni"], "no such run: tyni. Did you mean tiny? Runs in "),
+        (["generate", "--run", "TINY"], "no such run: TINY. Did you mean tiny? Runs in "),
         (["train", "--set", "training.learning_rate=1"],
          "Did you mean peak_learning_rate or min_learning_rate or muon_learning_rate?"),
         (["evaluate", "gone.txt"], "no file or folder of that name to measure a run on, either."),
