@@ -46,7 +46,7 @@ def estimate(job: Job, *, measure: bool, picture: Path | None) -> int:
         from gpt_tf.runs.size import check_batch, time_rows
 
         check_batch(found.config)
-        console.note("measuring: real steps, an evaluation and a save, in a temporary folder")
+        console.note("measuring: real steps, an evaluation and a save, in a temporary folder here")
         model, figures = measured(given)
         _show(found, model, time_rows(found.config, figures))
     return _draw(picture, found, overwrite=job.overwrite)

@@ -60,7 +60,7 @@ def keeps_prompt(job: Job, choice: DataChoice) -> bool:
 
 
 def _beginnings(config: Config, choice: DataChoice) -> Iterator[str]:
-    """The beginnings of some documents that are set aside, or else trained on."""
+    """The beginnings of some validation documents; of training documents if there are none."""
     split = "validation" if choice.validation else "train"
     read = choice.reader(config.data, split)
     documents = (
@@ -85,7 +85,7 @@ def prompt_of(beginnings: Iterator[str], tokenizer: Tokenizer) -> str:
 
 
 def first_words(text: str) -> str:
-    """The first words of the first line that has several, else of the first that has any.
+    """The first words of the first line that has several, or of the first that has any.
 
     >>> first_words("?\n\nGREMIO:\nGood morrow, neighbour Baptista. What"), first_words("one")
     ('Good morrow, neighbour Baptista.', 'one')
