@@ -20,10 +20,12 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import checkpoint_step
 from gpt_tf.storage.lock import LOCK_FILES
 from gpt_tf.storage.manifest import read_manifest
+from gpt_tf.storage.names import LONGEST_WRITTEN
 from gpt_tf.storage.run_contents import PREVIOUS, own_entries
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
 
 NOT_KEPT = (*LOCK_FILES, PREVIOUS, "engines", "plugins")  # made again when they are needed
+LONGEST_NAME = LONGEST_WRITTEN - 30  # bytes, so that the step and a number fit behind it
 log = logging.getLogger(__name__)
 
 
@@ -41,7 +43,9 @@ def keep_end(run: RunDirectory, workspace: Workspace, left: Sequence[str]) -> Ru
     """
     place, last = run.workspace(workspace.path), left[-1]
     manifest = read_manifest(run.checkpoints.directory / last)
-    kept = _kept(place, f"{run.name}-to-{checkpoint_step(last)}", last, manifest)
+    name = run.name.encode()[:LONGEST_NAME].decode(errors="ignore")
+    stem = f"{name}-to-{checkpoint_step(last)}"
+    kept = _kept(place, stem, last, manifest)
     if not kept.checkpoints.names():
         with claimed(place, kept.name, kept.name, overwrite=None) as claim:
             for entry in filter(_is_kept, own_entries(run.path)):
@@ -63,7 +67,7 @@ def _kept(workspace: Path, stem: str, last: str, manifest: Mapping[str, Any]) ->
     """The run that has this last checkpoint already, or the next free name."""
     for number in count(1):
         kept = RunDirectory(workspace / RUNS / (stem if number == 1 else f"{stem}-{number}"))
-        if not kept.path.exists() or kept.is_unfinished:
+        if not os.path.lexists(kept.path) or kept.is_unfinished:
             return kept
         with suppress(RunError):  # without this checkpoint, or damaged
             if read_manifest(kept.checkpoints.directory / last) == manifest:

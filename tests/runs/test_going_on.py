@@ -139,6 +139,17 @@ def test_a_killed_end_is_kept_once_and_as_it_was(held: Path) -> None:
 
 
 @pytest.mark.long
+def test_an_end_is_kept_beside_a_broken_link_and_whatever_the_length_of_the_name(
+    held: Path,
+) -> None:
+    workspace = Workspace(held)
+    run = RunDirectory((held / "runs" / "wsd").rename(held / "runs" / ("é" * 99)))
+    (held / "runs" / f"{'é' * 85}-to-20").symlink_to("nowhere")
+    kept = keep_end(run, workspace, run.checkpoints.names()[-1:])
+    assert kept.name == f"{'é' * 85}-to-20-2"
+    assert kept.checkpoints.names() == run.checkpoints.names()
+
+
 def test_a_constant_rate_goes_on_from_the_last_checkpoint(workspace: Path) -> None:
     words = [*TINY_RUN, "--set", "training.schedule=constant"]
     called(*BEGIN, "short", "--max-steps", "20", *words, cwd=workspace)
