@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpt_tf.cli import console
-from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
     from gpt_tf.model.language_model import LanguageModel
@@ -24,13 +23,13 @@ def estimate(job: Job, *, measure: bool, picture: Path | None) -> int:
       measure: make some of its steps, and show how long all of them take.
       picture: the PNG to draw the learning rate into; the only thing that is written.
     """
+    from gpt_tf.cli.output import check_png
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.runs.dry_run import look, opened
     from gpt_tf.storage.targets import check_file
 
     if picture is not None:
-        if picture.suffix.lower() != ".png":
-            raise UsageError(f"not the name of a PNG in {OPTION}: {picture}. End it in .png.")
+        check_png(picture, OPTION)
         check_file(picture, OPTION, overwrite=job.overwrite)
     if not measure:
         found = look(job)

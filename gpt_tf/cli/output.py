@@ -31,6 +31,12 @@ def check_output(path: Path, *, overwrite: bool, binary: bool = False) -> None:
         raise UsageError(f"a terminal in {OPTION}: {path}. Send it to a file or to a program.")
 
 
+def check_png(path: Path, option: str) -> None:
+    """Raise UsageError unless a picture's name says that it is a PNG."""
+    if path != STDOUT and path.suffix.lower() != ".png":
+        raise UsageError(f"not the name of a PNG in {option}: {path}. End it in .png.")
+
+
 def write_output(path: Path, data: bytes, *, overwrite: bool) -> None:
     """Write the file atomically, or `data` to standard output.
 

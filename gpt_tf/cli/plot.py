@@ -30,15 +30,14 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
       gpt-tf plot demo-001 demo-002 --metric eval/accuracy
     """
     from gpt_tf.cli.console import note, result
-    from gpt_tf.cli.output import STDOUT, check_output, write_output
+    from gpt_tf.cli.output import STDOUT, check_output, check_png, write_output
     from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.errors import UsageError
-    from gpt_tf.reports.plot import draw_runs, has_metric
+    from gpt_tf.reports.plot import draw_runs, having
     from gpt_tf.runs.compared import by_name, differing_settings, tokenizers_differ
     from gpt_tf.storage.metrics_file import read_rows
     from gpt_tf.storage.run_directory import all_runs, find_run
 
-    check_output(output, overwrite=overwrite, binary=True)
     workspace = workspace_path()
     runs = [find_run(workspace, name) for name in names] if names else all_runs(workspace)
     if not runs:
@@ -48,7 +47,9 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
         )
     named = by_name(runs, workspace)
     rows = {name: read_rows(run.metrics_file) for name, run in named.items()}
-    drawn = {name: run for name, run in named.items() if has_metric(rows[name], metric)}
+    drawn = {name: named[name] for name in having(rows, metric)}
+    check_output(output, overwrite=overwrite, binary=True)
+    check_png(output, "--output")
     differ = metric.endswith(COUNTED_IN_TOKENS) and tokenizers_differ(drawn)
     remark = (
         f"The tokenizers differ: {metric} does not compare, {COMPARABLE} does." if differ else ""

@@ -40,9 +40,20 @@ LINE = 0.19  # inches: the height of a line of the legend
 BELOW = -0.12  # of the axes' height: under the name of the horizontal axis
 
 
-def has_metric(rows: Rows, metric: str) -> bool:
-    """Whether a row has it."""
-    return any(metric in row for row in rows)
+def having(runs: Mapping[str, Rows], metric: str) -> dict[str, Rows]:
+    """The runs that have a value of a metric.
+
+    Raises:
+      UsageError: if no run has it, with the names that there are.
+    """
+    found = {name: rows for name, rows in runs.items() if any(metric in row for row in rows)}
+    if not found:
+        known = {key for rows in runs.values() for row in rows for key in row} - {"step"}
+        raise UsageError(
+            f"no run has the metric in --metric: {metric}.{nearest(metric, known)} "
+            f"There are: {', '.join(sorted(known)) or 'none'}."
+        )
+    return found
 
 
 def draw_runs(
@@ -69,13 +80,7 @@ def runs_figure(
     runs: Mapping[str, Rows], metric: str, settings: Mapping[str, Sequence[str]], remark: str
 ) -> Figure:
     """The same as a figure."""
-    drawn = {name: rows for name, rows in runs.items() if has_metric(rows, metric)}
-    if not drawn:
-        known = {key for rows in runs.values() for row in rows for key in row} - {"step"}
-        raise UsageError(
-            f"no run has the metric in --metric: {metric}.{nearest(metric, known)} "
-            f"There are: {', '.join(sorted(known)) or 'none'}."
-        )
+    drawn = having(runs, metric)
     curves = {name: drawable(rows, metric) for name, rows in drawn.items()}
     labels = [_label(name, curves[name][1], settings.get(name, ())) for name in curves]
     shown = labels[:MOST_LABELS]

@@ -90,7 +90,7 @@ def check_file(path: Path, option: str, *, overwrite: bool) -> Path:
         raise UsageError(f"not a plain file in {option}: {path}. Choose another name.")
     if mode and not overwrite:
         raise UsageError(
-            f"file in use in {option}: {path}. Choose another name, or replace it with --overwrite."
+            f"file exists in {option}: {path}. Choose another name, or replace it with --overwrite."
         )
     if not target.parent.is_dir():
         raise UsageError(f"no such folder in {option}: {target.parent}. Make it first.")

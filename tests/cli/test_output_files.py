@@ -29,7 +29,7 @@ def command(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
     """A file of the user's, with a mode of its own."""
-    path = tmp_path / "mine.txt"
+    path = tmp_path / "mine.png"
     path.write_text("years of work")
     path.chmod(0o600)
     return path
@@ -40,7 +40,7 @@ def test_an_output_file_that_exists_is_replaced_with_overwrite_alone(
 ) -> None:  # N3
     arguments = [*COMMANDS[command], str(mine)]
     assert in_process(*arguments, cwd=trained_workspace, check=False) == 2
-    assert "file in use in --output" in (said := capsys.readouterr().err)
+    assert "file exists in --output" in (said := capsys.readouterr().err)
     assert "--overwrite" in said and mine.read_text() == "years of work"
     in_process(*arguments, "--overwrite", cwd=trained_workspace)
     assert is_new(mine, command)
@@ -50,8 +50,8 @@ def test_an_output_file_that_exists_is_replaced_with_overwrite_alone(
 def test_an_output_link_stays_and_its_target_is_written(
     trained_workspace: Path, mine: Path, command: str
 ) -> None:  # N3
-    first, second = mine.with_name("first"), mine.with_name("second")
-    second.symlink_to("mine.txt")
+    first, second = mine.with_name("first.png"), mine.with_name("second.png")
+    second.symlink_to("mine.png")
     first.symlink_to(second)
     arguments = [*COMMANDS[command], str(first)]
     assert in_process(*arguments, cwd=trained_workspace, check=False) == 2

@@ -97,6 +97,23 @@ def test_runs_whose_tokenizers_differ_are_told_what_compares(runs, tmp_path: Pat
     assert said == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tny"], "no such run: tny"),
+        (["--metric", "eval/los"], "no run has the metric in --metric: eval/los."),
+        (["--output", "two.pdf"], "not the name of a PNG in --output: two.pdf. End it in .png."),
+        ([], "file exists in --output: plot.png."),
+    ],
+)
+def test_the_file_that_is_there_hides_no_other_mistake(
+    runs, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "plot.png").write_bytes(b"mine")
+    assert said in called("plot", *arguments, cwd=tmp_path, check=False).stderr
+    assert (tmp_path / "plot.png").read_bytes() == b"mine"
+
+
 @pytest.mark.parametrize("place", [{"HOME": "/proc"}, {"MPLCONFIGDIR": "/proc/nowhere"}])
 def test_a_picture_without_a_home_is_drawn_without_a_word(place: dict[str, str]) -> None:
     draw = "from gpt_tf.reports.plot import draw_runs; draw_runs({'a': [{'step': 1, 'x': 2}]}, 'x')"

@@ -133,7 +133,7 @@ def test_the_schedule_is_drawn_where_it_is_asked_for(home: Path) -> None:
     (home / "schedule.png").write_text("of my own")
     before = tree(home)
     said = drawn("--schedule-picture", "schedule.png", check=False)
-    assert "file in use in --schedule-picture: schedule.png" in said and tree(home) == before
+    assert "file exists in --schedule-picture: schedule.png" in said and tree(home) == before
     drawn("--schedule-picture", "schedule.png", "--overwrite")
     assert (home / "schedule.png").read_bytes() == picture
     said = drawn("--schedule-picture", "cosine", check=False)
