@@ -20,6 +20,7 @@ from gpt_tf.assigned_values import assigned
 from gpt_tf.config import Config, Section, check_given
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import nearest
+from gpt_tf.storage.plain import read_plain
 from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 
 MAX_PROBLEMS = 20  # reported at once
@@ -87,7 +88,7 @@ def _preset_file(name: str) -> dict[str, Any]:
 def read_config_file(path: Path) -> dict[str, Any]:
     """The settings in a YAML file. Raises UsageError if it is missing or not a mapping."""
     try:
-        text = path.read_text("utf-8")
+        text = read_plain(path).decode("utf-8")
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(

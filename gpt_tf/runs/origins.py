@@ -13,6 +13,7 @@ from gpt_tf.errors import GptTfError, UsageError
 from gpt_tf.runs.sweeps.plan import SweepDirectory, all_sweeps
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import found
+from gpt_tf.storage.plain import read_plain
 from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory, all_runs, unopened_run
 
 # To read YAML takes milliseconds: of a thousand runs only those that may have an origin are read.
@@ -36,7 +37,7 @@ def began_with(
 def _origin(run: RunDirectory) -> str | None:
     """The place of the run that another began with, as it is recorded."""
     with suppress(OSError, UnicodeDecodeError, GptTfError):
-        if MAY_HAVE_ORIGIN.search(run.config_file.read_text("utf-8")):
+        if MAY_HAVE_ORIGIN.search(read_plain(run.config_file).decode("utf-8")):
             origin = read_config_file(run.config_file).get("origin")
             place = origin.get("run") if isinstance(origin, dict) else None
             return place if isinstance(place, str) else None
@@ -48,7 +49,7 @@ def sweeps_of(workspace: Path, runs: Sequence[RunDirectory]) -> dict[Path, Sweep
     sweeps: dict[Path, SweepDirectory] = {}
     for sweep in all_sweeps(workspace):
         with suppress(OSError, UnicodeDecodeError, GptTfError):
-            text = sweep.plan_file.read_text("utf-8")
+            text = read_plain(sweep.plan_file).decode("utf-8")
             named = [run for run in runs if run.name in text]  # to read YAML takes time
             cells = {cell.run for cell in sweep.read_plan().cells} if named else set()
             sweeps |= {run.path: sweep for run in named if run.name in cells}

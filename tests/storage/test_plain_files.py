@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 from commands import TINY_RUN, called
 
-from gpt_tf.errors import RunError
+from gpt_tf.config_files import read_config_file
+from gpt_tf.errors import RunError, UsageError
+from gpt_tf.runs.sweeps.plan import SweepDirectory
 from gpt_tf.storage import atomic
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.metrics_file import read_rows
@@ -49,7 +52,7 @@ def put_odd(path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "endless"])
 def test_no_record_is_waited_for(tmp_path: Path, kind: str) -> None:
-    for name in ("manifest.json", "metrics.jsonl", "tokenizer_config.json"):
+    for name in ("manifest.json", "metrics.jsonl", "tokenizer_config.json", "sweep.yaml"):
         put_odd(tmp_path / name, kind)
     with pytest.raises(RunError, match=r"not a plain file: .*manifest\.json"):
         read_manifest(tmp_path)
@@ -57,6 +60,23 @@ def test_no_record_is_waited_for(tmp_path: Path, kind: str) -> None:
         read_rows(tmp_path / "metrics.jsonl")
     with pytest.raises(RunError, match=r"tokenizer_config\.json: .*not a plain file"):
         read_special_tokens(tmp_path)
+    with pytest.raises(UsageError, match=r": sweep\.yaml\. "):
+        SweepDirectory(tmp_path).read_plan()
+    with pytest.raises(UsageError, match=r"cannot read configuration in .*: not a plain file\. "):
+        read_config_file(tmp_path / "sweep.yaml")
+
+
+def test_settings_that_are_no_plain_file_do_not_stop_a_command_for_another_run(
+    workspace: Path,
+) -> None:
+    shutil.copytree(workspace / "runs" / "tiny", workspace / "runs" / "whole")
+    put_odd(workspace / "runs" / "tiny" / "config.yaml", "fifo")
+    (workspace / "sweeps" / "s").mkdir(parents=True)
+    put_odd(workspace / "sweeps" / "s" / "sweep.yaml", "fifo")
+    assert "not a plain file" in called("diff", "tiny", "whole", cwd=workspace, check=False).stderr
+    called("rename", "whole", "other", cwd=workspace)
+    called("delete", "--yes", "other", cwd=workspace)
+    assert not (workspace / "runs" / "other").exists()
 
 
 def test_another_run_is_not_waited_for(workspace: Path) -> None:

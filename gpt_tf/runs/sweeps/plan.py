@@ -21,6 +21,7 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.runs.sweeps.grid import Cell, Grid, short_names
 from gpt_tf.storage import atomic
 from gpt_tf.storage.lock import LOCK_FILES, holder
+from gpt_tf.storage.plain import read_plain
 from gpt_tf.storage.run_contents import refuse_links_of_sweep
 from gpt_tf.storage.run_directory import RUNS, check_name
 from gpt_tf.storage.targets import check_folder
@@ -110,7 +111,7 @@ class SweepDirectory:
         """
         refuse_links_of_sweep(self.path)
         try:
-            values = parse_yaml(self.plan_file.read_text("utf-8"), str(self.plan_file))
+            values = parse_yaml(read_plain(self.plan_file).decode("utf-8"), str(self.plan_file))
             cells = [Cell(**cell) for cell in values.pop("cells")]
             plan = Plan(**values, cells=cells)
             _check_shape(plan)
