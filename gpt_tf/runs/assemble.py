@@ -210,5 +210,5 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
                 # Some settings may differ from those that were stored.
                 atomic.write_text(claim.staged.config_file, as_yaml(config))
                 parts = parts._replace(checkpoint=checkpoint, left=left)
-                tell(way, before)
+                tell(way, before, job.given)
                 return run_training(job, claim, parts)

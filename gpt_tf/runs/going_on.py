@@ -91,9 +91,9 @@ def continuation(run: RunDirectory, before: Config, job: Job) -> Continuation:
     return Continuation(config, start, _after(run.checkpoints, start.name, training))
 
 
-def tell(way: Continuation, before: Config) -> None:
+def tell(way: Continuation, before: Config, given: Given) -> None:
     """Log what has changed, once nothing is refused any more."""
-    tell_changes(way.checkpoint, way.config)
+    tell_changes(way.checkpoint, way.config, given)
     if way.left:
         step = checkpoint_step(way.checkpoint.name)
         log.info(

@@ -15,7 +15,7 @@ from gpt_tf.config_files import changed_settings, read_config_file, resolve_stor
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.runs.console import Console
 from gpt_tf.runs.data import DataChoice
-from gpt_tf.runs.given import retyped
+from gpt_tf.runs.given import Given, retyped
 from gpt_tf.runs.job import Job
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
@@ -120,11 +120,12 @@ def check_same_config(
         refuse_changed(checkpoint, changed)
 
 
-def tell_changes(checkpoint: Checkpoint, config: Config) -> None:
-    """Warn of each setting that may change and has."""
+def tell_changes(checkpoint: Checkpoint, config: Config, given: Given) -> None:
+    """Tell each setting that may change and has; warn of those that nobody asked for."""
     stored = asdict(resolve_stored(checkpoint.manifest["config"]))
-    for text in changed_settings(stored, asdict(config), UNTOLD):
-        log.warning("changed setting: %s", text.strip())
+    for text in map(str.strip, changed_settings(stored, asdict(config), UNTOLD)):
+        level = logging.INFO if text.partition(":")[0] in given else logging.WARNING
+        log.log(level, "changed setting: %s", text)
 
 
 def refuse_changed(checkpoint: Checkpoint, changed: list[str]) -> NoReturn:

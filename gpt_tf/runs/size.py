@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import psutil
+
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
 from gpt_tf.model.language_model import LanguageModel
@@ -104,12 +106,16 @@ def machine_rows(config: Config) -> Rows:
 
 
 def memory_rows(memory: float, how: str = "estimated") -> Rows:
-    """The bytes of memory that training takes at most.
+    """The memory that training takes at most, and that of the machine.
 
     Args:
       how: they are known: "estimated" from the model's graph, or "measured" in this process.
     """
-    return [(f"memory at most, {how}", f"{memory / 1e6:,.0f} MB")]
+    there = psutil.virtual_memory().total
+    return [
+        (f"memory at most, {how}", f"{memory / 1e6:,.0f} MB"),
+        ("memory of the machine", f"{there / 1e6:,.0f} MB"),
+    ]
 
 
 def time_rows(config: Config, found: Measured) -> Rows:

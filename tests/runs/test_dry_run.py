@@ -174,5 +174,12 @@ def test_its_tables_are_whole_at_80_columns(home: Path) -> None:
     ).stdout
     assert "in 5 steps\n" in said and "linear, to 0 from step 85 to 105" in said
     assert all(len(line) <= 80 for line in said.splitlines())
-    for row in ("tokens ", "1 block of ", "steps ", "memory at most, estimated"):
+    for row in (
+        "tokens ",
+        "1 block of ",
+        "steps ",
+        "memory at most, estimated",
+        "memory of the machine",
+        "time  ",
+    ):
         assert row in said

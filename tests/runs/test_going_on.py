@@ -187,7 +187,7 @@ def test_a_changed_rate_is_recorded_with_the_step_from_which_it_holds(stopped: P
     result = called("train", "--resume", "stopped", *words, cwd=stopped)
     said = "changed setting: training.peak_learning_rate: 0.003 in the checkpoint, 0.0005 now"
     log = (stopped / "runs" / "stopped" / "run.log").read_text()
-    assert said in result.stderr and said in log
+    assert said in result.stderr and f"INFO {said}" in log
     line = "from step 10: cosine with a peak of 0.0005, falling to 0 from step 5 to 20"
     assert f"learning rate: {line}" in log
     stored = settings_of(stopped, "stopped")
