@@ -15,7 +15,7 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.discarding import put_back
 from gpt_tf.storage.flock import writing_in
 from gpt_tf.storage.lock import InUseError, holder, locked
-from gpt_tf.storage.run_contents import foreign_files, own_entries, refuse_foreign
+from gpt_tf.storage.run_contents import foreign_files, own_entries, refuse_foreign, refuse_links
 from gpt_tf.storage.waiting_signals import signals_waiting
 
 TRIES = 1000  # processes that wait for the lock may put its file there again, once each
@@ -43,10 +43,11 @@ def check_removable(run: Path) -> None:
 
     Raises:
       InUseError: a process works there.
-      UsageError: it is a link, or holds files that gpt-tf did not write.
+      UsageError: it is a link, or holds anything that gpt-tf did not write.
     """
     check_unused(run)
     refuse_foreign(run, FOREIGN)
+    refuse_links(run)
     folders = [run.parent, run, *(run / name for name in own_entries(run))]
     for folder in folders:
         if folder.is_dir() and not folder.is_symlink() and not atomic.can_write(folder):
@@ -63,6 +64,7 @@ def remove_run(run: Path) -> None:
     check_removable(run)
     with locked(run), atomic.explaining_failure(run.parent), writing_in(run.parent):
         refuse_foreign(run, FOREIGN)  # nothing of gpt-tf is written there from now on
+        refuse_links(run)
         doomed = atomic.temporary_name(run)
         with signals_waiting():
             run.rename(doomed)

@@ -24,7 +24,8 @@ KEPT = (LOCK_FILE, PREVIOUS)  # neither is part of a run
 _OWN = re.compile(
     r"""
     config\.yaml | source\.json | data_files\.json
-    | metrics\.(jsonl | csv) | samples\.md | loss\.png | run\.log | events\.out\.tfevents\.[^/]+
+    | metrics\.(jsonl | csv) | samples\.md | loss\.png | run\.log
+    | events\.out\.tfevents\.\d+\.[^/\s]+
     | lock | lock-owner\.json
     | checkpoints (/ step-\d{8,} (/ (model\.safetensors | training\.safetensors | state\.json
                                      | manifest\.json) )? )?
@@ -32,13 +33,13 @@ _OWN = re.compile(
                     | added_tokens\.json | chat_template\.(json|jinja) | vocab\.(json|txt)
                     | merges\.txt | manifest\.json) )?
     | engines (/ (int8 | float32)-step-\d{8,} (/ (model\.tflite | manifest\.json) )? )?
-    | plugins (/ profile (/ [^/]+ (/ [^/]+\.(pb | json\.gz) )? )? )?
+    | plugins (/ profile (/ \d{4}(_\d\d){5} (/ [^/\s]+\.xplane\.pb )? )? )?
     """,
     re.VERBOSE,
 )
 _FOLDERS = re.compile(
     r"checkpoints(/step-\d{8,})?|tokenizer|engines(/(int8|float32)-step-\d{8,})?"
-    r"|plugins(/profile(/[^/]+)?)?|" + PREVIOUS
+    r"|plugins(/profile(/\d{4}(_\d\d){5})?)?|new|" + PREVIOUS  # new: one that is being claimed
 )
 _SWEEP = re.compile(r"sweep\.yaml|results\.json|results\.csv|heatmap\.png|lock|lock-owner\.json")
 
@@ -107,9 +108,13 @@ def _refuse_links(directory: Path, names: re.Pattern[str]) -> None:
 
 
 def _may_be_folder(name: str) -> bool:
-    """Whether gpt-tf makes a folder of this name in a run; one that is being made may be any."""
-    is_temporary = any(TEMPORARY.fullmatch(part) for part in name.split("/"))
-    return is_temporary or _FOLDERS.fullmatch(name.removeprefix(f"{PREVIOUS}/")) is not None
+    """Whether gpt-tf makes a folder of this name in a run; in one being made, it may be any."""
+    parts = name.removeprefix(f"{PREVIOUS}/").split("/")
+    for place, part in enumerate(parts):
+        if TEMPORARY.fullmatch(part):
+            parts = [*parts[:place], part.rsplit(".", 2)[0]]  # what it will be
+            break
+    return _FOLDERS.fullmatch("/".join(parts)) is not None
 
 
 def _entries(

@@ -82,6 +82,49 @@ def test_a_file_of_the_user_in_a_run_is_named_and_nothing_goes(workspace: Path) 
     assert "checkpoints/notes.md. Move it away, and delete the run again." in said
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["events.out.tfevents.my notes", "plugins/profile/x/diary.pb", "run.log/", "metrics.csv/",
+     "loss.png.gpt-tf-12-abcdef.tmp/x"],
+)  # fmt: skip
+def test_what_only_has_a_name_like_ours_stays(workspace: Path, name: str) -> None:
+    path = workspace / "runs" / "other" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir() if name.endswith("/") else path.write_text("mine")
+    assert name.split("/")[0] in refused(workspace, "tuned", "other", "--yes")
+
+
+@pytest.mark.parametrize("name", ["samples.md", "checkpoints", "checkpoints/step-00000010"])
+def test_a_run_with_a_link_or_a_pipe_in_it_is_refused(workspace: Path, name: str) -> None:
+    path = workspace / "runs" / "other" / name
+    path.rename(workspace / "outside")
+    path.symlink_to(workspace / "outside")
+    assert f"a link in {workspace / 'runs' / 'other'}: {name}." in refused(
+        workspace, "tuned", "other", "--yes"
+    )
+    path.unlink()
+    os.mkfifo(path)
+    said = called("delete", "other", "--yes", cwd=workspace, check=False)
+    assert f"not a plain file in {workspace / 'runs' / 'other'}: {name}." in said.stderr
+    assert path.is_fifo()
+
+
+def test_profiles_events_and_what_a_killed_process_began_go_with_the_run(workspace: Path) -> None:
+    run = workspace / "runs" / "other"
+    for name in (
+        "plugins/profile/2026_11_27_07_03_40/vm.xplane.pb",
+        "events.out.tfevents.1795762991.vm.20699.0.v2",
+        "events.out.tfevents.0000000000.hparams",
+        "events.gpt-tf-12-abcdef.tmp",
+        "new.gpt-tf-12-abcdef.tmp/tokenizer/tokenizer.json",
+        "checkpoints/step-00000020.gpt-tf-12-abcdef.tmp/model.safetensors",
+    ):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).touch()
+    called("delete", "other", "--yes", cwd=workspace)
+    assert names(workspace) == ["base", "tuned"]
+
+
 def test_a_run_that_is_not_there_is_refused_before_any_goes(workspace: Path) -> None:
     assert "no such run: othre. Did you mean other?" in refused(
         workspace, "tuned", "othre", "--yes"

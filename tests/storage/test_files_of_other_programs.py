@@ -80,7 +80,9 @@ def test_a_previous_run_of_the_users_own_stays(workspace: Path, names: list[str]
     assert tree(workspace / "runs") == before
 
 
-@pytest.mark.parametrize("folder", ["engines/int8-step-00000020", "plugins/profile/x"])
+@pytest.mark.parametrize(
+    "folder", ["engines/int8-step-00000020", "plugins/profile/2026_01_02_03_04_05"]
+)
 def test_a_users_file_among_engines_or_profiles_is_named(
     workspace: Path, folder: str, capsys
 ) -> None:
