@@ -39,9 +39,12 @@ def runs(patterns: tuple[str, ...], order: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([as_record(one) for one in chosen], indent=2))
     elif chosen:
-        from gpt_tf.reports.run_list import table
+        from gpt_tf.reports.run_list import left_out, table
 
-        console.result(table(chosen, console.columns()))
+        width = console.columns()
+        console.result(table(chosen, width))
+        if missing := left_out(chosen, width):
+            console.note(f"no room for {', '.join(missing)}: `gpt-tf runs | less -S` has them")
     else:
         console.result(nothing_here(workspace))
     for one in chosen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import fnmatch
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +71,12 @@ def table(runs: Sequence[RunSummary], width: int) -> str:
         ],
         width,
     )
+
+
+def left_out(runs: Sequence[RunSummary], width: int) -> list[str]:
+    """The columns that the table has no room for."""
+    whole, shown = (table(runs, wide).partition("\n")[0].split() for wide in (sys.maxsize, width))
+    return [name for name in whole if name not in shown]
 
 
 def table_of_doomed(runs: Sequence[tuple[RunSummary, int]], width: int) -> str:

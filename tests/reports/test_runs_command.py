@@ -11,7 +11,7 @@ import pytest
 from commands import called
 from made_runs import PARAMETERS, damage, made_run
 
-from gpt_tf.reports.run_list import matching, short_count, table
+from gpt_tf.reports.run_list import left_out, matching, short_count, table
 from gpt_tf.reports.run_summary import SORTED, summaries, summarize
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.replacing import retire
@@ -130,6 +130,13 @@ def test_an_empty_workspace_is_told_how_to_train(tmp_path: Path) -> None:
     said = called("runs", cwd=tmp_path)
     assert said.stdout.startswith(f"no runs in {tmp_path / 'runs'}. Train one with `gpt-tf train")
     assert json.loads(called("runs", "--json", cwd=tmp_path).stdout) == []
+
+
+def test_the_columns_without_room_are_named(made: Path) -> None:
+    found, _ = summaries(made)
+    assert left_out(found, 200) == []
+    missing = left_out(found, 60)
+    assert "at" in missing and not {*missing} & {*table(found, 60).split("\n")[0].split()}
 
 
 @pytest.mark.parametrize(
