@@ -45,15 +45,21 @@ def delete(names: tuple[str, ...], yes: bool, origins: bool, as_json: bool) -> N
     if doomed and not yes and not _is_confirmed(doomed):
         console.result("nothing was deleted", err=True)
         doomed = []
-    for one in doomed:
-        remove_run(one.path)
-        if not as_json:
-            console.result(f"deleted: {one.path} ({megabytes(one.bytes)})")
-        if yes and one.remark:
-            console.note(one.remark)
-    if as_json:
-        gone = [{"run": one.path.name, "path": str(one.path), "bytes": one.bytes} for one in doomed]
-        click.echo(json.dumps({"deleted": gone}))
+    gone: list[Doomed] = []
+    try:
+        for one in doomed:
+            remove_run(one.path)
+            gone.append(one)
+    finally:  # whatever becomes of the others
+        if as_json:
+            deleted = [{"run": one.path.name, "path": str(one.path), "bytes": one.bytes}
+                       for one in gone]  # fmt: skip
+            click.echo(json.dumps({"deleted": deleted}))
+        for one in gone:
+            if not as_json:
+                console.result(f"deleted: {one.path} ({megabytes(one.bytes)})")
+            if yes and one.remark:
+                console.note(one.remark)
 
 
 def _is_confirmed(doomed: list[Doomed]) -> bool:

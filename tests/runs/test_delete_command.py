@@ -44,6 +44,14 @@ def test_json_says_what_went(workspace: Path) -> None:
     assert gone["bytes"] > 1000
 
 
+def test_all_runs_go_although_what_is_said_cannot_be_written(workspace: Path) -> None:
+    code = "from gpt_tf.cli.main import main; main(['delete', '--yes', 'tuned', 'other'])"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], cwd=workspace, stdout=full, check=False)
+    assert done.returncode == 1
+    assert names(workspace) == ["base"]
+
+
 def test_a_damaged_run_and_one_without_settings_go(workspace: Path) -> None:
     damage(made_run(workspace, "broken", {10: 1.0}))
     made_run(workspace, "lost", {10: 1.0}).config_file.unlink()
