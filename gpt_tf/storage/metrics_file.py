@@ -15,6 +15,7 @@ from gpt_tf.storage.plain import NotPlainError, open_plain, read_plain
 
 BLOCK = 1 << 14  # bytes
 LONGEST = 1 << 20  # bytes of a line; a longer one is not ours
+NAMED = 3  # damaged rows; of more there is a count
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 log = logging.getLogger(__name__)
 
@@ -33,14 +34,18 @@ def read_rows(path: Path) -> list[dict[str, float]]:
         return []
     except NotPlainError as error:
         raise RunError(f"not a plain file: {path}. Move it away.") from error
-    rows = []
+    rows, damaged = [], []
     *lines, cut_short = data.split(b"\n")
     for number, line in enumerate([*lines, cut_short] if cut_short else lines, 1):
         try:
             rows.append(_row(line))
         except DAMAGED:
             if number <= len(lines):
-                log.warning("damaged row left out of %s: line %s", path, number)
+                damaged.append(number)
+    for number in damaged[:NAMED]:
+        log.warning("damaged row left out of %s: line %s", path, number)
+    if more := len(damaged[NAMED:]):
+        log.warning("damaged rows left out of %s: %s more", path, f"{more:,}")
     return rows
 
 

@@ -34,3 +34,15 @@ def test_no_more_is_read_than_is_asked_for(tmp_path: Path) -> None:
 def test_a_file_that_is_missing_has_no_rows(tmp_path: Path) -> None:
     assert not [*rows_from_end(tmp_path / "metrics.jsonl")]
     assert not [*rows_from_end(tmp_path)]
+
+
+def test_of_many_damaged_rows_a_few_are_named_and_the_others_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n' + "damaged\n" * 1500)
+    assert read_rows(path) == [{"step": 1}]
+    assert caplog.messages == [
+        *(f"damaged row left out of {path}: line {line}" for line in (2, 3, 4)),
+        f"damaged rows left out of {path}: 1,497 more",
+    ]
