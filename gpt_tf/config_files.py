@@ -78,7 +78,7 @@ def about_preset(name: str) -> tuple[str, str]:
 def _preset_file(name: str) -> dict[str, Any]:
     if name not in preset_names():
         raise UsageError(
-            f"unknown preset in --preset: {name}.{nearest(name, preset_names())} "
+            f"no such preset: {name}.{nearest(name, preset_names())} "
             f"Presets: {', '.join(preset_names())}."
         )
     text = (resources.files("gpt_tf") / "presets" / f"{name}.yaml").read_text("utf-8")

@@ -113,7 +113,8 @@ def section_called(name: str) -> str | None:
     >>> section_called("dropout")
     'model.dropout'
     """
-    found = (each for each in sections() if name and name in (each, each.rpartition(".")[2]))
+    key = name.lower()
+    found = (each for each in sections() if key and key in (each, each.rpartition(".")[2]))
     return next(found, None)
 
 
@@ -128,17 +129,17 @@ def called(name: str) -> list[Setting]:
     >>> [each.key for each in called("vocab_size")]
     ['model.vocab_size', 'tokenizer.vocab_size']
     """
-    key = name.replace("-", "_")
+    key = name.lower().replace("-", "_")
     return [each for each in settings_by_key().values() if key in (each.key, each.name)]
 
 
 def mentioning(word: str) -> list[Setting]:
     """The settings whose name or sentence has the word in it, or what it is short for."""
-    word = SHORT.get(word, word)
+    word = SHORT.get(word.lower(), word.lower())
+    if not any(char.isalnum() for char in word):  # blanks and marks are in most sentences
+        return []
     return [
-        each
-        for each in settings_by_key().values()
-        if word.lower() in f"{each.key} {each.help}".lower()
+        each for each in settings_by_key().values() if word in f"{each.key} {each.help}".lower()
     ]
 
 

@@ -49,7 +49,11 @@ def test_sentences_are_below_their_settings_on_a_terminal_of_20_columns(
         (["vocab_size"], ["model.vocab_size", "tokenizer.vocab_size"]),
         (["batch-size"], ["training.batch_size"]),
         (["training.xla"], ["training.xla"]),
+        (["TRAINING"], [key for key in settings_by_key() if key.startswith("training.")]),
         (["biases"], []),
+        ([" "], []),
+        (["."], []),
+        (["'"], []),
         (["adamw"], ["training.optimizer", "training.weight_decay"]),
     ],
 )

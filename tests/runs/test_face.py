@@ -265,7 +265,7 @@ def test_a_list_of_paths_are_files_that_a_moved_workspace_still_has(
         ({"set": {"model.layers": 3}}, "unknown key model.layers"),
         ({"preset": "demo", "config": gpt_tf.Config()}, "preset and config are both given"),
         ({"overwrite": True}, "overwrite without a name: "),
-        ({"preset": "dmo"}, "unknown preset in preset: dmo. Did you mean demo?"),
+        ({"preset": "dmo"}, "no such preset: dmo. Did you mean demo?"),
         ({"preset": Path("demo")}, "not a str in preset: "),
         ({"name": 5}, "not a str in name: 5"),
         ({"name": "a b"}, "bad run name in name: 'a b'"),
