@@ -55,7 +55,7 @@ _TRAIN_OPTIONS = (
         "--overwrite",
         is_flag=True,
         help="Replace the run called --name when the new one has a checkpoint; with files of your "
-        "own in it, it is refused.",
+        "own in it, it is refused. With --schedule-picture: replace that file.",
     ),
     click.option("--profile", is_flag=True,
                   help="Show where a step's time goes; the trace is for TensorBoard."),

@@ -33,7 +33,7 @@ def check_output(path: Path, *, overwrite: bool, binary: bool = False) -> None:
 
 def check_png(path: Path, option: str) -> None:
     """Raise UsageError unless a picture's name says that it is a PNG."""
-    if path != STDOUT and path.suffix.lower() != ".png":
+    if path.suffix.lower() != ".png" and (path, option) != (STDOUT, OPTION):
         raise UsageError(f"not the name of a PNG in {option}: {path}. End it in .png.")
 
 

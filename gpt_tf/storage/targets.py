@@ -81,13 +81,18 @@ def check_file(path: Path, option: str, *, overwrite: bool) -> Path:
       overwrite: a plain file that is there may be replaced.
 
     Raises:
-      UsageError: if something else is there, or there is no folder to write it in.
+      UsageError: if something else is there, if there is no folder to write it in, or if that is
+        part of a run.
     """
     refuse_long(path.name, f" in {option}")
     target = _followed(path, option)
     mode = _mode(target)
     if mode and not stat.S_ISREG(mode):
         raise UsageError(f"not a plain file in {option}: {path}. Choose another name.")
+    if run := run_around(target.parent):
+        raise UsageError(
+            f"part of a run in {option}: {path} belongs to {run}. Choose another folder."
+        )
     if mode and not overwrite:
         raise UsageError(
             f"file exists in {option}: {path}. Choose another name, or replace it with --overwrite."

@@ -136,8 +136,9 @@ def test_the_schedule_is_drawn_where_it_is_asked_for(home: Path) -> None:
     assert "file exists in --schedule-picture: schedule.png" in said and tree(home) == before
     drawn("--schedule-picture", "schedule.png", "--overwrite")
     assert (home / "schedule.png").read_bytes() == picture
-    said = drawn("--schedule-picture", "cosine", check=False)
-    assert "not the name of a PNG in --schedule-picture: cosine. End it in .png." in said
+    for name in ("cosine", "-"):
+        said = drawn("--schedule-picture", name, check=False)
+        assert f"not the name of a PNG in --schedule-picture: {name}. End it in .png." in said
     said = called("train", "--schedule-picture", "a.png", cwd=home, check=False).stderr
     assert "--schedule-picture has no effect without --dry-run" in said
 

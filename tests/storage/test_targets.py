@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from commands import modes_and_contents
+from made_runs import made_run
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic, folders
 from gpt_tf.storage.folders import new_directory, remove_directory
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
-from gpt_tf.storage.targets import check_folder, first_foreign
+from gpt_tf.storage.targets import check_file, check_folder, first_foreign
 
 
 def written(folder: Path, *names: str, text: str = "old") -> Path:
@@ -321,3 +322,11 @@ def test_removing_a_folder_of_ours_keeps_other_files(tmp_path: Path) -> None:
     other = written(tmp_path / "other", "a.txt")
     remove_directory(other, ["a.txt"])
     assert not other.exists()
+
+
+def test_a_file_in_a_run_is_refused(tmp_path: Path) -> None:
+    run = made_run(tmp_path, "a", {10: 2.0}).path
+    for name in ("new.png", "loss.png", "checkpoints/new.png"):
+        with pytest.raises(UsageError, match=r"part of a run in --output: .* belongs to .*/a\."):
+            check_file(run / name, "--output", overwrite=True)
+    assert check_file(tmp_path / "runs" / "new.png", "--output", overwrite=False)
