@@ -170,9 +170,10 @@ def _check_place(path: Path, place: str) -> None:
 
 
 def run_around(path: Path) -> Path | None:
-    """The run directory that `path` is, or is in."""
+    """The run directory that `path` is, or is in; a project with a workspace in it is none."""
     path = path.resolve()
     for folder in (path, *path.parents):
-        if (folder / "checkpoints").is_dir() and (folder / "config.yaml").is_file():
+        has_settings = (folder / "checkpoints").is_dir() and (folder / "config.yaml").is_file()
+        if has_settings and not (folder / "runs").is_dir():
             return folder
     return None

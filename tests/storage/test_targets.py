@@ -330,3 +330,6 @@ def test_a_file_in_a_run_is_refused(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"part of a run in --output: .* belongs to .*/a\."):
             check_file(run / name, "--output", overwrite=True)
     assert check_file(tmp_path / "runs" / "new.png", "--output", overwrite=False)
+    (tmp_path / "checkpoints").mkdir()  # a project of the user's, with runs/ in it
+    (tmp_path / "config.yaml").touch()
+    assert check_file(tmp_path / "new.png", "--output", overwrite=False)
