@@ -52,7 +52,7 @@ def test_a_model_has_a_presets_architecture() -> None:
     assert model.count_params() == 209_729  # as published
     with pytest.raises(UsageError, match="no GPT in the preset bigram: its architecture is bigram"):
         GPT.from_preset("bigram")
-    with pytest.raises(UsageError, match="unknown preset"):
+    with pytest.raises(UsageError, match="no such preset"):
         GPT.from_preset("shakespear-baseline")
 
 
