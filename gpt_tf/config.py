@@ -123,7 +123,7 @@ class ModelConfig(Section):
     """The architecture of the model."""
 
     architecture: Literal["gpt", "bigram"] = setting(
-        "gpt", "A GPT; or one table of logits, vocabulary by vocabulary, the baseline below it."
+        "gpt", "A GPT; or a table of logits for each pair of tokens, as a baseline for the GPT."
     )
     vocab_size: int = setting(
         50257, "Entries of the embedding; the tokenizer's real size once there is one.", minimum=2
@@ -199,7 +199,7 @@ class TokenizerConfig(Section):
         minimum=0,
     )
     min_frequency: int = setting(
-        1, "How often a pair occurs at least in the texts to be merged.", minimum=1
+        1, "How often a pair must occur in the texts before it is merged.", minimum=1
     )
     lower_case: bool = setting(False, "Turn text to lower case.")
     remove_punctuation: bool = setting(False, "Turn ASCII punctuation into blanks.")
@@ -283,7 +283,7 @@ class TrainingConfig(Section):
     min_learning_rate: float = setting(0.0, "Learning rate at the horizon.", minimum=0.0)
     warmup_steps: int = setting(
         100,
-        "Steps of linear warm-up; of a shorter run, a tenth of its steps.",
+        "Steps of linear warm-up; a tenth of the run if it has no more steps than this.",
         minimum=0,
     )
     schedule: Schedule = setting(
@@ -333,7 +333,9 @@ class TrainingConfig(Section):
     )
     xla: Literal["auto", "on", "off"] = setting("auto", "Compile the whole step with XLA.")
     steps_per_execution: int | None = setting(
-        None, "Most updates in one compiled call; if not set, by the model's size.", minimum=1
+        None,
+        "Largest number of updates in one compiled call; if not set, by the model's size.",
+        minimum=1,
     )
     log_interval: int = setting(10, "Steps between log lines.", minimum=1)
     eval_interval: int | None = setting(
@@ -346,7 +348,7 @@ class TrainingConfig(Section):
         "auto",
         "An evaluation before the first step, too, to compare the others with; auto: if it takes "
         "3 % of the run's work or less. It is neither saved nor counted by patience. A run that "
-        "begins with the weights of another always has one, which is.",
+        "begins with another's weights always has it, saves it and counts it.",
     )
     checkpoint_interval: int | None = setting(
         None, "Steps between checkpoints; if not set, eval_interval.", minimum=1

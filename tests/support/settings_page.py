@@ -26,7 +26,7 @@ gpt-tf train --print-config         # the settings of a run, explained, as a fil
 `--set section.key=value` changes one of them; it may be given again. `--config file.yaml` reads
 many from a file. If a setting is given more than once, the later of these wins: its default,
 `--preset`, `--config`, `--set`, and options such as `--max-steps`. Values are YAML 1.2. A text
-needs quotes only if a part of it would be lost, and then the message shows them.
+needs quotes only if YAML would drop a part of it; the error message then shows them.
 """
 COLUMNS = "| setting | default | value | |\n|---|---|---|---|\n"
 
