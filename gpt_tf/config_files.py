@@ -85,10 +85,15 @@ def _preset_file(name: str) -> dict[str, Any]:
     return dict(parse_yaml(text, f"preset {name}"))
 
 
-def read_config_file(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file. Raises UsageError if it is missing or not a mapping."""
+def read_config_file(path: Path, *, typed: bool = False) -> dict[str, Any]:
+    """The settings in a YAML file. Raises UsageError if it is missing or not a mapping.
+
+    Args:
+      typed: the user has named the file, which may be a pipe (`--config <(...)`); in a run, a pipe
+        is refused, since reading it could block for ever.
+    """
     try:
-        text = read_plain(path).decode("utf-8")
+        text = (path.read_bytes() if typed else read_plain(path)).decode("utf-8")
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(

@@ -60,7 +60,7 @@ def sweep(
             return _train(going_on)
     if not axes:
         raise click.UsageError(f"--grid is missing. Say what to vary, as in `{EXAMPLE}`.")
-    file_settings = read_config_file(config_file) if config_file else {}
+    file_settings = read_config_file(config_file, typed=True) if config_file else {}
     flags = {"training": {"max_steps": max_steps}} if max_steps is not None else {}
     job = SweepJob(
         workspace=workspace,

@@ -112,7 +112,7 @@ def train(
     if from_run is not None:
         refuse_with("from", tokenizer=tokenizer, train_tokenizer=train_tokenizer)
         pretrained = find_pretrained(workspace, from_run)
-    file_settings = read_config_file(config_file) if config_file else {}
+    file_settings = read_config_file(config_file, typed=True) if config_file else {}
     meant = data_meant(workspace, data, validation_data, may_be_gone=print_config)
     preset, config = choose_settings(
         workspace, preset, meant.data, [file_settings, *overrides], pretrained

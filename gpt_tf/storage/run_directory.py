@@ -90,7 +90,8 @@ class RunDirectory:
     def holds_work(self) -> bool:
         """Whether there is something to lose: a checkpoint, or the log of one that was deleted.
 
-        A run that was killed before its first checkpoint has its folder, and no evaluation.
+        A run that was killed before its first checkpoint has its folder, and no evaluation but
+        that before the first step.
         """
         if self.checkpoints.names():
             return True
@@ -99,7 +100,8 @@ class RunDirectory:
         except RunError:  # whatever it is, it is not ours to lose
             return True
         has_folder = self.checkpoints.directory.is_dir()
-        return any("eval/loss" in row for row in rows) or (bool(rows) and not has_folder)
+        evaluated = any("eval/loss" in row and row["step"] > 0 for row in rows)
+        return evaluated or (bool(rows) and not has_folder)
 
     @property
     def is_ours(self) -> bool:

@@ -63,7 +63,8 @@ def test_swapped_tokenizer(workspace: Path) -> None:  # D17
     a, b = "a", "b"
     vocabulary[a], vocabulary[b] = vocabulary[b], vocabulary[a]
     path.write_text(json.dumps(value))
-    for command in (["generate"], ["train", "--resume", "tiny", "--set", "training.patience=3"]):
+    further = ["--max-steps", "40", "--set", "training.schedule=cosine"]
+    for command in (["generate"], ["train", "--resume", "tiny", *further]):
         result = called(*command, cwd=workspace, check=False)
         assert result.returncode == 2, result.stderr
         assert "another tokenizer" in result.stderr
