@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import click
@@ -24,16 +24,6 @@ HEADINGS = {
 }  # fmt: skip
 EVERYWHERE = ("workspace", "quiet", "debug", "help")
 FEW = 4  # options that need no headings
-# The commands in the order of a day.
-DAY = {
-    "Before training": ("prepare", "train-tokenizer", "presets", "settings"),
-    "Training": ("train", "sweep"),
-    "Looking at runs": ("runs", "show", "diff", "plot", "evaluate"),
-    "Using a model": ("generate", "export", "import"),
-    "Keeping order": ("rename", "delete", "doctor", "completion"),
-}
-
-
 # What people type who know other commands.
 OTHER_COMMANDS = {
     "ls": "runs", "list": "runs", "rm": "delete", "remove": "delete", "mv": "rename",
@@ -102,18 +92,3 @@ def _write_options(
         if rows:
             with formatter.section(heading):
                 formatter.write_dl(rows)
-
-
-def write_commands(formatter: click.HelpFormatter, help_of: dict[str, str]) -> None:
-    """Write the commands with their short helps, in the order of a day.
-
-    Args:
-      help_of: by name; a command that no heading has comes last.
-    """
-    headed = {name for names in DAY.values() for name in names}
-    more: Sequence[str] = [name for name in help_of if name not in headed]
-    for heading, names in {**DAY, "More": more}.items():
-        rows = [(name, help_of[name]) for name in names if name in help_of]
-        if rows:
-            with formatter.section(heading):
-                formatter.write_dl(rows, col_max=16)

@@ -16,7 +16,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from gpt_tf.cli import console, standard_streams
-from gpt_tf.cli.help import Group, write_commands
+from gpt_tf.cli.help import Group
 from gpt_tf.cli.usage_hints import with_hint
 from gpt_tf.cli.values import FOLDER
 from gpt_tf.cli.workspace import set_workspace
@@ -26,31 +26,42 @@ from gpt_tf.runs.stopping import Stopped, handled, last_received, signals_raised
 from gpt_tf.storage.atomic import NOT_ALLOWED
 from gpt_tf.version import __version__
 
-# name -> (module, its short help): the module is imported when the command is used, so that
-# `gpt-tf --help` imports neither TensorFlow nor rich.
-COMMANDS = {
-    "prepare": ("prepare", "Download or unpack a corpus and split it."),
-    "train-tokenizer": (
-        "train_tokenizer",
-        "Train a tokenizer on your text: BPE, WordPiece or characters.",
-    ),
-    "train": ("train", "Train a GPT from scratch, or resume a run."),
-    "sweep": ("sweep", "Train every cell of a grid of settings."),
-    "generate": ("generate", "Continue a prompt with a trained GPT."),
-    "evaluate": ("evaluate", "Measure a run on a whole split, or on other text."),
-    "import": ("import_model", "Take a GPT-2 or OPT from a Hugging Face folder."),
-    "export": ("export", "Write a run for transformers, TensorFlow or Keras."),
-    "runs": ("runs", "List the runs: step, loss, size, data, state."),
-    "show": ("show", "Show a run: settings, losses, sample, checkpoints."),
-    "diff": ("diff", "Compare runs: settings, losses, time, texts."),
-    "rename": ("rename", "Give a run another name, in its picture, too."),
-    "delete": ("delete", "Delete runs, after a question."),
-    "plot": ("plot", "Draw the curves of several runs in one picture."),
-    "settings": ("settings", "List the settings: sentence, default, range, presets."),
-    "presets": ("presets", "List the presets: size, tokenizer, minutes, origin."),
-    "completion": ("completion", "Print what lets your shell complete words."),
-    "doctor": ("doctor", "Check the installation, the machine and a run's files."),
+# Headings in the order of a day: name -> (module, its short help). The module is imported when the
+# command is used, so that `gpt-tf --help` imports neither TensorFlow nor rich.
+DAY = {
+    "Before training": {
+        "prepare": ("prepare", "Download or unpack a corpus and split it."),
+        "train-tokenizer": (
+            "train_tokenizer",
+            "Train a tokenizer on your text: BPE, WordPiece or characters.",
+        ),
+        "presets": ("presets", "List the presets: size, tokenizer, minutes, origin."),
+        "settings": ("settings", "List the settings: sentence, default, range, presets."),
+    },
+    "Training": {
+        "train": ("train", "Train a GPT from scratch, or resume a run."),
+        "sweep": ("sweep", "Train every cell of a grid of settings."),
+    },
+    "Looking at runs": {
+        "runs": ("runs", "List the runs: step, loss, size, data, state."),
+        "show": ("show", "Show a run: settings, losses, sample, checkpoints."),
+        "diff": ("diff", "Compare runs: settings, losses, time, texts."),
+        "plot": ("plot", "Draw the curves of several runs in one picture."),
+        "evaluate": ("evaluate", "Measure a run on a whole split, or on other text."),
+    },
+    "Using a model": {
+        "generate": ("generate", "Continue a prompt with a trained GPT."),
+        "export": ("export", "Write a run for transformers, TensorFlow or Keras."),
+        "import": ("import_model", "Take a GPT-2 or OPT from a Hugging Face folder."),
+    },
+    "Keeping order": {
+        "rename": ("rename", "Give a run another name, in its picture, too."),
+        "delete": ("delete", "Delete runs, after a question."),
+        "doctor": ("doctor", "Check the installation, the machine and a run's files."),
+        "completion": ("completion", "Print what lets your shell complete words."),
+    },
 }
+COMMANDS = {name: entry for commands in DAY.values() for name, entry in commands.items()}
 
 
 def _set(ctx: click.Context, param: click.Parameter, value: bool) -> None:
@@ -121,7 +132,10 @@ class LazyGroup(Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
-        write_commands(formatter, {name: text for name, (_, text) in COMMANDS.items()})
+        for heading, commands in DAY.items():
+            with formatter.section(heading):
+                rows = [(name, text) for name, (_, text) in commands.items()]
+                formatter.write_dl(rows, col_max=16)
 
 
 @click.group(

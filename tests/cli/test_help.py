@@ -9,8 +9,8 @@ import click
 import pytest
 from commands import called, in_process
 
-from gpt_tf.cli.help import DAY, EVERYWHERE, HEADINGS
-from gpt_tf.cli.main import COMMANDS, cli
+from gpt_tf.cli.help import EVERYWHERE, HEADINGS
+from gpt_tf.cli.main import COMMANDS, DAY, cli
 
 BELOW_PREPARE = ["prepare imdb", "prepare tinyshakespeare", "prepare sample-reviews"]
 
