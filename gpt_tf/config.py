@@ -283,7 +283,7 @@ class TrainingConfig(Section):
     min_learning_rate: float = setting(0.0, "Learning rate at the horizon.", minimum=0.0)
     warmup_steps: int = setting(
         100,
-        "Steps of linear warm-up; a tenth of the run if it has no more steps than this.",
+        "Steps of linear warm-up; in a run that is no longer than this, a tenth of its steps.",
         minimum=0,
     )
     schedule: Schedule = setting(
