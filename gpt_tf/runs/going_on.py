@@ -114,14 +114,21 @@ def _refuse_idle_at_the_end(
     now, old = (flatten(dataclasses.asdict(config)) for config in (job.config, before))
     changed = [key for key in job.given if now.get(key) != old.get(key)]
     if changed and all_done(here, before) and parts(job.config.training) == parts(before.training):
-        more = words_for_more(store, before.training, job.given)
-        _refuse_at_the_end(", ".join(changed), here, [as_typed(job, called), *more])
+        more = _with_more_steps(store, before.training, job, called)
+        _refuse_at_the_end(", ".join(changed), here, more)
 
 
-def _refuse_at_the_end(what: str, here: Checkpoint, more: list[str]) -> NoReturn:
+def _with_more_steps(store: CheckpointStore, before: TrainingConfig, job: Job, called: str) -> str:
+    """The command that was typed, with twice the steps: a number that was typed adds none."""
+    given = {key: place for key, place in job.given.items() if key != "training.max_steps"}
+    typed = as_typed(dataclasses.replace(job, given=given), called)
+    return " ".join([typed, *words_for_more(store, before, given)])
+
+
+def _refuse_at_the_end(what: str, here: Checkpoint, more: str) -> NoReturn:
     raise UsageError(
         f"no effect of {what}: the run is at its last step, {checkpoint_step(here.name):,}. Add "
-        f"more steps: `{' '.join(more)}`."
+        f"more steps: `{more}`."
     )
 
 
@@ -134,8 +141,9 @@ def _leads_to(training: TrainingConfig, manifest: Mapping[str, Any], name: str) 
 def _stable(store: CheckpointStore, checkpoint: Checkpoint) -> Checkpoint | None:
     """The checkpoint at which the rate of another one's run began to fall, if it is there."""
     step = resolve_stored(checkpoint.manifest["config"]).training.stable_step
-    is_there = step is not None and checkpoint_name(step) in store.names()
-    return store.read(checkpoint_name(step)) if is_there and step is not None else None
+    if step is None or checkpoint_name(step) not in store.names():
+        return None
+    return store.read(checkpoint_name(step))
 
 
 def _planned(
@@ -154,8 +162,7 @@ def _planned(
     is_stretch = now.schedule != before.schedule or ("training.schedule" in given and is_end)
     if fixed := changes(before, now, FIXED if is_stretch else (*FIXED, "warmup_steps")):
         refuse_changed(here, fixed)
-    asking = as_typed(job, called)
-    _refuse_fewer_steps(before, now, here, [asking, *words_for_more(store, before, given)])
+    _refuse_fewer_steps(before, now, here, _with_more_steps(store, before, job, called))
     if is_stretch:
         if not is_end:
             raise UsageError(
@@ -166,6 +173,7 @@ def _planned(
         now = dataclasses.replace(now, schedule_begin=step)
     start = here if is_stretch else _start(store, here, before, now)
     if start is None:
+        asking = as_typed(job, called)
         raise UsageError(why_not(before, now, step) + instead(before, now, is_end, asking, called))
     _refuse_end_in_warm_up(now, is_stretch)
     return with_past(now, before, checkpoint_step(start.name)), start
@@ -198,12 +206,12 @@ def _after(store: CheckpointStore, name: str, training: TrainingConfig) -> list[
 
 
 def _refuse_fewer_steps(
-    before: TrainingConfig, now: TrainingConfig, here: Checkpoint, more: list[str]
+    before: TrainingConfig, now: TrainingConfig, here: Checkpoint, more: str
 ) -> None:
     """Raise UsageError if no step is left to do.
 
     Args:
-      more: the words of the command that does more of them.
+      more: the command that does more of them.
     """
     step = checkpoint_step(here.name)
     assert now.max_steps is not None and before.max_steps is not None

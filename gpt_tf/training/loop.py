@@ -262,8 +262,8 @@ class Trainer:
         if evaluate is None or self.state.evaluated_step == self.state.step:
             return
         results: dict[str, Evaluation] = {}
-        for split in ("validation", "train"):
-            self._writer.doing(f"evaluating on {split} data".replace("train ", "training "))
+        for split, name in (("validation", "validation"), ("train", "training")):
+            self._writer.doing(f"evaluating on {name} data")
             result = evaluate(split, request.came)
             if result is None:  # cut short: the resumed run evaluates first
                 return

@@ -237,6 +237,8 @@ SCHEDULE = "training.schedule=linear"
         ("tiny", ["--max-steps", "19"], "fewer steps than done in --max-steps: 19"),
         ("tiny", ["--learning-rate", "1e-4"], "no effect of another rate: the run is at its last"),
         ("tiny", ["--set", SCHEDULE], f"--set {SCHEDULE} --max-steps 40 {NO_WARM_UP}`"),
+        ("tiny", ["--max-steps", "20", "--learning-rate", "1e-4"], "--learning-rate 0.0001 --max-"),
+        ("tiny", ["--max-steps", "20", "--set", SCHEDULE], f"{SCHEDULE} --max-steps 40 "),
         ("tiny", ["--max-steps", "25", "--set", SCHEDULE], "they end inside the warm-up, which"),
         ("tiny", ["--set", "training.patience=9", "--set", "training.keep_checkpoints=7"],
          "no effect of training.patience, training.keep_checkpoints: the run is at its last step, "
