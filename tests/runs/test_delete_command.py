@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import called, tree
-from made_runs import damage, made_run
+from made_runs import damage, made_run, three_runs, write_sweep_of
 
 from gpt_tf.storage.atomic import temporary_name
 from gpt_tf.storage.lock import locked
@@ -17,12 +17,7 @@ from gpt_tf.storage.lock import locked
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """Three runs, of which one began with another."""
-    place = tmp_path / "workspace"
-    made_run(place, "base", {10: 3.0, 20: 2.5})
-    made_run(place, "other", {10: 2.0})
-    made_run(place, "tuned", {10: 1.5}, {"origin": {"run": "runs/base"}})
-    return place
+    return three_runs(tmp_path / "workspace")
 
 
 def names(workspace: Path) -> list[str]:
@@ -191,15 +186,7 @@ def test_what_a_killed_call_left_goes_with_the_next_one(workspace: Path) -> None
 
 
 def test_a_cell_of_a_sweep_goes_with_a_word_on_the_sweep(workspace: Path) -> None:
-    from gpt_tf.runs.sweeps.grid import Cell
-    from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
-
-    plan = Plan(
-        sequence=1, preset="demo", corpus="", data="texts", validation=None, tokenizer="t",
-        settings={}, grid={"training.seed": [1]}, cells=[Cell("other", {"training.seed": 1})],
-    )  # fmt: skip
-    (workspace / "sweeps" / "grid").mkdir(parents=True)
-    SweepDirectory(workspace / "sweeps" / "grid").write_plan(plan)
+    write_sweep_of(workspace, "other")
     said = called("delete", "other", "--yes", cwd=workspace)
     assert "other is a cell of the sweep grid: `gpt-tf sweep --resume grid`" in said.stderr
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from commands import called, tree
-from made_runs import made_run
+from made_runs import three_runs, write_sweep_of
 
 from gpt_tf.reports.loss_picture import loss_figure
 from gpt_tf.storage.lock import locked
@@ -14,12 +14,7 @@ from gpt_tf.storage.lock import locked
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Path:
-    """Three runs, of which one began with another."""
-    place = tmp_path / "workspace"
-    made_run(place, "base", {10: 3.0, 20: 2.5})
-    made_run(place, "other", {10: 2.0})
-    made_run(place, "tuned", {10: 1.5}, {"origin": {"run": "runs/base"}})
-    return place
+    return three_runs(tmp_path / "workspace")
 
 
 def test_a_run_is_found_by_its_new_name_alone(workspace: Path) -> None:
@@ -94,15 +89,7 @@ def test_the_origin_of_another_run_keeps_its_name(workspace: Path) -> None:
 
 
 def test_a_cell_of_a_sweep_keeps_its_name(workspace: Path) -> None:
-    from gpt_tf.runs.sweeps.grid import Cell
-    from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
-
-    plan = Plan(
-        sequence=1, preset="demo", corpus="", data="texts", validation=None, tokenizer="t",
-        settings={}, grid={"training.seed": [1]}, cells=[Cell("other", {"training.seed": 1})],
-    )  # fmt: skip
-    (workspace / "sweeps" / "grid").mkdir(parents=True)
-    SweepDirectory(workspace / "sweeps" / "grid").write_plan(plan)
+    write_sweep_of(workspace, "other")
     assert "a cell of a sweep: other, which grid finds by its name." in refused(
         workspace, "other", "new"
     )

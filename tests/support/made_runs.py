@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from gpt_tf.config_files import as_yaml, resolve
+from gpt_tf.runs.sweeps.grid import Cell
+from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
 from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.run_directory import RunDirectory
 
@@ -60,3 +62,21 @@ def damage(run: RunDirectory) -> None:
     store: CheckpointStore = run.checkpoints
     for name in store.names():
         (store.directory / name / "model.safetensors").write_bytes(b"cut")
+
+
+def three_runs(workspace: Path) -> Path:
+    """A workspace with three runs, of which "tuned" began with "base"."""
+    made_run(workspace, "base", {10: 3.0, 20: 2.5})
+    made_run(workspace, "other", {10: 2.0})
+    made_run(workspace, "tuned", {10: 1.5}, {"origin": {"run": "runs/base"}})
+    return workspace
+
+
+def write_sweep_of(workspace: Path, cell: str) -> None:
+    """Record the sweep `grid`, whose only cell is the run called `cell`."""
+    plan = Plan(
+        sequence=1, preset="demo", corpus="", data="texts", validation=None, tokenizer="t",
+        settings={}, grid={"training.seed": [1]}, cells=[Cell(cell, {"training.seed": 1})],
+    )  # fmt: skip
+    (workspace / "sweeps" / "grid").mkdir(parents=True)
+    SweepDirectory(workspace / "sweeps" / "grid").write_plan(plan)
