@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def test_no_record_is_waited_for(tmp_path: Path, kind: str) -> None:
         SweepDirectory(tmp_path).read_plan()
     with pytest.raises(UsageError, match=r"cannot read configuration in .*: not a plain file\. "):
         read_config_file(tmp_path / "sweep.yaml")
+
+
+def test_settings_that_are_typed_may_be_a_pipe_but_not_endless(tmp_path: Path) -> None:
+    put_odd(tmp_path / "endless.yaml", "endless")
+    with pytest.raises(UsageError, match=r"YAML too large in .*endless\.yaml"):
+        read_config_file(tmp_path / "endless.yaml", typed=True)
+    put_odd(tmp_path / "pipe.yaml", "fifo")
+    writer = threading.Thread(target=(tmp_path / "pipe.yaml").write_text, args=["seed: 3"])
+    writer.start()
+    assert read_config_file(tmp_path / "pipe.yaml", typed=True) == {"seed": 3}
+    writer.join()
 
 
 def test_settings_that_are_no_plain_file_do_not_stop_a_command_for_another_run(
