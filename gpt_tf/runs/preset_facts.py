@@ -28,6 +28,7 @@ class Time(NamedTuple):
 TIMES = {
     "demo": Time(2, "docs/figures.json"),
     "imdb": Time(47, "docs/figures.json", steps=800),
+    "kerasnlp-mini": Time(20, "docs/figures.json"),
     "shakespeare-gpt": Time(180, "docs/RESULTS.md"),
 }
 

@@ -95,6 +95,8 @@ def test_the_facts_of_each_preset_are_those_of_its_model_and_of_the_documents() 
                for entry in measured["measurements"] for figure in entry["figures"]}  # fmt: skip
     assert TIMES["demo"].minutes == figures["demo, the training"]
     assert TIMES["imdb"].minutes == figures["imdb, 800 steps: training"]
+    _, seconds, *_ = figures["kerasnlp-mini, estimated and taken"]
+    assert TIMES["kerasnlp-mini"].minutes == round(seconds / 60)
     assert "The run took 3.0 hours" in (REPOSITORY / "docs" / "RESULTS.md").read_text("utf-8")
     assert TIMES["shakespeare-gpt"].minutes == 3 * 60
 
