@@ -20,8 +20,8 @@ from gpt_tf.assigned_values import assigned
 from gpt_tf.config import Config, Section, check_given
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import nearest
-from gpt_tf.storage.plain import read_plain
-from gpt_tf.storage.yaml_file import MAX_BYTES, dump_yaml, parse_yaml
+from gpt_tf.storage.plain import open_plain
+from gpt_tf.storage.yaml_file import MAX_BYTES, dump_yaml, parse_yaml, refuse_too_large
 
 MAX_PROBLEMS = 20  # reported at once
 ABOUT = ("from", "about")  # of a preset's file: its origin in a few words, and in a sentence
@@ -93,7 +93,10 @@ def read_config_file(path: Path, *, typed: bool = False) -> dict[str, Any]:
         is refused, since reading it could block for ever.
     """
     try:
-        text = (_bounded(path) if typed else read_plain(path)).decode("utf-8")
+        with path.open("rb") if typed else open_plain(path) as file:
+            data = file.read(MAX_BYTES + 1)  # a device may have no end
+        refuse_too_large(len(data), str(path))
+        text = data.decode("utf-8")
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(
@@ -108,12 +111,6 @@ def read_config_file(path: Path, *, typed: bool = False) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UsageError(f"no settings in {path}: expected a mapping of sections.")
     return value
-
-
-def _bounded(path: Path) -> bytes:
-    """The bytes of a file, a pipe or a device without an end: one more than YAML may have."""
-    with path.open("rb") as file:
-        return file.read(MAX_BYTES + 1)
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:

@@ -116,8 +116,7 @@ def parse_yaml(text: str, source: str) -> Any:
     Raises:
       UsageError: for text that is not YAML, with the source and the line.
     """
-    if len(text.encode(errors="surrogatepass")) > MAX_BYTES:
-        raise UsageError(f"YAML too large in {source}: over {MAX_BYTES:,} bytes.")
+    refuse_too_large(len(text.encode(errors="surrogatepass")), source)
     line = 0
     try:
         loader = _Loader(text)
@@ -131,6 +130,12 @@ def parse_yaml(text: str, source: str) -> Any:
             f"invalid YAML in {source}{place}: {_reason(error)}. Correct it; quotes make any "
             "value a text."
         ) from error
+
+
+def refuse_too_large(size: int, source: str) -> None:
+    """Raise UsageError for more bytes than YAML may have here."""
+    if size > MAX_BYTES:
+        raise UsageError(f"YAML too large in {source}: over {MAX_BYTES:,} bytes.")
 
 
 def _line(text: str, error: Exception, reached: int) -> int:

@@ -78,6 +78,16 @@ def test_settings_that_are_typed_may_be_a_pipe_but_not_endless(tmp_path: Path) -
     writer.join()
 
 
+@pytest.mark.parametrize("typed", [True, False])
+def test_settings_that_are_too_large_are_told_so_wherever_reading_them_ends(
+    tmp_path: Path, typed: bool
+) -> None:
+    file = tmp_path / "large.yaml"
+    file.write_text("é" * (1 << 20), "utf-8")  # the bound is inside a character
+    with pytest.raises(UsageError, match=r"YAML too large in .*large\.yaml"):
+        read_config_file(file, typed=typed)
+
+
 def test_settings_that_are_no_plain_file_do_not_stop_a_command_for_another_run(
     workspace: Path,
 ) -> None:
