@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ def write(stored: StoredRun, directory: Path) -> None:
     signatures = {"serving_default": module.logits, "generate": module.generate}
     with _system_errors(directory):
         tf.saved_model.save(module, str(directory), signatures=signatures)
+    shutil.rmtree(directory / "variables" / "variables_temp", ignore_errors=True)
     assets = directory / "assets"
     if assets.is_dir() and not any(assets.iterdir()):
         assets.rmdir()  # no file in it says that the folder is ours

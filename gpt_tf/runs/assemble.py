@@ -188,6 +188,7 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
             refuse_missing(f"the run {run.name}", command, moved.data, moved.validation)
             if job.stop_at_step is not None:
                 check_end(config, job.stop_at_step, step, console=workspace.console)
+            atomic.sweep(run.path)  # killed just after its last checkpoint
             return run, Outcome(step, "all steps done", None)
         choice = data_of_run(workspace, run, config.data, moved, command)
         job.check_data(choice)

@@ -29,7 +29,7 @@ QUICK = {"train-tokenizer": 60, "plot": 45, "import": 25, "export": 22, "prepare
          "rename": 12, "settings": 4, "presets": 4, "completion": 2,
          "generate": 9, "evaluate": 4, "train": 7, "sweep": 4}  # fmt: skip
 LONG = {"train-tokenizer": 500, "plot": 500, "import": 80, "export": 490, "prepare": 24,
-        "runs": 20, "show": 20, "delete": 40, "diff": 20,
+        "runs": 20, "show": 16, "delete": 40, "diff": 20,
         "rename": 40, "settings": 4, "presets": 4, "completion": 2,
         "doctor": 6, "generate": 100, "evaluate": 100, "train": 100, "sweep": 100}  # fmt: skip
 PROCESSES = 20
@@ -84,6 +84,8 @@ TARGETS = st.one_of(
 DATA = st.sampled_from(["texts", "reviews", "texts", "texts/*.txt", "notes.md", "link to a folder",
                         "fifo", LATIN, "data", "device", "precious", "hf", "nowhere"])  # fmt: skip
 RUNS = st.sampled_from(["tiny", "other", "own", "runs/other", "link", "notes.md", "nobody"])
+PLOTTED = st.one_of(st.sampled_from(["tiny", "other"]), RUNS)
+PICTURES = st.one_of(st.sampled_from(NEW), TARGETS)
 MY_RUN = st.sampled_from(["tiny", "runs/tiny", "own", "link", "runs/link", "notes.md", "nobody"])
 NAMES = st.sampled_from(["new", "own", "link", "notes.md", "precious", "../up", LATIN, ".git"])
 
@@ -114,7 +116,11 @@ KINDS = st.one_of(
 LINES: dict[str, st.SearchStrategy[Words]] = {
     "train-tokenizer": line("train-tokenizer", DATA, KINDS, maybe("--output", TARGETS), OVERWRITE),
     "plot": line(
-        "plot", maybe(RUNS), maybe("--metric", "train/loss"), maybe("--output", TARGETS), OVERWRITE
+        "plot",
+        maybe(PLOTTED),
+        maybe("--metric", "train/loss"),
+        maybe("--output", PICTURES),
+        OVERWRITE,
     ),
     "import": line(
         "import",

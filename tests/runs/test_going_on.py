@@ -100,7 +100,9 @@ def test_a_run_that_held_its_rate_goes_on_as_one_planned_so(held: Path) -> None:
 def test_it_does_so_however_steps_are_called_and_wherever_it_was_stopped(
     workspace: Path, how: list[str]
 ) -> None:
-    words = [*WSD, *(word for setting in how for word in ("--set", setting))]
+    # Whether a run is measured before its first step otherwise depends on how long it is to be.
+    settings = ["training.evaluate_first=on", *how]
+    words = [*WSD, *(word for setting in settings for word in ("--set", setting))]
     called(*BEGIN, "planned", "--max-steps", "40", *words, cwd=workspace)
     for stop in (7, 14, 17, None):
         at = [] if stop is None else ["--stop-at-step", str(stop)]
