@@ -85,7 +85,9 @@ DATA = st.sampled_from(["texts", "reviews", "texts", "texts/*.txt", "notes.md", 
                         "fifo", LATIN, "data", "device", "precious", "hf", "nowhere"])  # fmt: skip
 RUNS = st.sampled_from(["tiny", "other", "own", "runs/other", "link", "notes.md", "nobody"])
 PLOTTED = st.one_of(st.sampled_from(["tiny", "other"]), RUNS)
-PICTURES = st.one_of(st.sampled_from(NEW), TARGETS)
+PICTURES = st.one_of(
+    st.sampled_from(["new.png", "texts/new.png", "link to a folder/new.png", "plot.png"]), TARGETS
+)
 MY_RUN = st.sampled_from(["tiny", "runs/tiny", "own", "link", "runs/link", "notes.md", "nobody"])
 NAMES = st.sampled_from(["new", "own", "link", "notes.md", "precious", "../up", LATIN, ".git"])
 

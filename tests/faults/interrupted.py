@@ -20,7 +20,8 @@ from faults.trainers import TrainerServer
 from gpt_tf.storage.manifest import sha256_file
 
 KILLED = -9
-DONE = "there already|in use|no such run|file exists in --output"  # what a second call says of what the first one made
+# What a second call says of what the first one made.
+DONE = "there already|in use|no such run|file exists in --output"
 # What is the same in every run of a command; other files have times or sizes of memory in them.
 SAME = (
     ".safetensors", ".txt", ".npy", ".bin", ".tflite", "config.yaml", "sweep.yaml", "vocab.json",

@@ -172,9 +172,12 @@ def test_a_finished_run_refuses_what_an_unfinished_one_does(workspace: Path) -> 
         assert result.returncode == 2 and said in result.stderr, result.stderr
 
 
-def test_finished_run_says_so(workspace: Path) -> None:
+def test_finished_run_says_so_and_keeps_nothing_half_written(workspace: Path) -> None:
+    left = workspace / "runs" / "tiny" / "metrics.csv.gpt-tf-99999-a0b1c2.tmp"
+    left.touch()
     result = called("train", "--resume", cwd=workspace)
     assert "runs/tiny: step 20, all steps done" in result.stdout
+    assert not left.exists()
 
 
 def test_changed_data_are_refused_by_name_or_accepted(stopped: Path) -> None:
