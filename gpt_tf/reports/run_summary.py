@@ -18,7 +18,7 @@ from gpt_tf.storage.atomic import TEMPORARY, read_json
 from gpt_tf.storage.checkpoint import STATE_FILE, checkpoint_step
 from gpt_tf.storage.lock import holder
 from gpt_tf.storage.manifest import MANIFEST, check_sizes, read_manifest
-from gpt_tf.storage.metrics_file import rows_from_end
+from gpt_tf.storage.metrics_file import check_readable, rows_from_end
 from gpt_tf.storage.parameters import count_parameters
 from gpt_tf.storage.replacing import settle_if_unused
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
@@ -88,6 +88,10 @@ def summarize(run: RunDirectory) -> RunSummary:
     newest, manifest = _newest_manifest(run, problems)
     config = _training_config(manifest)
     source = _source(run, problems)
+    try:
+        check_readable(run.metrics_file)
+    except RunError as error:
+        problems.append(str(error))
     best_step, figures = _best(run, manifest)
     step, max_steps = (checkpoint_step(newest) if newest else 0), config.get("max_steps")
     max_steps = max_steps if isinstance(max_steps, int) else None
@@ -163,8 +167,6 @@ def _best(run: RunDirectory, manifest: Mapping[str, Any]) -> tuple[int | None, d
         if row["step"] == step:
             named = {metric.name: row.get(f"eval/{metric.name}", math.nan) for metric in METRICS}
             return step, {name: value for name, value in named.items() if math.isfinite(value)}
-        if row["step"] < step:
-            break
     return step, {}
 
 

@@ -16,6 +16,7 @@ from gpt_tf.storage.plain import NotPlainError, open_plain, read_plain
 BLOCK = 1 << 14  # bytes
 LONGEST = 1 << 20  # bytes of a line; a longer one is not ours
 NAMED = 3  # damaged rows; of more there is a count
+MOST_STEPS = 10**18  # no run has as many
 DAMAGED = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 log = logging.getLogger(__name__)
 
@@ -26,14 +27,14 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     Any other damaged row is left out with a warning, and so is one with anything but numbers.
 
     Raises:
-      RunError: if there is something else than a plain file.
+      RunError: if there is something that cannot be read as a plain file.
     """
     try:
         data = read_plain(path)
     except FileNotFoundError:
         return []
-    except NotPlainError as error:
-        raise RunError(f"not a plain file: {path}. Move it away.") from error
+    except OSError as error:
+        raise _unreadable(path, error) from error
     rows, damaged = [], []
     *lines, cut_short = data.split(b"\n")
     for number, line in enumerate([*lines, cut_short] if cut_short else lines, 1):
@@ -47,6 +48,23 @@ def read_rows(path: Path) -> list[dict[str, float]]:
     if more := len(damaged[NAMED:]):
         log.warning("damaged rows left out of %s: %s more", path, f"{more:,}")
     return rows
+
+
+def check_readable(path: Path) -> None:
+    """Raise RunError if there is something that cannot be opened as a plain file."""
+    try:
+        open_plain(path).close()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: OSError) -> RunError:
+    if isinstance(error, NotPlainError):
+        return RunError(f"not a plain file: {path}. Move it away.")
+    reason = error.strerror or error
+    return RunError(f"cannot read {path}: {reason}. Make it readable, or move it away.")
 
 
 def rows_from_end(path: Path, having: str = "") -> Iterator[dict[str, float]]:
@@ -84,10 +102,13 @@ def _lines_from_end(file: BinaryIO) -> Iterator[bytes]:
 
 def _row(line: bytes) -> dict[str, float]:
     """The numbers in a line. Raises one of `DAMAGED` if it has anything else."""
-    row = json.loads(line)
+    row: dict[str, float] = json.loads(line)
     if not all(map(_is_number, row.values())):
         raise TypeError("something is not a number")
-    return {**row, "step": int(row["step"])}
+    step = row["step"]
+    if not (isinstance(step, int) and 0 <= step < MOST_STEPS):
+        raise ValueError("no run has this step")
+    return row
 
 
 def _is_number(value: object) -> bool:

@@ -101,6 +101,32 @@ def test_damage_is_named_and_never_an_error(workspace: Path) -> None:
     assert len(said.stdout.splitlines()) == 7
 
 
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [("fifo", "not a plain file"), ("folder", "not a plain file"), ("loop", "cannot read")],
+)
+def test_metrics_that_cannot_be_read_are_named(workspace: Path, odd: str, said: str) -> None:
+    place = workspace / "runs" / "finished" / "metrics.jsonl"
+    place.unlink()
+    if odd == "fifo":
+        os.mkfifo(place)
+    elif odd == "folder":
+        place.mkdir()
+    else:
+        place.symlink_to(place)
+    for command in (["runs"], ["show", "finished"], ["diff", "finished", "stopped"]):
+        told = called(*command, cwd=workspace).stderr
+        assert f"damaged: finished: {said}" in told and str(place) in told
+    assert summarize(RunDirectory(place.parent)).state == "damaged"
+
+
+def test_a_row_of_an_earlier_step_hides_no_loss(workspace: Path) -> None:
+    run = RunDirectory(workspace / "runs" / "finished")
+    with run.metrics_file.open("a") as file:
+        file.write('{"eval/loss": 9.0, "step": -5}\n{"eval/loss": 9.0, "step": 7}\n')
+    assert (summarize(run).best_step, summarize(run).loss) == (20, 2.0)
+
+
 def test_an_older_checkpoint_stands_for_a_damaged_one(workspace: Path) -> None:
     run = workspace / "runs" / "finished"
     (run / "checkpoints" / "step-00000030" / "manifest.json").write_text("{}")

@@ -46,3 +46,13 @@ def test_of_many_damaged_rows_a_few_are_named_and_the_others_counted(
         *(f"damaged row left out of {path}: line {line}" for line in (2, 3, 4)),
         f"damaged rows left out of {path}: 1,497 more",
     ]
+
+
+@pytest.mark.parametrize("step", ["-5", "12.5", "true", '"7"', "1e30", "NaN", "1" + 30 * "0"])
+def test_a_row_with_an_impossible_step_is_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, step: str
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(f'{{"step": 1}}\n{{"eval/loss": 1.0, "step": {step}}}\n')
+    assert read_rows(path) == [*rows_from_end(path)] == [{"step": 1}]
+    assert caplog.messages == [f"damaged row left out of {path}: line 2"]
