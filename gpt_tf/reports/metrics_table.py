@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from gpt_tf.errors import RunError
@@ -49,9 +48,11 @@ class MetricsTable:
 
     def close(self) -> None:
         """Write what was logged since the last evaluation, unless the run has gone."""
-        with suppress(RunError):
+        try:
             self._check()
-            self._write()
+        except RunError:
+            return
+        self._write()
 
     def _write(self) -> None:
         atomic.write_text(self._table, table_of(read_rows(self._metrics_file)))

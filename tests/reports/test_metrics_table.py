@@ -3,6 +3,8 @@
 import csv
 from pathlib import Path
 
+import pytest
+
 from gpt_tf.errors import RunError
 from gpt_tf.reports.metrics_table import MetricsTable
 from gpt_tf.storage.metrics_file import read_rows
@@ -60,3 +62,14 @@ def test_a_run_that_has_gone_is_not_written_to(tmp_path: Path) -> None:
     gone.append(True)
     writers.close()
     assert (tmp_path / "metrics.csv").read_bytes() == before
+
+
+def test_a_table_that_cannot_be_written_in_the_end_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writers = write(tmp_path, [1])
+    (tmp_path / "metrics.csv").unlink()
+    (tmp_path / "metrics.csv").mkdir()
+    writers.close()
+    (said,) = caplog.messages
+    assert said.startswith("MetricsTable writes no more: cannot write in ")
