@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 import math
-import re
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +16,7 @@ from gpt_tf.rates import in_words
 from gpt_tf.reports.run_list import as_record
 from gpt_tf.reports.run_summary import IMPORTED, RunSummary, summarize
 from gpt_tf.storage.checkpoint import checkpoint_step
+from gpt_tf.storage.log_file import seconds_of
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.plain import read_plain
@@ -25,12 +24,6 @@ from gpt_tf.storage.run_contents import own_bytes
 from gpt_tf.storage.run_directory import DATA_FILES_FILE, RunDirectory
 from gpt_tf.storage.samples_file import last_sample
 
-LOG_LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ \w+ (.*)")
-# The first lines of a process that trains (two forms, one of earlier versions) or goes on.
-BEGUN = re.compile(
-    r"[\d,]+ steps?(?: of [\d,]+ tokens: |, [\d,]+ per epoch)"
-    r"|changed setting: |going on from step |learning rate: |.*: [\d,]+ parameters"
-)
 # Settings of which a page says more than their values.
 SHOWN_ELSEWHERE = ("origin.", "training.earlier_rates", "training.schedule_begin")
 Rows = list[dict[str, float]]
@@ -118,7 +111,7 @@ def read_facts(run: RunDirectory) -> RunFacts:
         files=_files(run),
         checkpoints=_checkpoints(summary, rows),
         sample=last_sample(run.samples_file),
-        seconds=_seconds(run),
+        seconds=seconds_of(run.log_file),
         bytes=own_bytes(run.path),
     )
 
@@ -153,23 +146,6 @@ def _checkpoints(summary: RunSummary, rows: Rows) -> list[StoredCheckpoint]:
         marks += ["stable"] if name == stable else []
         found.append(StoredCheckpoint(name, step, losses.get(step), size, marks))
     return found
-
-
-def _seconds(run: RunDirectory) -> float | None:
-    """From the first line of each process in the log to its last one, added up."""
-    try:
-        text = read_plain(run.log_file).decode("utf-8", errors="replace")
-    except OSError:
-        return None
-    total, begin, end = 0.0, None, None
-    for found in filter(None, map(LOG_LINE.fullmatch, text.splitlines())):
-        with suppress(ValueError):  # a date that there is not
-            now = datetime.datetime.fromisoformat(found[1])
-            if begin is None or end is None or BEGUN.match(found[2]):
-                total += (end - begin).total_seconds() if begin and end else 0.0
-                begin = now
-            end = now
-    return None if begin is None or end is None else total + (end - begin).total_seconds()
 
 
 def facts_as_record(facts: RunFacts) -> dict[str, Any]:

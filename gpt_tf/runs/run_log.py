@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from gpt_tf.runs.claiming import Claim
+from gpt_tf.storage.log_file import FORM, OPENED
 from gpt_tf.storage.names import printable
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,8 @@ def logged_to(handler: logging.Handler) -> Iterator[None]:
 def logging_to(claim: Claim) -> Iterator[None]:
     """Append what the library logs to the run's own file."""
     handler = RunLog(claim)
-    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(PrintableFormatter(FORM))
+    handler.emit(logging.makeLogRecord({"levelname": "INFO", "msg": OPENED}))
     try:
         with logged_to(handler):
             yield

@@ -1,6 +1,7 @@
 """A run's log that cannot be written is told once, and ends no training."""
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,11 @@ from commands import TINY_RUN
 
 from gpt_tf.config_files import parse_assignments, resolve
 from gpt_tf.runs.assemble import begin
-from gpt_tf.runs.claiming import claimed
+from gpt_tf.runs.claiming import claimed, reopened
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.run_log import logging_to
 from gpt_tf.runs.workspace import Workspace
+from gpt_tf.storage.log_file import LINE, OPENED, seconds_of
 
 log = logging.getLogger("gpt_tf.test")
 
@@ -41,10 +43,23 @@ def test_what_is_said_before_a_run_begins_is_in_its_log(tmp_path: Path) -> None:
         assert not claim.run.log_file.exists()
         claim.begin()
         log.warning("after")
-        assert [line.split()[-1] for line in claim.run.log_file.read_text().splitlines()] == [
-            "before",
-            "after",
-        ]
+        lines = [LINE.fullmatch(line) for line in claim.run.log_file.read_text().splitlines()]
+        assert [line and line[2] for line in lines] == [OPENED, "before", "after"]
+
+
+def test_a_pause_between_two_processes_is_not_counted_whatever_the_second_says(
+    tmp_path: Path,
+) -> None:
+    with claimed(tmp_path, "demo", None) as claim, logging_to(claim):
+        claim.begin()
+        log.warning("trained")
+    run = claim.run
+    run.log_file.write_text(re.sub(r"(?m)^\d{4}", "2020", run.log_file.read_text()))
+    with reopened(run) as claim, logging_to(claim):
+        claim.begin()
+        log.warning("the data have changed")
+    assert len(run.log_file.read_text().splitlines()) == 4
+    assert (seconds_of(run.log_file) or 0) < 60  # not years
 
 
 def test_a_run_has_its_log_before_its_first_step(
