@@ -13,7 +13,7 @@ from gpt_tf.cli.values import RUN
 from gpt_tf.errors import UsageError
 
 if TYPE_CHECKING:
-    from gpt_tf.runs.differences import Differences
+    from gpt_tf.reports.differences import Differences
 
 
 @click.command(cls=Command)
@@ -32,8 +32,8 @@ def diff(names: tuple[str, ...], prompt: str | None, seed: int | None, as_json: 
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.workspace import workspace_path
-    from gpt_tf.runs.compared import by_name
-    from gpt_tf.runs.differences import compare, differences_as_record
+    from gpt_tf.reports.differences import compare, differences_as_record
+    from gpt_tf.runs.compared import by_name, tokenizers_differ
     from gpt_tf.storage.run_directory import unopened_run
 
     refuse_without("prompt", prompt, seed=seed is not None)
@@ -41,7 +41,7 @@ def diff(names: tuple[str, ...], prompt: str | None, seed: int | None, as_json: 
     runs = by_name([unopened_run(workspace, name) for name in names], workspace)
     if len(runs) < 2:
         raise UsageError(f"one run in RUN RUN...: {next(iter(runs))}. Give another one, too.")
-    found = compare(runs)
+    found = compare(runs, tokenizers_differ=tokenizers_differ(runs))
     texts = {} if prompt is None else _continued(found, prompt, seed or 0)
     if as_json:
         about = {} if prompt is None else {"prompt": prompt, "texts": texts}
@@ -55,19 +55,18 @@ def diff(names: tuple[str, ...], prompt: str | None, seed: int | None, as_json: 
 
 def _show(found: Differences, texts: dict[str, str], prompt: str) -> None:
     from gpt_tf.cli import console
-    from gpt_tf.runs.differences import SAY_TOKENIZERS, figures_table, settings_table
+    from gpt_tf.reports import differences
 
     width = console.columns()
-    rates = {name: "; ".join(of.rates) for name, of in found.runs.items() if len(of.rates) > 1}
     if found.settings:
-        console.result(f"{settings_table(found, width)}\n")
-    elif not rates:
-        console.result("The settings are the same.\n")
-    for name, words in rates.items():
-        console.result(f"rate of {name}: {words}\n")
-    console.result(figures_table(found, width))
+        console.result(f"{differences.settings_table(found, width)}\n")
+    if said := differences.sameness(found):
+        console.result(f"{said}\n")
+    for name, rates in found.rates.items():
+        console.result(f"rate of {name}: {'; '.join(rates)}\n")
+    console.result(differences.figures_table(found, width))
     if found.tokenizers_differ:
-        console.result(f"\n{SAY_TOKENIZERS}")
+        console.result(f"\n{differences.SAY_TOKENIZERS}")
     for name, text in texts.items():
         console.result(f"\n{name}:\n{prompt}{text}")
 

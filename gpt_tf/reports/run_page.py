@@ -37,7 +37,7 @@ def overview(facts: RunFacts) -> list[tuple[str, str]]:
         ("model", _model(facts)),
         ("begun with", facts.origin() or ""),
         ("rate", "; ".join(facts.rates)),
-        ("time", "" if facts.seconds is None else f"{duration(facts.seconds)} of training"),
+        ("time", "" if facts.seconds is None else f"{time_in_words(facts.seconds)} of training"),
         ("size", f"{megabytes(facts.bytes)} on the disk"),
         ("folder", str(summary.run.path)),
     ]
@@ -79,10 +79,10 @@ def _model(facts: RunFacts) -> str:
     return ", ".join(words)
 
 
-def duration(seconds: float) -> str:
+def time_in_words(seconds: float) -> str:
     """A time in the two units that matter.
 
-    >>> duration(42), duration(754), duration(7_300)
+    >>> time_in_words(42), time_in_words(754), time_in_words(7_300)
     ('42 s', '12 min 34 s', '2 h 1 min')
     """
     minutes, rest = divmod(round(seconds), 60)

@@ -7,7 +7,7 @@ import pytest
 from commands import called
 from made_runs import damage, made_run
 
-from gpt_tf.reports.run_page import duration
+from gpt_tf.reports.run_page import time_in_words
 from gpt_tf.reports.text_curve import BLOCKS, text_curve
 
 LOG = """\
@@ -121,6 +121,6 @@ def test_curves_of_few_or_equal_values_are_drawn(curve: tuple[list[float], list[
 
 
 def test_a_time_has_two_units() -> None:
-    assert [duration(seconds) for seconds in (0, 59.6, 61, 3600, 90_061)] == [
+    assert [time_in_words(seconds) for seconds in (0, 59.6, 61, 3600, 90_061)] == [
         "0 s", "1 min 0 s", "1 min 1 s", "1 h 0 min", "25 h 1 min"
     ]  # fmt: skip

@@ -61,11 +61,55 @@ def test_equal_settings_are_said_to_be_equal(made: Path) -> None:
     assert "The settings are the same." in called("diff", "first", "third", cwd=made).stdout
 
 
-def test_a_run_whose_settings_are_lost_makes_no_setting_differ(made: Path, tmp_path: Path) -> None:
+def spoil(config: Path, how: str) -> None:
+    """Make the settings of a run unreadable."""
+    text = config.read_text()
+    config.unlink()
+    if how == "folder":
+        config.mkdir()
+    elif how == "out of range":
+        config.write_text(text.replace("batch_size: 32", "batch_size: -1"))
+    elif how != "missing":
+        config.write_text({"empty": "", "cut": "model: ["}[how])
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "cut", "folder", "out of range"])
+def test_settings_that_cannot_be_read_are_unknown_and_never_the_same(
+    made: Path, tmp_path: Path, how: str
+) -> None:
     shutil.copytree(made / "runs", tmp_path / "runs")
-    (tmp_path / "runs" / "second" / "config.yaml").write_text("model: [")
-    said = called("diff", "second", "first", "third", cwd=tmp_path)
-    assert "The settings are the same." in said.stdout and "damaged: second: " in said.stderr
+    spoil(tmp_path / "runs" / "third" / "config.yaml", how)
+    said = called("diff", "first", "third", cwd=tmp_path)
+    assert said.stdout.startswith("The settings of third are unknown.\n\nfigure ")
+    assert "damaged: third: " in said.stderr
+    record = json.loads(called("diff", "first", "third", "--json", cwd=tmp_path).stdout)
+    assert (record["settings_unknown"], record["settings"]) == (["third"], None)
+
+
+def test_the_other_runs_are_compared_without_the_one_of_unknown_settings(
+    made: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(made / "runs", tmp_path / "runs")
+    shutil.copytree(made / "runs" / "first", tmp_path / "runs" / "twin")
+    spoil(tmp_path / "runs" / "third" / "config.yaml", "cut")
+    said = called("diff", "third", "first", "twin", cwd=tmp_path).stdout
+    same = "The settings of third are unknown. The settings of first and twin are the same.\n"
+    assert said.startswith(same)
+    arguments = ["diff", "first", "second", "third"]
+    found = cells(called(*arguments, cwd=tmp_path).stdout)
+    assert found["model.num_layers"] == ["2", "3", "unknown"]
+    record = json.loads(called(*arguments, "--json", cwd=tmp_path).stdout)
+    assert record["settings"]["model.num_layers"] == [2, 3, None]
+
+
+def test_a_setting_that_is_null_and_a_change_that_is_tiny_are_shown_as_such(
+    tmp_path: Path,
+) -> None:
+    made_run(tmp_path, "first", {10: 3.0})
+    made_run(tmp_path, "second", {10: 2.9999}, {"training": {"patience": 4}})
+    found = cells(called("diff", "first", "second", cwd=tmp_path).stdout)
+    assert found["training.patience"] == ["null", "4"]
+    assert found["loss"] == ["3.0000", "2.9999 (0.0 %)"]
 
 
 def test_a_rate_that_changed_on_the_way_is_told_in_words(tmp_path: Path) -> None:
@@ -82,10 +126,10 @@ def test_a_rate_that_changed_on_the_way_is_told_in_words(tmp_path: Path) -> None
 
 
 def test_three_runs_fit_a_narrow_terminal_in_blocks(made: Path) -> None:
-    from gpt_tf.runs.differences import compare, figures_table, settings_table
+    from gpt_tf.reports.differences import compare, figures_table, settings_table
     from gpt_tf.storage.run_directory import all_runs
 
-    found = compare({run.name: run for run in all_runs(made)})
+    found = compare({run.name: run for run in all_runs(made)}, tokenizers_differ=True)
     for width in (40, 60, 80, 200):
         for table in (settings_table(found, width), figures_table(found, width)):
             assert max(map(len, table.splitlines())) <= width

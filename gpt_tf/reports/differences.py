@@ -8,19 +8,16 @@ from typing import Any
 
 from gpt_tf.config_files import differing, text_of
 from gpt_tf.reports.run_facts import SHOWN_ELSEWHERE, RunFacts, read_facts
-from gpt_tf.reports.run_page import duration
+from gpt_tf.reports.run_page import time_in_words
 from gpt_tf.reports.stacked_table import stacked
 from gpt_tf.reports.text_table import Column, cut
-from gpt_tf.runs.compared import tokenizers_differ
 from gpt_tf.storage.names import printable
 from gpt_tf.storage.run_directory import RunDirectory
 
 LONGEST_VALUE = 24  # characters of a setting
-OF_TOKENS = (
-    "loss",
-    "perplexity",
-    "accuracy",
-)  # they count tokens, which tokenizers cut differently
+BEGUN_WITH = "begun with"
+# Figures that count tokens, which tokenizers cut differently.
+OF_TOKENS = ("loss", "perplexity", "accuracy")
 SAY_TOKENIZERS = (
     "The tokenizers of these runs differ: bits per byte compare, losses, perplexities and "
     "accuracies do not."
@@ -36,7 +33,7 @@ FIGURES: dict[str, tuple[Callable[[RunFacts], Number], Callable[[Any], str], boo
     "best step": (lambda facts: facts.summary.best_step, "{:,}".format, False),
     "step": (lambda facts: facts.summary.step, "{:,}".format, False),
     "tokens seen": (lambda facts: facts.last_value("train/tokens_seen"), "{:,.0f}".format, True),
-    "time": (lambda facts: facts.seconds, duration, True),
+    "time": (lambda facts: facts.seconds, time_in_words, True),
     "parameters": (lambda facts: facts.summary.parameters, "{:,}".format, True),
 }  # fmt: skip
 
@@ -47,8 +44,9 @@ class Differences:
 
     Attributes:
       runs: what is known of each, by its name; the first is the one that others are compared with.
-      settings: those that are not the same in all runs: a value for each run, None for one whose
-        settings are lost.
+      unknown: the names of the runs whose settings cannot be read.
+      settings: those that are not the same in all other runs: a value for each run, None for one
+        whose settings are unknown.
       figures: the same of the figures of the best evaluation, and of what the run took.
       per_cent: of each figure, by how much it differs from the first run's; None if that tells
         nothing.
@@ -56,38 +54,44 @@ class Differences:
     """
 
     runs: Mapping[str, RunFacts]
+    unknown: Sequence[str]
     settings: Mapping[str, list[Any]]
     figures: Mapping[str, list[Number]]
     per_cent: Mapping[str, list[float | None]]
     tokenizers_differ: bool
 
+    @property
+    def rates(self) -> dict[str, list[str]]:
+        """What the learning rate of each run followed, if it changed on the way."""
+        return {name: one.rates for name, one in self.runs.items() if len(one.rates) > 1}
 
-def compare(runs: Mapping[str, RunDirectory]) -> Differences:
+
+def compare(runs: Mapping[str, RunDirectory], *, tokenizers_differ: bool) -> Differences:
     """The differences between runs; what is damaged is named in their summaries' problems."""
     facts = {name: read_facts(run) for name, run in runs.items()}
-    differ = tokenizers_differ(runs)
     figures = {name: [of(one) for one in facts.values()] for name, (of, _, _) in FIGURES.items()}
     compared = {name for name, (_, _, tells) in FIGURES.items() if tells}
     return Differences(
         facts,
+        [name for name, one in facts.items() if not one.settings],
         _settings(list(facts.values())),
         figures,
         {
             name: [
                 _change(values[0], value)
-                if name in compared and not (differ and name in OF_TOKENS)
+                if name in compared and not (tokenizers_differ and name in OF_TOKENS)
                 else None
                 for value in values
             ]
             for name, values in figures.items()
         },
-        differ,
+        tokenizers_differ,
     )
 
 
 def _settings(facts: Sequence[RunFacts]) -> dict[str, list[Any]]:
     known = {
-        place: {"begun with": one.origin(), **one.settings}
+        place: {BEGUN_WITH: one.origin(), **one.settings}
         for place, one in enumerate(facts)
         if one.settings
     }
@@ -105,10 +109,33 @@ def _change(first: Number, value: Number) -> float | None:
 def settings_table(found: Differences, width: int) -> str:
     """The settings that differ, a column for each run."""
     cells = [
-        ["-" if one is None else cut(printable(text_of(one)), LONGEST_VALUE) for one in values]
-        for values in found.settings.values()
+        [
+            "unknown" if name in found.unknown else _setting(key, value)
+            for name, value in zip(found.runs, values, strict=True)
+        ]
+        for key, values in found.settings.items()
     ]
     return _table("setting", found, list(found.settings), cells, width)
+
+
+def _setting(key: str, value: Any) -> str:
+    if key == BEGUN_WITH and value is None:
+        return "-"
+    return cut(printable(text_of(value)), LONGEST_VALUE)
+
+
+def sameness(found: Differences) -> str:
+    """Which runs have the same settings, and of which they are unknown; empty if neither is so."""
+    known = [name for name in found.runs if name not in found.unknown]
+    said = [f"The settings of {_names(found.unknown)} are unknown."] if found.unknown else []
+    if not (found.settings or found.rates) and len(known) > 1:
+        of = f" of {_names(known)}" if found.unknown else ""
+        said.append(f"The settings{of} are the same.")
+    return " ".join(said)
+
+
+def _names(runs: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(runs[:-1]), runs[-1])))
 
 
 def figures_table(found: Differences, width: int) -> str:
@@ -130,7 +157,9 @@ def _cell(name: str, value: Number, change: float | None) -> str:
     if value is None:
         return "-"
     shown = FIGURES[name][1](value)
-    return f"{shown} ({change:+.1f} %)" if change else shown
+    rounded = round(change or 0.0, 1)
+    by = f"{rounded:+.1f}" if rounded else "0.0"  # and no -0.0
+    return f"{shown} ({by} %)" if change else shown
 
 
 def _table(
@@ -142,12 +171,13 @@ def _table(
 
 
 def differences_as_record(found: Differences) -> dict[str, Any]:
-    """The differences as JSON has them."""
+    """The differences as JSON has them; `settings` is null if they may differ or not."""
     return {
         "runs": list(found.runs),
         "tokenizers_differ": found.tokenizers_differ,
-        "settings": dict(found.settings),
-        "rates": {name: one.rates for name, one in found.runs.items() if len(one.rates) > 1},
+        "settings_unknown": list(found.unknown),
+        "settings": None if found.unknown and not found.settings else dict(found.settings),
+        "rates": found.rates,
         "figures": {
             name.replace(" ", "_"): {"values": values, "per_cent": found.per_cent[name]}
             for name, values in found.figures.items()
