@@ -10,7 +10,6 @@ from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import overwrite_option
 from gpt_tf.cli.values import PLACE, RUN, TEXT
 
-COUNTED_IN_TOKENS = ("loss", "perplexity", "accuracy")
 COMPARABLE = "eval/bits_per_byte"
 
 
@@ -33,33 +32,39 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
     from gpt_tf.cli.output import STDOUT, check_output, check_png, write_output
     from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.errors import UsageError
+    from gpt_tf.reports.differences import OF_TOKENS, SAY_TOKENIZERS
     from gpt_tf.reports.plot import draw_runs, having
-    from gpt_tf.runs.compared import by_name, differing_settings, tokenizers_differ
-    from gpt_tf.storage.metrics_file import read_rows
-    from gpt_tf.storage.run_directory import all_runs, find_run
+    from gpt_tf.reports.run_list import nothing_here
+    from gpt_tf.runs.compared import (
+        by_name,
+        differing_settings,
+        readable_rows,
+        tokenizers_differ,
+    )
+    from gpt_tf.storage.run_directory import all_runs, unopened_run
 
     workspace = workspace_path()
-    runs = [find_run(workspace, name) for name in names] if names else all_runs(workspace)
+    runs = [unopened_run(workspace, name) for name in names] if names else all_runs(workspace)
     if not runs:
-        raise UsageError(
-            f"no runs in {workspace / 'runs'}. Train one with `gpt-tf train --train-tokenizer`, on "
-            "your own text with --data PLACE."
-        )
+        raise UsageError(nothing_here(workspace))
     named = by_name(runs, workspace)
-    rows = {name: read_rows(run.metrics_file) for name, run in named.items()}
+    rows, odd = readable_rows(named)
     drawn = {name: named[name] for name in having(rows, metric)}
     check_output(output, overwrite=overwrite, binary=True)
     check_png(output, "--output")
-    differ = metric.endswith(COUNTED_IN_TOKENS) and tokenizers_differ(drawn)
-    remark = (
-        f"The tokenizers differ: {metric} does not compare, {COMPARABLE} does." if differ else ""
-    )
-    picture = draw_runs(rows, metric, differing_settings(drawn), remark)
-    for name in (name for name in named if name not in drawn):
+    differ = metric.endswith(OF_TOKENS) and tokenizers_differ(drawn)
+    settings, unknown = differing_settings(drawn)
+    labels = {**settings, **{name: ["settings unknown"] for name in unknown}}
+    remark = SAY_TOKENIZERS.replace(": ", ":\n") if differ else ""
+    picture = draw_runs(rows, metric, labels if len(drawn) > 1 else {}, remark)
+    for name, problem in odd.items():
+        note(f"not drawn, it is damaged: {name}: {problem}")
+    for name in (name for name in rows if name not in drawn):
         note(f"not drawn, it has no {metric} yet: {name}")
+    for name, problem in unknown.items() if len(drawn) > 1 else ():
+        note(f"settings unknown, the legend does not compare them: {name}: {problem}")
     if differ:
-        note(f"The tokenizers of these runs differ, so their values of {metric} do not compare. "
-             f"Bits per byte do: --metric {COMPARABLE}")  # fmt: skip
+        note(f"{SAY_TOKENIZERS} To draw bits per byte: --metric {COMPARABLE}")
     write_output(output, picture, overwrite=overwrite)
     if output != STDOUT:
         result(str(output))

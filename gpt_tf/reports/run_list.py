@@ -14,7 +14,7 @@ from gpt_tf.errors import NoSuchRunError
 from gpt_tf.reports.run_summary import SORTED, RunSummary
 from gpt_tf.reports.text_table import Column, cut, fitted
 from gpt_tf.storage.names import nearest, printable
-from gpt_tf.storage.run_directory import RUNS
+from gpt_tf.storage.run_directory import HOW_TO_TRAIN, RUNS
 
 HALF_A_YEAR = 183 * 24 * 3600.0  # seconds
 LONGEST_DATA = 20  # characters of the place of the data
@@ -49,10 +49,7 @@ def listed(runs: Sequence[RunSummary], order: str) -> list[RunSummary]:
 
 def nothing_here(workspace: Path) -> str:
     """What is said of a workspace without runs."""
-    return (
-        f"no runs in {workspace / RUNS}. Train one with `gpt-tf train --train-tokenizer`, on your "
-        "own text with --data PLACE."
-    )
+    return f"no runs in {workspace / RUNS}. {HOW_TO_TRAIN}"
 
 
 def table(runs: Sequence[RunSummary], width: int) -> str:

@@ -1,4 +1,4 @@
-"""What tells runs apart: the settings that differ between them, and their tokenizers."""
+"""What `plot` and `diff` compare: the rows of runs, their settings that differ, tokenizers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from pathlib import Path
 
 from gpt_tf.config_files import differing, flatten, read_config_file, resolve_stored, text_of
 from gpt_tf.errors import GptTfError
+from gpt_tf.reports.text_table import cut
 from gpt_tf.runs.sweeps.grid import short_names
+from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.files import tokenizer_sha256
 
@@ -34,23 +36,48 @@ def by_name(runs: list[RunDirectory], workspace: Path) -> dict[str, RunDirectory
     }
 
 
-def differing_settings(runs: Mapping[str, RunDirectory]) -> dict[str, list[str]]:
-    """By the name of each run: `num_layers=2` for each setting in which not all runs agree.
+def readable_rows(
+    runs: Mapping[str, RunDirectory],
+) -> tuple[dict[str, list[dict[str, float]]], dict[str, str]]:
+    """The rows of each run's metrics, and why those of the others cannot be read; by name.
 
-    A run whose settings are damaged has none.
+    Raises:
+      GptTfError: if no run's can be read.
     """
-    settings = {}
+    rows, problems = {}, {}
     for name, run in runs.items():
-        with suppress(GptTfError):
+        try:
+            rows[name] = read_rows(run.opened().metrics_file)
+        except GptTfError as error:
+            if len(problems) == len(runs) - 1:
+                raise
+            problems[name] = str(error)
+    return rows, problems
+
+
+def differing_settings(
+    runs: Mapping[str, RunDirectory],
+) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """`num_layers=2` for each setting in which not all runs agree, by the name of the run.
+
+    Returns:
+      Also why the settings of the other runs are unknown, by name.
+    """
+    settings, problems = {}, {}
+    for name, run in runs.items():
+        try:
             settings[name] = flatten(asdict(resolve_stored(read_config_file(run.config_file))))
+        except GptTfError as error:
+            problems[name] = str(error)
     keys = list(differing(settings.values(), BESIDES))
     words = short_names(keys)
     more = f" and {len(keys) - MOST} more" if len(keys) > MOST else ""
     labels = {
-        name: [f"{words[key]}={_cut(text_of(of[key]))}" for key in keys[:MOST]]
+        name: [f"{words[key]}={cut(text_of(of[key]), MAX_VALUE)}" for key in keys[:MOST]]
         for name, of in settings.items()
     }
-    return {name: [*of[:-1], of[-1] + more] for name, of in labels.items() if of}
+    differ = {name: [*of[:-1], of[-1] + more] for name, of in labels.items() if of}
+    return differ, problems
 
 
 def tokenizers_differ(runs: Mapping[str, RunDirectory]) -> bool:
@@ -60,7 +87,3 @@ def tokenizers_differ(runs: Mapping[str, RunDirectory]) -> bool:
         with suppress(GptTfError, OSError):
             known.add(tokenizer_sha256(run.tokenizer))
     return len(known) > 1
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_VALUE else f"{text[: MAX_VALUE - 1]}…"

@@ -23,6 +23,9 @@ SOURCE_FILE = "source.json"
 DATA_FILES_FILE = "data_files.json"
 # A name of a run or sweep that any shell takes as it is; "=", "," and "+" are in those of cells.
 CAN_BE_TYPED = re.compile(r"\w[\w.=,+-]*")
+HOW_TO_TRAIN = (
+    "Train one with `gpt-tf train --train-tokenizer`, on your own text with --data PLACE."
+)
 
 
 @dataclass(frozen=True)
@@ -228,10 +231,7 @@ def unopened_run(workspace: Path, name: str | None) -> RunDirectory:
         ranked = [(run.newest_sequence(), run.name, run) for run in all_runs(workspace)]
         ranked = [entry for entry in ranked if entry[0] > 0]
         if not ranked:
-            raise UsageError(
-                f"no run with a checkpoint in {workspace / RUNS}. Train one with "
-                "`gpt-tf train --train-tokenizer`, on your own text with --data PLACE."
-            )
+            raise UsageError(f"no run with a checkpoint in {workspace / RUNS}. {HOW_TO_TRAIN}")
         return max(ranked, key=lambda entry: entry[:2])[2]
     for run in (RunDirectory(workspace / RUNS / name), RunDirectory(Path(name))):
         if run.exists:

@@ -46,21 +46,40 @@ def legend(figure: Figure) -> list[str]:
 
 
 def test_settings_that_all_runs_share_or_that_teach_nothing_are_not_named(runs) -> None:
-    assert differing_settings(runs) == {"tiny": ["batch_size=4"], "small": ["batch_size=2"]}
-    assert differing_settings({"tiny": runs["tiny"]}) == {}
+    assert differing_settings(runs) == ({"tiny": ["batch_size=4"], "small": ["batch_size=2"]}, {})
+    assert differing_settings({"tiny": runs["tiny"]}) == ({}, {})
 
 
-def test_a_run_with_damaged_settings_is_drawn_without_them(runs) -> None:
+def test_a_run_with_damaged_settings_is_drawn_without_them_and_named(runs, tmp_path: Path) -> None:
     runs["small"].config_file.write_text("[")
-    assert differing_settings(runs) == {}
-    assert len(legend(runs_figure(dict.fromkeys(runs, ROWS), "eval/loss", {}, ""))) == 2
+    assert differing_settings(runs)[0] == {}
+    said = called("plot", cwd=tmp_path).stderr
+    (line,) = said.splitlines()
+    assert line.startswith(
+        "settings unknown, the legend does not compare them: small: invalid YAML"
+    )
+    said = called("plot", "small", "--overwrite", cwd=tmp_path).stderr
+    assert said == ""  # the legend of one run names no setting
+
+
+def test_one_damaged_run_does_not_stop_the_picture_of_the_others(runs, tmp_path: Path) -> None:
+    metrics = runs["small"].metrics_file
+    metrics.unlink()
+    metrics.mkdir()
+    for names in ([], ["small", "tiny"]):
+        said = called("plot", *names, "--overwrite", cwd=tmp_path).stderr
+        assert said.startswith("not drawn, it is damaged: small: not a plain file")
+        assert len(said.splitlines()) == 1
+    refused = called("plot", "small", "--output", "none.png", cwd=tmp_path, check=False)
+    assert refused.returncode == 2 and "not a plain file" in refused.stderr
+    assert not (tmp_path / "none.png").exists()
 
 
 def test_many_different_settings_are_counted(runs) -> None:
     names = ("num_layers", "context_length", "seed", "epsilon", "clip_norm", "max_epochs")
     others = dict.fromkeys(names, 7)
     runs["other"] = copied(runs["tiny"].path, "other", **others)
-    assert differing_settings(runs)["other"] == [
+    assert differing_settings(runs)[0]["other"] == [
         "context_length=7", "num_layers=7", "seed=7", "batch_size=4", "max_epochs=7",
         "epsilon=7 and 1 more",
     ]  # fmt: skip
