@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -38,11 +39,15 @@ def _meant(message: str, command: click.Command, typed: Sequence[str]) -> str:
     from gpt_tf.config_help import settings_by_key
 
     words = message.rpartition("(")[2].removesuffix(")")
-    at = next((at for at, word in enumerate(typed) if f"{words} ".startswith(f"{word} ")), 0)
-    word, before = typed[at], typed[at - 1]
+    extra = [word for word in typed if f"{words} ".startswith(f"{word} ")]
+    if not extra:
+        return ""
+    word = extra[0]
     params = {str(each.name): each for each in command.params}
-    if "assignments" in params and before in settings_by_key():
-        return f"Give the setting as --set {before}={word}."
+    keys = settings_by_key() if "assignments" in params else {}
+    for before, after in itertools.pairwise(typed):
+        if before in keys and after == word:
+            return f"Give the setting as --set {before}={word}."
     if "=" in words:
         return "Give a setting with --set."
     for name, kind in {"run_name": RUN, "resume": RUN, "preset": PRESET}.items():

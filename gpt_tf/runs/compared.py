@@ -44,7 +44,8 @@ def readable_rows(
     Raises:
       GptTfError: if no run's can be read.
     """
-    rows, problems = {}, {}
+    rows: dict[str, list[dict[str, float]]] = {}
+    problems: dict[str, str] = {}
     for name, run in runs.items():
         try:
             rows[name] = read_rows(run.opened().metrics_file)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,7 @@ from gpt_tf.training.writers import Writers
 ENOUGH = 8.0  # seconds of steps, without the first ones
 MEASURED_BATCHES = 10  # of each split, if an evaluation takes more than a few seconds
 LONG = 10.0  # seconds
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in which the system counts memory
 
 
 class Cost(NamedTuple):
@@ -154,7 +156,7 @@ class _Bench:
             steps=steps,
             evaluations=evaluations(self._config, steps) if has_evaluations else 0,
             saves=max(saves, 1),
-            memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT,
         )
 
     def _time_steps(self, last: int) -> Cost:

@@ -143,6 +143,7 @@ def test_settings_of_a_pipe_are_read_once(
         (["generate", "tiny"], "extra argument (tiny). Give its name with --run tiny."),
         (["train", "tiny"], "Give its name with --resume tiny."),
         (["train", "--set", "training.patience", "3"], "as --set training.patience=3."),
+        (["train", "--max-steps", "3", "--set", "training.patience", "3"], "patience=3."),
         (["train", "reviews"], "Give a text with --data reviews."),
         (["completion"], "Choose from: bash, zsh, fish. Try `gpt-tf completion --help`."),
         (["generate", "--temperature", "0"], "range x>0. For the likeliest token each time"),
