@@ -49,6 +49,8 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
         raise UsageError(nothing_here(workspace))
     named = by_name(runs, workspace)
     rows, odd = readable_rows(named)
+    for name, problem in odd.items():
+        note(f"not drawn, it is damaged: {name}: {problem}")
     drawn = {name: named[name] for name in having(rows, metric)}
     check_output(output, overwrite=overwrite, binary=True)
     check_png(output, "--output")
@@ -57,8 +59,6 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
     labels = {**settings, **{name: ["settings unknown"] for name in unknown}}
     remark = SAY_TOKENIZERS.replace(": ", ":\n") if differ else ""
     picture = draw_runs(rows, metric, labels if len(drawn) > 1 else {}, remark)
-    for name, problem in odd.items():
-        note(f"not drawn, it is damaged: {name}: {problem}")
     for name in (name for name in rows if name not in drawn):
         note(f"not drawn, it has no {metric} yet: {name}")
     for name, problem in unknown.items() if len(drawn) > 1 else ():
