@@ -54,7 +54,7 @@ def delete(names: tuple[str, ...], yes: bool, origins: bool, as_json: bool) -> N
         if as_json:
             deleted = [{"run": one.path.name, "path": str(one.path), "bytes": one.bytes}
                        for one in gone]  # fmt: skip
-            click.echo(json.dumps({"deleted": deleted}))
+            click.echo(json.dumps({"deleted": deleted, "finished": finished}))
         for one in gone:
             if not as_json:
                 console.result(f"deleted: {one.path} ({megabytes(one.bytes)})")

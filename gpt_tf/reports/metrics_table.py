@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gpt_tf.errors import RunError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.run_contents import is_own_table
+
+log = logging.getLogger(__name__)
 
 
 def table_of(rows: list[dict[str, float]]) -> str:
@@ -35,7 +40,10 @@ class MetricsTable:
         self._metrics_file = metrics_file
         self._table = table
         self._check = check
-        if table.exists():  # of steps that a resumed run does again
+        self._is_ours = not os.path.lexists(table) or is_own_table(table)
+        if not self._is_ours:
+            log.warning("not gpt-tf's table: %s. It stays, and no other one is written", table)
+        elif table.exists():  # of steps that a resumed run does again
             self._write()
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
@@ -55,4 +63,5 @@ class MetricsTable:
         self._write()
 
     def _write(self) -> None:
-        atomic.write_text(self._table, table_of(read_rows(self._metrics_file)))
+        if self._is_ours:
+            atomic.write_text(self._table, table_of(read_rows(self._metrics_file)))

@@ -37,10 +37,14 @@ class Doomed:
 
 def finish(workspace: Path, names: Sequence[str]) -> list[str]:
     """Remove the rest of runs whose removal was cut short; the names of which nothing is left."""
+    places = {
+        name: Path(name) if Path(name).parent.name == RUNS else workspace / RUNS / name
+        for name in names
+    }
     return [
         name
-        for name in names
-        if finish_removing(workspace / RUNS / name) and not os.path.lexists(workspace / RUNS / name)
+        for name, place in places.items()
+        if finish_removing(place) and not os.path.lexists(place)
     ]
 
 

@@ -178,9 +178,9 @@ def _with_vocabulary(job: Job) -> Config:
 
 
 def _as_far_as_known(config: Config) -> Config:
-    """The config with the precision that is taken; its steps may depend on unknown data."""
+    """The config with what does not depend on the data, which are not known."""
     if config.training.max_steps:
-        return resolve_config(config, 1, config.training.eval_batches or 0)
+        return resolve_config(config, None, 0)
     return resolve_precision(config)[0]
 
 

@@ -52,7 +52,7 @@ def keep_end(run: RunDirectory, workspace: Workspace, left: Sequence[str]) -> Ru
                 source, target = run.path / entry, claim.staged.path / entry
                 if source.is_file():
                     target.parent.mkdir(parents=True, exist_ok=True)
-                    is_checkpoint = source.parts[-3] == "checkpoints"
+                    is_checkpoint = entry.startswith("checkpoints/")
                     _link(source, target) if is_checkpoint else _copy(source, target)
             # a killed process may have left the next settings in the run
             atomic.write_text(claim.staged.config_file, as_yaml(resolve_stored(manifest["config"])))

@@ -18,6 +18,7 @@ from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory, all_runs, un
 
 # To read YAML takes milliseconds: of a thousand runs only those that may have an origin are read.
 MAY_HAVE_ORIGIN = re.compile(r"^\s+run:(?!\s*(null|~)?\s*$)|^origin:\s*\S", re.MULTILINE)
+HAS_ORIGIN = re.compile(r"^origin:", re.MULTILINE)  # in all settings of today, if only as null
 
 
 def began_with(
@@ -35,13 +36,26 @@ def began_with(
 
 
 def _origin(run: RunDirectory) -> str | None:
-    """The place of the run that another began with, as it is recorded."""
+    """The place of the run that another began with, as it is recorded.
+
+    In its settings; if these are damaged or gone, in its newest checkpoint that can be read.
+    """
     with suppress(OSError, UnicodeDecodeError, GptTfError):
-        if MAY_HAVE_ORIGIN.search(read_plain(run.config_file).decode("utf-8")):
-            origin = read_config_file(run.config_file).get("origin")
-            place = origin.get("run") if isinstance(origin, dict) else None
-            return place if isinstance(place, str) else None
+        text = read_plain(run.config_file).decode("utf-8")
+        if HAS_ORIGIN.search(text):
+            return (
+                _place(read_config_file(run.config_file)) if MAY_HAVE_ORIGIN.search(text) else None
+            )
+    for name in reversed(run.checkpoints.names()):
+        with suppress(GptTfError):
+            return _place(read_manifest(run.checkpoints.directory / name).get("config"))
     return None
+
+
+def _place(settings: object) -> str | None:
+    origin = settings.get("origin") if isinstance(settings, dict) else None
+    place = origin.get("run") if isinstance(origin, dict) else None
+    return place if isinstance(place, str) else None
 
 
 def sweeps_of(workspace: Path, runs: Sequence[RunDirectory]) -> dict[Path, SweepDirectory]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 from gpt_tf.errors import RunError, UsageError
@@ -32,25 +33,30 @@ def rename_run(workspace: Path, name: str, new_name: str) -> RunDirectory:
     run = found_at(workspace, name)
     refuse_others(run, "Rename it yourself.")
     target = run.path.with_name(new_name)
-    _check(workspace, run, target)
-    with locked(run.path), atomic.explaining_failure(run.path.parent):
-        draw_again(run, new_name)  # first: killed between the two, the next call does both
-        with signals_waiting():
-            try:
-                atomic.rename_new(run.path, target)
-            except FileExistsError:
-                draw_again(run)
-                raise _taken(target) from None
-            atomic.fsync_path(target.parent)
-    return RunDirectory(target)
-
-
-def _check(workspace: Path, run: RunDirectory, target: Path) -> None:
-    """Raise UsageError if a run may not get this name."""
     if os.path.lexists(target):
         raise _taken(target)
     check_unused(run.path)
     refuse_links(run.path)
+    if not atomic.can_write(run.path.parent):
+        raise RunError(f"cannot write in {run.path.parent}. Get the right to write there.")
+    with locked(run.path), atomic.explaining_failure(run.path.parent):
+        _refuse_referred(workspace, run, target)
+        draw_again(run, new_name)  # first: killed between the two, the next call does both
+        with signals_waiting():
+            try:
+                atomic.rename_new(run.path, target)
+            except OSError as error:
+                with suppress(OSError, RunError):
+                    draw_again(run)
+                if isinstance(error, FileExistsError):
+                    raise _taken(target) from None
+                raise
+            atomic.fsync_path(target.parent)
+    return RunDirectory(target)
+
+
+def _refuse_referred(workspace: Path, run: RunDirectory, target: Path) -> None:
+    """Raise UsageError if anything else is recorded that finds the run by its name."""
     home = run.workspace(workspace)
     copy = shlex.join(["cp", "-r", str(run.path), str(target)])
     for sweep in sweeps_of(home, [run]).values():
@@ -65,8 +71,6 @@ def _check(workspace: Path, run: RunDirectory, target: Path) -> None:
             f"origin of another run: {run.name}, whose name is recorded in {names}. Copy it "
             f"instead: `{copy}`."
         )
-    if not atomic.can_write(run.path.parent):
-        raise RunError(f"cannot write in {run.path.parent}. Get the right to write there.")
 
 
 def _taken(target: Path) -> UsageError:

@@ -13,17 +13,21 @@ FIRST_EVALUATION = 0.03  # share of a run's work that an evaluation before it ma
 log = logging.getLogger(__name__)
 
 
-def resolve_config(config: Config, batches_per_epoch: int, evaluated_batches: int) -> Config:
+def resolve_config(config: Config, batches_per_epoch: int | None, evaluated_batches: int) -> Config:
     """Fill in what depends on data and machine; the result is stored with the run.
 
     Args:
-      batches_per_epoch: of the training data.
+      batches_per_epoch: of the training data; None if they are not known, which leaves intervals
+        open and needs `max_steps`.
       evaluated_batches: of each split, in an evaluation; 0 if there is none, or it is not known.
     """
     training = config.training
-    updates_per_epoch = max(1, batches_per_epoch // training.grad_accum_steps)
-    max_steps = training.max_steps or math.ceil(training.max_epochs * updates_per_epoch)
-    eval_interval = training.eval_interval or min(updates_per_epoch, max_steps)
+    max_steps, eval_interval, per_epoch = training.max_steps, training.eval_interval, None
+    if batches_per_epoch is not None:
+        per_epoch = max(1, batches_per_epoch // training.grad_accum_steps)
+        max_steps = max_steps or math.ceil(training.max_epochs * per_epoch)
+        eval_interval = eval_interval or min(per_epoch, max_steps)
+    assert max_steps is not None
     warmup_steps = training.warmup_steps
     if warmup_steps >= max_steps - training.schedule_begin:
         warmup_steps = (max_steps - training.schedule_begin) // 10
@@ -42,26 +46,28 @@ def resolve_config(config: Config, batches_per_epoch: int, evaluated_batches: in
     )
     config = dataclasses.replace(config, training=_with_first(training, evaluated_batches))
     config, reason = resolve_precision(config)
-    log.info("%s", steps_in_words(config, updates_per_epoch))
+    log.info("%s", steps_in_words(config, per_epoch))
     log.info("%s", reason)
     return config
 
 
-def steps_in_words(config: Config, per_epoch: int) -> str:
+def steps_in_words(config: Config, per_epoch: int | None) -> str:
     """How many steps there are, of what, and when an evaluation comes.
 
     Args:
       config: with its steps and intervals.
-      per_epoch: steps in which the data are read once.
+      per_epoch: steps in which the data are read once; None if it is not known.
     """
     training, tokens = config.training, config.training.batch_size * config.model.context_length
     steps, interval = training.max_steps or 0, training.eval_interval or 0
-    text = f"{count_of_steps(steps)} of {tokens * training.grad_accum_steps:,} tokens: "
+    text = f"{count_of_steps(steps)} of {tokens * training.grad_accum_steps:,} tokens"
     if steps == per_epoch:
-        text += "1 epoch, which reads the data once"
-    else:
-        text += f"{steps / per_epoch:.3g} epochs; an epoch is {count_of_steps(per_epoch)}"
+        text += ": 1 epoch, which reads the data once"
+    elif per_epoch:
+        text += f": {steps / per_epoch:.3g} epochs; an epoch is {count_of_steps(per_epoch)}"
         text += " and reads the data once"
+    if not interval:
+        return text
     often = f"every {count_of_steps(interval)}" if interval < steps else "at the end"
     return f"{text}; an evaluation {often}"
 

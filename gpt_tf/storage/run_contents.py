@@ -16,6 +16,7 @@ from pathlib import Path
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.atomic import TEMPORARY
 from gpt_tf.storage.lock import LOCK_FILE
+from gpt_tf.storage.plain import open_plain
 
 PREVIOUS = "previous-run"  # the run that another is about to replace
 SET_ASIDE = "set-aside-by-gpt-tf"  # an empty file in it: the folder is not the user's own
@@ -42,6 +43,21 @@ _FOLDERS = re.compile(
     r"|plugins(/profile(/\d{4}(_\d\d){5})?)?|new|" + PREVIOUS  # new: one that is being claimed
 )
 _SWEEP = re.compile(r"sweep\.yaml|results\.json|results\.csv|heatmap\.png|lock|lock-owner\.json")
+
+
+# Users make tables of this name, too; ours has the names of what is measured in its first line.
+TABLE = "metrics.csv"
+_HEADER = re.compile(rb"step(,(train|eval|perf)/\w+)*\n")
+_LONGEST_HEADER = 1 << 12  # bytes
+
+
+def is_own_table(path: Path) -> bool:
+    """Whether a table of metrics is one of gpt-tf's."""
+    try:
+        with open_plain(path) as file:
+            return _HEADER.match(file.read(_LONGEST_HEADER)) is not None
+    except OSError:
+        return False
 
 
 def is_own(name: str) -> bool:
@@ -136,6 +152,8 @@ def _entries(
             mode = entry.stat(follow_symlinks=False).st_mode
         except FileNotFoundError:  # a trainer removed it meanwhile
             continue
+        if inner == TABLE and stat.S_ISREG(mode):
+            own = is_own_table(directory / name)
         yield name, mode, own
         if own and stat.S_ISDIR(mode):
             yield from _entries(directory, names, f"{name}/")

@@ -37,6 +37,7 @@ class Command:
       arguments: of `gpt-tf`, or of the function `instead`.
       then: the next call where it differs, once the file `begun` is there.
       replaces: paths in the workspace that the command writes in place of what was there.
+      leaves: what may stay when the disk fails; without any harm, and no next call passes there.
       eagerly: compile nothing; the files are the same.
     """
 
@@ -45,6 +46,7 @@ class Command:
     begun: str = ""
     instead: str = ""
     replaces: tuple[str, ...] = ()
+    leaves: tuple[str, ...] = ()
     eagerly: bool = False
 
 
@@ -110,10 +112,14 @@ class Interruptions:
 
     def kill_at(self, number: int) -> None:
         """Leave the workspace as a process leaves it that is killed at an operation."""
-        self._begin()
-        fault = [str(self.workspace), number, "kill", str(self.folder / "unread")]
-        code, said = self._run(self.command.arguments, fault=fault)
+        code, said = self.once(number, "kill")
         assert code == KILLED, said
+
+    def once(self, number: int, kind: str) -> tuple[int, str]:
+        """A fault at an operation, without a next call: the exit code, and what is said."""
+        self._begin()
+        fault = [str(self.workspace), number, kind, str(self.folder / "unread")]
+        return self._run(self.command.arguments, fault=fault)
 
     def at(self, number: int, kind: str) -> None:
         """A fault at an operation, and the next call; raises AssertionError for what is wrong."""
@@ -170,7 +176,7 @@ class Interruptions:
         code, said = self._run(self.command.then if begun else self.command.arguments)
         now = comparable(tree(self.workspace))
         missing = {name for name, kind in self.whole.items() if now.get(name) != kind}
-        litter = now.keys() - self.whole.keys()
+        litter = now.keys() - self.whole.keys() - set(self.command.leaves)
         # What was made whole before the fault is not made again.
         assert code == 0 or (code == 2 and re.search(DONE, said) and not missing), said
         assert not missing, f"missing or different after the next call: {sorted(missing)}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import TINY_RUN, gpt_tf, in_process
 from data import data_file
-from faults.interrupted import Command, Interruptions, check
+from faults.interrupted import Command, Interruptions, check, tree
 from faults.small_corpora import write_small_archive
 from faults.trainers import TrainerServer
 
@@ -42,7 +42,11 @@ COMMANDS = {
     ),
     "plot": Command(arguments=["plot", "tiny", "--output", "curves.png"]),
     "delete": Command(arguments=["delete", "tiny", "--yes"], replaces=("runs/tiny/",)),
-    "rename": Command(arguments=["rename", "tiny", "named"], replaces=("runs/tiny/",)),
+    "rename": Command(
+        arguments=["rename", "tiny", "named"],
+        replaces=("runs/tiny/",),
+        leaves=("runs/named/lock",),  # held by nobody; it goes with the next command on the run
+    ),
     "prepare imdb": Command(
         arguments=["aclImdb.tar.gz"], instead="faults.small_corpora:prepare_small_imdb"
     ),
@@ -112,6 +116,16 @@ def test_a_killed_rename_leaves_one_run_under_one_of_its_names(
         whole = {name.removeprefix("runs/named/") for name in command.whole}
         assert {name for name in left if name.endswith(".tmp")} == set()
         assert {name for name in whole if name.startswith("checkpoints/")} <= left
+
+
+def test_a_rename_that_the_disk_refuses_leaves_the_run_as_it_was(
+    server: TrainerServer, template: Path, tmp_path: Path
+) -> None:
+    command = interruptions("rename", server, template, tmp_path)
+    new = str(command.workspace / "runs" / "named")
+    code, said = command.once(command.operations.index(("rename", new)) + 1, "EIO")
+    assert code == 1 and "Input/output error" in said
+    assert tree(command.workspace) == command.before
 
 
 @pytest.mark.long

@@ -49,6 +49,16 @@ def test_a_resumed_run_loses_the_rows_that_it_does_again(tmp_path: Path) -> None
     resumed.close()
 
 
+def test_a_table_of_the_users_own_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path, [1]).close()
+    table = tmp_path / "metrics.csv"
+    table.write_text("epoch,loss\n1,2\n")
+    write(tmp_path, [2, 3], resumed_step=1).close()
+    assert table.read_text() == "epoch,loss\n1,2\n"
+    (said,) = caplog.messages
+    assert said == f"not gpt-tf's table: {table}. It stays, and no other one is written"
+
+
 def test_a_run_that_has_gone_is_not_written_to(tmp_path: Path) -> None:
     gone: list[bool] = []
 

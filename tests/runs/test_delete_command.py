@@ -155,6 +155,36 @@ def test_the_origin_of_another_run_is_refused_by_name(workspace: Path) -> None:
     assert names(workspace) == ["other", "tuned"]
 
 
+DAMAGES = {"cut": "model:\n  widt", "no YAML": "origin: {\n  run: ", "empty": "", "missing": None}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("command", ["delete", "rename"])
+def test_an_origin_is_known_though_the_settings_of_the_other_run_are_damaged(
+    workspace: Path, command: str, damage: str
+) -> None:
+    settings = workspace / "runs" / "tuned" / "config.yaml"
+    settings.unlink()
+    if (text := DAMAGES[damage]) is not None:
+        settings.write_text(text)
+    word = "--yes" if command == "delete" else "new"
+    before = tree(workspace)
+    said = called(command, "base", word, cwd=workspace, check=False)
+    assert said.returncode == 2 and "origin of another run: base" in said.stderr
+    assert tree(workspace) == before
+    called("delete", "tuned", "--yes", cwd=workspace)
+    called(command, "base", word, cwd=workspace)
+
+
+def test_a_table_of_the_users_own_is_named_and_nothing_goes(workspace: Path) -> None:
+    table = workspace / "runs" / "other" / "metrics.csv"
+    for text in ("epoch,loss\n1,2\n", "step,train/loss,notes\n1,2,good\n", "step;loss\n", ""):
+        table.write_text(text)
+        assert "metrics.csv. Move it away" in refused(workspace, "other", "--yes")
+    table.write_text("step,eval/loss\n10,2.0\n")  # as training writes it
+    called("delete", "other", "--yes", cwd=workspace)
+
+
 def test_an_origin_goes_together_with_the_run_that_began_with_it(workspace: Path) -> None:
     called("delete", "base", "tuned", "--yes", cwd=workspace)
     assert names(workspace) == ["other"]
@@ -183,6 +213,16 @@ def test_what_a_killed_call_left_goes_with_the_next_one(workspace: Path) -> None
     said = called("delete", "other", "--yes", cwd=workspace)
     assert said.stderr == "removed what an earlier call had left of: other\n"
     assert names(workspace) == ["base", "tuned"]
+
+
+def test_it_goes_also_by_the_name_of_its_folder_and_json_says_so(workspace: Path) -> None:
+    run = workspace / "runs" / "other"
+    run.rename(temporary_name(run))
+    said = called("delete", "runs/other", "tuned", "--yes", "--json", cwd=workspace)
+    result = json.loads(said.stdout)
+    assert result["finished"] == ["runs/other"]
+    assert [one["run"] for one in result["deleted"]] == ["tuned"]
+    assert names(workspace) == ["base"]
 
 
 def test_a_cell_of_a_sweep_goes_with_a_word_on_the_sweep(workspace: Path) -> None:

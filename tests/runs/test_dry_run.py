@@ -1,6 +1,7 @@
 """`train --dry-run`: what it finds is what training finds, and it leaves nothing."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -101,12 +102,16 @@ def test_a_tokenizer_that_would_be_trained_is_trained_apart(home: Path) -> None:
     assert tree(home) == before
 
 
-def test_without_data_or_tokenizer_it_tells_what_it_can(tmp_path: Path) -> None:
+def test_without_data_or_tokenizer_it_tells_what_it_can(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     job = Job(config=config(max_steps=20), workspace=workspace_at(tmp_path))
+    caplog.set_level("INFO", "gpt_tf")
     assert look(job).config.training.max_steps == 20
+    assert re.fullmatch(r"20 steps of [\d,]+ tokens", caplog.messages[0])
     (tmp_path / "a.txt").write_text("some text of its own")
     found = look(dataclasses.replace(job, data=tmp_path / "a.txt"))
-    assert found.train is None and found.config.training.eval_interval
+    assert found.train is None and found.config.training.eval_interval is None  # as an epoch is not
     assert look(dataclasses.replace(job, config=config())).config.training.max_steps is None
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
