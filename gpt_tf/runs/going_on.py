@@ -114,15 +114,18 @@ def _refuse_idle_at_the_end(
     now, old = (flatten(dataclasses.asdict(config)) for config in (job.config, before))
     changed = [key for key in job.given if now.get(key) != old.get(key)]
     if changed and all_done(here, before) and parts(job.config.training) == parts(before.training):
-        more = _with_more_steps(store, before.training, job, called)
+        more = _with_more_steps(store, here, before.training, job, called)
         _refuse_at_the_end(", ".join(changed), here, more)
 
 
-def _with_more_steps(store: CheckpointStore, before: TrainingConfig, job: Job, called: str) -> str:
+def _with_more_steps(
+    store: CheckpointStore, here: Checkpoint, before: TrainingConfig, job: Job, called: str
+) -> str:
     """The command that was typed, with twice the steps: a number that was typed adds none."""
     given = {key: place for key, place in job.given.items() if key != "training.max_steps"}
     typed = as_typed(dataclasses.replace(job, given=given), called)
-    return " ".join([typed, *words_for_more(store, before, given)])
+    waited = here.state["early_stopping"]["waited"]
+    return " ".join([typed, *words_for_more(store, before, waited, given)])
 
 
 def _refuse_at_the_end(what: str, here: Checkpoint, more: str) -> NoReturn:
@@ -162,7 +165,7 @@ def _planned(
     is_stretch = now.schedule != before.schedule or ("training.schedule" in given and is_end)
     if fixed := changes(before, now, FIXED if is_stretch else (*FIXED, "warmup_steps")):
         refuse_changed(here, fixed)
-    _refuse_fewer_steps(before, now, here, _with_more_steps(store, before, job, called))
+    _refuse_fewer_steps(before, now, here, _with_more_steps(store, here, before, job, called))
     if is_stretch:
         if not is_end:
             raise UsageError(

@@ -30,10 +30,8 @@ def ways_on(run: RunDirectory, called: str) -> list[str]:
         return []  # imported or damaged; whatever resumes it says so
     assert training.max_steps is not None
     is_end = step >= training.max_steps
-    words = words_for_more(store, training) if is_end else []
-    has_stopped = training.patience is not None and waited >= training.patience
-    if has_stopped and not (is_end and store.stable_name()):  # stable is older: nothing is used up
-        words.append(f"--set training.patience={waited + (training.patience or 0)}")
+    patience = more_patience(training, waited)
+    words = words_for_more(store, training, waited) if is_end else list(patience.values())
     resume = f"gpt-tf train --resume {called}"
     if not words:  # it was stopped, and goes on as it is
         return [f"go on to step {training.max_steps:,}: {resume}"]
@@ -45,12 +43,22 @@ def ways_on(run: RunDirectory, called: str) -> list[str]:
     ]
 
 
+def more_patience(training: TrainingConfig, waited: int) -> dict[str, str]:
+    """The option, by its key, that a run needs whose patience is used up; nothing for another."""
+    if training.patience is None or waited < training.patience:
+        return {}
+    return {"training.patience": f"--set training.patience={waited + training.patience}"}
+
+
 def words_for_more(
-    store: CheckpointStore, training: TrainingConfig, given: Given = NOTHING_GIVEN
+    store: CheckpointStore, training: TrainingConfig, waited: int, given: Given = NOTHING_GIVEN
 ) -> list[str]:
     """The options with which a run at its end does twice the steps, without those given.
 
     A rate that has fallen takes a second stretch: a schedule, from its peak on.
+
+    Args:
+      waited: evaluations since the best one.
     """
     assert training.max_steps is not None
     words = {"training.max_steps": f"--max-steps {2 * training.max_steps}"}
@@ -58,6 +66,8 @@ def words_for_more(
         words["training.schedule"] = f"{NEW_SCHEDULE}{training.schedule}"
         if training.warmup_steps:
             words["training.warmup_steps"] = NO_WARM_UP
+    if store.stable_name() is None:  # which is older: there nothing is used up
+        words |= more_patience(training, waited)
     return [word for key, word in words.items() if key not in given]
 
 

@@ -276,6 +276,17 @@ def test_patience_that_is_used_up_is_named_and_a_larger_one_goes_on(stopped: Pat
     assert rates == [10, 12]
 
 
+def test_the_command_with_more_steps_has_the_patience_that_it_needs(stopped: Path) -> None:
+    """The last evaluation of a run may be the one that uses its patience up."""
+    still = ["--learning-rate", "0", "--set", "training.eval_interval=5"]
+    called("train", "--resume", "stopped", *still, "--set", "training.patience=2", cwd=stopped)
+    said = refused(stopped, "stopped", "--set", "training.keep_checkpoints=7")
+    _, command, _ = said.replace("\n", " ").split("`")
+    assert "--set training.patience=4" in command
+    result = called(*command.split()[1:], "--stop-at-step", "21", cwd=stopped)
+    assert "step 21, --stop-at-step 21" in result.stdout
+
+
 def test_a_run_that_has_ended_names_the_ways_that_work_for_it(
     held_workspace: Path, stopped_workspace: Path
 ) -> None:
