@@ -4,11 +4,11 @@ import fcntl
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, called, gpt_tf, in_process
+from commands import TINY_RUN, called, in_process
 from data import data_file, unpacked
 from prefetch_threads import prefetching, wait_until
 
@@ -37,41 +37,46 @@ def notes_are_shown() -> Iterator[None]:
     assert not (console.is_quiet() or console.is_debug())
 
 
+def made_once(
+    tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]
+) -> Path:
+    """A folder that the first worker who wants it makes for all of them; do not write."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # the workers' common folder
+    folder, ready = base / name, base / f"{name}.ready"
+    with (base / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not ready.exists():
+            folder.mkdir(exist_ok=True)
+            make(folder)
+            ready.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def imdb_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with the real IMDB reviews prepared, made once for all tests and workers."""
     archive = data_file("aclImdb.tar.xz")
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent  # the workers' common folder
-    workspace = base / "imdb_workspace"
-    workspace.mkdir(exist_ok=True)
-    with (base / "imdb_workspace.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (workspace / "data" / "imdb" / "corpus.json").exists():
-            prepare_imdb(workspace, archives=[archive])
-    return workspace
+    return made_once(
+        tmp_path_factory, "imdb_workspace", lambda folder: prepare_imdb(folder, archives=[archive])
+    )
+
+
+def train_tiny(workspace: Path) -> None:
+    """Write a folder `reviews`, train its tokenizer and a run `tiny`."""
+    write_sample_reviews(workspace / "corpus", train_per_class=100, test_per_class=0)
+    (workspace / "corpus" / "train").rename(workspace / "reviews")
+    called("train-tokenizer", "reviews", "--vocab-size", "400", cwd=workspace)
+    words = ["train", "--data", "reviews", "--name", "tiny", "--max-steps", "20", *TINY_RUN]
+    called(*words, cwd=workspace)
 
 
 @pytest.fixture(scope="session")
 def trained_workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with a folder `reviews`, its tokenizer and a run `tiny`; do not write."""
-    workspace = tmp_path_factory.mktemp("trained_workspace")
-    write_sample_reviews(workspace / "corpus", train_per_class=100, test_per_class=0)
-    (workspace / "corpus" / "train").rename(workspace / "reviews")
-    called("train-tokenizer", "reviews", "--vocab-size", "400", cwd=workspace)
-    gpt_tf(
-        "train",
-        "--data",
-        "reviews",
-        "--name",
-        "tiny",
-        "--max-steps",
-        "20",
-        *TINY_RUN,
-        cwd=workspace,
-    )
-    return workspace
+    once = made_once(tmp_path_factory, "trained_once", train_tiny)
+    return Path(shutil.copytree(once, tmp_path_factory.mktemp("trained") / "workspace"))
 
 
 @pytest.fixture(scope="session")
@@ -94,22 +99,14 @@ def workspace(trained_workspace: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def stopped_workspace(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained workspace with a run `stopped` that ended at step 10 of 20; do not write."""
-    workspace = tmp_path_factory.mktemp("stopped") / "workspace"
-    shutil.copytree(trained_workspace, workspace)
-    gpt_tf(
-        "train",
-        "--data",
-        "reviews",
-        "--name",
-        "stopped",
-        "--max-steps",
-        "20",
-        "--stop-at-step",
-        "10",
-        *TINY_RUN,
-        cwd=workspace,
-    )
-    return workspace
+
+    def train_stopped(once: Path) -> None:
+        shutil.copytree(trained_workspace, once, dirs_exist_ok=True)
+        words = ["--name", "stopped", "--max-steps", "20", "--stop-at-step", "10", *TINY_RUN]
+        called("train", "--data", "reviews", *words, cwd=once)
+
+    once = made_once(tmp_path_factory, "stopped_once", train_stopped)
+    return Path(shutil.copytree(once, tmp_path_factory.mktemp("stopped") / "workspace"))
 
 
 @pytest.fixture
