@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpt_tf.errors import RunError
 from gpt_tf.reports.drawing import (
     BLUE,
     FEW,
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Rows = list[dict[str, float]]
+BETWEEN_DRAWINGS = 5.0  # seconds
 
 # Each curve: its metric, its name, how it is drawn. Training is thin and blue, validation is bold
 # and orange: they differ without colours, too.
@@ -123,20 +127,48 @@ def _mark_best(axes: Axes, rows: Rows) -> None:
 
 
 class LossPicture:
-    """A writer that draws the picture again at each evaluation, from the metrics file."""
+    """A writer that draws the picture after evaluations, from the metrics file.
 
-    def __init__(self, metrics_file: Path, picture: Path, title: str) -> None:
+    To draw takes longer than to evaluate a tiny model: some seconds lie between two drawings. What
+    came in between is drawn at the end.
+
+    Args:
+      check: raises RunError if nothing may be written any more.
+    """
+
+    def __init__(
+        self,
+        metrics_file: Path,
+        picture: Path,
+        title: str,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._metrics_file = metrics_file
         self._picture = picture
         self._title = title
+        self._check = check
+        self._drawn_at = -math.inf  # seconds
+        self._is_behind = False
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
-        """Draw if this is an evaluation."""
+        """Draw if this is an evaluation, and the last drawing some seconds ago."""
         if "eval/loss" in scalars:
-            draw_losses(read_rows(self._metrics_file), self._picture, self._title)
+            self._is_behind = True
+            if time.monotonic() - self._drawn_at >= BETWEEN_DRAWINGS:
+                self._draw()
 
     def write_text(self, step: int, text: str) -> None:
         """Texts are not drawn."""
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Draw the last evaluation, unless the run has gone."""
+        if self._is_behind:
+            try:
+                self._check()
+            except RunError:
+                return
+            self._draw()
+
+    def _draw(self) -> None:
+        draw_losses(read_rows(self._metrics_file), self._picture, self._title)
+        self._drawn_at, self._is_behind = time.monotonic(), False

@@ -231,7 +231,8 @@ def own_writers(
     yield TensorBoardWriter(run.path, resumed_step)
     yield SamplesWriter(run.samples_file, resumed_step)
     yield MetricsTable(run.metrics_file, run.metrics_table, check)
-    yield LossPicture(run.metrics_file, run.loss_picture, picture_title(run.name, parameters))
+    title = picture_title(run.name, parameters)
+    yield LossPicture(run.metrics_file, run.loss_picture, title, check)
 
 
 def versions() -> dict[str, str]:

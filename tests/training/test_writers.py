@@ -78,6 +78,35 @@ def test_a_number_that_a_writer_cannot_hold_ends_no_training(tmp_path: Path, cap
     assert (tmp_path / "loss.png").stat().st_size > 10_000
 
 
+def test_the_picture_is_drawn_now_and_then_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gpt_tf.reports.loss_picture.BETWEEN_DRAWINGS", math.inf)
+    rows, path, gone = JsonlWriter(tmp_path / "metrics.jsonl"), tmp_path / "loss.png", []
+
+    def check() -> None:
+        if gone:
+            raise RunError("the run's directory has gone.")
+
+    def evaluated(picture: LossPicture, step: int) -> bytes:
+        for writer in (rows, picture):
+            writer.write_scalars(step, {"eval/loss": 3.0 - step / 10})
+        return path.read_bytes()
+
+    picture = LossPicture(tmp_path / "metrics.jsonl", path, "run", check)
+    first = evaluated(picture, 1)
+    assert evaluated(picture, 2) == first
+    gone.append(True)
+    picture.close()
+    assert path.read_bytes() == first
+    gone.clear()
+    picture.close()
+    assert path.read_bytes() != first
+    monkeypatch.setattr("gpt_tf.reports.loss_picture.BETWEEN_DRAWINGS", 0.0)
+    assert evaluated(picture, 3) != evaluated(picture, 4)
+    rows.close()
+
+
 def test_whatever_a_writer_raises_is_said_once(tmp_path: Path, caplog) -> None:
     class Broken:
         def write_scalars(self, step, scalars):
