@@ -158,7 +158,7 @@ def test_the_oracles_own_examples() -> None:
 # --- equivalences
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     data=st.data(),
     name=st.sampled_from(sorted(DECODERS)),

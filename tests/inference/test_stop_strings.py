@@ -97,7 +97,7 @@ def drawn(kind: str, data: st.DataObject, num_beams: int) -> None:
 
 
 @CASES
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, derandomize=True)
 def test_streamed_whole_and_batched_texts_end_at_the_same_stop_string(kind, data, num_beams):
     drawn(kind, data, num_beams)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, gpt_tf, in_process
+from commands import TINY_RUN, called, in_process
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
@@ -91,6 +91,6 @@ def test_a_text_file_that_cannot_be_made_is_said_to_want_a_file(
 ) -> None:
     fill(disk, 0)
     ask = ("generate", "--run", "tiny", "--prompt", "The film", "--max-new-tokens", "2")
-    result = gpt_tf(*ask, "--output", str(disk / "a.jsonl"), cwd=trained_workspace, check=False)
+    result = called(*ask, "--output", str(disk / "a.jsonl"), cwd=trained_workspace, check=False)
     assert result.returncode == 1 and MESSAGE in result.stderr, result.stderr
     assert "Traceback" not in result.stderr

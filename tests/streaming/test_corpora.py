@@ -552,6 +552,7 @@ def test_preparing_needs_no_tensorflow() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.long
 def test_the_real_reviews(imdb_workspace: Path) -> None:
     corpus = newest_corpus(imdb_workspace)
     assert corpus is not None

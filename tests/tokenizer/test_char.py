@@ -32,7 +32,7 @@ def test_tiny_shakespeare_has_the_ids_of_the_lecture():
     assert tokenizer.decode(ids) == text
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(text=SOME_TEXT)
 def test_every_text_comes_back(text):
     tokenizer = CharTokenizer.train(iter([text[::2], text[1::2]]))
@@ -43,7 +43,7 @@ def test_every_text_comes_back(text):
     assert tokenizer.token_bytes()[ids].sum() == len(text.encode())
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(text=SOME_TEXT, lower_case=st.booleans())
 def test_with_a_normalizer_the_normalized_text_comes_back(text, lower_case):
     tokenizer = CharTokenizer.train([text], lower_case=lower_case, remove_punctuation=True)
@@ -74,7 +74,7 @@ def test_there_is_no_special_token_but_the_unknown_one():
     assert replacing.token_bytes().tolist() == [1, 1, 1, 0]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(text=TEXTS)
 def test_unknown_characters_are_replaced_one_by_one(text):
     tokenizer = CharTokenizer.train(["[KNU] e"], unknown="replace")
