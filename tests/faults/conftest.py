@@ -35,9 +35,16 @@ def uninterrupted(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A workspace whose run was never interrupted; do not write."""
-    workspace = tmp_path_factory.mktemp("uninterrupted") / "workspace"
-    trainers.new_workspace(trained_workspace, workspace)
-    code, said = server.run(workspace, trainers.TRAIN)
-    assert code == 0, said
-    assert "no better evaluation" in (workspace / "stdout").read_text()  # early stopping
-    return workspace
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    return trainers.trained(server, trained_workspace, folder, trainers.TRAIN)
+
+
+@pytest.fixture(scope="session")
+def brief(
+    server: trainers.TrainerServer,
+    trained_workspace: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """The same with a run of a fifth of the steps; do not write."""
+    folder = tmp_path_factory.mktemp("brief")
+    return trainers.trained(server, trained_workspace, folder, trainers.TRAIN_BRIEFLY)

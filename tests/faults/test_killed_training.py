@@ -12,6 +12,7 @@ from faults.trainers import (
     INTERVAL,
     RESUME,
     TRAIN,
+    TRAIN_BRIEFLY,
     TrainerServer,
     everything,
     last_logged_step,
@@ -21,10 +22,16 @@ from faults.trainers import (
 )
 
 LIFE = 1.0  # seconds that a trainer trains before it is killed, at most
+BRIEF_LIFE = 0.3  # the same where the whole training takes a second or two
 
 
 def train_with_kills(
-    server: TrainerServer, workspace: Path, chance: random.Random, kills: int
+    server: TrainerServer,
+    workspace: Path,
+    arguments: list[str],
+    chance: random.Random,
+    kills: int,
+    life: float,
 ) -> list[int]:
     """Train to the end, killing it at random instants, `kills` times at most.
 
@@ -32,13 +39,13 @@ def train_with_kills(
     """
     run, lost = run_of(workspace), []
     while True:
-        trainer = server.start(workspace, RESUME if run.checkpoints.names() else TRAIN)
+        trainer = server.start(workspace, RESUME if run.checkpoints.names() else arguments)
         if len(lost) == kills:
             assert trainer.wait() == 0, trainer.said
             return lost
         if chance.random() < 0.9:  # while it trains; else also before its first step
             trainer.wait_until(lambda trainer=trainer: "tok/s" in trainer.said)
-        time.sleep(chance.uniform(0, LIFE))
+        time.sleep(chance.uniform(0, life))
         if trainer.has_ended():
             assert trainer.wait() == 0, trainer.said
             return lost
@@ -51,17 +58,25 @@ def train_with_kills(
 
 
 def check_kills(
-    server: TrainerServer, uninterrupted: Path, folder: Path, kills: int, a_run: int
+    server: TrainerServer,
+    reference: Path,
+    folder: Path,
+    kills: int,
+    a_run: int,
+    *,
+    arguments: list[str],
+    life: float,
 ) -> None:
     """Run after run until there were so many kills, each run equal to the uninterrupted one."""
-    expected = everything(run_of(uninterrupted))
+    expected = everything(run_of(reference))
     chance = random.Random(kills)
     lost: list[int] = []
     runs = 0
     begun = time.monotonic()
     while len(lost) < kills:
-        workspace = new_workspace(uninterrupted, folder / str(runs))
-        lost += train_with_kills(server, workspace, chance, min(a_run, kills - len(lost)))
+        workspace = new_workspace(reference, folder / str(runs))
+        left = min(a_run, kills - len(lost))
+        lost += train_with_kills(server, workspace, arguments, chance, left, life)
         assert everything(run_of(workspace)) == expected
         assert not litter(run_of(workspace))
         shutil.rmtree(workspace)
@@ -75,10 +90,10 @@ def check_kills(
 
 
 def test_a_few_kills_lose_at_most_an_interval(
-    server: TrainerServer, uninterrupted: Path, tmp_path: Path
+    server: TrainerServer, brief: Path, tmp_path: Path
 ) -> None:
     """C1, and C17 to C20, C22: weights, slots, seeds, order, stopping, metrics, samples."""
-    check_kills(server, uninterrupted, tmp_path, kills=4, a_run=4)
+    check_kills(server, brief, tmp_path, 4, 4, arguments=TRAIN_BRIEFLY, life=BRIEF_LIFE)
 
 
 @pytest.mark.long
@@ -86,7 +101,7 @@ def test_two_hundred_kills_lose_at_most_an_interval_each(
     server: TrainerServer, uninterrupted: Path, tmp_path: Path
 ) -> None:
     """C1."""
-    check_kills(server, uninterrupted, tmp_path, kills=200, a_run=25)
+    check_kills(server, uninterrupted, tmp_path, 200, 25, arguments=TRAIN, life=LIFE)
 
 
 @pytest.mark.long

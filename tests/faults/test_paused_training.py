@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from faults.trainers import (
     TRAIN,
+    TRAIN_BRIEFLY,
     Trainer,
     TrainerServer,
     everything,
@@ -40,23 +41,25 @@ def check_equal(workspace: Path, uninterrupted: Path) -> None:
     assert all(0 <= row["perf/data_wait_fraction"] <= 1 for row in rows)
 
 
-def paused_in_a_save(server: TrainerServer, uninterrupted: Path, folder: Path, at: int) -> None:
-    workspace = new_workspace(uninterrupted, folder / f"paused-{at}")
+def paused_in_a_save(
+    server: TrainerServer, reference: Path, folder: Path, arguments: list[str], at: int
+) -> None:
+    workspace = new_workspace(reference, folder / f"paused-{at}")
     directory = run_of(workspace).checkpoints.directory
     fault = [str(directory), at, f"signal {int(signal.SIGSTOP)}", str(folder / f"log-{at}")]
-    trainer = server.start(workspace, TRAIN, fault=fault)
+    trainer = server.start(workspace, arguments, fault=fault)
     assert trainer.wait_until(lambda: is_stopped(trainer))
     time.sleep(PAUSE)
     assert is_stopped(trainer)
     trainer.signal(signal.SIGCONT)
     assert trainer.wait() == 0, trainer.said
-    check_equal(workspace, uninterrupted)
+    check_equal(workspace, reference)
 
 
 def test_a_trainer_paused_in_a_save_goes_on_bit_for_bit(
-    server: TrainerServer, uninterrupted: Path, tmp_path: Path
+    server: TrainerServer, brief: Path, tmp_path: Path
 ) -> None:
-    paused_in_a_save(server, uninterrupted, tmp_path, 30)
+    paused_in_a_save(server, brief, tmp_path, TRAIN_BRIEFLY, 30)
 
 
 @pytest.mark.long
@@ -64,7 +67,7 @@ def test_a_trainer_paused_in_a_save_goes_on_bit_for_bit(
 def test_a_pause_at_any_operation_of_a_save_changes_nothing(
     at: int, server: TrainerServer, uninterrupted: Path, tmp_path: Path
 ) -> None:
-    paused_in_a_save(server, uninterrupted, tmp_path, at)
+    paused_in_a_save(server, uninterrupted, tmp_path, TRAIN, at)
     print(f"paused at operation {at} of the saves: SHA-256-equal")
 
 

@@ -9,6 +9,7 @@ import pytest
 from faults.trainers import (
     RESUME,
     TRAIN,
+    TRAIN_BRIEFLY,
     Trainer,
     TrainerServer,
     everything,
@@ -91,9 +92,9 @@ def check_signals(
     assert max(seconds) < ALLOWED
 
 
-def test_signals_save_and_leave(server: TrainerServer, uninterrupted: Path, tmp_path: Path) -> None:
+def test_signals_save_and_leave(server: TrainerServer, brief: Path, tmp_path: Path) -> None:
     """C25: one of each kind; in a save and elsewhere."""
-    check_signals(server, uninterrupted, tmp_path / "stopped", TRAIN, 3)
+    check_signals(server, brief, tmp_path / "stopped", TRAIN_BRIEFLY, 3)
 
 
 @pytest.mark.long

@@ -42,6 +42,8 @@ TRAIN = [
     "--set",
     "training.peak_learning_rate=0.02",
 ]
+# It ends with the first evaluations that are no better: some 100 steps.
+TRAIN_BRIEFLY = [*TRAIN, "--set", "training.patience=2"]
 RESUME = ["train", "--resume", RUN]
 
 
@@ -136,6 +138,17 @@ def new_workspace(trained_workspace: Path, folder: Path) -> Path:
     (folder / "reviews").symlink_to(trained_workspace / "reviews")
     shutil.copytree(trained_workspace / "tokenizers", folder / "tokenizers")
     return folder
+
+
+def trained(
+    server: TrainerServer, trained_workspace: Path, folder: Path, arguments: list[str]
+) -> Path:
+    """A workspace with a run that nothing interrupts and early stopping ends."""
+    workspace = new_workspace(trained_workspace, folder / "workspace")
+    code, said = server.run(workspace, arguments)
+    assert code == 0, said
+    assert "no better evaluation" in (workspace / "stdout").read_text()
+    return workspace
 
 
 def run_of(workspace: Path) -> RunDirectory:

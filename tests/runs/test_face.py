@@ -29,6 +29,7 @@ from gpt_tf.storage.run_directory import RunDirectory
 SMALL = {
     "model.num_layers": 1, "model.embed_dim": 32, "model.num_heads": 2, "model.ffn_dim": 64,
     "model.context_length": 32, "tokenizer": {"vocab_size": 300}, "sampling.max_new_tokens": 5,
+    "training.xla": "off",
 }  # fmt: skip
 LINES = f"""
 import gpt_tf
@@ -132,7 +133,7 @@ def test_a_run_tells_what_it_was_trained_with_and_goes_on(
         name="stopped",
         max_steps=10,
         batch_size=4,
-        set={"sampling.max_new_tokens": 5},
+        set={"sampling.max_new_tokens": 5, "training.xla": "off"},
         stop_at_step=4,
         quiet=True,
     )
