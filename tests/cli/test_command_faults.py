@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import TINY_RUN, called
+from commands import BIGRAM_RUN, TINY_RUN, called
 from places import SUPPORT
 
 from gpt_tf.storage.checkpoint import CheckpointStore
@@ -98,7 +98,8 @@ def test_fresh_run_in_a_used_directory(workspace: Path) -> None:  # C11
 
 
 def test_overwrite_begins_anew(workspace: Path) -> None:  # C11
-    called(*TRAIN, "--name", "tiny", "--max-steps", "6", "--overwrite", cwd=workspace)
+    again = ["train", "--data", "reviews", *BIGRAM_RUN, "--max-steps", "6"]
+    called(*again, "--name", "tiny", "--overwrite", cwd=workspace)
     names = CheckpointStore(workspace / "runs" / "tiny" / "checkpoints").names()
     assert names == ["step-00000005", "step-00000006"]
     steps = [

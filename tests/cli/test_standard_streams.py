@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, in_process
+from commands import BIGRAM_RUN, in_process
 
 from gpt_tf.cli import console, main
 
@@ -48,7 +48,7 @@ def test_a_closed_stream_changes_no_exit_code(closed: str, tmp_path: Path) -> No
 
 def test_nothing_that_is_printed_lands_in_a_file_of_a_run(workspace: Path) -> None:
     """A checkpoint is opened while the streams are closed; TensorFlow prints to descriptor 2."""
-    tiny = " ".join(TINY_RUN)
+    tiny = " ".join(BIGRAM_RUN)
     result = shell(
         f"train --data reviews --name silent --max-steps 6 {tiny} >&- 2>&- <&-", workspace
     )

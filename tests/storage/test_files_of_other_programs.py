@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import TINY_RUN, in_process, tree
+from commands import BIGRAM_RUN, in_process, tree
 
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.litert import prepared
 
-TRAIN = ["train", "--data", "reviews", "--max-steps", "10", *TINY_RUN]
+TRAIN = ["train", "--data", "reviews", "--max-steps", "10", *BIGRAM_RUN]
 TINY = Path("runs", "tiny")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import TINY_RUN, in_process, tree
+from commands import BIGRAM_RUN, in_process, tree
 
 import gpt_tf
 from gpt_tf.config_files import read_config_file, resolve
@@ -20,7 +20,7 @@ from gpt_tf.storage.run_contents import SET_ASIDE
 from gpt_tf.storage.run_directory import RunDirectory, find_run, newest_run
 
 TINY = Path("runs", "tiny")
-TRAIN = ["train", "--data", "reviews", "--max-steps", "10", *TINY_RUN]
+TRAIN = ["train", "--data", "reviews", "--max-steps", "10", *BIGRAM_RUN]
 
 
 class At:
@@ -44,7 +44,8 @@ class At:
 def train(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Trains a run `mine` of 20 steps in a copy of the workspace, acting at a step."""
     monkeypatch.chdir(workspace)
-    config = resolve(read_config_file(TINY / "config.yaml"))
+    bigram = {"architecture": "bigram", "context_length": 32}
+    config = resolve({**read_config_file(TINY / "config.yaml"), "model": bigram})
 
     def run(step: int, act: Callable[[], Any]) -> Any:
         return gpt_tf.train(

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, in_process, modes_and_contents
+from commands import BIGRAM_RUN, in_process, modes_and_contents
 
 import gpt_tf
 from gpt_tf.cli import console
@@ -18,7 +18,7 @@ from gpt_tf.runs.run_log import PrintableFormatter
 LATIN = os.fsdecode(b"caf\xe9")  # not UTF-8
 STEERING = "a\x1b[2J\x1b]0;title\x07\u202e[/b]$x_$"  # a terminal, rich, Matplotlib
 STEERING_FILE = STEERING.replace("/", "")
-TRAIN = ["train", *TINY_RUN, "--set", "training.warmup_steps=0", "--max-steps", "2"]
+TRAIN = ["train", *BIGRAM_RUN, "--set", "training.warmup_steps=0", "--max-steps", "2"]
 
 
 @pytest.fixture(params=[LATIN, STEERING_FILE], ids=["not UTF-8", "escapes"])

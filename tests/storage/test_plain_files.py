@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, called
+from commands import BIGRAM_RUN, called
 
 from gpt_tf.config_files import read_config_file
 from gpt_tf.errors import RunError, UsageError
@@ -22,7 +22,7 @@ from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import read_special_tokens
 
-TRAIN = ["train", "--data", "reviews", "--max-steps", "10", *TINY_RUN]
+TRAIN = ["train", "--data", "reviews", "--max-steps", "10", *BIGRAM_RUN]
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import TINY_RUN, in_process
+from commands import BIGRAM_RUN, in_process
 from fakes import ByteTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,7 +158,7 @@ def test_the_commands_leave_duplicates_out_and_say_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path / "a.txt", [*TRAINED * 3, *TRAINED[:5], "known words: trained on no"])
-    options = ("--set", "data.document=line", "--set", "data.windows=packed", *TINY_RUN)
+    options = ("--set", "data.document=line", "--set", "data.windows=packed", *BIGRAM_RUN)
     in_process(
         "train",
         "--data",

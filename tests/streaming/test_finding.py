@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, in_process
+from commands import BIGRAM_RUN, in_process
 from workspaces import choose_data, workspace_at
 
 from gpt_tf.config import DataConfig
@@ -95,7 +95,7 @@ def test_a_workspace_that_is_its_own_data_is_resumed(
 ) -> None:
     shutil.rmtree(workspace / "data", ignore_errors=True)
     make(workspace, "data/mine.txt", "notes.md")  # beside reviews/, runs/ and tokenizers/
-    options = (*TINY_RUN, "--set", "data.windows=packed", "--name", "own")
+    options = (*BIGRAM_RUN, "--set", "data.windows=packed", "--name", "own")
     in_process(
         "train",
         "--data",

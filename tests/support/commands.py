@@ -27,6 +27,19 @@ TINY_RUN = [
     "--set", "sampling.max_new_tokens=5",
 ]  # fmt: skip
 
+# The same of a bigram, which is compiled in a third of the time: for a test that looks at no layer.
+BIGRAM_RUN = [
+    "--set", "model.architecture=bigram",
+    "--set", "model.context_length=32",
+    "--set", "training.batch_size=4",
+    "--set", "training.warmup_steps=5",
+    "--set", "training.log_interval=3",
+    "--set", "training.eval_interval=5",
+    "--set", "training.eval_batches=2",
+    "--set", "training.xla=off",
+    "--set", "sampling.max_new_tokens=5",
+]  # fmt: skip
+
 
 def gpt_tf(*arguments: str, cwd: Path, check: bool = True, **environment: str):
     """Run `gpt-tf` with `arguments` in `cwd`; the result has returncode, stdout and stderr."""

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, in_process
+from commands import BIGRAM_RUN, in_process
 
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.char import CharTokenizer
@@ -29,7 +29,7 @@ def test_the_remedy_for_rare_characters_in_the_tail_works(
 ) -> None:
     (tmp_path / "rare.txt").write_text(TEXT)
     command = ["train", "--data", "rare.txt", "--train-tokenizer", "--set", "tokenizer.kind=char",
-               "--max-steps", "6", "--name", "r", *TINY_RUN]  # fmt: skip
+               "--max-steps", "6", "--name", "r", *BIGRAM_RUN]  # fmt: skip
     added = refused(*command, cwd=tmp_path, capsys=capsys)
     in_process(*command, *added, cwd=tmp_path)
     tokenizer = Tokenizer.load(tmp_path / "runs" / "r" / "tokenizer")
@@ -45,7 +45,7 @@ def test_the_remedy_for_a_tokenizer_trained_before_works(
     in_process("train-tokenizer", "rare.csv", "--kind", "char", *column, cwd=tmp_path)
     command = ["train", "--data", "rare.csv", *column, "--max-steps", "6", "--name", "r",
                "--stop-at-step", "1", "--set", "data.drop_duplicates=false",
-               *TINY_RUN]  # fmt: skip
+               *BIGRAM_RUN]  # fmt: skip
     assert in_process(*command, cwd=tmp_path, check=False) == 2
     told = capsys.readouterr().err
     remedy = re.search(r"Add `([^`]+)`", told)
