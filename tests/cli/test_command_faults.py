@@ -276,7 +276,8 @@ def test_a_stalled_disk_is_named_and_a_signal_still_saves(workspace: Path) -> No
     script = SUPPORT / "stalled_training.py"
     padded = ("--set", "data.windows=padded", "--set", "data.num_threads=1", "--max-steps", "50")
     trained_at_once = ("--set", "training.evaluate_first=off")  # the 30th document is trained on
-    command = [sys.executable, str(script), *TRAIN, "--name", "stalled", *padded, *trained_at_once]
+    train = ["train", "--data", "reviews", *BIGRAM_RUN, "--name", "stalled"]
+    command = [sys.executable, str(script), *train, *padded, *trained_at_once]
     process = subprocess.Popen(command, cwd=workspace, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     line = next(line for line in process.stderr if "waiting for data:" in line)
