@@ -1,6 +1,6 @@
 """What a person does with runs on an ordinary day: each errand is a few real commands.
 
-The runs are small: two of the same settings but one, "monday" and "tuesday", of 20 steps. Each
+The runs are small: bigrams of the same settings but one, "monday" and "tuesday", of 20 steps. Each
 errand has a copy of their workspace, and may use only what the commands print.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from commands import TINY_RUN, called, gpt_tf
+from commands import BIGRAM_RUN, TINY_RUN, called
 
 STEPS = 20
 
@@ -25,7 +25,7 @@ def two_runs(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) 
     for name, rate in (("monday", "0.001"), ("tuesday", "0.002")):
         called(
             "train", "--data", "reviews", "--name", name, "--max-steps", str(STEPS),
-            "--learning-rate", rate, *TINY_RUN, "--set", "training.schedule=linear",
+            "--learning-rate", rate, *BIGRAM_RUN, "--set", "training.schedule=linear",
             "--set", "training.warmup_steps=2", "--set", "training.decay_share=0.5",
             "--set", "training.keep_checkpoints=4", cwd=workspace,
         )  # fmt: skip
@@ -105,9 +105,11 @@ def test_the_text_of_an_earlier_step_and_of_the_best(workspace: Path) -> None:
     assert "15" in refused.stderr  # what there is
 
 
-def test_export_an_earlier_step(workspace: Path) -> None:
-    called("export", "monday", "--checkpoint", "15", "--to", "out", cwd=workspace)
-    manifest = json.loads((workspace / "out" / "manifest.json").read_text())
+def test_export_an_earlier_step(trained_workspace: Path, tmp_path: Path) -> None:
+    """Of a GPT: other programs know no bigram."""
+    to = tmp_path / "out"
+    called("export", "tiny", "--checkpoint", "15", "--to", str(to), cwd=trained_workspace)
+    manifest = json.loads((to / "manifest.json").read_text())
     assert manifest["checkpoint"] == "step-00000015"
 
 
@@ -127,8 +129,8 @@ def test_rename_it(workspace: Path) -> None:
 
 
 def test_what_does_each_preset_cost(workspace: Path) -> None:
-    done = gpt_tf("presets", cwd=workspace)
-    assert re.search(r"^demo +963 k +bpe 1200 +2 ", done.stdout, re.MULTILINE)
+    table = said("presets", cwd=workspace)
+    assert re.search(r"^demo +963 k +bpe 1200 +2 ", table, re.MULTILINE)
     assert len(facts("presets", cwd=workspace)) > 15
 
 
@@ -144,12 +146,12 @@ def test_will_it_fit_in_memory_and_how_long_will_it_take(workspace: Path) -> Non
 
 
 def test_which_settings_has_the_optimizer(workspace: Path) -> None:
-    told = gpt_tf("settings", "training.optimizer", cwd=workspace).stdout
+    told = said("settings", "training.optimizer", cwd=workspace)
     assert all(word in told for word in ("adam, adamw, muon", "beta_1", "muon_momentum"))
 
 
 def test_end_early_and_keep_the_rates_horizon(workspace: Path) -> None:
-    begin = ["train", "--data", "reviews", "--name", "short", "--max-steps", "40", *TINY_RUN]
+    begin = ["train", "--data", "reviews", "--name", "short", "--max-steps", "40", *BIGRAM_RUN]
     assert "step 6, --stop-at-step 6" in said(*begin, "--stop-at-step", "6", cwd=workspace)
     listed = {run["run"]: run for run in facts("runs", cwd=workspace)}
     assert (listed["short"]["step"], listed["short"]["max_steps"]) == (6, 40)

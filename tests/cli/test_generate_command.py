@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import gpt_tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -253,11 +252,6 @@ def test_a_terminal_shows_control_characters_as_codes(generate, monkeypatch):  #
     common = ("--prompt", prompt, "--max-new-tokens", "1")
     assert "a\\x1b[2Jb" in text_of(generate(*common))
     assert prompt in text_of(generate(*common, "--raw"))
-
-
-def test_the_first_token_s_time_is_told_with_the_import_apart(trained_workspace):
-    result = gpt_tf("generate", "--max-new-tokens", "2", cwd=trained_workspace)
-    assert "first token" in result.stderr and "TensorFlow's import" in result.stderr
 
 
 # Whatever is typed

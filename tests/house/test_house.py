@@ -56,9 +56,10 @@ def test_light_rooms_import_no_tensorflow_and_no_transformers(room: str) -> None
     assert not modules.intersection(("tensorflow", "keras", "transformers"))
 
 
-def test_public_names_are_there() -> None:
+def test_public_names_are_there_and_a_model_writes_without_another_import() -> None:
     names = [name for name in gpt_tf.__all__ if name != "__version__"]
-    code = "import gpt_tf\n" + "\n".join(f"gpt_tf.{name}" for name in names)
+    code = "import gpt_tf\nassert gpt_tf.GPT.text_generator is gpt_tf.TextGenerator\n"
+    code += "\n".join(f"gpt_tf.{name}" for name in names)
     assert "tensorflow" in modules_after(code)
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         _ = gpt_tf.Nothing
@@ -151,6 +152,7 @@ def test_no_tensorflow_noise_and_no_network_on_any_command(trained_workspace: Pa
     lines = result.stderr.splitlines()
     assert len(lines) == 2, result.stderr
     assert lines[0].startswith("run: ") and lines[1].startswith("first token ")
+    assert "TensorFlow's import" in lines[1]  # its time is told apart
 
 
 def test_environment_of_another_keras_does_no_harm_and_quiet_is_quiet(

@@ -1,8 +1,5 @@
 """Text in, text out: streamed or whole, several prompts, stop strings, words that are banned."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from scripted_model import ScriptedEngine
@@ -182,12 +179,6 @@ def test_a_model_writes_with_the_weights_of_the_moment():
     assert model.generate(other, "zzzz", **options) == gpt_tf.TextGenerator(model, other).generate(
         "zzzz", **options
     )
-
-
-def test_a_model_of_the_package_writes_without_another_import():
-    program = "import gpt_tf\nprint(gpt_tf.GPT.text_generator is gpt_tf.TextGenerator)"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert result.stdout == "True\n", result.stderr
 
 
 def test_what_is_no_stop_string_is_refused(generator):
