@@ -26,7 +26,7 @@ from gpt_tf.config_files import as_yaml
 
 SECONDS = 5.0  # of the processor
 ALL = 10_000
-QUICK = 300
+QUICK = 200
 RUN = Path("runs", "tiny")
 NEWEST = RUN / "checkpoints" / "step-00000020"
 

@@ -80,7 +80,7 @@ def decode_pieces(
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     norm_position=st.sampled_from(["pre", "post"]),
     positions=st.sampled_from(list(POSITIONS)),

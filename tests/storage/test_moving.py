@@ -9,7 +9,7 @@ from pathlib import Path
 from time import sleep
 
 import pytest
-from commands import in_process
+from commands import BIGRAM_RUN, called, in_process
 from fakes import ByteTokenizer
 from workspaces import choose_data, workspace_at
 
@@ -25,6 +25,18 @@ from gpt_tf.streaming import listing as listing_module
 from gpt_tf.streaming.listing import KEPT_FROM, dated_fingerprint, fingerprint, listing
 
 TENSORS = ("model.safetensors", "training.safetensors")
+
+
+@pytest.fixture(scope="module")
+def stopped_workspace(trained_workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of all tests, with bigrams: `tiny` has 20 steps, `stopped` ended at 10; do not write."""
+    workspace = tmp_path_factory.mktemp("bigrams") / "workspace"
+    shutil.copytree(trained_workspace, workspace)
+    shutil.rmtree(workspace / "runs")
+    train = ["train", "--data", "reviews", "--max-steps", "20", *BIGRAM_RUN, "--name"]
+    called(*train, "tiny", cwd=workspace)
+    called(*train, "stopped", "--stop-at-step", "10", cwd=workspace)
+    return workspace
 
 
 @pytest.fixture
