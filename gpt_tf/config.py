@@ -236,7 +236,7 @@ class DataConfig(Section):
         "fail", "What to do with a file that does not decode."
     )
     drop_duplicates: bool = setting(
-        True, "Documents that are trained on, too, are left out of the validation."
+        True, "Leave a document out of the validation if the same text is trained on."
     )
     validation_share: float = setting(
         0.1,
@@ -322,7 +322,7 @@ class TrainingConfig(Section):
     muon_momentum: float = setting(0.95, "Muon's momentum.", minimum=0.0, maximum=0.9999)
     clip_norm: float = setting(
         1.0,
-        "Largest global norm of the gradient; 0 turns clipping off.",
+        "Largest global norm of the gradient that the optimizer gets; 0 turns clipping off.",
         minimum=0.0,
     )
     freeze: tuple[str, ...] = setting(

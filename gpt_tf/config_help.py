@@ -66,15 +66,26 @@ class Setting:
         'a whole number of 1 or more, or null'
         """
         words = f"a {self.kind}"
-        if self.kind == "choice":
-            words = ", ".join(self.choices)
-        elif self.kind == "true or false":
-            words = self.kind
-        elif self.minimum is not None and self.maximum is not None:
-            words += f" from {self.minimum:g} to {self.maximum:g}"
-        elif self.minimum is not None:
-            words += f" of {self.minimum:g} or more"
+        if self.kind in ("choice", "true or false"):
+            words = self.bounds or self.kind
+        elif self.bounds:
+            words += f" {'of' if self.maximum is None else 'from'} {self.bounds}"
         return f"{words}, or null" if self.optional else words
+
+    @property
+    def bounds(self) -> str:
+        """The choices, or the lowest and the highest number; no text where there are none.
+
+        >>> settings_by_key()["data.validation_share"].bounds
+        '0 to 0.9'
+        """
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.minimum is None:
+            return ""
+        return f"{self.minimum:g} " + (
+            "or more" if self.maximum is None else f"to {self.maximum:g}"
+        )
 
 
 @cache

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("names", metavar="RUN...", nargs=-1, required=True, type=RUN)
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--origins", is_flag=True, help="Also a run that another one began with "
-              "(`train --from`); that one still works.")  # fmt: skip
+@click.option("--origins", is_flag=True, help="Delete also a run whose weights another "
+              "one began with (`train --from`). The other one goes on working.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def delete(names: tuple[str, ...], yes: bool, origins: bool, as_json: bool) -> None:
     """Delete each RUN: its checkpoints, numbers, texts and pictures.
@@ -30,6 +30,7 @@ def delete(names: tuple[str, ...], yes: bool, origins: bool, as_json: bool) -> N
 
     \b
       gpt-tf delete demo-001 demo-002
+      gpt-tf delete demo-00{1,3,4}
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.workspace import workspace_path

@@ -37,7 +37,11 @@ def estimate(job: Job, *, measure: bool, picture: Path | None) -> int:
         from gpt_tf.runs.size import built, memory_rows
 
         model, memory = built(found.config)
-        _show(found, model, [*memory_rows(memory), ("time", "not measured; see --measure")])
+        _show(
+            found,
+            model,
+            [*memory_rows(memory), ("time", "not measured; --measure takes a minute or two")],
+        )
         return _draw(picture, found, overwrite=job.overwrite)
     with opened(job) as (found, given):
         import_tensorflow()

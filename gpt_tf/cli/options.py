@@ -31,21 +31,22 @@ _RUN_OPTIONS = (
                  help="The same, to validate on; else a share of --data is set aside."),
     click.option("--tokenizer", type=PLACE,
                  help="A ready tokenizer's folder."),
-    click.option("--max-steps", type=int, help="Updates in all; the learning rate follows it."),
+    click.option("--max-steps", type=int,
+                 help="Updates of the whole run; the learning rate is planned for them."),
 )  # fmt: skip
 
 _TRAIN_OPTIONS = (
     click.option("--from", "from_run", type=RUN, metavar="RUN",
                   help="Fine-tune: begin with the weights and the tokenizer of RUN."),
     click.option("--train-tokenizer", is_flag=True,
-                  help="Train the tokenizer first, unless one has these settings."),
+                  help="Train a tokenizer first, or take the one that has these settings."),
     click.option("--name", type=NAME, help="Name of the run's directory below runs/."),
     click.option("--batch-size", type=int, help="Rows per batch."),
     click.option("--learning-rate", type=float, help="The peak learning rate; with --resume, "
                  "that of the steps to come."),
     click.option("--stop-at-step", type=click.IntRange(min=1),
-                  help="End this call at this step; the learning rate still follows "
-                  "--max-steps."),
+                  help="Stop early, at this step: the learning rate stays planned for "
+                  "--max-steps, and --resume goes on."),
     click.option("--resume", type=RUN, is_flag=False, flag_value=NEWEST, metavar="[RUN]",
                   help="Go on with RUN, or with the newest run; with more --max-steps, beyond "
                   "its end."),

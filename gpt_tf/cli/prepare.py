@@ -47,7 +47,7 @@ def prepare() -> None:
 )
 @click.option("--seed", default=42, show_default=True, help="Chooses the validation reviews.")
 def imdb(archives: tuple[Path, ...], train_on: str, seed: int) -> None:
-    """The 50,000 IMDB reviews of Maas et al. (2011), into data/imdb.
+    """The 50,000 IMDB reviews of Maas et al. (2011).
 
     2,500 + 2,500 reviews of test/ are set aside for validation; duplicates across the splits are
     dropped. Without --archive the original (84 MB) is downloaded from Stanford.
@@ -74,7 +74,7 @@ def imdb(archives: tuple[Path, ...], train_on: str, seed: int) -> None:
     help="Take this text, plain or gzipped, instead of downloading.",
 )
 def tinyshakespeare(archive: Path | None) -> None:
-    """The 1.1 MB of Shakespeare of char-rnn, into data/tinyshakespeare.
+    """Shakespeare, 1.1 MB, as in char-rnn.
 
     The first 90 % of the characters are trained on, the rest validates.
 
@@ -88,7 +88,7 @@ def tinyshakespeare(archive: Path | None) -> None:
 
 @prepare.command("sample-reviews", cls=Command)
 def sample_reviews() -> None:
-    """9,000 film reviews that gpt-tf writes itself, into data/sample-reviews.
+    """9,000 film reviews that gpt-tf writes itself.
 
     \b
       gpt-tf prepare sample-reviews

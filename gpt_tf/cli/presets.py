@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from gpt_tf.runs.preset_facts import PresetFacts
 
 
+LEGEND = (
+    "min: minutes on two cores, where measured; * of the first 800 steps alone",
+    "time and memory here: gpt-tf train --preset NAME --dry-run --measure",
+    "all about one: gpt-tf presets NAME",
+)
+
+
 @click.command(cls=Command)
 @click.argument("name", required=False, type=PRESET)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, by name.")
@@ -26,7 +33,7 @@ def presets(name: str | None, as_json: bool) -> None:
       gpt-tf presets
       gpt-tf presets shakespeare-best
     """
-    from gpt_tf.cli.console import note
+    from gpt_tf.cli.console import result
     from gpt_tf.config_files import preset_names, read_preset
     from gpt_tf.runs.preset_facts import facts_of
 
@@ -39,8 +46,9 @@ def presets(name: str | None, as_json: bool) -> None:
         _show(found[0])
     else:
         _list(found)
-        note("min: minutes of the training on two cores, where measured; * of a part of its steps.")
-        note("All about one: gpt-tf presets imdb")
+        result("")
+        for line in LEGEND:
+            result(line)
 
 
 def _list(found: list[PresetFacts]) -> None:

@@ -15,10 +15,10 @@ from gpt_tf.cli.values import NAME, RUN
 @click.argument("new_name", metavar="NEW", type=NAME)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def rename(run_name: str, new_name: str, as_json: bool) -> None:
-    """Give RUN the name NEW, in its picture, too.
+    """Give RUN the name NEW, also in the title of its picture.
 
-    A run in use is refused, and so are a cell of a sweep and a run that another one began with:
-    they are found by their names.
+    Three kinds of run keep their names: one in use; a cell of a sweep; and one whose weights
+    another run began with. The sweep and the other run would not find them again.
 
     \b
       gpt-tf rename demo-001 first-try

@@ -67,8 +67,13 @@ def _list(found: list[Setting], headings: bool) -> None:
     for section in dict.fromkeys(each.section for each in found):
         if headings:
             result(f"\n{section}: {sections()[section]}")
-        print_list([(each.key, text_of(each.default), each.help)
+        print_list([(each.key, text_of(each.default), f"{each.help}{_bounds(each)}")
                     for each in found if each.section == section])  # fmt: skip
+
+
+def _bounds(setting: Setting) -> str:
+    """What can be given, short; nothing where the kind of the default says it."""
+    return f" [{setting.bounds}]" if setting.bounds else ""
 
 
 def _show(setting: Setting) -> None:

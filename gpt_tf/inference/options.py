@@ -83,12 +83,12 @@ OPTIONS = {option.name: option for option in (
            help="How many texts to keep at each step."),
     Option(name="length_penalty", kind="number", minimum=-10, maximum=10, from_run=True,
            default=SamplingConfig.length_penalty, samplers=("beam", "diverse-beam"),
-           help="The score is log-probability / length ** this."),
+           help="The score is the logarithm of the probability / length ** this."),
     Option(name="num_beam_groups", kind="integer", minimum=1, samplers=("diverse-beam",),
            help="Number of groups; as many as beams if not given."),
     Option(name="diversity_penalty", kind="number", minimum=0, default=1.0,
-           samplers=("diverse-beam",), help="Subtracted from a token's log-probability "
-           "for each beam of an earlier group that has just chosen it."),
+           samplers=("diverse-beam",), help="What a token's score loses for each beam of "
+           "an earlier group that has just chosen it."),
     Option(name="alpha", kind="number", minimum=0, maximum=1, default=0.6,
            samplers=("contrastive",), help="A token's score is (1 - alpha) * its probability - "
            "alpha * its similarity to earlier tokens."),

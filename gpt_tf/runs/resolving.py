@@ -7,6 +7,7 @@ import logging
 import math
 
 from gpt_tf.config import Config, TrainingConfig
+from gpt_tf.rates import in_words
 from gpt_tf.training.precision import resolve_precision
 
 FIRST_EVALUATION = 0.03  # share of a run's work that an evaluation before it may take
@@ -47,8 +48,23 @@ def resolve_config(config: Config, batches_per_epoch: int | None, evaluated_batc
     config = dataclasses.replace(config, training=_with_first(training, evaluated_batches))
     config, reason = resolve_precision(config)
     log.info("%s", steps_in_words(config, per_epoch))
+    _tell_rate(config.training)
     log.info("%s", reason)
     return config
+
+
+def _tell_rate(training: TrainingConfig) -> None:
+    """Log what the learning rate follows, and a warm-up that takes most of the run."""
+    for line in in_words(training):
+        log.info("learning rate: %s", line)
+    steps = (training.max_steps or 0) - training.schedule_begin
+    if 2 * training.warmup_steps > steps:
+        log.info(
+            "the warm-up takes %s of %s; a tenth of the run: --set training.warmup_steps=%s",
+            f"{training.warmup_steps:,}",
+            count_of_steps(steps),
+            steps // 10,
+        )
 
 
 def steps_in_words(config: Config, per_epoch: int | None) -> str:

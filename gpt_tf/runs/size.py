@@ -90,7 +90,7 @@ def run_rows(found: Look) -> Rows:
     rise = f"up to {training.peak_learning_rate:g} in {count_of_steps(training.warmup_steps)}"
     rows.append(("learning rate", rise))
     fall = parts(training)[-1].fall
-    return [*rows, ("its fall", f"{training.schedule}, {fall}" if fall else "none: it is held")]
+    return [*rows, ("after that", f"{training.schedule}, falling {fall}" if fall else "held")]
 
 
 def machine_rows(config: Config) -> Rows:
@@ -111,11 +111,10 @@ def memory_rows(memory: float, how: str = "estimated") -> Rows:
     Args:
       how: they are known: "estimated" from the model's graph, or "measured" in this process.
     """
-    there = psutil.virtual_memory().total
-    return [
-        (f"memory at most, {how}", f"{memory / 1e6:,.0f} MB"),
-        ("memory of the machine", f"{there / 1e6:,.0f} MB"),
-    ]
+    machine = psutil.virtual_memory()
+    verdict = "enough" if memory <= machine.available else "too little"
+    free = f"{machine.available / 1e6:,.0f} MB of {machine.total / 1e6:,.0f} MB: {verdict}"
+    return [(f"memory at most, {how}", f"{memory / 1e6:,.0f} MB"), ("memory that is free", free)]
 
 
 def time_rows(config: Config, found: Measured) -> Rows:

@@ -7,7 +7,7 @@ from gpt_tf.config_files import changed_settings, resolve_stored
 from gpt_tf.errors import GptTfError
 from gpt_tf.runs.given import NOTHING_GIVEN, Given
 from gpt_tf.storage import atomic
-from gpt_tf.storage.checkpoint import STATE_FILE, CheckpointStore
+from gpt_tf.storage.checkpoint import STATE_FILE, CheckpointStore, checkpoint_step
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.run_directory import RunDirectory
 
@@ -37,6 +37,8 @@ def ways_on(run: RunDirectory, called: str) -> list[str]:
         return [f"go on to step {training.max_steps:,}: {resume}"]
     is_stretch = any(word.startswith(NEW_SCHEDULE) for word in words)
     what = "the rate has fallen; go on with a second stretch" if is_stretch else "go on with it"
+    if is_end and (stable := store.stable_name()):
+        what = f"go on from step {checkpoint_step(stable):,}, where the rate began to fall"
     return [
         f"{what}: {resume} {' '.join(words)}",
         f"begin another with its weights: gpt-tf train --from {called}",

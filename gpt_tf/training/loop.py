@@ -300,7 +300,8 @@ class Trainer:
             facts={"sequence": self._sequence()},
         )
         self._saved_step = self.state.step
-        log.info("saved %s", name)
+        begins = ", where the learning rate begins to fall" if self._is_stable() else ""
+        log.info("saved %s%s", name, begins)
 
     def _state_dict(self) -> dict[str, Any]:
         return {

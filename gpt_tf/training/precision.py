@@ -51,11 +51,11 @@ def resolve_precision(config: Config) -> tuple[Config, str]:
         fitting = int(OPERATIONS_PER_EXECUTION / operations_per_update(config))
         steps = min(max(1, fitting), MAX_STEPS_PER_EXECUTION) if pays else 1
     training = replace(training, precision=precision, xla=xla, steps_per_execution=steps)
-    compiled = "compiled as a whole by XLA" if xla == "on" else "not compiled by XLA"
-    together = f", up to {steps} of them in one call" if steps > 1 else ""
+    compiled = "XLA compiles each step as a whole" if xla == "on" else "XLA compiles nothing"
+    together = f", up to {steps} steps in one call" if steps > 1 else ""
     reason = (
-        f"matrix products are in {precision}; steps are {compiled}{together} (for a width of "
-        f"{width}, and a processor {processor_in_words()})"
+        f"matrix products are in {precision}; {compiled}{together} (width {width}, processor "
+        f"{processor_in_words()})"
     )
     return replace(config, training=training), reason
 

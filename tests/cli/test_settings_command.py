@@ -20,7 +20,8 @@ def test_every_setting_is_listed_with_default_and_sentence(tmp_path: Path) -> No
     lines = shown(cwd=tmp_path).splitlines()
     for key, setting in settings_by_key().items():
         (line,) = (line for line in lines if line.split(" ")[0] == key)
-        assert line.endswith(setting.help)
+        bounds = f" [{setting.bounds}]" if setting.bounds else ""
+        assert line.endswith(setting.help + bounds)
     assert "training.patience             null    Evaluations without" in "\n".join(lines)
 
 

@@ -5,10 +5,12 @@ import io
 import json
 import os
 import re
+import select
 import struct
 import subprocess
 import sys
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -229,6 +231,7 @@ def test_an_evaluation_stays_above_the_bar_in_lines_that_fit(monkeypatch, column
     assert said[-1].endswith("perplexity 4.48, accuracy 25.0%; training loss 1.2500")
 
 
+PATIENCE = 60.0  # seconds that a busy machine may take
 TYPING = """
 import fcntl, json, os, sys, termios
 os.setsid()
@@ -247,10 +250,10 @@ def test_a_typed_line_can_be_edited_dropped_and_called_back() -> None:
     command = [sys.executable, "-c", TYPING]
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
-        shown = until_prompt(ours)
+        shown = until_prompt(ours, process.pid)
         for keys in ("one\n", "dropped\x03", "\x1b[A two\x1b[D\x1b[DX\n", "   \n"):
             os.write(ours, keys.encode())
-            shown += until_prompt(ours)
+            shown += until_prompt(ours, process.pid)
         os.write(ours, b"\x04")
         assert process.wait(timeout=30) == 0
     os.close(ours)
@@ -258,9 +261,17 @@ def test_a_typed_line_can_be_edited_dropped_and_called_back() -> None:
     assert typed == ["one", "one tXwo", "   "]
 
 
-def until_prompt(terminal: int) -> str:
-    """What is shown until the next line is asked for."""
+def until_prompt(terminal: int, pid: int) -> str:
+    """What is shown until the next line is asked for, and the process waits for it.
+
+    A signal that comes between the two is only heeded at the next key (CPython's `readline`).
+    """
     shown = ""
     while not re.search(r"(^|\n|\x1b\[\?2004h)> $", shown):
+        assert select.select([terminal], [], [], PATIENCE)[0], shown
         shown += os.read(terminal, 1000).decode()
-    return shown
+    for _ in range(1_000):
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S":
+            return shown
+        time.sleep(PATIENCE / 1_000)
+    raise AssertionError(f"it does not wait for a line: {shown}")

@@ -109,6 +109,7 @@ def test_without_data_or_tokenizer_it_tells_what_it_can(
     caplog.set_level("INFO", "gpt_tf")
     assert look(job).config.training.max_steps == 20
     assert re.fullmatch(r"20 steps of [\d,]+ tokens", caplog.messages[0])
+    assert caplog.messages[1].startswith("learning rate: ")
     (tmp_path / "a.txt").write_text("some text of its own")
     found = look(dataclasses.replace(job, data=tmp_path / "a.txt"))
     assert found.train is None and found.config.training.eval_interval is None  # as an epoch is not
@@ -178,14 +179,14 @@ def test_its_tables_are_whole_at_80_columns(home: Path) -> None:
     said = called(
         "train", "--dry-run", "--data", "texts", *TINY_RUN, *held, *steps, cwd=home
     ).stdout
-    assert "in 5 steps\n" in said and "linear, to 0 from step 85 to 105" in said
+    assert "in 5 steps\n" in said and "linear, falling to 0 from step 85 to 105" in said
     assert all(len(line) <= 80 for line in said.splitlines())
     for row in (
         "tokens ",
         "1 block of ",
         "steps ",
         "memory at most, estimated",
-        "memory of the machine",
+        "memory that is free",
         "time  ",
     ):
         assert row in said

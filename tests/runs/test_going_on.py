@@ -296,7 +296,11 @@ def test_a_run_that_has_ended_names_the_ways_that_work_for_it(
     }
     another = "begin another with its weights: gpt-tf train --from "
     assert ways == {
-        "wsd": ["go on with it: gpt-tf train --resume wsd --max-steps 40", f"{another}wsd"],
+        "wsd": [
+            "go on from step 14, where the rate began to fall: gpt-tf train --resume wsd "
+            "--max-steps 40",
+            f"{another}wsd",
+        ],
         "tiny": [
             "the rate has fallen; go on with a second stretch: gpt-tf train --resume tiny "
             f"--max-steps 40 --set training.schedule=cosine {NO_WARM_UP}",

@@ -6,7 +6,7 @@ import pytest
 
 from gpt_tf.config import Config, TrainingConfig
 from gpt_tf.config_files import read_preset, resolve
-from gpt_tf.runs.resolving import steps_in_words
+from gpt_tf.runs.resolving import resolve_config, steps_in_words
 from gpt_tf.training import precision
 from gpt_tf.training.precision import resolve_precision
 
@@ -62,3 +62,15 @@ def test_the_steps_of_a_run_are_said_in_words(
 ) -> None:
     training = TrainingConfig(max_steps=steps, eval_interval=interval, warmup_steps=0)
     assert steps_in_words(Config(training=training), per_epoch) == said
+
+
+def test_a_warm_up_that_takes_most_of_a_run_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "gpt_tf")
+    for warm_up, is_most in ((30, False), (31, True)):
+        caplog.clear()
+        training = TrainingConfig(max_steps=60, warmup_steps=warm_up)
+        resolve_config(Config(training=training), 100, 0)
+        said = "the warm-up takes 31 of 60 steps; a tenth of the run: --set training.warmup_steps=6"
+        assert (said in caplog.messages) == is_most
+        line = f"cosine with a peak of 0.001, warm-up to step {warm_up}, falling to 0 from step "
+        assert f"learning rate: {line}{warm_up} to 60" in caplog.messages
