@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -35,6 +36,18 @@ def notes_are_shown() -> Iterator[None]:
     """A test that leaves --quiet on fails itself, not a later one that expects a note."""
     yield
     assert not (console.is_quiet() or console.is_debug())
+
+
+@pytest.fixture
+def eagerly() -> Iterator[None]:
+    """Nothing is compiled in this process: a training of few steps costs a third."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    with warnings.catch_warnings():  # that tf.data compiles nevertheless
+        warnings.filterwarnings("ignore", "Even though the .tf.config")
+        yield
+    tf.config.run_functions_eagerly(False)
 
 
 def made_once(

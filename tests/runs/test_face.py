@@ -118,6 +118,7 @@ def test_a_notebook_sees_losses_too(home: Path) -> None:
     assert "image/png" in second[0]["data"]
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_run_tells_what_it_was_trained_with_and_goes_on(
     home: Path,
     printed: str,
@@ -216,6 +217,7 @@ def test_a_signal_before_the_first_step_reaches_the_handler_of_the_program() -> 
     assert came == [signal.SIGTERM]
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_texts_are_data_and_names_of_files_are_not_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +240,7 @@ def test_texts_are_data_and_names_of_files_are_not_texts(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_list_of_paths_are_files_that_a_moved_workspace_still_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -152,23 +152,27 @@ def test_an_end_is_kept_beside_a_broken_link_and_whatever_the_length_of_the_name
     assert kept.checkpoints.names() == run.checkpoints.names()
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_constant_rate_goes_on_from_the_last_checkpoint(workspace: Path) -> None:
     words = [*TINY_RUN, "--set", "training.schedule=constant"]
-    called(*BEGIN, "short", "--max-steps", "20", *words, cwd=workspace)
-    result = called("train", "--resume", "short", "--max-steps", "30", cwd=workspace)
-    assert "resumed from step-00000020" in result.stderr
-    called(*BEGIN, "planned", "--max-steps", "30", *words, cwd=workspace)
-    assert_same(workspace, "short", "planned", 30)
+    called(*BEGIN, "short", "--max-steps", "10", *words, cwd=workspace)
+    result = called("train", "--resume", "short", "--max-steps", "15", cwd=workspace)
+    assert "resumed from step-00000010" in result.stderr
+    called(*BEGIN, "planned", "--max-steps", "15", *words, cwd=workspace)
+    assert_same(workspace, "short", "planned", 15)
     assert not list(workspace.glob("runs/short-*"))
 
 
-def test_a_second_stretch_is_what_the_settings_say(workspace: Path) -> None:
+@pytest.mark.parametrize("stops", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_a_second_stretch_is_what_the_settings_say(workspace: Path, stops: bool) -> None:
     """The settings in config.yaml say all: a new run with them comes to the same."""
     words = ["--max-steps", "32", "--learning-rate", "2e-3", "--set", "training.schedule=linear",
              "--set", "training.warmup_steps=2"]  # fmt: skip
-    result = called("train", "--resume", "tiny", *words, "--stop-at-step", "26", cwd=workspace)
+    stop = ["--stop-at-step", "26"] if stops else []
+    result = called("train", "--resume", "tiny", *words, *stop, cwd=workspace)
     assert "resumed from step-00000020" in result.stderr
-    called("train", "--resume", "tiny", cwd=workspace)
+    if stops:
+        called("train", "--resume", "tiny", cwd=workspace)
     stored = settings_of(workspace, "tiny")
     assert (stored["schedule_begin"], stored["max_steps"]) == (20, 32)
     (earlier,) = stored["earlier_rates"]
@@ -184,6 +188,7 @@ def test_a_second_stretch_is_what_the_settings_say(workspace: Path) -> None:
     assert_same(workspace, "tiny", "planned", 32)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_changed_rate_is_recorded_with_the_step_from_which_it_holds(stopped: Path) -> None:
     words = ["--learning-rate", "5e-4", "--set", "training.eval_interval=4"]
     result = called("train", "--resume", "stopped", *words, cwd=stopped)
@@ -258,6 +263,7 @@ def test_what_cannot_go_on_so_is_refused_and_changes_nothing(
     assert said in refused(stopped_workspace, run, *words)
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_patience_that_is_used_up_is_named_and_a_larger_one_goes_on(stopped: Path) -> None:
     """A rate of 0 improves nothing after the first evaluation."""
     still = ["--learning-rate", "0", "--set", "training.eval_interval=1"]
@@ -276,6 +282,7 @@ def test_patience_that_is_used_up_is_named_and_a_larger_one_goes_on(stopped: Pat
     assert rates == [10, 12]
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_the_command_with_more_steps_has_the_patience_that_it_needs(stopped: Path) -> None:
     """The last evaluation of a run may be the one that uses its patience up."""
     still = ["--learning-rate", "0", "--set", "training.eval_interval=5"]
@@ -313,6 +320,7 @@ def test_a_run_that_has_ended_names_the_ways_that_work_for_it(
     assert all(f"{way}\n" in result.stderr for way in ways["tiny"])
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_python_program_goes_on_in_the_same_way(
     stopped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

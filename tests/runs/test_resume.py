@@ -27,6 +27,7 @@ from gpt_tf.storage.yaml_file import dump_yaml
 from gpt_tf.training.event_files import write_records
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_warm_up_longer_than_the_run_is_shortened_aloud(workspace: Path) -> None:
     words = ["train", "--data", "reviews", "--name", "short", *TINY_RUN, "--max-steps", "3"]
     result = called(*words, "--set", "training.warmup_steps=5", cwd=workspace)
@@ -180,6 +181,7 @@ def test_finished_run_says_so_and_keeps_nothing_half_written(workspace: Path) ->
     assert not left.exists()
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_changed_data_are_refused_by_name_or_accepted(stopped: Path) -> None:
     first, *others = sorted((stopped / "reviews").rglob("*.txt"))[:7]
     first.write_text("Another text.")
@@ -217,6 +219,7 @@ def test_a_state_that_training_does_not_save_is_refused(changed) -> None:
         check_state(run, Checkpoint("step-00000004", {}, {}, state, {}), Path())
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_what_is_typed_again_to_accept_changed_data_keeps_the_other_options(stopped: Path) -> None:
     next((stopped / "reviews").rglob("*.txt")).write_text("Another text.")
     words = ["--set", "training.patience=9", "--stop-at-step", "12"]
