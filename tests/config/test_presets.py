@@ -121,6 +121,7 @@ def test_a_preset_builds_in_its_size(preset: str) -> None:
     "preset",
     [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.long]) for name in PARAMETERS],
 )
+@pytest.mark.usefixtures("eagerly")
 def test_a_preset_builds_in_its_size_and_takes_a_step(preset: str) -> None:
     config = resolve(read_preset(preset))
     model = make_model(config.model, seed=1)
