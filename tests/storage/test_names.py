@@ -158,7 +158,7 @@ def test_commands_print_through_one_place() -> None:
         "cli/evaluate.py: click.echo(json.dumps({key: _in_json(value) for key, value in "
         "figures.items()}))",
         "cli/diff.py: click.echo(json.dumps({**differences_as_record(found), **about}, indent=2))",
-        "cli/delete.py: click.echo(json.dumps({'deleted': deleted}))",
+        "cli/delete.py: click.echo(json.dumps({'deleted': deleted, 'finished': finished}))",
         "cli/rename.py: click.echo(json.dumps({'run': path.name, 'path': str(path)}))",
         "cli/runs.py: click.echo(json.dumps([as_record(one) for one in chosen], indent=2))",
         "cli/show.py: click.echo(json.dumps(facts_as_record(facts), indent=2))",
