@@ -46,6 +46,8 @@ def path_of(value: str | os.PathLike[str] | None, name: str) -> Path | None:
         raise UsageError(f"no path in {name}: {value!r:.60}. Give one path, or a pattern.")
     if value == "":  # it would be the current folder
         raise UsageError(f"empty path in {name}. Give one, or None.")
+    if "\0" in str(value):
+        raise UsageError(f"no path in {name}: {str(value)!r:.60} has a null character.")
     return Path(value)
 
 

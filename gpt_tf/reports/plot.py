@@ -24,8 +24,8 @@ from gpt_tf.reports.drawing import (
     shortened,
     show_steps,
 )
-from gpt_tf.storage import atomic
 from gpt_tf.storage.names import in_picture, nearest
+from gpt_tf.storage.targets import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,16 +142,12 @@ class Picture:
           overwrite: replace a file that is there.
 
         Raises:
-          UsageError: if there is one and `overwrite` is not given, or the name is another.
+          UsageError: if there is one and `overwrite` is not given, something else than a plain file
+            is there, the place is part of a run, or the name is another.
+          RunError: if the disk is full or fails; what was there is intact.
         """
         check_flags(overwrite=overwrite)
         place = path_of(path, "path")
         if place is None or place.suffix.lower() != ".png":
             raise UsageError(f"not the name of a PNG in path: {path}. End it in .png.")
-        if place.is_dir() or not place.parent.is_dir():
-            raise UsageError(f"no place for a file in path: {path}. Name a file in a folder.")
-        if os.path.lexists(place) and not overwrite:
-            raise UsageError(
-                f"file exists in path: {path}. Add overwrite=True, or choose another name."
-            )
-        atomic.write_bytes(place, self._png)
+        write_file(place, "path", self._png, overwrite=overwrite)

@@ -43,6 +43,7 @@ from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import Checkpoint
 from gpt_tf.storage.manifest import read_manifest
+from gpt_tf.storage.plain import read_plain
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.finding import LIST
 from gpt_tf.streaming.given_data import REMEDY, Data, listed
@@ -228,10 +229,17 @@ def _kept(workspace: Workspace, name: str, suffix: str, lines: Sequence[str]) ->
 @contextmanager
 def _kept_unless_refused(place: Path | None, content: bytes | None) -> Iterator[None]:
     """Write what training reads; a mistake that is found before training leaves no trace of it."""
-    if place is None or content is None or place.exists():
+    if place is None or content is None:
         yield
         return
-    place.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.lexists(place):
+        _refuse_changed(place, content)
+        yield
+        return
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"not a folder: {place.parent}. Move it away.") from error
     atomic.write_bytes(place, content)
     try:
         yield
@@ -240,6 +248,19 @@ def _kept_unless_refused(place: Path | None, content: bytes | None) -> Iterator[
         with suppress(OSError):  # something else is in it
             place.parent.rmdir()
         raise
+
+
+def _refuse_changed(place: Path, content: bytes) -> None:
+    """Raise UsageError if what gpt-tf wrote of such a list is not what it was."""
+    try:
+        is_same = read_plain(place) == content
+    except OSError:
+        is_same = False
+    if not is_same:
+        raise UsageError(
+            f"changed since gpt-tf wrote it: {place}, which holds the list in data. Move it away: "
+            "it is written again."
+        )
 
 
 def _has_tokenizer(workspace: Workspace, source: Path | None) -> bool:

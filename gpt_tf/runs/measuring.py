@@ -251,7 +251,10 @@ def _times(steps: int, interval: int | None, last: int, other: int | None = None
 
     >>> _times(1500, 300, 1500), _times(1000, 300, 1500), _times(10, 4, 10), _times(12, 4, 12, 6)
     (5, 3, 3, 4)
+    >>> _times(10**20, 3, 10**20)
+    33333333333333333334
     """
-    due = {*range(interval, steps + 1, interval)} if interval else set()
-    due |= {*range(other, steps + 1, other)} if other else set()
-    return len(due | ({last} if steps == last else set()))
+    intervals = [each for each in (interval, other) if each]
+    count = sum(steps // each for each in intervals)
+    count -= steps // math.lcm(*intervals) if len(intervals) == 2 else 0
+    return count + (steps == last and all(last % each for each in intervals))

@@ -94,8 +94,9 @@ def check_file(path: Path, option: str, *, overwrite: bool) -> Path:
             f"part of a run in {option}: {path} belongs to {run}. Choose another folder."
         )
     if mode and not overwrite:
+        by = "--overwrite" if option.startswith("-") else "overwrite=True"
         raise UsageError(
-            f"file exists in {option}: {path}. Choose another name, or replace it with --overwrite."
+            f"file exists in {option}: {path}. Choose another name, or replace it with {by}."
         )
     if not target.parent.is_dir():
         raise UsageError(f"no such folder in {option}: {target.parent}. Make it first.")

@@ -5,6 +5,7 @@ A file list is sorted by the bytes of the path, so that it is the same on every 
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -224,7 +225,7 @@ def _listed(source: Path) -> list[Path]:
     if not os.path.lexists(source):
         raise UsageError(f"no such list of files: {source}.")
     with open_bytes(source) as file:
-        content = file.read(LONGEST_LIST + 1)
+        content = file.read(LONGEST_LIST + 1).removeprefix(codecs.BOM_UTF8)
     # no other line ends: U+2028, a vertical tab or a form feed may be in the name of a file
     lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
     if len(content) > LONGEST_LIST or b"\0" in content or max(map(len, lines)) > LONGEST_PATH:

@@ -73,7 +73,8 @@ class CheckpointManager:
         saved: Callable[[], None] = lambda: None,
     ) -> None:
         check_counts(keep=keep)
-        self.store = store if isinstance(store, CheckpointStore) else _store_in(store)
+        if not isinstance(model, LanguageModel) or not model.built:
+            raise UsageError(f"not a model that is built in model: {model!r:.60}. Give a GPT.")
         if not isinstance(optimizer, keras.optimizers.Optimizer):
             raise UsageError(
                 f"not an optimizer in optimizer: {optimizer!r:.60}. Give keras.optimizers.Adam() "
@@ -91,6 +92,8 @@ class CheckpointManager:
         self._keep = keep
         self._check = check
         self._saved = saved
+        # The folder last: what is refused makes none.
+        self.store = store if isinstance(store, CheckpointStore) else _store_in(store)
 
     def __repr__(self) -> str:
         folder = str(self.store.directory)

@@ -153,14 +153,23 @@ def test_a_run_tells_what_it_was_trained_with_and_goes_on(
     assert (home / "curve.png").read_bytes().startswith(b"\x89PNG")
     ended.plot().save("curve.png", overwrite=True)
     for place, words in (
-        ("curve.png", "file exists in path: curve.png. Add overwrite=True"),
+        (
+            "curve.png",
+            "name, or replace it with overwrite=True",
+        ),
         ("curve.jpg", "not the name of a PNG in path: curve.jpg. End it in .png."),
-        ("none/a.png", "no place for a file in path: none/a.png"),
+        ("none/a.png", "no such folder in path: "),
+        ("runs/stopped/a.png", "part of a run in path: runs/stopped/a.png belongs to "),
+        ("runs", "not the name of a PNG"),
+        ("a\0.png", "has a null character"),
+        (f"{'a' * 300}.png", "name too long"),
     ):
         with pytest.raises(UsageError, match=re.escape(words)):
             ended.plot().save(place)
     assert not Path("curve.jpg").exists()
     early = gpt_tf.load("stopped", checkpoint="4")
+    with pytest.raises(UsageError, match="part of a run: runs/stopped/tokenizer belongs to"):
+        early.tokenizer.save("runs/stopped/tokenizer", overwrite=True)
     (text,) = early.texts(["The"])[0]
     assert len(text.continuation.token_ids) <= 5  # the run's sampling.max_new_tokens
     for call, words in (
@@ -227,6 +236,11 @@ def test_texts_are_data_and_names_of_files_are_not_texts(
     (kept,) = (tmp_path / "gpt-tf-data").glob("texts-*.jsonl")
     assert [json.loads(line)["text"] for line in kept.read_text().splitlines()] == texts
     assert run.resume().step == 2  # its data are there
+    written = kept.read_text()
+    kept.write_text(written.replace("some", "other"))
+    with pytest.raises(UsageError, match=r"changed since gpt-tf wrote it: .*Move it away"):
+        gpt_tf.train(texts, max_steps=2, batch_size=2, set=SMALL, quiet=True)
+    kept.write_text(written)
     Path("a.txt").write_text("a")
     before = sorted(tmp_path.rglob("*"))
     for data, words in (

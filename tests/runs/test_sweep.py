@@ -273,6 +273,24 @@ def test_a_tokenizer_or_data_that_change_between_two_cells_end_the_sweep(
     check_ended(said)
 
 
+def test_another_run_in_the_place_of_a_cell_is_refused_by_name(
+    swept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workspace = tmp_path / "workspace"
+    shutil.copytree(swept, workspace)
+    runs = workspace / "runs"
+    shutil.rmtree(runs / RUNS[0])
+    (runs / RUNS[1]).rename(runs / RUNS[0])
+    before = table(workspace)
+    for _ in range(2):
+        assert in_process("sweep", "--resume", "grid", cwd=workspace, check=False) == 2
+        said = capsys.readouterr().err
+        assert f"another run in the place of a cell: {runs / RUNS[0]} has " in said
+        assert "training.peak_learning_rate=0.001 instead of 0.01. `gpt-tf delete " in said
+        (workspace / "sweeps" / "grid" / "results.json").unlink(missing_ok=True)
+    assert table(workspace) == before
+
+
 @pytest.fixture(scope="module")
 def resumed(swept: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sweep resumed after damage; do not write.

@@ -213,6 +213,9 @@ def test_a_list_names_files_of_any_name(tmp_path: Path, end: str) -> None:
         " .txt",
     ]
     make(tmp_path, *names)
+    for encoding in ("utf-8", "utf-8-sig"):
+        (tmp_path / "all.files").write_text(end.join([*names, ""]), encoding=encoding, newline="")
+        assert sorted(found(tmp_path / "all.files", tmp_path)) == sorted(names)
     (tmp_path / "all.files").write_text(end.join(["", *names]), encoding="utf-8", newline="")
     assert sorted(found(tmp_path / "all.files", tmp_path)) == sorted(names)
 

@@ -198,6 +198,9 @@ def test_what_cannot_hold_checkpoints_is_refused(tokenizer: BPETokenizer, tmp_pa
         gpt_tf.CheckpointManager(model, adam, tmp_path)
     with pytest.raises(UsageError, match="no mapping in facts: 'x'"):
         gpt_tf.CheckpointManager(model, adam, tmp_path / "new", facts="x")
+    with pytest.raises(UsageError, match="not a model that is built in model: None"):
+        gpt_tf.CheckpointManager(None, adam, tmp_path / "new")  # type: ignore[arg-type]
+    assert not (tmp_path / "new").exists()
     run = tmp_path / "runs" / "a"
     (run / "checkpoints" / "step-00000001").mkdir(parents=True)
     (run / "config.yaml").touch()

@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.config import Config
-from gpt_tf.errors import GptTfError
+from gpt_tf.config_files import flatten, resolve_stored, text_of
+from gpt_tf.errors import GptTfError, UsageError
 from gpt_tf.runs.assemble import begin, resume
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.progress_text import duration
@@ -23,8 +24,13 @@ from gpt_tf.runs.sweeps.grid import Cell
 from gpt_tf.runs.sweeps.quiet_cell import QuietCell
 from gpt_tf.runs.sweeps.results import Results, read_result, summary
 from gpt_tf.runs.sweeps.watching import Stopwatch, write_hparams
+from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import found
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
+
+UNDECIDED = (None, "auto")
+# What a run's settings take from its tokenizer, its data or its number of steps.
+DECIDED_LATER = ("tokenizer.", "sampling.", "origin.", "model.vocab_size", "training.warmup_steps")
 
 
 def train_cells(sweep: Sweep, *, quiet: bool = False) -> Results:
@@ -35,7 +41,8 @@ def train_cells(sweep: Sweep, *, quiet: bool = False) -> Results:
 
     Raises:
       Stopped: if a signal ended it; the cell at work is saved.
-      UsageError: data or tokenizer are not those of the plan any more.
+      UsageError: data or tokenizer are not those of the plan any more, or another run has the name
+        of a cell.
     """
     plan, console = sweep.plan, sweep.workspace.console
     results = Results(sweep.directory, plan, sweep.lock.check)
@@ -44,6 +51,7 @@ def train_cells(sweep: Sweep, *, quiet: bool = False) -> Results:
         label = f"cell {number} of {len(plan.cells)}: {cell.run}"
         before = results.of(cell)
         run = RunDirectory(sweep.workspace.path / RUNS / cell.run)
+        _refuse_another_run(sweep, run, config)
         if before and before.state == "done" and run.checkpoints.names():
             console.note(f"{label}, done before")
             continue
@@ -61,6 +69,28 @@ def train_cells(sweep: Sweep, *, quiet: bool = False) -> Results:
             console.note(f"{label}, {summary(result)}{f', left {duration(left)}' if left else ''}")
     results.publish()
     return results
+
+
+def _refuse_another_run(sweep: Sweep, run: RunDirectory, config: Config) -> None:
+    """Raise UsageError if the run of that name was trained with other settings than the cell's."""
+    names = run.checkpoints.names()
+    try:
+        settings = read_manifest(run.checkpoints.directory / names[-1])["config"] if names else None
+        stored = flatten(dataclasses.asdict(resolve_stored(settings))) if settings else {}
+    except GptTfError:
+        return  # damaged: whatever resumes it says so
+    planned = flatten(dataclasses.asdict(config))
+    changed = [
+        f"{key}={text_of(stored[key])} instead of {text_of(value)}"
+        for key, value in planned.items()
+        if key in stored and value not in UNDECIDED and not key.startswith(DECIDED_LATER)
+        if stored[key] != value
+    ]
+    if changed:
+        raise UsageError(
+            f"another run in the place of a cell: {run.path} has {', '.join(changed[:3])}. "
+            f"`gpt-tf delete {run.name}` makes room for the cell, or begin another sweep."
+        )
 
 
 def _train_cell(sweep: Sweep, cell: Cell, config: Config, results: Results) -> None:
