@@ -140,7 +140,7 @@ def test_will_it_fit_in_memory_and_how_long_will_it_take(workspace: Path) -> Non
         "train", "--data", "reviews", "--dry-run", "--measure", "--max-steps", "40", *TINY_RUN,
         cwd=workspace,
     )  # fmt: skip
-    assert re.search(r"memory.*MB", table)
+    assert re.search(r"memory that is free.*MB: enough", table)
     assert re.search(r"time|takes", table)
     assert sorted(path.name for path in (workspace / "runs").iterdir()) == before
 

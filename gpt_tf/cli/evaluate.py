@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--data", "data_now", type=PLACE, metavar="PLACE",
               help="Where the run's own data are now, if they moved.")  # fmt: skip
 @click.option("--validation-data", "validation_now", type=PLACE,
-              metavar="PLACE", help="The same for validation data given apart.")  # fmt: skip
+              metavar="PLACE", help="The same for the validation data.")  # fmt: skip
 @click.option("--set", "assignments", multiple=True, type=TEXT, metavar="data.KEY=VALUE",
               help="How DATA is read, if not as the run's own data.")  # fmt: skip
 @checkpoint_option

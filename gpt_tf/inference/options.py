@@ -83,7 +83,7 @@ OPTIONS = {option.name: option for option in (
            help="How many texts to keep at each step."),
     Option(name="length_penalty", kind="number", minimum=-10, maximum=10, from_run=True,
            default=SamplingConfig.length_penalty, samplers=("beam", "diverse-beam"),
-           help="The score is the logarithm of the probability / length ** this."),
+           help="The score is the log-probability, divided by length ** this."),
     Option(name="num_beam_groups", kind="integer", minimum=1, samplers=("diverse-beam",),
            help="Number of groups; as many as beams if not given."),
     Option(name="diversity_penalty", kind="number", minimum=0, default=1.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,14 @@ def draw_again(run: RunDirectory, name: str | None = None) -> None:
     if rows := read_rows(run.metrics_file):
         title = picture_title(name or run.name, count_parameters(run))
         draw_losses(rows, run.loss_picture, title)
+
+
+def draw_if_older(run: RunDirectory) -> None:
+    """Draw a run's picture again if it lacks rows of the metrics file."""
+    with suppress(FileNotFoundError):
+        drawn = run.loss_picture.stat().st_mtime_ns if run.loss_picture.exists() else 0
+        if drawn < run.metrics_file.stat().st_mtime_ns:
+            draw_again(run)
 
 
 def draw_losses(rows: Rows, path: Path, title: str) -> None:

@@ -40,10 +40,8 @@ class MetricsTable:
         self._metrics_file = metrics_file
         self._table = table
         self._check = check
-        self._is_ours = not os.path.lexists(table) or is_own_table(table)
-        if not self._is_ours:
-            log.warning("not gpt-tf's table: %s. It stays, and no other one is written", table)
-        elif table.exists():  # of steps that a resumed run does again
+        self._has_told = False
+        if os.path.lexists(table):  # of steps that a resumed run does again
             self._write()
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
@@ -63,5 +61,11 @@ class MetricsTable:
         self._write()
 
     def _write(self) -> None:
-        if self._is_ours:
+        if not os.path.lexists(self._table) or is_own_table(self._table):
             atomic.write_text(self._table, table_of(read_rows(self._metrics_file)))
+        elif not self._has_told:
+            self._has_told = True
+            log.warning(
+                "not gpt-tf's table: %s. It stays; move it away, and the run's own is written",
+                self._table,
+            )

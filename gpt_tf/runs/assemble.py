@@ -10,6 +10,7 @@ from pathlib import Path
 from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import UsageError
+from gpt_tf.reports.loss_picture import draw_if_older
 from gpt_tf.runs.claiming import Claim, claimed, reopened
 from gpt_tf.runs.console import SILENT, MakeWriters
 from gpt_tf.runs.data import DataChoice, choose_data
@@ -189,6 +190,7 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
             if job.stop_at_step is not None:
                 check_end(config, job.stop_at_step, step, console=workspace.console)
             atomic.sweep(run.path)  # killed just after its last checkpoint
+            draw_if_older(run)
             return run, Outcome(step, "all steps done", None)
         choice = data_of_run(workspace, run, config.data, moved, command)
         job.check_data(choice)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from gpt_tf.config_files import differing, flatten, read_config_file, resolve_stored, text_of
-from gpt_tf.errors import GptTfError
+from gpt_tf.errors import GptTfError, UsageError
 from gpt_tf.reports.text_table import cut
 from gpt_tf.runs.sweeps.grid import short_names
 from gpt_tf.storage.metrics_file import read_rows
@@ -42,7 +42,7 @@ def readable_rows(
     """The rows of each run's metrics, and why those of the others cannot be read; by name.
 
     Raises:
-      GptTfError: if no run's can be read.
+      UsageError: if no run's can be read, with what each lacks.
     """
     rows: dict[str, list[dict[str, float]]] = {}
     problems: dict[str, str] = {}
@@ -50,9 +50,9 @@ def readable_rows(
         try:
             rows[name] = read_rows(run.opened().metrics_file)
         except GptTfError as error:
-            if len(problems) == len(runs) - 1:
-                raise
             problems[name] = str(error)
+    if not rows:
+        raise UsageError("\n".join(problems.values()))
     return rows, problems
 
 

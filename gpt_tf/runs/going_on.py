@@ -28,7 +28,14 @@ from gpt_tf.runs.resuming import (
     refuse_changed,
     tell_changes,
 )
-from gpt_tf.runs.ways_on import NO_WARM_UP, changes, instead, why_not, words_for_more
+from gpt_tf.runs.ways_on import (
+    NO_WARM_UP,
+    changes,
+    instead,
+    more_patience,
+    why_not,
+    words_for_more,
+)
 from gpt_tf.storage.checkpoint import (
     Checkpoint,
     CheckpointStore,
@@ -122,10 +129,12 @@ def _with_more_steps(
     store: CheckpointStore, here: Checkpoint, before: TrainingConfig, job: Job, called: str
 ) -> str:
     """The command that was typed, with twice the steps: a number that was typed adds none."""
-    given = {key: place for key, place in job.given.items() if key != "training.max_steps"}
-    typed = as_typed(dataclasses.replace(job, given=given), called)
     waited = here.state["early_stopping"]["waited"]
-    return " ".join([typed, *words_for_more(store, before, waited, given)])
+    left_out = {"training.max_steps", *more_patience(job.config.training, waited)}
+    given = {key: place for key, place in job.given.items() if key not in left_out}
+    typed = as_typed(dataclasses.replace(job, given=given), called)
+    training = dataclasses.replace(before, patience=job.config.training.patience)
+    return " ".join([typed, *words_for_more(store, training, waited, given)])
 
 
 def _refuse_at_the_end(what: str, here: Checkpoint, more: str) -> NoReturn:
@@ -243,9 +252,10 @@ def _refuse_used_up_patience(
     checkpoint: Checkpoint, training: TrainingConfig, given: Given
 ) -> None:
     """Raise UsageError if the run has stopped early, and what was typed does not change that."""
-    patience, waited = training.patience, checkpoint.state["early_stopping"]["waited"]
-    if given and patience is not None and waited >= patience:
+    waited = checkpoint.state["early_stopping"]["waited"]
+    if given and (more := more_patience(training, waited)):
+        (word,) = more.values()
         raise UsageError(
-            f"no better evaluation for {waited} times in training.patience: {patience}: the run "
-            f"stopped early. Add --set training.patience={waited + patience} to go on."
+            f"no better evaluation for {waited} times in training.patience: {training.patience}: "
+            f"the run stopped early. Add {word} to go on."
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from gpt_tf.config import OriginConfig
 from gpt_tf.config_files import read_config_file
 from gpt_tf.errors import GptTfError, UsageError
 from gpt_tf.runs.sweeps.plan import SweepDirectory, all_sweeps
@@ -16,9 +18,11 @@ from gpt_tf.storage.places import found
 from gpt_tf.storage.plain import read_plain
 from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory, all_runs, unopened_run
 
-# To read YAML takes milliseconds: of a thousand runs only those that may have an origin are read.
-MAY_HAVE_ORIGIN = re.compile(r"^\s+run:(?!\s*(null|~)?\s*$)|^origin:\s*\S", re.MULTILINE)
-HAS_ORIGIN = re.compile(r"^origin:", re.MULTILINE)  # in all settings of today, if only as null
+# The end of the settings of a run that began with random weights: whole, and the last section.
+BEGAN_RANDOM = re.compile(
+    r"^origin:\n\s+run: null\n\s+checkpoint: null\n\s+manifest_sha256: null\n", re.MULTILINE
+)
+ALL_OF_ORIGIN = {item.name for item in dataclasses.fields(OriginConfig)}
 
 
 def began_with(
@@ -42,10 +46,11 @@ def _origin(run: RunDirectory) -> str | None:
     """
     with suppress(OSError, UnicodeDecodeError, GptTfError):
         text = read_plain(run.config_file).decode("utf-8")
-        if HAS_ORIGIN.search(text):
-            return (
-                _place(read_config_file(run.config_file)) if MAY_HAVE_ORIGIN.search(text) else None
-            )
+        if BEGAN_RANDOM.search(text):  # to read YAML takes milliseconds
+            return None
+        settings = read_config_file(run.config_file)
+        if isinstance(settings.get("origin"), dict) and settings["origin"].keys() >= ALL_OF_ORIGIN:
+            return _place(settings)
     for name in reversed(run.checkpoints.names()):
         with suppress(GptTfError):
             return _place(read_manifest(run.checkpoints.directory / name).get("config"))

@@ -58,9 +58,9 @@ def _tell_rate(training: TrainingConfig) -> None:
     for line in in_words(training):
         log.info("learning rate: %s", line)
     steps = (training.max_steps or 0) - training.schedule_begin
-    if 2 * training.warmup_steps > steps:
+    if 2 * training.warmup_steps > steps >= 10:
         log.info(
-            "the warm-up takes %s of %s; a tenth of the run: --set training.warmup_steps=%s",
+            "the warm-up takes %s of %s. Begin with a shorter one: --set training.warmup_steps=%s",
             f"{training.warmup_steps:,}",
             count_of_steps(steps),
             steps // 10,

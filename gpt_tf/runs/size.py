@@ -106,14 +106,15 @@ def machine_rows(config: Config) -> Rows:
 
 
 def memory_rows(memory: float, how: str = "estimated") -> Rows:
-    """The memory that training takes at most, and that of the machine.
+    """The memory that training takes at most, and whether the machine has as much free.
 
     Args:
       how: they are known: "estimated" from the model's graph, or "measured" in this process.
     """
-    machine = psutil.virtual_memory()
-    verdict = "enough" if memory <= machine.available else "too little"
-    free = f"{machine.available / 1e6:,.0f} MB of {machine.total / 1e6:,.0f} MB: {verdict}"
+    machine, own = psutil.virtual_memory(), psutil.Process().memory_info().rss
+    there = machine.available + own  # `memory` counts what this process has already
+    verdict = "enough" if memory <= there else "too little"
+    free = f"{there / 1e6:,.0f} MB of {machine.total / 1e6:,.0f} MB: {verdict}"
     return [(f"memory at most, {how}", f"{memory / 1e6:,.0f} MB"), ("memory that is free", free)]
 
 

@@ -68,7 +68,7 @@ def words_for_more(
         words["training.schedule"] = f"{NEW_SCHEDULE}{training.schedule}"
         if training.warmup_steps:
             words["training.warmup_steps"] = NO_WARM_UP
-    if store.stable_name() is None:  # which is older: there nothing is used up
+    if store.stable_name() is None:  # at that older step no patience is used up yet
         words |= more_patience(training, waited)
     return [word for key, word in words.items() if key not in given]
 

@@ -12,9 +12,9 @@ from gpt_tf.storage.plain import read_plain
 FORM = "%(asctime)s %(levelname)s %(message)s"
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),\d+ \w+ (.*)")
 OPENED = "a process begins"  # the first line of each
-# What a process says first, or begins to train with; earlier versions had no OPENED.
+# Lines that processes of earlier versions begin with, or begin to train with.
 BEGUN = re.compile(
-    rf"{OPENED}|[\d,]+ steps?(?: of [\d,]+ tokens: |, [\d,]+ per epoch)"
+    r"[\d,]+ steps?(?: of [\d,]+ tokens: |, [\d,]+ per epoch)"
     r"|changed setting: |going on from step |learning rate: |.*: [\d,]+ parameters"
 )
 
@@ -26,10 +26,13 @@ def seconds_of(path: Path) -> float | None:
     except OSError:
         return None
     total, begin, end = 0.0, None, None
+    says_so = False  # whether processes say where they begin
     for found in filter(None, map(LINE.fullmatch, text.splitlines())):
         with suppress(ValueError):  # a date that there is not
             now = datetime.datetime.fromisoformat(found[1])
-            if begin is None or end is None or BEGUN.match(found[2]):
+            says_so |= found[2] == OPENED
+            is_first = found[2] == OPENED if says_so else BEGUN.match(found[2])
+            if begin is None or end is None or is_first:
                 total += (end - begin).total_seconds() if begin and end else 0.0
                 begin = now
             end = now

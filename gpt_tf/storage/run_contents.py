@@ -47,7 +47,8 @@ _SWEEP = re.compile(r"sweep\.yaml|results\.json|results\.csv|heatmap\.png|lock|l
 
 # Users make tables of this name, too; ours has the names of what is measured in its first line.
 TABLE = "metrics.csv"
-_HEADER = re.compile(rb"step(,(train|eval|perf)/\w+)*\n")
+# A spreadsheet that saved it may have put a mark before it, and CRLF at its ends.
+_HEADER = re.compile(rb"(\xef\xbb\xbf)?step(,(train|eval|perf)/\w+)*\r?\n")
 _LONGEST_HEADER = 1 << 12  # bytes
 
 

@@ -52,7 +52,7 @@ def resolve_precision(config: Config) -> tuple[Config, str]:
         steps = min(max(1, fitting), MAX_STEPS_PER_EXECUTION) if pays else 1
     training = replace(training, precision=precision, xla=xla, steps_per_execution=steps)
     compiled = "XLA compiles each step as a whole" if xla == "on" else "XLA compiles nothing"
-    together = f", up to {steps} steps in one call" if steps > 1 else ""
+    together = f"; a call makes up to {steps} steps" if steps > 1 else ""
     reason = (
         f"matrix products are in {precision}; {compiled}{together} (width {width}, processor "
         f"{processor_in_words()})"

@@ -121,8 +121,11 @@ def test_a_preset_builds_in_its_size(preset: str) -> None:
     "preset",
     [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.long]) for name in PARAMETERS],
 )
-@pytest.mark.usefixtures("eagerly")
-def test_a_preset_builds_in_its_size_and_takes_a_step(preset: str) -> None:
+def test_a_preset_builds_in_its_size_and_takes_a_step(
+    preset: str, request: pytest.FixtureRequest
+) -> None:
+    if preset in QUICK:  # the long cases compile
+        request.getfixturevalue("eagerly")
     config = resolve(read_preset(preset))
     model = make_model(config.model, seed=1)
     weights = weight_variables(model)

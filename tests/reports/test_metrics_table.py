@@ -1,6 +1,7 @@
 """`metrics.csv`: the same rows as metrics.jsonl, for spreadsheets."""
 
 import csv
+import resource
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,19 @@ def test_a_table_of_the_users_own_stays(tmp_path: Path, caplog: pytest.LogCaptur
     write(tmp_path, [2, 3], resumed_step=1).close()
     assert table.read_text() == "epoch,loss\n1,2\n"
     (said,) = caplog.messages
-    assert said == f"not gpt-tf's table: {table}. It stays, and no other one is written"
+    remedy = "It stays; move it away, and the run's own is written"
+    assert said == f"not gpt-tf's table: {table}. {remedy}"
+
+
+def test_a_table_put_there_meanwhile_stays_until_it_is_moved_away(tmp_path: Path) -> None:
+    writers, table = write(tmp_path, [1]), tmp_path / "metrics.csv"
+    table.write_text("epoch,loss\n1,2\n")
+    writers.write_scalars(2, EVAL)
+    assert table.read_text() == "epoch,loss\n1,2\n"
+    table.rename(tmp_path / "mine.csv")
+    writers.write_scalars(3, EVAL)
+    writers.close()
+    assert rows(tmp_path) == read_rows(tmp_path / "metrics.jsonl")
 
 
 def test_a_run_that_has_gone_is_not_written_to(tmp_path: Path) -> None:
@@ -78,8 +91,11 @@ def test_a_table_that_cannot_be_written_in_the_end_is_told(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     writers = write(tmp_path, [1])
-    (tmp_path / "metrics.csv").unlink()
-    (tmp_path / "metrics.csv").mkdir()
-    writers.close()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4, limits[1]))  # bytes of a file
+    try:
+        writers.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     (said,) = caplog.messages
     assert said.startswith("MetricsTable writes no more: cannot write in ")

@@ -155,7 +155,14 @@ def test_the_origin_of_another_run_is_refused_by_name(workspace: Path) -> None:
     assert names(workspace) == ["other", "tuned"]
 
 
-DAMAGES = {"cut": "model:\n  widt", "no YAML": "origin: {\n  run: ", "empty": "", "missing": None}
+DAMAGES = {
+    "cut": "model:\n  widt",
+    "cut in the origin": "origin:\n",
+    "cut in the place": "origin:\n  run: runs/ba",
+    "no YAML": "origin: {\n  run: ",
+    "empty": "",
+    "missing": None,
+}
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

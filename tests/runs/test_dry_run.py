@@ -4,6 +4,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gpt_tf.config import Config, DataConfig, ModelConfig, TrainingConfig
@@ -12,6 +13,7 @@ from gpt_tf.runs import estimated_data
 from gpt_tf.runs.dry_run import Look, look
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.resolving import resolve_config
+from gpt_tf.runs.size import memory_rows
 from gpt_tf.runs.streams import Streams
 from gpt_tf.tokenizer.bpe import BPETokenizer
 from gpt_tf.tokenizer.files import tokenizer_sha256
@@ -190,3 +192,15 @@ def test_its_tables_are_whole_at_80_columns(home: Path) -> None:
         "time  ",
     ):
         assert row in said
+
+
+@pytest.mark.parametrize(("free", "verdict"), [(-1_000, "too little"), (1_000, "enough")])
+def test_the_memory_that_is_free_is_compared_with_what_is_needed(
+    monkeypatch: pytest.MonkeyPatch, free: int, verdict: str
+) -> None:
+    """What the process itself has is no part of what must be free."""
+    need = psutil.Process().memory_info().rss + 5e9
+    machine = psutil.virtual_memory()._replace(available=int(5e9 + free * 1e6))
+    monkeypatch.setattr("psutil.virtual_memory", lambda: machine)
+    _, (_, said) = memory_rows(need)
+    assert said.endswith(f": {verdict}")

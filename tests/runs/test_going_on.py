@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import TINY_RUN, called, tree
+from commands import BIGRAM_RUN, TINY_RUN, called, tree
 from run_digests import digests, metrics
 
 import gpt_tf
@@ -189,6 +189,15 @@ def test_a_second_stretch_is_what_the_settings_say(workspace: Path, stops: bool)
 
 
 @pytest.mark.usefixtures("eagerly")
+def test_a_second_stretch_that_is_stopped_is_resumed_to_its_end(workspace: Path) -> None:
+    called(*BEGIN, "table", "--max-steps", "10", *BIGRAM_RUN, cwd=workspace)
+    words = ["--max-steps", "20", "--set", "training.schedule=linear", "--set",
+             "training.warmup_steps=0", "--stop-at-step", "14"]  # fmt: skip
+    called("train", "--resume", "table", *words, cwd=workspace)
+    said = called("train", "--resume", "table", cwd=workspace).stdout
+    assert "table: step 20, all steps done" in said
+
+
 def test_a_changed_rate_is_recorded_with_the_step_from_which_it_holds(stopped: Path) -> None:
     words = ["--learning-rate", "5e-4", "--set", "training.eval_interval=4"]
     result = called("train", "--resume", "stopped", *words, cwd=stopped)
@@ -287,6 +296,8 @@ def test_the_command_with_more_steps_has_the_patience_that_it_needs(stopped: Pat
     """The last evaluation of a run may be the one that uses its patience up."""
     still = ["--learning-rate", "0", "--set", "training.eval_interval=5"]
     called("train", "--resume", "stopped", *still, "--set", "training.patience=2", cwd=stopped)
+    said = refused(stopped, "stopped", "--set", "training.patience=1")
+    assert said.split("`")[1].count("patience") == 1 and "training.patience=3" in said
     said = refused(stopped, "stopped", "--set", "training.keep_checkpoints=7")
     _, command, _ = said.replace("\n", " ").split("`")
     assert "--set training.patience=4" in command

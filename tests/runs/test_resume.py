@@ -179,6 +179,9 @@ def test_finished_run_says_so_and_keeps_nothing_half_written(workspace: Path) ->
     result = called("train", "--resume", cwd=workspace)
     assert "runs/tiny: step 20, all steps done" in result.stdout
     assert not left.exists()
+    (workspace / "runs" / "tiny" / "loss.png").unlink()  # not drawn yet by a killed process
+    called("train", "--resume", cwd=workspace)
+    assert (workspace / "runs" / "tiny" / "loss.png").exists()
 
 
 @pytest.mark.usefixtures("eagerly")

@@ -62,6 +62,23 @@ def test_a_pause_between_two_processes_is_not_counted_whatever_the_second_says(
     assert (seconds_of(run.log_file) or 0) < 60  # not years
 
 
+def test_the_times_of_processes_are_added_up_from_their_first_lines(tmp_path: Path) -> None:
+    lines = [
+        "10:00:00 a process begins", "10:10:00 100 steps of 256 tokens", "10:11:00 saved",
+        "12:00:00 a process begins", "12:05:00 learning rate: linear", "12:06:00 saved",
+    ]  # fmt: skip
+    new = [f"2026-01-01 {line[:8]},000 INFO {line[9:]}" for line in lines]
+    old = [line for line in new if OPENED not in line]
+    path = tmp_path / "run.log"
+    for said, seconds in (
+        (new, 11 * 60 + 6 * 60),
+        (old, 60 + 60),
+        ([*old, *new], 2 * 60 + 17 * 60),
+    ):
+        path.write_text("\n".join(said))
+        assert seconds_of(path) == seconds
+
+
 def test_a_run_has_its_log_before_its_first_step(
     trained_workspace: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

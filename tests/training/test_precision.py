@@ -70,7 +70,8 @@ def test_a_warm_up_that_takes_most_of_a_run_is_said(caplog: pytest.LogCaptureFix
         caplog.clear()
         training = TrainingConfig(max_steps=60, warmup_steps=warm_up)
         resolve_config(Config(training=training), 100, 0)
-        said = "the warm-up takes 31 of 60 steps; a tenth of the run: --set training.warmup_steps=6"
+        said = "the warm-up takes 31 of 60 steps. Begin with a shorter one: --set training.warm"
+        said += "up_steps=6"
         assert (said in caplog.messages) == is_most
         line = f"cosine with a peak of 0.001, warm-up to step {warm_up}, falling to 0 from step "
         assert f"learning rate: {line}{warm_up} to 60" in caplog.messages
