@@ -116,7 +116,7 @@ def test_no_intact_checkpoint_is_an_error_and_never_random_weights(run):
 def test_another_tokenizer_of_the_same_size_is_refused(run):
     ours = tokenizer_sha256(run.tokenizer)
     other = BPETokenizer.train(OTHER_CORPUS, vocab_size=VOCAB_SIZE)
-    other.save(run.tokenizer, overwrite=True)
+    other.save(run.tokenizer, overwrite=True, in_run=True)
     assert other.vocab_size == VOCAB_SIZE
     with pytest.raises(UsageError, match="another tokenizer") as error:
         load(run)
