@@ -135,7 +135,9 @@ def test_a_swapped_vocabulary_file_is_refused(run, tmp_path):
 
 
 def test_a_tokenizer_larger_than_the_model_is_refused(run):
-    BPETokenizer.train(CORPUS, vocab_size=VOCAB_SIZE + 1).save(run.tokenizer, overwrite=True)
+    BPETokenizer.train(CORPUS, vocab_size=VOCAB_SIZE + 1).save(
+        run.tokenizer, overwrite=True, in_run=True
+    )
     save(run, 4, weights(seed=4))
     with pytest.raises(UsageError, match=r"tokenizer larger than the model.*263 entries.*262"):
         load(run)
