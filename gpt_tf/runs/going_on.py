@@ -17,9 +17,10 @@ from typing import Any, NamedTuple, NoReturn
 from gpt_tf.config import Config, TrainingConfig
 from gpt_tf.config_files import flatten, resolve_stored
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.rates import OF_RATE, in_words, parts, same_until, with_past
+from gpt_tf.rates import OF_RATE, parts, same_until, with_past
 from gpt_tf.runs.given import Given
 from gpt_tf.runs.job import Job
+from gpt_tf.runs.resolving import tell_rate
 from gpt_tf.runs.resuming import (
     all_done,
     as_typed,
@@ -110,8 +111,7 @@ def tell(way: Continuation, before: Config, given: Given) -> None:
             f"{checkpoint_step(way.left[-1]):,}",
         )
     if parts(way.config.training) != parts(before.training):
-        for line in in_words(way.config.training):
-            log.info("learning rate: %s", line)
+        tell_rate(way.config.training)
 
 
 def _refuse_idle_at_the_end(

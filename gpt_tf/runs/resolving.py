@@ -48,15 +48,20 @@ def resolve_config(config: Config, batches_per_epoch: int | None, evaluated_batc
     config = dataclasses.replace(config, training=_with_first(training, evaluated_batches))
     config, reason = resolve_precision(config)
     log.info("%s", steps_in_words(config, per_epoch))
-    _tell_rate(config.training)
+    tell_rate(config.training)
+    _tell_long_warm_up(config.training)
     log.info("%s", reason)
     return config
 
 
-def _tell_rate(training: TrainingConfig) -> None:
-    """Log what the learning rate follows, and a warm-up that takes most of the run."""
+def tell_rate(training: TrainingConfig) -> None:
+    """Log what the learning rate follows."""
     for line in in_words(training):
         log.info("learning rate: %s", line)
+
+
+def _tell_long_warm_up(training: TrainingConfig) -> None:
+    """Log that the warm-up takes most of the run, with the option that shortens it."""
     steps = (training.max_steps or 0) - training.schedule_begin
     if 2 * training.warmup_steps > steps >= 10:
         log.info(

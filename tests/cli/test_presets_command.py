@@ -11,6 +11,7 @@ from gpt_tf.config_files import preset_names, read_preset
 def test_each_preset_has_a_line_of_at_most_80_characters(tmp_path: Path) -> None:
     first, *lines = called("presets", cwd=tmp_path).stdout.splitlines()
     assert first.split() == ["preset", "size", "tokenizer", "min", "from"]
+    assert max(map(len, lines)) <= 80 and lines[-1] == "all about one: gpt-tf presets NAME"
     lines = lines[: lines.index("")]
     assert [line.split()[0] for line in lines] == preset_names()
     assert max(map(len, lines)) <= 80

@@ -65,6 +65,9 @@ def held(held_workspace: Path, tmp_path: Path) -> Path:
 def test_the_checkpoint_at_which_the_rate_begins_to_fall_is_kept(held: Path) -> None:
     store = store_of(held, "wsd")
     assert store.stable_name() == "step-00000014"
+    log = (held / "runs" / "wsd" / "run.log").read_text()
+    assert "saved step-00000014, where the learning rate begins to fall\n" in log
+    assert "saved step-00000020\n" in log
     best = store.best_name()
     assert best is not None
     assert set(steps_of(held, "wsd")) == {14, checkpoint_step(best), 20}
