@@ -20,16 +20,7 @@ from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.discarding import put_back
 from gpt_tf.storage.lock import locked
-from gpt_tf.storage.run_contents import (
-    KEPT,
-    PREVIOUS,
-    SET_ASIDE,
-    TABLE,
-    is_own,
-    is_own_table,
-    is_set_aside,
-    own_entries,
-)
+from gpt_tf.storage.run_contents import KEPT, PREVIOUS, SET_ASIDE, is_own, is_set_aside, own_entries
 
 CHECKPOINTS = "checkpoints"
 
@@ -127,8 +118,7 @@ def _merge(source: Path, target: Path, prefix: str = "") -> None:
             _merge(entry, place, f"{name}/")
             entry.rmdir()
             continue
-        is_ours = is_own(name) and (name != TABLE or is_own_table(place))
-        if is_ours and not _is_folder(entry) and not _is_folder(place):
+        if is_own(name, place) and not _is_folder(entry) and not _is_folder(place):
             entry.replace(place)
         else:
             put_back(entry, place)

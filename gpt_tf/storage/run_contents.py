@@ -61,9 +61,9 @@ def is_own_table(path: Path) -> bool:
         return False
 
 
-def is_own(name: str) -> bool:
-    """Whether gpt-tf writes a file or folder of this name, relative to a run directory."""
-    return _OWN.fullmatch(name) is not None
+def is_own(name: str, place: Path) -> bool:
+    """Whether gpt-tf wrote what is at `place`, by its name relative to a run directory."""
+    return _OWN.fullmatch(name) is not None and (name != TABLE or is_own_table(place))
 
 
 def own_entries(run: Path) -> list[str]:

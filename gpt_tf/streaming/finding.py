@@ -225,9 +225,10 @@ def _listed(source: Path) -> list[Path]:
     if not os.path.lexists(source):
         raise UsageError(f"no such list of files: {source}.")
     with open_bytes(source) as file:
-        content = file.read(LONGEST_LIST + 1).removeprefix(codecs.BOM_UTF8)
+        content = file.read(LONGEST_LIST + 1)
     # no other line ends: U+2028, a vertical tab or a form feed may be in the name of a file
-    lines = [line.removesuffix(b"\r") for line in content.split(b"\n")]
+    text = content.removeprefix(codecs.BOM_UTF8)
+    lines = [line.removesuffix(b"\r") for line in text.split(b"\n")]
     if len(content) > LONGEST_LIST or b"\0" in content or max(map(len, lines)) > LONGEST_PATH:
         raise UsageError(
             f"no list of files in {source}: it is binary or too large. Write the path of a file "

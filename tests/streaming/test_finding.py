@@ -298,3 +298,16 @@ def test_training_and_validation_data_may_lie_below_brackets(
         assert len(choice.train) == 3
         assert [path.name for path in choice.validation] == ["v.txt"]
         assert choice.name == "My [texts]"
+
+
+def test_a_list_that_is_too_long_is_refused_with_a_mark_at_its_begin_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("text")
+    listed = tmp_path / "all.files"
+    listed.write_text("a.txt\nb.txt\n", encoding="utf-8-sig")
+    assert len(find(listed).files) == 2
+    monkeypatch.setattr("gpt_tf.streaming.finding.LONGEST_LIST", listed.stat().st_size - 7)
+    with pytest.raises(UsageError, match="it is binary or too large"):
+        find(listed)

@@ -8,6 +8,16 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+BRIEFLY = [
+    "--set", "training.batch_size=4",
+    "--set", "training.warmup_steps=5",
+    "--set", "training.log_interval=3",
+    "--set", "training.eval_interval=5",
+    "--set", "training.eval_batches=2",
+    "--set", "training.xla=off",
+    "--set", "sampling.max_new_tokens=5",
+]  # fmt: skip
+
 # One thread count for all runs that are compared bit for bit.
 TINY_RUN = [
     "--set", "model.num_layers=1",
@@ -18,26 +28,14 @@ TINY_RUN = [
     "--set", "model.dropout.embedding=0.1",
     "--set", "model.dropout.attention_weights=0.1",
     "--set", "model.dropout.head=0.2",
-    "--set", "training.batch_size=4",
-    "--set", "training.warmup_steps=5",
-    "--set", "training.log_interval=3",
-    "--set", "training.eval_interval=5",
-    "--set", "training.eval_batches=2",
-    "--set", "training.xla=off",
-    "--set", "sampling.max_new_tokens=5",
+    *BRIEFLY,
 ]  # fmt: skip
 
 # The same of a bigram, which is compiled in a third of the time: for a test that looks at no layer.
 BIGRAM_RUN = [
     "--set", "model.architecture=bigram",
     "--set", "model.context_length=32",
-    "--set", "training.batch_size=4",
-    "--set", "training.warmup_steps=5",
-    "--set", "training.log_interval=3",
-    "--set", "training.eval_interval=5",
-    "--set", "training.eval_batches=2",
-    "--set", "training.xla=off",
-    "--set", "sampling.max_new_tokens=5",
+    *BRIEFLY,
 ]  # fmt: skip
 
 
