@@ -18,6 +18,9 @@ from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import nearest
 from gpt_tf.storage.yaml_file import dump_yaml
 
+# Settings that belong together although their sentences do not name each other.
+TOGETHER = {"training.optimizer", "training.peak_learning_rate", "training.min_learning_rate",
+            "training.warmup_steps", "training.schedule", "training.decay_share"}  # fmt: skip
 ORDINARY = ("auto", "none", "on", "off")  # values that are words of many sentences
 
 
@@ -145,26 +148,36 @@ def called(name: str) -> list[Setting]:
 
 
 def mentioning(word: str) -> list[Setting]:
-    """The settings whose name or sentence has the word in it, or what it is short for."""
-    word = SHORT.get(word.lower(), word.lower())
-    if not any(char.isalnum() for char in word):  # blanks and marks are in most sentences
-        return []
-    return [
-        each for each in settings_by_key().values() if word in f"{each.key} {each.help}".lower()
-    ]
+    """The settings whose name or sentence has a word that begins so; `lr` and its like are known.
+
+    >>> [each.name for each in mentioning("epoch")]
+    ['shuffle', 'max_steps', 'max_epochs', 'eval_interval']
+    """
+    words = _in_words(SHORT.get(word.lower(), word)).rstrip()
+    return [each for each in settings_by_key().values() if words and words in _words_of(each)]
 
 
-def related(setting: Setting) -> list[Setting]:
-    """Others of its section that name it, or one of the values to choose from.
+def others_about(found: list[Setting], word: str) -> list[Setting]:
+    """The settings beside those found that have the word, or belong to one of these.
 
-    >>> [each.name for each in related(settings_by_key()["data.shuffle"])]
+    >>> [each.name for each in others_about(called("data.shuffle"), "data.shuffle")]
     []
     """
+    others = {each.key for each in mentioning(word)}
+    for setting in found:
+        others |= TOGETHER if setting.key in TOGETHER else set()
+        others |= {each.key for each in _naming(setting)}
+    return [each for each in settings_by_key().values()
+            if each.key in others and each not in found]  # fmt: skip
+
+
+def _naming(setting: Setting) -> list[Setting]:
+    """Those of its section that name it, or one of the values to choose from."""
     words = {setting.name, *(word for word in setting.choices if word not in ORDINARY)}
     return [
         each
         for each in in_section(setting.section)
-        if each != setting and any(f" {word} " in _words_of(each) for word in words)
+        if any(_in_words(word) in _words_of(each) for word in words)
     ]
 
 
@@ -206,8 +219,17 @@ def _names(section: str | None) -> list[str]:
 
 
 def _words_of(setting: Setting) -> str:
-    text = f" {setting.key} {setting.help} ".lower()
-    return "".join(char if char.isalnum() else " " for char in text)
+    return _in_words(f"{setting.key} {setting.help}")
+
+
+def _in_words(text: str) -> str:
+    """The words of a text in lower case, with a blank before and after each.
+
+    >>> _in_words("`weight_decay`: 0.1")
+    ' weight decay 0 1 '
+    """
+    words = "".join(char if char.isalnum() else " " for char in text.lower()).split()
+    return f" {' '.join(words)} " if words else ""
 
 
 def _kinds(kind: type[Section], name: str = "") -> list[tuple[str, type[Section]]]:

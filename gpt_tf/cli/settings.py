@@ -29,46 +29,44 @@ def settings(what: str | None, as_json: bool) -> None:
       gpt-tf settings dropout
     """
     from gpt_tf import config_help
-    from gpt_tf.cli.console import note
+    from gpt_tf.cli.console import note, result
 
-    show_all, headings = False, True
-    others: list[Setting] = []
+    exact: list[Setting] = []
     if what is None:
         found = [*config_help.settings_by_key().values()]
     elif section := config_help.section_called(what):
         found = config_help.in_section(section)
-    elif found := config_help.called(what):
-        show_all = True
-        others = [each for each in config_help.mentioning(what) if each not in found]
-    elif found := config_help.mentioning(what):
-        headings = False
-        note(f"no setting is called {what}; these are about it:")
     else:
-        raise config_help.unknown_setting(what)
+        exact = config_help.called(what)
+        found = exact or config_help.mentioning(what)
+    if not found:
+        raise config_help.unknown_setting(str(what))
     if as_json:
         click.echo(json.dumps({each.key: _in_json(each) for each in found}, indent=2))
-    elif show_all:
-        for each in found:
+    elif exact:
+        for each in exact:
             _show(each)
-        if others:
-            note(f"others about {what}:")
-            _list(others, headings=False)
+        if others := config_help.others_about(exact, str(what)):
+            result("see also:")
+            _list(others)
+    elif what is None or section:
+        for name in dict.fromkeys(each.section for each in found):
+            result(f"\n{name}: {config_help.sections()[name]}")
+            _list([each for each in found if each.section == name])
     else:
-        _list(found, headings)
-        note("All about one: gpt-tf settings training.patience")
+        result(f"no setting is called {what}; these are about it:")
+        _list(found)
+    if not exact:
+        note(f"All about one: gpt-tf settings {found[0].key}")
 
 
-def _list(found: list[Setting], headings: bool) -> None:
-    """A line for each: key, default, sentence; below the section's own sentence."""
-    from gpt_tf.cli.console import print_list, result
+def _list(found: list[Setting]) -> None:
+    """A line for each: key, default, sentence with what can be given."""
+    from gpt_tf.cli.console import print_list
     from gpt_tf.config_files import text_of
-    from gpt_tf.config_help import sections
 
-    for section in dict.fromkeys(each.section for each in found):
-        if headings:
-            result(f"\n{section}: {sections()[section]}")
-        print_list([(each.key, text_of(each.default), f"{each.help}{_bounds(each)}")
-                    for each in found if each.section == section])  # fmt: skip
+    print_list([(each.key, text_of(each.default), f"{each.help}{_bounds(each)}")
+                for each in found])  # fmt: skip
 
 
 def _bounds(setting: Setting) -> str:
@@ -80,14 +78,11 @@ def _show(setting: Setting) -> None:
     """All about one setting."""
     from gpt_tf.cli.console import print_list, result
     from gpt_tf.config_files import text_of
-    from gpt_tf.config_help import related
 
     result(f"{setting.key}\n{setting.help}")
     rows = [("default", text_of(setting.default)), ("value", setting.rule)]
     for value, names in _by_value(setting).items():
         rows.append(("presets", f"{value} in {', '.join(names)}"))
-    others = ", ".join(each.key for each in related(setting))
-    rows += [("see also", others)] if others else []
     rows.append(("example", _example(setting)))
     print_list(rows)
     result("")

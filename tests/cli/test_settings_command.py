@@ -73,7 +73,10 @@ def test_a_setting_is_shown_with_its_range_and_the_presets_that_set_it(tmp_path:
         "example  gpt-tf train --set training.optimizer=adamw --set training.weight_decay=0.1",
     ):
         assert f"\n{line}" in said
-    assert "see also  training.beta_1, " in shown("optimizer", cwd=tmp_path)
+    related = shown("optimizer", cwd=tmp_path).partition("see also:\n")[2]
+    for name in ("peak_learning_rate", "schedule", "weight_decay", "muon_momentum"):
+        assert f"training.{name} " in related
+    assert "Adam's epsilon. [1e-20 or more]\n" in related
     assert "example  none: gpt-tf writes it" in shown("origin.run", cwd=tmp_path)
 
 
@@ -83,7 +86,17 @@ def test_others_that_have_the_word_are_listed_below_the_setting(tmp_path: Path) 
     assert "\ntraining.checkpoint_interval" in said and "\ntraining.keep_checkpoints" in said
     assert said.count("origin.checkpoint ") == 0
     assert "origin.run\n" in shown("origin.run", cwd=tmp_path)
-    assert shown("lr", cwd=tmp_path).startswith("training.peak_learning_rate ")
+
+
+def test_a_word_is_searched_for_and_not_a_part_of_one(tmp_path: Path) -> None:
+    result = called("settings", "rate", cwd=tmp_path)
+    heading, *rows = result.stdout.splitlines()
+    assert heading == "no setting is called rate; these are about it:"
+    assert rows[0].startswith("training.peak_learning_rate ")
+    assert {row.split(".")[0] for row in rows} == {"training"}  # no "separate", no "generate"
+    assert result.stderr == "All about one: gpt-tf settings training.peak_learning_rate\n"
+    for words in ("lr", "learning rate"):
+        assert shown(words, cwd=tmp_path).splitlines()[1] == rows[0]
 
 
 def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
