@@ -55,6 +55,12 @@ def is_debug() -> bool:
     return _debug
 
 
+def reset() -> None:
+    """Forget what a command asked for or met: the next one in this process starts again."""
+    global _quiet, _debug, _has_lost_reader
+    _quiet = _debug = _has_lost_reader = False
+
+
 def set_commands(typed: Callable[[str], str]) -> None:
     """How the commands in a message are typed; see `cli.workspace`."""
     global _commands

@@ -215,8 +215,7 @@ def _run(arguments: list[str]) -> int:
         console.error(f"out of memory in {command}. Give it less at once, or free memory.")
         return 1
     finally:  # a later caller in this process has not asked for them
-        console.set_quiet(False)
-        console.set_debug(False)
+        console.reset()
         set_workspace(None)
 
 

@@ -2,19 +2,22 @@
 
 import io
 import json
+import logging
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from commands import BIGRAM_RUN, in_process
 
 from gpt_tf.cli import console, main
+from gpt_tf.config import Config
+from gpt_tf.runs.run_log import logged_to
 
 GPT_TF = f"{sys.executable} -m gpt_tf"
 ASK = "generate --run tiny --prompt 'The film' --max-new-tokens 3"
@@ -169,19 +172,32 @@ def test_a_note_that_nobody_reads_leaves_no_file_open(monkeypatch: pytest.Monkey
         return len(list(Path("/proc/self/fd").iterdir()))
 
     before = count()
-    monkeypatch.setattr(console, "_has_lost_reader", False)  # and again when the test is over
     try:
         for _ in range(3):
             reader, writer = os.pipe()
             os.close(reader)
             with os.fdopen(writer, "w") as stream, monkeypatch.context() as patch:
                 patch.setattr(sys, "stderr", stream)
-                console.set_quiet(False)
+                console.reset()
                 console.note("a line")
                 assert console.is_quiet()
     finally:
-        console.set_quiet(False)
+        console.reset()
     assert count() == before
+
+
+def test_a_lost_reader_is_no_matter_of_the_next_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", stream)
+        assert in_process("train", "--print-config", cwd=tmp_path) == 0
+    log = closing(logging.FileHandler(tmp_path / "run.log"))
+    with log as handler, logged_to(handler), console.training() as shown:
+        shown(Config())
+    assert (tmp_path / "run.log").read_text() == ""
 
 
 def test_training_goes_on_when_nobody_reads_its_messages_and_its_log_says_so(
