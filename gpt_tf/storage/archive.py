@@ -65,9 +65,9 @@ def extract(
     that the caller throws away when this raises: `storage.folders.new_directory`.
 
     Raises:
-        UsageError: there is no such archive.
-        RunError: the archive is damaged, too large, or holds anything but plain files and folders
-            with harmless names.
+        UsageError: there is no such archive, or it is damaged, too large, or holds anything but
+            plain files and folders with harmless names.
+        RunError: the disk is full or fails.
     """
     if not hasattr(tarfile, "data_filter"):
         raise RunError(
@@ -168,7 +168,7 @@ class _Names:
         self.folders: set[str] = set()
 
     def admit(self, member: tarfile.TarInfo, destination: Path) -> str:
-        """The member's clean name; raises RunError when its type or name is not harmless."""
+        """The member's clean name; raises UsageError when its type or name is not harmless."""
         complaint = _type_complaint(member) or _name_complaint(member.name)
         if complaint:
             raise _refusal(self.archive, member.name, complaint)
@@ -275,17 +275,19 @@ def _copy(
 
 @contextmanager
 def _reading(archive: Path) -> Iterator[None]:
-    """What the parser and the decompressor raise, as one kind of error."""
+    """What the parser and the decompressor raise, as one kind of error, and what the disk does."""
     try:
         yield
-    except (*_DAMAGE, OSError) as error:
-        raise RunError(
+    except _DAMAGE as error:
+        raise UsageError(
             f"damaged or not a tar archive in {str(archive)!r}: {error}. Get it again."
         ) from error
+    except OSError as error:
+        raise RunError(f"cannot read {str(archive)!r}: {error}. Get it again.") from error
 
 
-def _refusal(archive: Path, name: str, reason: str) -> RunError:
-    return RunError(
+def _refusal(archive: Path, name: str, reason: str) -> UsageError:
+    return UsageError(
         f"refused member in {str(archive)!r}: {name[:NAME_LIMIT]!r} {reason}. "
         "Use an archive from the publisher."
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from data import data_file
 
-from gpt_tf.errors import RunError, UsageError
+from gpt_tf.errors import UsageError
 from gpt_tf.streaming.corpora.corpus import newest_corpus
 from gpt_tf.streaming.corpora.download import RemoteFile
 from gpt_tf.streaming.corpora.shakespeare import TINY_SHAKESPEARE, prepare_tinyshakespeare
@@ -56,7 +56,7 @@ def test_another_text_is_refused(tmp_path: Path, zipped: bool) -> None:
 def test_a_gzip_file_cut_short_is_named(tmp_path: Path) -> None:
     archive = write(tmp_path / "given", zipped=True)
     archive.write_bytes(archive.read_bytes()[:-20])
-    with pytest.raises(RunError, match=r"damaged file in .*given"):
+    with pytest.raises(UsageError, match=r"damaged file in .*given"):
         prepare_tinyshakespeare(tmp_path, archive=archive, original=play())
 
 

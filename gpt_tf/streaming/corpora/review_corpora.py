@@ -80,8 +80,9 @@ def prepare_imdb(
         layout: where the reviews are, and how many there are.
 
     Raises:
-        UsageError: wrong `train_on`, archives with other contents, another `prepare` at work.
-        RunError: a failed download, or a damaged or hostile archive.
+        UsageError: wrong `train_on`, another `prepare` at work, or an archive that is damaged or
+            hostile, or has other contents.
+        RunError: a failed download.
     """
     if not train_on or not set(train_on) <= set(TRAIN_ON):
         raise UsageError(

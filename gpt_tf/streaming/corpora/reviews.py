@@ -94,8 +94,7 @@ def unpack_reviews(
     them. Nothing that is there is replaced.
 
     Raises:
-        UsageError: the archives do not hold what is missing.
-        RunError: an archive is damaged or hostile.
+        UsageError: an archive is damaged or hostile, or they do not hold what is missing.
     """
     tree = directory / layout.tree
     if layout.is_complete(tree):

@@ -8,7 +8,7 @@ import os
 import zlib
 from pathlib import Path
 
-from gpt_tf.errors import RunError, UsageError
+from gpt_tf.errors import UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.folders import parents_of
 from gpt_tf.streaming.corpora.corpus import publish
@@ -86,7 +86,7 @@ def _read_archive(archive: Path, original: RemoteFile) -> bytes:
     except OSError as error:
         raise UsageError(f"cannot read the text in {str(archive)!r}: {error}.") from error
     except (EOFError, zlib.error) as error:
-        raise RunError(f"damaged file in {str(archive)!r}: {error}. Fetch it again.") from error
+        raise UsageError(f"damaged file in {str(archive)!r}: {error}. Fetch it again.") from error
     found = hashlib.sha256(contents).hexdigest()
     if found != original.sha256:
         raise UsageError(
