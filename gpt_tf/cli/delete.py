@@ -17,32 +17,45 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("names", metavar="RUN...", nargs=-1, required=True, type=RUN)
+@click.argument("words", metavar="[RUN|PATTERN]...", nargs=-1, type=RUN)
+@click.option("--all-but", multiple=True, type=RUN, metavar="RUN", help="Keep this run, and delete "
+              "the others of the workspace, or of those that are named; repeatable.")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--origins", is_flag=True, help="Delete also a run whose weights another "
               "one began with (`train --from`). The other one goes on working.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def delete(names: tuple[str, ...], yes: bool, origins: bool, as_json: bool) -> None:
+def delete(
+    words: tuple[str, ...], all_but: tuple[str, ...], yes: bool, origins: bool, as_json: bool
+) -> None:
     """Delete each RUN: its checkpoints, numbers, texts and pictures.
+
+    A PATTERN in quotes means the runs of the workspace whose names match it.
 
     It asks first, and says what goes. A run in use is refused, and so is one with files in it that
     gpt-tf did not write. If one run is refused, none is deleted.
 
     \b
       gpt-tf delete demo-001 demo-002
-      gpt-tf delete demo-00{1,3,4}
+      gpt-tf delete 'sweep-*'
+      gpt-tf delete --all-but demo-003
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.reports.run_list import megabytes
-    from gpt_tf.runs.deleting import chosen, finish
+    from gpt_tf.runs.deleting import asked_for, chosen, finish
     from gpt_tf.storage.removing import remove_run
 
+    if not words and not all_but:
+        raise UsageError("no run to delete. Name runs, or those that stay with --all-but RUN.")
     workspace = workspace_path()
+    names = asked_for(workspace, words, all_but)
+    if not names:
+        console.note("no run is left to delete")
     finished = finish(workspace, names)
     if finished:
         console.note(f"removed what an earlier call had left of: {', '.join(finished)}")
-    doomed = chosen(workspace, [name for name in names if name not in finished], origins=origins)
+    left = [name for name in names if name not in finished]
+    doomed = chosen(workspace, left, origins=origins, others_stay=bool(all_but))
     if doomed and not yes and not _is_confirmed(doomed):
         console.result("nothing was deleted", err=True)
         doomed = []

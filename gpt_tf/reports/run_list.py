@@ -29,17 +29,24 @@ def matching(
       NoSuchRunError: for a pattern that matches none.
     """
     names = [one.run.name for one in runs]
-    wanted: set[str] = set()
-    for pattern in patterns:
-        plain = pattern.removeprefix(f"{RUNS}/").rstrip("/")  # as a shell completes it
-        found = {plain} & {*names} or {*fnmatch.filter(names, plain)}
-        if not found:
-            raise NoSuchRunError(
-                f"no such run: {pattern}.{nearest(pattern, names)} Runs in {workspace / RUNS}: "
-                f"{', '.join(names) or 'none'}."
-            )
-        wanted |= found
+    wanted = {name for each in patterns for name in names_matching(names, each, workspace)}
     return [one for one in runs if not patterns or one.run.name in wanted]
+
+
+def names_matching(names: Sequence[str], pattern: str, workspace: Path) -> list[str]:
+    """Those of the names of runs that a pattern matches; a name itself is its own pattern.
+
+    Raises:
+      NoSuchRunError: there is none.
+    """
+    plain = pattern.removeprefix(f"{RUNS}/").rstrip("/")  # as a shell completes it
+    found = [plain] if plain in names else fnmatch.filter(names, plain)
+    if not found:
+        raise NoSuchRunError(
+            f"no such run: {pattern}.{nearest(pattern, names)} Runs in {workspace / RUNS}: "
+            f"{', '.join(names) or 'none'}."
+        )
+    return found
 
 
 def listed(runs: Sequence[RunSummary], order: str) -> list[RunSummary]:

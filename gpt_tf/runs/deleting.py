@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt_tf.errors import UsageError
-from gpt_tf.reports.run_summary import RunSummary, summarize
-from gpt_tf.runs.origins import began_with, found_at, refuse_others, sweeps_of
+from gpt_tf.reports.run_list import names_matching
+from gpt_tf.reports.run_summary import RunSummary, summaries, summarize
+from gpt_tf.runs.origins import absolute, began_with, found_at, refuse_others, sweeps_of
 from gpt_tf.runs.sweeps.plan import SweepDirectory
+from gpt_tf.storage.atomic import litter
 from gpt_tf.storage.removing import check_removable, finish_removing
 from gpt_tf.storage.run_contents import own_bytes
-from gpt_tf.storage.run_directory import RUNS, RunDirectory
+from gpt_tf.storage.run_directory import RUNS, RunDirectory, called_so
 
 
 @dataclass(frozen=True)
@@ -35,24 +37,60 @@ class Doomed:
         return self.summary.run.path
 
 
+def asked_for(workspace: Path, words: Sequence[str], all_but: Sequence[str]) -> list[str]:
+    """The names of the runs that are meant.
+
+    Args:
+      words: names, paths or patterns; without any, all runs of the workspace.
+      all_but: names or patterns of those that stay.
+
+    Raises:
+      NoSuchRunError: for a pattern that matches no run, and for a run to keep that is not there.
+    """
+    is_whole = not any(_is_pattern(workspace, word) for word in (*words, *all_but))
+    there = [] if words and is_whole else _names(workspace)
+
+    def meant(word: str) -> Sequence[str]:
+        is_pattern = _is_pattern(workspace, word)
+        return names_matching(there, word, workspace) if is_pattern else [word]
+
+    kept = {found_at(workspace, name).path for word in all_but for name in meant(word)}
+    names = dict.fromkeys(name for word in words for name in meant(word)) if words else there
+    return [name for name in names
+            if not kept & {absolute(run).path for run in called_so(workspace, name)}]  # fmt: skip
+
+
+def _is_pattern(workspace: Path, word: str) -> bool:
+    """Whether a word has wildcards and is not itself the name of a run."""
+    return bool({*word} & {*"*?["}) and not any(run.exists for run in called_so(workspace, word))
+
+
+def _names(workspace: Path) -> list[str]:
+    """The runs that `gpt-tf runs` lists, and those of which a killed call left a part."""
+    left = (path.name.rsplit(".", 2)[0] for path in litter(workspace / RUNS))
+    return sorted({*(one.run.name for one in summaries(workspace)[0]), *left})
+
+
 def finish(workspace: Path, names: Sequence[str]) -> list[str]:
     """Remove the rest of runs whose removal was cut short; the names of which nothing is left."""
-    places = {
-        name: Path(name) if Path(name).parent.name == RUNS else workspace / RUNS / name
-        for name in names
-    }
     return [
-        name
-        for name, place in places.items()
-        if finish_removing(place) and not os.path.lexists(place)
+        name for name in names if any(_is_finished(run.path) for run in called_so(workspace, name))
     ]
 
 
-def chosen(workspace: Path, names: Sequence[str], *, origins: bool) -> list[Doomed]:
+def _is_finished(place: Path) -> bool:
+    """Whether there was a rest of a run, which is gone now, and no run."""
+    return place.parent.name == RUNS and finish_removing(place) and not os.path.lexists(place)
+
+
+def chosen(
+    workspace: Path, names: Sequence[str], *, origins: bool, others_stay: bool
+) -> list[Doomed]:
     """The runs of these names, each once.
 
     Args:
       origins: also runs that others began with.
+      others_stay: whether the user has said so; no remedy is to delete one of them, too.
 
     Raises:
       UsageError: for a name that no run has, and for a run that may not be removed: in use, with
@@ -67,7 +105,8 @@ def chosen(workspace: Path, names: Sequence[str], *, origins: bool) -> list[Doom
         here = [run for run in runs if run.workspace(workspace) == home]
         for run, others in began_with(home, here):
             if others and not origins:
-                raise _of_another(workspace, run, others, _with_descendants(home, runs))
+                together = [] if others_stay else _with_descendants(home, runs)
+                raise _of_another(workspace, run, others, together)
         sweeps = sweeps_of(home, here)
         doomed += [_doomed(run, sweeps.get(run.path)) for run in here]
     return doomed
@@ -84,13 +123,15 @@ def _with_descendants(home: Path, runs: list[RunDirectory]) -> list[RunDirectory
 def _of_another(
     workspace: Path, run: RunDirectory, others: list[RunDirectory], together: list[RunDirectory]
 ) -> UsageError:
-    """The refusal of `run`, the origin of `others`; `together` they can be deleted."""
+    """The refusal of `run`, the origin of `others`; `together`, if any, they can be deleted."""
     called = " ".join(one.called(workspace) for one in together)
+    remedy = f"Keep it with --all-but {run.called(workspace)}"
+    if together:
+        remedy = f"Delete them together: `gpt-tf delete {called}`"
     names = ", ".join(one.name for one in others)
     return UsageError(
-        f"origin of another run: {run.name}, whose weights {names} began with. Delete them "
-        f"together: `gpt-tf delete {called}`, or add --origins: the others do not need it to "
-        "resume or to generate."
+        f"origin of another run: {run.name}, whose weights {names} began with. "
+        f"{remedy}, or add --origins: the others do not need it to resume or to generate."
     )
 
 

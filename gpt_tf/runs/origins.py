@@ -96,5 +96,9 @@ def found_at(workspace: Path, name: str) -> RunDirectory:
     Raises:
       NoSuchRunError: listing the runs there are.
     """
-    path = unopened_run(workspace, name).path
-    return RunDirectory(Path(os.path.normpath(path.absolute())))
+    return absolute(unopened_run(workspace, name))
+
+
+def absolute(run: RunDirectory) -> RunDirectory:
+    """The same run by its absolute path."""
+    return RunDirectory(Path(os.path.normpath(run.path.absolute())))

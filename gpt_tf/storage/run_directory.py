@@ -233,7 +233,7 @@ def unopened_run(workspace: Path, name: str | None) -> RunDirectory:
         if not ranked:
             raise UsageError(f"no run with a checkpoint in {workspace / RUNS}. {HOW_TO_TRAIN}")
         return max(ranked, key=lambda entry: entry[:2])[2]
-    for run in (RunDirectory(workspace / RUNS / name), RunDirectory(Path(name))):
+    for run in called_so(workspace, name):
         if run.exists:
             return run
     names = [run.name for run in all_runs(workspace)]
@@ -241,6 +241,11 @@ def unopened_run(workspace: Path, name: str | None) -> RunDirectory:
         f"no such run: {name}.{nearest(name, names)} Runs in {workspace / RUNS}: "
         f"{', '.join(names) or 'none'}."
     )
+
+
+def called_so(workspace: Path, name: str) -> tuple[RunDirectory, RunDirectory]:
+    """What `name` may mean, whether it is there or not: a run of the workspace, or a path."""
+    return RunDirectory(workspace / RUNS / name), RunDirectory(Path(name))
 
 
 def next_sequence(workspace: Path) -> int:

@@ -238,6 +238,62 @@ def test_a_cell_of_a_sweep_goes_with_a_word_on_the_sweep(workspace: Path) -> Non
     assert "other is a cell of the sweep grid: `gpt-tf sweep --resume grid`" in said.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (["t*"], ["base", "other"]),
+        (["runs/t*", "oth[e]r"], ["base"]),
+        (["--all-but", "base"], ["base"]),
+        (["--all-but", "base", "--all-but", "runs/tun*"], ["base", "tuned"]),
+        (["*e*", "--all-but", "base", "--all-but", "tuned"], ["base", "tuned"]),
+        (["tuned", "--all-but", "tuned"], ["base", "other", "tuned"]),
+    ],
+)
+def test_a_pattern_and_all_but_name_the_runs_that_go(
+    workspace: Path, words: list[str], left: list[str]
+) -> None:
+    foreign = workspace / "runs" / "their notes"
+    foreign.mkdir()
+    (foreign / "config.yaml").write_text("theirs: true")
+    called("delete", *words, "--yes", cwd=workspace)
+    assert names(workspace) == sorted([*left, "their notes"])
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--all-but", "bsae"], "no such run: bsae. Did you mean base?"),
+        (["tuned", "--all-but", "x*"], "no such run: x*."),
+        (["tuned", "x*"], "no such run: x*."),
+        (["--all-but", "tuned"], "began with. Keep it with --all-but base, or add --origins"),
+        ([], "no run to delete. Name runs, or those that stay with --all-but RUN."),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_whole(
+    workspace: Path, words: list[str], problem: str
+) -> None:
+    assert problem in refused(workspace, *words, "--yes")
+
+
+def test_a_run_in_use_that_a_pattern_matches_is_refused(workspace: Path) -> None:
+    with locked(workspace / "runs" / "tuned"):
+        assert "run directory in use" in refused(workspace, "*", "--yes")
+
+
+def test_a_run_whose_name_is_a_pattern_means_itself(workspace: Path) -> None:
+    made_run(workspace, "other[a]*", {10: 1.0})
+    called("delete", "other[a]*", "--yes", cwd=workspace)
+    assert names(workspace) == ["base", "other", "tuned"]
+
+
+def test_a_pattern_finds_what_a_killed_call_left(workspace: Path) -> None:
+    run = workspace / "runs" / "other"
+    run.rename(temporary_name(run))
+    said = called("delete", "o*", "--all-but", "base", "--yes", cwd=workspace)
+    assert said.stderr == "removed what an earlier call had left of: other\n"
+    assert names(workspace) == ["base", "tuned"]
+
+
 @pytest.mark.parametrize(("answer", "left"), [("y", 2), ("n", 3), ("", 3)])
 def test_on_a_terminal_it_says_what_goes_and_asks(workspace: Path, answer: str, left: int) -> None:
     ours, theirs = os.openpty()
