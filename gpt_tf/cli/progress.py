@@ -9,11 +9,11 @@ from gpt_tf.cli import console
 from gpt_tf.runs.progress import Eta, Watch
 from gpt_tf.runs.progress_text import (
     Epochs,
+    Evaluations,
     SampleText,
     Scalars,
     curve,
     duration,
-    eval_texts,
     figures,
     fitted,
 )
@@ -36,7 +36,7 @@ class BarProgress:
 
         self._total = total
         self._eta = Eta(total)
-        self._epochs = Epochs()
+        self._epochs, self._evaluations = Epochs(), Evaluations()
         self._watch = Watch()
         self._doing = "compiling the first step"
         self._left = ""
@@ -63,9 +63,10 @@ class BarProgress:
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         """Show the figures, those of an evaluation above the bar."""
         if "eval/loss" in scalars:
-            line = "; ".join(eval_texts(step, scalars))
+            texts = self._evaluations.texts(step, scalars)
+            line = "; ".join(texts)
             is_wide = len(line) > console.columns(sys.stderr)
-            console.note("\n  ".join(eval_texts(step, scalars)) if is_wide else line)
+            console.note("\n  ".join(texts) if is_wide else line)
             return
         self._losses.append(scalars["train/loss"])
         self._figures = [f"loss {scalars['train/loss']:.4f}", *figures(scalars)]

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpt_tf.errors import RunError
 from gpt_tf.reports.drawing import (
     BLUE,
     FEW,
@@ -142,7 +141,7 @@ class LossPicture:
     came in between is drawn at the end.
 
     Args:
-      check: raises RunError if nothing may be written any more.
+      may_write: whether the run is still there.
     """
 
     def __init__(
@@ -150,12 +149,12 @@ class LossPicture:
         metrics_file: Path,
         picture: Path,
         title: str,
-        check: Callable[[], None] = lambda: None,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
         self._metrics_file = metrics_file
         self._picture = picture
         self._title = title
-        self._check = check
+        self._may_write = may_write
         self._drawn_at = -math.inf  # seconds
         self._is_behind = False
 
@@ -171,11 +170,7 @@ class LossPicture:
 
     def close(self) -> None:
         """Draw the last evaluation, unless the run has gone."""
-        if self._is_behind:
-            try:
-                self._check()
-            except RunError:
-                return
+        if self._is_behind and self._may_write():
             self._draw()
 
     def _draw(self) -> None:

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from gpt_tf.errors import RunError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_contents import is_own_table
@@ -31,15 +30,15 @@ class MetricsTable:
     """A writer that makes the table from the metrics file, so that both have the same rows.
 
     Args:
-      check: raises RunError if nothing may be written any more.
+      may_write: whether the run is still there.
     """
 
     def __init__(
-        self, metrics_file: Path, table: Path, check: Callable[[], None] = lambda: None
+        self, metrics_file: Path, table: Path, may_write: Callable[[], bool] = lambda: True
     ) -> None:
         self._metrics_file = metrics_file
         self._table = table
-        self._check = check
+        self._may_write = may_write
         self._has_told = False
         if os.path.lexists(table):  # of steps that a resumed run does again
             self._write()
@@ -54,11 +53,8 @@ class MetricsTable:
 
     def close(self) -> None:
         """Write what was logged since the last evaluation, unless the run has gone."""
-        try:
-            self._check()
-        except RunError:
-            return
-        self._write()
+        if self._may_write():
+            self._write()
 
     def _write(self) -> None:
         if not os.path.lexists(self._table) or is_own_table(self._table):

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpt_tf.errors import UsageError
+from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.lock import HeldLock, InUseError, locked
 from gpt_tf.storage.metrics_file import read_rows
@@ -46,6 +46,14 @@ class Claim:
     def check(self) -> None:
         """Raise RunError if the directory at the run's path is no longer the claimed one."""
         self._lock.check()
+
+    def may_write(self) -> bool:
+        """Whether the directory at the run's path is still the claimed one."""
+        try:
+            self.check()
+        except RunError:
+            return False
+        return True
 
     def begin(self) -> None:
         """Put the first files in place; a run that was there is kept aside.

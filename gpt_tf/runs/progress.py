@@ -14,9 +14,9 @@ from gpt_tf.runs.console import Console, MakeWriters
 from gpt_tf.runs.progress_text import (
     GAP,
     Epochs,
+    Evaluations,
     Scalars,
     duration,
-    eval_texts,
     figures,
 )
 from gpt_tf.runs.run_log import logged_to
@@ -159,7 +159,7 @@ class LineProgress:
         self._total = total
         self._console = console
         self._eta = Eta(total)
-        self._epochs = Epochs()
+        self._epochs, self._evaluations = Epochs(), Evaluations()
         self._watch = Watch()
 
     def advance(self, step: int, loss: float | None) -> None:
@@ -174,7 +174,7 @@ class LineProgress:
     def write_scalars(self, step: int, scalars: Scalars) -> None:
         """Print the figures."""
         if "eval/loss" in scalars:
-            self._console.note("; ".join(eval_texts(step, scalars)))
+            self._console.note("; ".join(self._evaluations.texts(step, scalars)))
             return
         parts = [f"step {step:,}/{self._total:,}", f"loss {scalars['train/loss']:.4f}"]
         parts += [*figures(scalars), duration(self._watch.elapsed), f"left {self._eta.text(step)}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 from gpt_tf.training.evaluation import SHOWN
@@ -73,23 +74,6 @@ def fitted(parts: Sequence[str], width: int) -> str:
     return line
 
 
-def eval_texts(step: int, scalars: Scalars) -> tuple[str, str]:
-    """What an evaluation gave: the loss, and whether it is the best so far; the other figures."""
-    loss, best = scalars["eval/loss"], scalars["eval/best_loss"]
-    compared = "best so far" if loss <= best else f"best so far {best:.4f}"
-    if step == 0:
-        compared = "before training"
-    others = ", ".join(
-        f"{metric.name.replace('_', ' ')} {scalars[f'eval/{metric.name}']:{metric.shown}}"
-        for metric in SHOWN
-        if metric.name != "loss"
-    )
-    return (
-        f"step {step:,}: validation loss {loss:.4f}, {compared}",
-        f"{others}; training loss {scalars['eval/train_loss']:.4f}",
-    )
-
-
 def curve(values: Sequence[float], width: int) -> str:
     """The values as bars of one line, from the lowest to the highest; each bar a mean of some.
 
@@ -122,6 +106,32 @@ class SampleText(str):
         text = super().__new__(cls, f"{prompt}{mark}{continuation}")
         text.prompt, text.continuation = prompt, continuation
         return text
+
+
+class Evaluations:
+    """What each evaluation gave, and whether it is the best so far; a tie is not."""
+
+    def __init__(self) -> None:
+        self._best = math.inf  # of those before
+
+    def texts(self, step: int, scalars: Scalars) -> tuple[str, str]:
+        """The loss, compared with the best one; the other figures."""
+        loss, best = scalars["eval/loss"], scalars["eval/best_loss"]
+        is_better = loss <= best and loss < self._best
+        compared = "best so far" if is_better else f"best so far {best:.4f}"
+        if step == 0:
+            compared = "before training"
+        else:
+            self._best = best
+        others = ", ".join(
+            f"{metric.name.replace('_', ' ')} {scalars[f'eval/{metric.name}']:{metric.shown}}"
+            for metric in SHOWN
+            if metric.name != "loss"
+        )
+        return (
+            f"step {step:,}: validation loss {loss:.4f}, {compared}",
+            f"{others}; training loss {scalars['eval/train_loss']:.4f}",
+        )
 
 
 class Epochs:

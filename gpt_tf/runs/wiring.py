@@ -119,7 +119,7 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
             run.checkpoints.remove(parts.left)
             trainer.save_again()
         # opened one by one: `writer` closes them
-        for each in own_writers(run, checkpoint, model.count_params(), claim.check):
+        for each in own_writers(run, checkpoint, model.count_params(), claim.may_write):
             writer.add([each])
         writer.add(job.writers(config))
         return run, trainer.run(job.stop_at_step)
@@ -219,20 +219,20 @@ def own_writers(
     run: RunDirectory,
     checkpoint: Checkpoint | None,
     parameters: int,
-    check: Callable[[], None] = lambda: None,
+    may_write: Callable[[], bool] = lambda: True,
 ) -> Iterator[Writer]:
     """Opens the files of the run's directory; the last two read what the first one wrote.
 
     Args:
-      check: raises RunError if nothing may be written any more.
+      may_write: whether the run is still there.
     """
     resumed_step = checkpoint.state["loop"]["step"] if checkpoint else 0
     yield JsonlWriter(run.metrics_file, resumed_step)
     yield TensorBoardWriter(run.path, resumed_step)
     yield SamplesWriter(run.samples_file, resumed_step)
-    yield MetricsTable(run.metrics_file, run.metrics_table, check)
+    yield MetricsTable(run.metrics_file, run.metrics_table, may_write)
     title = picture_title(run.name, parameters)
-    yield LossPicture(run.metrics_file, run.loss_picture, title, check)
+    yield LossPicture(run.metrics_file, run.loss_picture, title, may_write)
 
 
 def versions() -> dict[str, str]:

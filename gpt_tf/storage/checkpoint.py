@@ -46,6 +46,7 @@ FORMAT = 1
 BEST = "best"
 RETRIES = 10
 NAME = re.compile(r"step-\d{8,}")
+STEP = re.compile(r"(?:step-)?0*([0-9]+)")
 
 Arrays = dict[str, np.ndarray]
 log = logging.getLogger(__name__)
@@ -183,8 +184,8 @@ class CheckpointStore:
         """The checkpoint that is meant.
 
         Args:
-          which: a step, also as digits; the name of a checkpoint; "stable"; or one of `NAMED`:
-            "best" is the last one if none was evaluated.
+          which: a step, also as digits; the name of a checkpoint, also without its zeros, as in
+            "step-100"; "stable"; or one of `NAMED`: "best" is the last one if none was evaluated.
 
         Raises:
           UsageError: there is no such checkpoint; the message lists those there are.
@@ -195,14 +196,15 @@ class CheckpointStore:
         steps = {str(checkpoint_step(name)): name for name in self.names()}
         if (stable := self.stable_name()) is not None:
             steps["stable"] = stable
-        name = steps.get(str(which), str(which))
-        if name in steps.values():
+        step = STEP.fullmatch(str(which))
+        if name := steps.get(step[1] if step else str(which)):
             return self.read(name, weights_only=weights_only)
         there = ", ".join(steps) or "none"
         *others, other = NAMED
         raise UsageError(
             f"no such checkpoint in {self.directory}: {which}. Give a step ({there}), "
-            f"{', '.join(others)} or {other}. A run keeps its newest checkpoints and the best."
+            f"{', '.join(others)} or {other}. A run keeps its newest checkpoints and the best; "
+            "to keep more of them, train with --set training.keep_checkpoints=N."
         )
 
     def best_name(self) -> str | None:

@@ -128,13 +128,18 @@ def test_a_run_killed_as_it_went_on_does_so_when_it_is_resumed(held: Path) -> No
 
 
 def test_a_killed_end_is_kept_once_and_as_it_was(held: Path) -> None:
-    run, workspace = RunDirectory(held / "runs" / "wsd"), Workspace(held)
+    # whoever calls it is in another workspace
+    run, workspace = RunDirectory(held / "runs" / "wsd"), Workspace(held / "elsewhere")
     settings, left = run.config_file.read_text(), run.checkpoints.names()[-1:]
     kept = keep_end(run, workspace, left)  # killed here, before the run has changed
+    assert kept.path == held / "runs" / "wsd-to-20"
     before = tree(kept.path)
     run.config_file.write_text(settings.replace("max_steps: 20", "max_steps: 40"))
     assert keep_end(run, workspace, left).path == kept.path  # killed here, as it had begun
     assert tree(kept.path) == before
+    model = f"checkpoints/{left[0]}/model.safetensors"
+    assert [run.path.joinpath(name).samefile(kept.path / name)
+            for name in (model, "metrics.jsonl")] == [True, False]  # fmt: skip
     shutil.rmtree(kept.path / "checkpoints")  # another run has the name
     another = keep_end(run, workspace, left)
     assert another.name == "wsd-to-20-2" and another.config_file.read_text() == settings

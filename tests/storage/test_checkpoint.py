@@ -252,7 +252,8 @@ def test_what_was_just_saved_is_not_rotated_away(store: CheckpointStore) -> None
 def test_a_checkpoint_is_found_by_step_name_best_and_last(store: CheckpointStore) -> None:
     for step in (4, 8, 12):
         save(store, step, best_step=8 if step > 4 else 4)
-    for which, step in ((4, 4), ("8", 8), ("step-00000012", 12), ("best", 8), ("last", 12)):
+    ways = ((4, 4), ("8", 8), ("step-00000012", 12), ("step-12", 12), ("best", 8), ("last", 12))
+    for which, step in ways:
         assert store.find(which).name == f"step-{step:08d}"
     assert store.find().name == "step-00000008"
     assert store.find(4, weights_only=True).training == {}
@@ -267,13 +268,16 @@ def test_the_checkpoint_called_stable_is_found_by_this_name(store: CheckpointSto
     assert store.find("stable").name == "step-00000008"
 
 
-@pytest.mark.parametrize("which", [5, "5", "-4", "004", "step-00000005", "newest", True])
+@pytest.mark.parametrize(
+    "which", [5, "5", "-4", "004", "step-00000005", "step-5", "step-", "newest", True]
+)
 def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(
     store: CheckpointStore, which: int | str
 ) -> None:
     for step in (4, 8):
         save(store, step)
     store.rotate(1)
-    words = rf"no such checkpoint in .*: {which}\. Give a step \(8\), best or last\. A run keeps"
+    words = rf"no such checkpoint in .*: {which}\. Give a step \(8\), best or last\..* "
+    words += r"train with --set training\.keep_checkpoints=N\."
     with pytest.raises(UsageError, match=words):
         store.find(which)

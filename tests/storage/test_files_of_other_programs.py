@@ -8,6 +8,7 @@ from commands import BIGRAM_RUN, in_process, tree
 
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.litert import prepared
+from gpt_tf.storage.run_contents import SET_ASIDE, foreign_files
 
 TRAIN = ["train", "--data", "reviews", "--max-steps", "10", *BIGRAM_RUN]
 TINY = Path("runs", "tiny")
@@ -78,6 +79,17 @@ def test_a_previous_run_of_the_users_own_stays(workspace: Path, names: list[str]
     in_process("generate", "--max-new-tokens", "1", cwd=workspace)
     assert in_process(*TRAIN, "--name", "tiny", "--overwrite", cwd=workspace, check=False) == 2
     assert tree(workspace / "runs") == before
+
+
+def test_a_table_of_the_users_own_in_a_run_that_was_set_aside_is_theirs(tmp_path: Path) -> None:
+    previous = tmp_path / "previous-run"
+    previous.mkdir()
+    (previous / SET_ASIDE).touch()
+    (previous / "config.yaml").write_text("model: {}\n")
+    table = previous / "metrics.csv"
+    for text, theirs in (("step,train/loss\n1,2.5\n", []), ("epoch,loss\n1,2.5\n", [table])):
+        table.write_text(text)
+        assert [tmp_path / name for name in foreign_files(tmp_path)] == theirs
 
 
 @pytest.mark.parametrize(

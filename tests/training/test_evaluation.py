@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gpt_tf.runs.progress_text import eval_texts
+from gpt_tf.runs.progress_text import Evaluations
 from gpt_tf.runs.sweeps.results import COLUMNS
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import find_run
@@ -30,12 +30,24 @@ def test_the_figures_of_known_sums() -> None:
 
 def test_a_progress_line_has_every_shown_metric_in_its_format() -> None:
     scalars = {f"eval/{name}": value for name, value in evaluation_of(SUMS).figures.items()}
-    said = eval_texts(20, {**scalars, "eval/train_loss": 1.25, "eval/best_loss": 1.5})
+    said = Evaluations().texts(20, {**scalars, "eval/train_loss": 1.25, "eval/best_loss": 1.5})
     assert said == (
         "step 20: validation loss 1.5000, best so far",
         "perplexity 4.48, accuracy 25.0%; training loss 1.2500",
     )
     assert all(metric.name.replace("_", " ") in "; ".join(said) for metric in SHOWN)
+
+
+def test_an_evaluation_that_only_equals_the_best_one_is_not_called_the_best() -> None:
+    scalars = {f"eval/{name}": value for name, value in evaluation_of(SUMS).figures.items()}
+    evaluations = Evaluations()
+    said = [
+        evaluations.texts(
+            step, {**scalars, "eval/loss": loss, "eval/train_loss": 1.0, "eval/best_loss": best}
+        )[0].partition(", ")[2]
+        for step, loss, best in [(0, 2.0, 2.0), (10, 2.0, 2.0), (20, 2.0, 2.0), (30, 1.5, 1.5)]
+    ]
+    assert said == ["before training", "best so far", "best so far 2.0000", "best so far"]
 
 
 def test_a_run_and_what_is_made_of_it_have_every_metric(trained_workspace: Path) -> None:

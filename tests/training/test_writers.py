@@ -15,8 +15,10 @@ from gpt_tf.errors import RunError
 from gpt_tf.reports.heatmap import draw_grid
 from gpt_tf.reports.loss_picture import LossPicture
 from gpt_tf.reports.plot import draw_runs
+from gpt_tf.runs.wiring import own_writers
 from gpt_tf.storage import atomic
 from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.training.writers import JsonlWriter, SamplesWriter, TensorBoardWriter, Writers
 
 HUGE = {"eval/loss": 700.0, "eval/perplexity": math.exp(700)}  # beyond float32
@@ -84,16 +86,12 @@ def test_the_picture_is_drawn_now_and_then_and_at_the_end(
     monkeypatch.setattr("gpt_tf.reports.loss_picture.BETWEEN_DRAWINGS", math.inf)
     rows, path, gone = JsonlWriter(tmp_path / "metrics.jsonl"), tmp_path / "loss.png", []
 
-    def check() -> None:
-        if gone:
-            raise RunError("the run's directory has gone.")
-
     def evaluated(picture: LossPicture, step: int) -> bytes:
         for writer in (rows, picture):
             writer.write_scalars(step, {"eval/loss": 3.0 - step / 10})
         return path.read_bytes()
 
-    picture = LossPicture(tmp_path / "metrics.jsonl", path, "run", check)
+    picture = LossPicture(tmp_path / "metrics.jsonl", path, "run", lambda: not gone)
     first = evaluated(picture, 1)
     assert evaluated(picture, 2) == first
     gone.append(True)
@@ -105,6 +103,19 @@ def test_the_picture_is_drawn_now_and_then_and_at_the_end(
     monkeypatch.setattr("gpt_tf.reports.loss_picture.BETWEEN_DRAWINGS", 0.0)
     assert evaluated(picture, 3) != evaluated(picture, 4)
     rows.close()
+
+
+def test_the_files_of_a_run_that_has_gone_are_left_alone(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    gone: list[bool] = []
+    writers = Writers(list(own_writers(run, None, 12, lambda: not gone)))
+    for step in (1, 2):  # the second evaluation waits to be drawn
+        writers.write_scalars(step, {"eval/loss": 3.0 - step / 10})
+    run.loss_picture.unlink()
+    run.metrics_table.unlink()
+    gone.append(True)
+    writers.close()
+    assert not run.loss_picture.exists() and not run.metrics_table.exists()
 
 
 def test_whatever_a_writer_raises_is_said_once(tmp_path: Path, caplog) -> None:
