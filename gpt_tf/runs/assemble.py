@@ -40,7 +40,7 @@ from gpt_tf.runs.run_data import (
 from gpt_tf.runs.run_log import logging_to
 from gpt_tf.runs.run_tokenizer import (
     as_the_tokenizer,
-    refuse_settings_of_ready,
+    check_ready,
     write_tokenizer,
 )
 from gpt_tf.runs.sampling import keeps_prompt, resolve_sampling
@@ -135,7 +135,7 @@ def _write_tokenizer(job: Job, choice: DataChoice, claim: Claim) -> Tokenizer:
         trained = train_own(workspace, choice, config)  # it stays if the run is refused, too
     source = choose_tokenizer(workspace, choice, given)
     if not job.train_tokenizer:
-        refuse_settings_of_ready(job, source)
+        check_ready(job, source)
     tokenizer = write_tokenizer(config, source, claim.staged.tokenizer, workspace.console)
     if trained is not None:
         refuse_replaced(source, trained)

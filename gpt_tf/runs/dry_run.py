@@ -33,7 +33,7 @@ from gpt_tf.runs.own_tokenizers import (
     tokenizer_directory,
 )
 from gpt_tf.runs.resolving import resolve_config
-from gpt_tf.runs.run_tokenizer import as_the_tokenizer, refuse_settings_of_ready, write_tokenizer
+from gpt_tf.runs.run_tokenizer import as_the_tokenizer, check_ready, write_tokenizer
 from gpt_tf.runs.streams import Streams
 from gpt_tf.runs.tokenizer_training import make_tokenizer
 from gpt_tf.runs.without_effect import check_end, refuse_idle
@@ -210,8 +210,9 @@ def _tokenizer(job: Job, choice: DataChoice, scratch: Path) -> Path | None:
         if has_tokenizer(directory) and record_of(directory) == asked:
             workspace.console.note(f"tokenizer: {directory}")
             return directory
-        tell_replaced(directory, asked, workspace.console)
-        make_tokenizer(choice, job.config, scratch, asked)
+        tell_replaced(directory, asked, workspace.console, only_look=True)
+        made = make_tokenizer(choice, job.config, scratch, asked)
+        workspace.console.note(made.replace(str(scratch), "tokenizer, for this look only", 1))
         return scratch
     if given is not None:
         source = choose_tokenizer(workspace, choice, given)
@@ -219,7 +220,7 @@ def _tokenizer(job: Job, choice: DataChoice, scratch: Path) -> Path | None:
         source = ready
     else:
         return None
-    refuse_settings_of_ready(job, source)
+    check_ready(job, source)
     return source
 
 

@@ -26,7 +26,7 @@ from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import recorded
 from gpt_tf.streaming.listing import fingerprint
 from gpt_tf.tokenizer.foreign import refuse_foreign
-from gpt_tf.tokenizer.kinds import KINDS, settings_of_kind
+from gpt_tf.tokenizer.kinds import CLEANING, KINDS, settings_of_kind
 from gpt_tf.tokenizer.ordinary_text import WITH_ENTRY, UnseenError
 
 TOKENIZERS = "tokenizers"
@@ -100,8 +100,14 @@ def train_own(workspace: Workspace, choice: DataChoice, config: Config) -> Recor
     return asked
 
 
-def tell_replaced(directory: Path, asked: Record, console: Console) -> None:
-    """Say in what the tokenizer that is there, if any, differs from the one that replaces it."""
+def tell_replaced(
+    directory: Path, asked: Record, console: Console, *, only_look: bool = False
+) -> None:
+    """Say in what the tokenizer that is there, if any, differs from the one that replaces it.
+
+    Args:
+      only_look: it would be replaced by a training, and stays.
+    """
     trained = record_of(directory)
     changed = [key for key in asked if asked[key] != trained.get(key)]
     if has_tokenizer(directory) and changed:
@@ -111,7 +117,27 @@ def tell_replaced(directory: Path, asked: Record, console: Console) -> None:
             else f"other {key}"
             for key in changed
         )
-        console.note(f"{directory} is trained again: {named}")
+        verb = "would be" if only_look else "is"
+        console.note(f"{directory} {verb} trained again: {named}")
+
+
+def tell_unlike(directory: Path, config: Config, console: Console, remedy: str) -> None:
+    """Say in what a ready tokenizer differs from the one that the settings ask for.
+
+    Args:
+      remedy: how the other one is got, as a sentence.
+    """
+    trained = record_of(directory)
+    unlike = [
+        f"{key} {text_of(trained[key])} instead of {text_of(value)}"
+        for key, value in settings_of_training(config).items()
+        if key in trained and trained[key] != value and key not in CLEANING
+    ]
+    if unlike:
+        console.note(
+            f"this tokenizer is not the one that the settings ask for: {', '.join(unlike)}. The "
+            f"model's vocabulary is the tokenizer's. {remedy}"
+        )
 
 
 def refuse_replaced(directory: Path, expected: Record) -> None:

@@ -8,15 +8,16 @@ from pathlib import Path
 from gpt_tf.config import Config
 from gpt_tf.runs.console import Console
 from gpt_tf.runs.job import Job
-from gpt_tf.runs.own_tokenizers import record_of
-from gpt_tf.runs.without_effect import refuse_for_ready_tokenizer
+from gpt_tf.runs.own_tokenizers import record_of, tell_unlike
+from gpt_tf.runs.without_effect import refuse_for_ready_tokenizer, refuse_vocabulary
 from gpt_tf.storage.manifest import MANIFEST
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.cleaned import cleaned, settings_of
 from gpt_tf.tokenizer.files import copy_tokenizer
+from gpt_tf.tokenizer.kinds import CLEANING
 from gpt_tf.tokenizer.round_trip import what_is_lost
 
-CLEANING = ("lower_case", "remove_punctuation")
+REMEDY = "Add --train-tokenizer to train the one asked for"
 
 
 def write_tokenizer(config: Config, source: Path, directory: Path, console: Console) -> Tokenizer:
@@ -61,16 +62,23 @@ def as_followed(config: Config, tokenizer: Tokenizer, console: Console) -> Confi
 
 
 def as_the_tokenizer(job: Job, tokenizer: Tokenizer) -> Config:
-    """The job's settings with the cleaning that the tokenizer does, and its size."""
+    """The job's settings with the cleaning that the tokenizer does, and its size.
+
+    Raises:
+      UsageError: if the user gave the model another size.
+    """
     config = as_followed(job.config, tokenizer, job.workspace.console)
     if job.pretrained is not None:  # it may have more entries than its tokenizer
         return config
+    refuse_vocabulary(config, job.given, tokenizer.vocab_size, "add --train-tokenizer")
     model = dataclasses.replace(config.model, vocab_size=tokenizer.vocab_size)
     return dataclasses.replace(config, model=model)
 
 
-def refuse_settings_of_ready(job: Job, source: Path) -> None:
+def check_ready(job: Job, source: Path) -> None:
     """Refuse settings of a tokenizer if the one at `source`, which is ready, has others.
+
+    Those of a preset or a file are noted, unless the user named the tokenizer.
 
     Raises:
       UsageError: naming each, and how another tokenizer is trained.
@@ -80,3 +88,5 @@ def refuse_settings_of_ready(job: Job, source: Path) -> None:
         instead = "add" if job.tokenizer is None else "give, instead of --tokenizer,"
         another = f", or {instead} --train-tokenizer to train another"
     refuse_for_ready_tokenizer(job.config, job.given, record_of(source), another)
+    if job.pretrained is None and job.tokenizer is None:
+        tell_unlike(source, job.config, job.workspace.console, REMEDY)

@@ -230,3 +230,18 @@ def refuse_for_ready_tokenizer(
                 f"no effect in {place.name}: tokenizer.{key}={text_of(value)}: the tokenizer is "
                 f"ready. Leave it out{remedy}."
             )
+
+
+def refuse_vocabulary(config: Config, given: Given, entries: int, remedy: str) -> None:
+    """Refuse another size of the model's vocabulary than its tokenizer has, if the user gave it.
+
+    Args:
+      entries: of the tokenizer.
+      remedy: what to type with a tokenizer's size, to train another.
+    """
+    size, place = config.model.vocab_size, given.get("model.vocab_size")
+    if place and place.typed and size != entries:
+        raise UsageError(
+            f"no effect in {place.name}: model.vocab_size={size}: the model takes the size of its "
+            f"tokenizer, {entries}. Leave it out, or set tokenizer.vocab_size and {remedy}."
+        )

@@ -241,3 +241,42 @@ def test_a_ready_tokenizer_is_not_trained(home: Path, capsys: pytest.CaptureFixt
     words = ["train", "--data", "a/texts", "--train-tokenizer", "--tokenizer", "ready"]
     assert in_process(*words, cwd=home, check=False) == 2
     assert "--tokenizer cannot be given with --train-tokenizer" in capsys.readouterr().err
+
+
+def test_a_ready_tokenizer_that_is_not_the_preset_s_is_told(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_process("train-tokenizer", "a/texts", "--vocab-size", "260", cwd=home)
+    look_on = ["train", "--data", "a/texts", "--dry-run", "--set", "data.drop_duplicates=false"]
+    look_on += ["--set", "training.batch_size=1", "--set", "data.min_bytes=1"]
+    unlike = "not the one that the settings ask for: "
+    capsys.readouterr()
+    in_process(*look_on, "--preset", "kerasnlp-mini", cwd=home)
+    said = capsys.readouterr().err
+    assert f"{unlike}kind bpe instead of wordpiece, vocab_size 260 instead of 5000." in said
+    assert "Add --train-tokenizer to train the one asked for" in said
+    in_process(*look_on, "--preset", "demo", cwd=home)
+    assert f"{unlike}vocab_size 260 instead of 1200." in capsys.readouterr().err
+    in_process(*look_on, "--preset", "demo", "--train-tokenizer", cwd=home)
+    said = capsys.readouterr().err
+    assert "texts would be trained again: " in said and "vocab_size was 260, is 1200" in said
+    assert "tokenizer, for this look only: " in said
+    assert record_of(home / "tokenizers" / "texts")["vocab_size"] == 260  # it stayed
+    (home / "as_trained.yaml").write_text("tokenizer: {vocab_size: 260}\n")
+    for words in (["--config", "as_trained.yaml"], ["--tokenizer", "tokenizers/texts"]):
+        in_process(*look_on, *words, cwd=home)
+        assert unlike not in capsys.readouterr().err  # as asked for, or chosen by hand
+
+
+@pytest.mark.parametrize("command", [["train", "--dry-run"], ["train"], ["sweep"]], ids=str)
+def test_a_size_of_the_model_that_is_not_its_tokenizer_s_is_refused(
+    home: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    in_process("train-tokenizer", "a/texts", "--vocab-size", "260", cwd=home)
+    words = [*command, "--data", "a/texts", "--set", "model.vocab_size=320"]
+    if command == ["sweep"]:
+        words += ["--grid", "training.seed=1,2", "--set", "data.validation_share=0.5"]
+    assert in_process(*words, "--set", "data.drop_duplicates=false", cwd=home, check=False) == 2
+    said = capsys.readouterr().err
+    assert "--set: model.vocab_size=320: the model takes the size of its tokenizer, 260" in said
+    assert not (home / "runs").exists() or not any((home / "runs").iterdir())

@@ -15,7 +15,12 @@ from gpt_tf.config_files import flatten, merge, read_preset
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import DataChoice, choose_data, choose_preset
 from gpt_tf.runs.given import Given, Place
-from gpt_tf.runs.own_tokenizers import choose_tokenizer, record_of, training_command
+from gpt_tf.runs.own_tokenizers import (
+    choose_tokenizer,
+    record_of,
+    tell_unlike,
+    training_command,
+)
 from gpt_tf.runs.recent_data import data_meant
 from gpt_tf.runs.run_data import Places
 from gpt_tf.runs.sweeps import plan as plans
@@ -25,6 +30,7 @@ from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
 from gpt_tf.runs.without_effect import (
     refuse_for_ready_tokenizer,
     refuse_idle,
+    refuse_vocabulary,
     tell_uneven_heads,
 )
 from gpt_tf.runs.workspace import Workspace
@@ -34,6 +40,7 @@ from gpt_tf.storage.names import NEWEST, is_unicode
 from gpt_tf.storage.places import recorded
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
 from gpt_tf.streaming.finding import refuse_users_data
+from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import tokenizer_sha256
 
 
@@ -186,4 +193,8 @@ def _choose_tokenizer(job: SweepJob, choice: DataChoice, config: Config) -> Path
     folder = choose_tokenizer(job.workspace, choice, job.tokenizer, command)
     another = ", or train one with `gpt-tf train-tokenizer` and give it with --tokenizer"
     refuse_for_ready_tokenizer(config, job.given, record_of(folder), another)
+    if job.tokenizer is None:
+        tell_unlike(folder, config, job.workspace.console, f"The other is trained by `{command}`")
+    entries = Tokenizer.load(folder).vocab_size
+    refuse_vocabulary(config, job.given, entries, "train one with `gpt-tf train-tokenizer`")
     return folder
