@@ -83,7 +83,7 @@ def write_run(
       RunError: if a file is damaged or a value is not finite.
       UsageError: if a tied head differs from the embedding.
     """
-    foreign.tokenizer.save(run.tokenizer, overwrite=True, in_run=True)
+    foreign.tokenizer.save(run.tokenizer, overwrite=True, option=None)
     source = {"data": None, "validation": None, "corpus": None}  # it has seen none
     atomic.write_json(run.path / SOURCE_FILE, source)
     atomic.write_text(run.config_file, as_yaml(foreign.config))

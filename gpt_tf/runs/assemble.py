@@ -20,7 +20,9 @@ from gpt_tf.runs.job import Job
 from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.own_tokenizers import (
     TOKENIZERS,
+    asked_for,
     choose_tokenizer,
+    keep_trained,
     naming_remedy,
     refuse_replaced,
     train_own,
@@ -130,15 +132,23 @@ def _write_tokenizer(job: Job, choice: DataChoice, claim: Claim) -> Tokenizer:
     workspace, config, given = job.workspace, job.config, job.tokenizer
     if job.pretrained is not None:
         given = job.pretrained.run.tokenizer
-    trained = None
     if job.train_tokenizer and given is None:
-        trained = train_own(workspace, choice, config)  # it stays if the run is refused, too
+        return _write_own_tokenizer(job, choice, claim)
     source = choose_tokenizer(workspace, choice, given)
     if not job.train_tokenizer:
         check_ready(job, source)
+    return write_tokenizer(config, source, claim.staged.tokenizer, workspace.console)
+
+
+def _write_own_tokenizer(job: Job, choice: DataChoice, claim: Claim) -> Tokenizer:
+    """Train the tokenizer of the data if need be; the workspace has it when the run begins."""
+    workspace, config, scratch = job.workspace, job.config, claim.staged.path / "trained"
+    source = train_own(workspace, choice, config, scratch)
     tokenizer = write_tokenizer(config, source, claim.staged.tokenizer, workspace.console)
-    if trained is not None:
-        refuse_replaced(source, trained)
+    if source == scratch:
+        claim.before = lambda: keep_trained(workspace, choice, scratch)
+    else:
+        refuse_replaced(source, asked_for(workspace, choice, config))
     return tokenizer
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,6 +33,7 @@ class Claim:
       run: the directory.
       staged: the same places below a temporary folder; what is written there appears in `run` when
         it begins.
+      before: what else is to be done just before the run begins.
       has_begun: whether the directory has changed.
     """
 
@@ -41,6 +42,7 @@ class Claim:
         self.staged = RunDirectory(atomic.temporary_name(run.path / "new"))
         self._lock = lock
         self._is_new = is_new
+        self.before: Callable[[], None] = lambda: None
         self.has_begun = False
 
     def check(self) -> None:
@@ -66,6 +68,7 @@ class Claim:
         with atomic.explaining_failure(run.path):
             if self._is_new:
                 refuse_foreign(run.path, MOVE)
+            self.before()
             self.has_begun = True
             if self._is_new:
                 retire(run.path) if run.holds_work else clear(run.path)

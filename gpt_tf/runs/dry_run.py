@@ -22,20 +22,15 @@ from gpt_tf.runs.estimated_data import estimated, has_store, is_large
 from gpt_tf.runs.finetuning import first_weights
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.own_tokenizers import (
-    asked_for,
     choose_tokenizer,
-    has_tokenizer,
     naming_remedy,
     ready_tokenizer,
-    record_of,
     require_tokenizer,
-    tell_replaced,
-    tokenizer_directory,
+    train_own,
 )
 from gpt_tf.runs.resolving import resolve_config
 from gpt_tf.runs.run_tokenizer import as_the_tokenizer, check_ready, write_tokenizer
 from gpt_tf.runs.streams import Streams
-from gpt_tf.runs.tokenizer_training import make_tokenizer
 from gpt_tf.runs.without_effect import check_end, refuse_idle
 from gpt_tf.storage.atomic import TEMPORARY
 from gpt_tf.storage.folders import scratch_directory
@@ -205,15 +200,7 @@ def _tokenizer(job: Job, choice: DataChoice, scratch: Path) -> Path | None:
     if job.pretrained is not None:
         given = job.pretrained.run.tokenizer
     if job.train_tokenizer:
-        directory = tokenizer_directory(workspace, choice.name, choice.source)
-        asked = asked_for(workspace, choice, job.config)
-        if has_tokenizer(directory) and record_of(directory) == asked:
-            workspace.console.note(f"tokenizer: {directory}")
-            return directory
-        tell_replaced(directory, asked, workspace.console, only_look=True)
-        made = make_tokenizer(choice, job.config, scratch, asked)
-        workspace.console.note(made.replace(str(scratch), "tokenizer, for this look only", 1))
-        return scratch
+        return train_own(workspace, choice, job.config, scratch, only_look=True)
     if given is not None:
         source = choose_tokenizer(workspace, choice, given)
     elif ready := ready_tokenizer(workspace, choice.name, choice.source):

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import os
 import shlex
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +23,17 @@ from gpt_tf.runs.console import Console
 from gpt_tf.runs.data import READING, DataChoice
 from gpt_tf.runs.tokenizer_training import make_tokenizer
 from gpt_tf.runs.workspace import Workspace
+from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import recorded
+from gpt_tf.storage.targets import check_folder
 from gpt_tf.streaming.listing import fingerprint
 from gpt_tf.tokenizer.foreign import refuse_foreign
 from gpt_tf.tokenizer.kinds import CLEANING, KINDS, settings_of_kind
 from gpt_tf.tokenizer.ordinary_text import WITH_ENTRY, UnseenError
 
 TOKENIZERS = "tokenizers"
+OPTION = "--train-tokenizer"
 TRAINED_ON = "trained_on"  # in the manifest
 ADDED_LATER = {"num_merges": None, "min_frequency": 1}  # settings that older records do not have
 Record = dict[str, Any]
@@ -85,19 +89,45 @@ def settings_of_training(config: Config) -> dict[str, Any]:
     return {"kind": kind, **settings_of_kind(kind, dataclasses.asdict(config.tokenizer))}
 
 
-def train_own(workspace: Workspace, choice: DataChoice, config: Config) -> Record:
+def train_own(
+    workspace: Workspace,
+    choice: DataChoice,
+    config: Config,
+    scratch: Path,
+    *,
+    only_look: bool = False,
+) -> Path:
     """Train the tokenizer of these data, unless there is one trained with the same settings.
 
+    Args:
+      scratch: where it is trained: the workspace has it once `keep_trained` is called.
+      only_look: that will never be called.
+
     Returns:
-      The record that it has.
+      Its folder: `scratch`, or that of the one which is there.
+
+    Raises:
+      UsageError: if it cannot be kept in the workspace.
     """
     directory = tokenizer_directory(workspace, choice.name, choice.source)
-    asked = asked_for(workspace, choice, config)
+    asked, note = asked_for(workspace, choice, config), workspace.console.note
     if has_tokenizer(directory) and record_of(directory) == asked:
-        return asked
-    tell_replaced(directory, asked, workspace.console)
-    workspace.console.note(make_tokenizer(choice, config, directory, asked))
-    return asked
+        note(f"tokenizer: {directory}")
+        return directory
+    check_folder(directory, OPTION)
+    tell_replaced(directory, asked, workspace.console, only_look=only_look)
+    what = "tokenizer, for this look only" if only_look else "tokenizer trained"
+    note(f"{what}: {make_tokenizer(choice, config, scratch, asked)}")
+    return scratch
+
+
+def keep_trained(workspace: Workspace, choice: DataChoice, scratch: Path) -> None:
+    """Put a tokenizer that `train_own` has trained into the workspace; `scratch` is gone then."""
+    directory = tokenizer_directory(workspace, choice.name, choice.source)
+    with new_directory(directory, option=OPTION) as temporary:
+        shutil.copytree(scratch, temporary, dirs_exist_ok=True)
+    shutil.rmtree(scratch)
+    workspace.console.note(f"tokenizer: {directory}")
 
 
 def tell_replaced(
@@ -141,7 +171,7 @@ def tell_unlike(directory: Path, config: Config, console: Console, remedy: str) 
 
 
 def refuse_replaced(directory: Path, expected: Record) -> None:
-    """Raise UsageError if a tokenizer is no longer the one that `train_own` left there."""
+    """Raise UsageError if a tokenizer is no longer the one that `train_own` found there."""
     if record_of(directory) != expected:
         raise UsageError(
             f"another tokenizer in {directory} meanwhile: a process that asks for other settings "

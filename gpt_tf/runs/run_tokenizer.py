@@ -46,7 +46,7 @@ def write_tokenizer(config: Config, source: Path, directory: Path, console: Cons
         verb = "ask" if all(lacking.values()) else "asks"
         console.note(f"the run's copy of the tokenizer cleans text first, as {named} {verb} for")
         loaded = cleaned(loaded, **lacking)
-        loaded.save(directory, overwrite=True, in_run=True)
+        loaded.save(directory, overwrite=True, option=None)
     return loaded
 
 

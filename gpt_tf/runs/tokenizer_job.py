@@ -72,10 +72,11 @@ def train_tokenizer(job: TokenizerJob) -> str:
         )
     refuse_idle([config], choice, job.given)
     directory = job.output or tokenizer_directory(workspace, choice.name, choice.source)
-    option, may_replace = "--output" if job.output else None, job.overwrite or job.output is None
-    check_folder(directory, option, overwrite=may_replace)
+    may_replace = job.overwrite or job.output is None
+    check_folder(directory, "--output", overwrite=may_replace)
     record = asked_for(workspace, choice, config)
     tell_replaced(directory, record, console)
-    return make_tokenizer(
+    made = make_tokenizer(
         choice, config, directory, record, option="--output", overwrite=may_replace
     )
+    return f"{directory}: {made}"

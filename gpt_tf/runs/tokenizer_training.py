@@ -23,11 +23,11 @@ def make_tokenizer(
     option: str | None = None,
     overwrite: bool = True,
 ) -> str:
-    """Train a tokenizer on the training documents, save it, and say in a line what came out.
+    """Train a tokenizer on the training documents, save it, and say what came out.
 
     Args:
       trained_on: the record of it that is saved beside it.
-      option: that named `directory`.
+      option: that named `directory`; None for a temporary folder.
       overwrite: one that is in `directory` by then is replaced.
 
     Raises:
@@ -62,6 +62,6 @@ def make_tokenizer(
     tokens = sum(map(len, tokenizer.encode_batch(sample_texts)))
     bytes_a_token = sum(len(text.encode()) for text in sample_texts) / max(1, tokens)
     return (
-        f"{directory}: {tokenizer.vocab_size:,} entries, {bytes_a_token:.2f} bytes per token, "
+        f"{tokenizer.vocab_size:,} entries, {bytes_a_token:.2f} bytes per token, "
         f"{size['bytes'] / 1e6:.1f} MB in {elapsed:.1f} s"
     )

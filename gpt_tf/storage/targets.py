@@ -33,7 +33,7 @@ def check_folder(
 
     Args:
       path: the folder to be written.
-      option: that named it; a folder inside a run is refused then, too.
+      option: or argument that named it; a folder inside a run is refused then, too.
       overwrite: if False, a folder that gpt-tf wrote is refused as well; an empty one is always
         accepted. None if the option's command cannot replace one.
       own: names of files that are ours even if the manifest is missing or damaged: of a folder
@@ -52,14 +52,18 @@ def check_folder(
             f"folder with other files{place}: {path} holds {foreign}, which gpt-tf did not write "
             f"there. {'Move it away' if own else f'{NEW}, or move the files away'}."
         )
-    if option and (run := run_around(path)):
-        raise UsageError(f"part of a run{place}: {path} belongs to {run}. Choose a new folder.")
+    if option:
+        refuse_in_run(path, option)
     if not (overwrite or is_empty):
-        by = "--overwrite" if option else "overwrite=True"
-        remedy = f"Choose a new folder, or replace it with {by}."
+        remedy = f"Choose a new folder, or replace it with {_overwrite(option)}."
         if overwrite is None:
             remedy = f"Choose another {option}."
         raise UsageError(f"folder in use{place}: {path}. {remedy}")
+
+
+def _overwrite(option: str | None) -> str:
+    """How the caller who gave this option, or argument of a function, says it."""
+    return "--overwrite" if option and option.startswith("-") else "overwrite=True"
 
 
 def first_foreign(directory: Path, own: Collection[str] = ()) -> str | None:
@@ -89,14 +93,11 @@ def check_file(path: Path, option: str, *, overwrite: bool) -> Path:
     mode = _mode(target)
     if mode and not stat.S_ISREG(mode):
         raise UsageError(f"not a plain file in {option}: {path}. Choose another name.")
-    if run := run_around(target.parent):
-        raise UsageError(
-            f"part of a run in {option}: {path} belongs to {run}. Choose another folder."
-        )
+    refuse_in_run(path, option)
     if mode and not overwrite:
-        by = "--overwrite" if option.startswith("-") else "overwrite=True"
         raise UsageError(
-            f"file exists in {option}: {path}. Choose another name, or replace it with {by}."
+            f"file exists in {option}: {path}. Choose another name, or replace it with "
+            f"{_overwrite(option)}."
         )
     if not target.parent.is_dir():
         raise UsageError(f"no such folder in {option}: {target.parent}. Make it first.")
@@ -168,6 +169,14 @@ def _check_place(path: Path, place: str) -> None:
     above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
     if not above.is_dir():
         raise UsageError(f"not a folder: {above}. Move it away, or choose another place.")
+
+
+def refuse_in_run(path: Path, option: str) -> None:
+    """Raise UsageError if what an option or argument names is a run, or in one."""
+    if run := run_around(path):
+        raise UsageError(
+            f"part of a run in {option}: {path} belongs to {run}. Choose another folder."
+        )
 
 
 def run_around(path: Path) -> Path | None:

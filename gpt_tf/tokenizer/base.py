@@ -21,7 +21,6 @@ from tokenizers import decoders, models, processors
 
 from gpt_tf.arguments import check_flags, several
 from gpt_tf.errors import UsageError
-from gpt_tf.storage.targets import NEW, run_around
 from gpt_tf.tokenizer.byte_table import bytes_of
 from gpt_tf.tokenizer.files import read_files, size_of, write_files
 from gpt_tf.tokenizer.given import check_length, check_texts, checked_ids, fitted
@@ -254,8 +253,7 @@ class Tokenizer:
         *,
         overwrite: bool | None = False,
         trained_on: Mapping[str, Any] | None = None,
-        option: str | None = None,
-        in_run: bool = False,
+        option: str | None = "directory",
     ) -> None:
         """Write it atomically, with SHA-256, as `transformers.AutoTokenizer` loads it.
 
@@ -264,8 +262,8 @@ class Tokenizer:
           overwrite: it may be one that was saved before; other files in it are never removed.
           trained_on: where it is from, for its manifest.
           option: of the command line that named the folder, for the message if it is refused;
-            `overwrite` is None then if the command cannot replace one.
-          in_run: the folder is that of a run which gpt-tf is making.
+            `overwrite` is None then if the command cannot replace one. None if nobody named the
+            folder: it is that of a run which gpt-tf is making.
 
         Raises:
           UsageError: if the folder may not be replaced, or is part of a run.
@@ -273,8 +271,6 @@ class Tokenizer:
         """
         if overwrite is not None:
             check_flags(overwrite=overwrite)
-        if not (option or in_run) and (run := run_around(Path(directory))):
-            raise UsageError(f"part of a run: {directory} belongs to {run}. {NEW}.")
         write_files(
             Path(directory),
             self.backend,

@@ -18,7 +18,7 @@ from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, read_values, seed_variables, weight_variables
 from gpt_tf.storage.atomic import TEMPORARY
 from gpt_tf.storage.checkpoint import NAME, Checkpoint, CheckpointStore
-from gpt_tf.storage.targets import NEW, run_around
+from gpt_tf.storage.targets import NEW, refuse_in_run
 from gpt_tf.training.optimizer import optimizer_slots
 
 # Of the model's settings, those that do not decide what the weights compute
@@ -226,8 +226,7 @@ def _store_in(folder: str | os.PathLike[str]) -> CheckpointStore:
         raise UsageError("no path in store: None. Give the folder of the checkpoints.")
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"not a folder in store: {directory}. Choose another place.")
-    if run := run_around(directory):
-        raise UsageError(f"part of a run in store: {directory} belongs to {run}. {NEW}.")
+    refuse_in_run(directory, "store")
     others = [] if not directory.exists() else sorted(directory.iterdir())
     foreign = [path.name for path in others if not _is_own(path)]
     if foreign:

@@ -116,7 +116,7 @@ def test_no_intact_checkpoint_is_an_error_and_never_random_weights(run):
 def test_another_tokenizer_of_the_same_size_is_refused(run):
     ours = tokenizer_sha256(run.tokenizer)
     other = BPETokenizer.train(OTHER_CORPUS, vocab_size=VOCAB_SIZE)
-    other.save(run.tokenizer, overwrite=True, in_run=True)
+    other.save(run.tokenizer, overwrite=True, option=None)
     assert other.vocab_size == VOCAB_SIZE
     with pytest.raises(UsageError, match="another tokenizer") as error:
         load(run)
@@ -136,7 +136,7 @@ def test_a_swapped_vocabulary_file_is_refused(run, tmp_path):
 
 def test_a_tokenizer_larger_than_the_model_is_refused(run):
     BPETokenizer.train(CORPUS, vocab_size=VOCAB_SIZE + 1).save(
-        run.tokenizer, overwrite=True, in_run=True
+        run.tokenizer, overwrite=True, option=None
     )
     save(run, 4, weights(seed=4))
     with pytest.raises(UsageError, match=r"tokenizer larger than the model.*263 entries.*262"):

@@ -168,7 +168,9 @@ def test_a_run_tells_what_it_was_trained_with_and_goes_on(
             ended.plot().save(place)
     assert not Path("curve.jpg").exists()
     early = gpt_tf.load("stopped", checkpoint="4")
-    with pytest.raises(UsageError, match="part of a run: runs/stopped/tokenizer belongs to"):
+    with pytest.raises(
+        UsageError, match="part of a run in directory: runs/stopped/tokenizer belongs to"
+    ):
         early.tokenizer.save("runs/stopped/tokenizer", overwrite=True)
     (text,) = early.texts(["The"])[0]
     assert len(text.continuation.token_ids) <= 5  # the run's sampling.max_new_tokens

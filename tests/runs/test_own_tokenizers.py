@@ -8,16 +8,19 @@ import shutil
 from pathlib import Path
 
 import pytest
-from commands import in_process
+from commands import in_process, tree
 from workspaces import choose_data, workspace_at
 
 from gpt_tf.config import Config, DataConfig, TokenizerConfig, TrainingConfig
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.dry_run import look
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.own_tokenizers import (
+    Record,
     asked_for,
     choose_tokenizer,
+    keep_trained,
     record_of,
     refuse_replaced,
     tokenizer_directory,
@@ -41,6 +44,14 @@ def write(path: Path, words: str) -> None:
 def chosen(workspace: Path, data: str) -> Path:
     choice = choose_data(workspace, workspace / data, DataConfig())
     return choose_tokenizer(workspace_at(workspace), choice, None)
+
+
+def trained(home: Path, choice: DataChoice, config: Config) -> Record:
+    """Train the tokenizer of some data, as a run that begins does; the record that it has."""
+    workspace, scratch = workspace_at(home), home / "scratch"
+    if train_own(workspace, choice, config, scratch) == scratch:
+        keep_trained(workspace, choice, scratch)
+    return asked_for(workspace, choice, config)
 
 
 @pytest.fixture
@@ -142,10 +153,10 @@ def test_train_tokenizer_trains_again_for_other_settings_or_data(
 ) -> None:
     config = Config(tokenizer=TokenizerConfig(vocab_size=265))
     choice = choose_data(home, home / "a/texts", config.data)
-    train_own(workspace_at(home), choice, config)
+    trained(home, choice, config)
     folder = chosen(home, "a/texts")
     before = (folder / "tokenizer.json").stat().st_ino
-    train_own(workspace_at(home), choice, config)
+    trained(home, choice, config)
     assert (folder / "tokenizer.json").stat().st_ino == before
     capsys.readouterr()
     if isinstance(change, dict):
@@ -156,7 +167,7 @@ def test_train_tokenizer_trains_again_for_other_settings_or_data(
     else:
         write(home / "a" / "texts" / "new.txt", "more words")
         choice = choose_data(home, home / "a/texts", config.data)
-    train_own(workspace_at(home), choice, config)
+    trained(home, choice, config)
     assert (folder / "tokenizer.json").stat().st_ino != before
     assert record_of(folder) == asked_for(workspace_at(home), choice, config)
     said = capsys.readouterr().err
@@ -170,16 +181,33 @@ def test_a_tokenizer_of_before_num_merges_and_min_frequency_is_not_trained_again
 ) -> None:
     config = Config(tokenizer=TokenizerConfig(kind=kind, vocab_size=265))
     choice = choose_data(home, home / "a/texts", config.data)
-    record = train_own(workspace_at(home), choice, config)
+    record = trained(home, choice, config)
     folder = chosen(home, "a/texts")
     old = {key: record[key] for key in record if key not in ("num_merges", "min_frequency")}
     assert len(old) == len(record) - 2
     Tokenizer.load(folder).save(folder, overwrite=True, trained_on=old)
     before = (folder / "tokenizer.json").stat().st_ino
     capsys.readouterr()
-    assert train_own(workspace_at(home), choice, config) == record
+    assert trained(home, choice, config) == record
     assert (folder / "tokenizer.json").stat().st_ino == before
     assert "is trained again" not in capsys.readouterr().err
+
+
+def test_a_training_that_is_refused_leaves_the_tokenizers_as_they_were(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", "--data", "a/texts", "--train-tokenizer", "--batch-size", "100000"]
+    for is_there in (False, True):
+        if is_there:
+            in_process("train-tokenizer", "a/texts", "--kind", "char", cwd=home)
+        kept = tree(home / "tokenizers")
+        assert in_process(*train, cwd=home, check=False) == 2
+        assert "dataset gives 0 batches" in capsys.readouterr().err
+        assert tree(home / "tokenizers") == kept
+        assert not list((home / "runs").glob("*"))
+    (home / "tokenizers" / "texts" / "mine").write_text("a note")
+    assert in_process(*train, cwd=home, check=False) == 2
+    assert "folder with other files in --train-tokenizer" in capsys.readouterr().err
 
 
 def test_training_ends_by_merges_or_by_frequency_if_that_is_asked_for(
@@ -199,12 +227,12 @@ def test_what_another_process_trained_meanwhile_is_not_taken_for_ones_own(home: 
     """Two trainings with other settings at once have one folder for their tokenizers."""
     ours, theirs = (Config(tokenizer=TokenizerConfig(vocab_size=size)) for size in (265, 270))
     choice = choose_data(home, home / "a/texts", ours.data)
-    trained = train_own(workspace_at(home), choice, ours)
+    record = trained(home, choice, ours)
     folder = chosen(home, "a/texts")
-    refuse_replaced(folder, trained)
-    train_own(workspace_at(home), choice, theirs)
+    refuse_replaced(folder, record)
+    trained(home, choice, theirs)
     with pytest.raises(UsageError, match=r"another tokenizer in .* Try again"):
-        refuse_replaced(folder, trained)
+        refuse_replaced(folder, record)
     kept = (folder / "tokenizer.json").read_bytes()
     with pytest.raises(UsageError, match="--overwrite"):  # made after we looked for it
         make_tokenizer(choice, ours, folder, option="--output", overwrite=False)
