@@ -11,16 +11,17 @@ from gpt_tf.cli.options import overwrite_option
 from gpt_tf.cli.values import PLACE, RUN, TEXT
 
 COMPARABLE = "eval/bits_per_byte"
+PICTURE = Path("plot.png")
 
 
 @click.command(cls=Command)
 @click.argument("names", metavar="[RUN]...", nargs=-1, type=RUN)
 @click.option("--metric", type=TEXT, default="eval/loss", show_default=True,
               help="A name in metrics.jsonl, such as train/loss or eval/accuracy.")  # fmt: skip
-@click.option("--output", type=PLACE, default=Path("plot.png"),
-              show_default=True, help="The PNG to write, - for standard output.")  # fmt: skip
-@overwrite_option("plot.png, or the file that --output names, even if gpt-tf did not write it")
-def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> None:
+@click.option("--output", type=PLACE,
+              help=f"The PNG to write, - for standard output; by default {PICTURE}.")  # fmt: skip
+@overwrite_option(f"the file that --output names, or a {PICTURE} that `gpt-tf plot` did not draw")
+def plot(names: tuple[str, ...], metric: str, output: Path | None, overwrite: bool) -> None:
     """Draw one metric of each RUN by step; without RUN, of all runs in the workspace.
 
     The legend names the settings in which the runs differ.
@@ -33,14 +34,9 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
     from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.errors import UsageError
     from gpt_tf.reports.differences import OF_TOKENS, SAY_TOKENIZERS
-    from gpt_tf.reports.plot import draw_runs, having
+    from gpt_tf.reports.plot import draw_runs, having, is_drawn_here
     from gpt_tf.reports.run_list import nothing_here
-    from gpt_tf.runs.compared import (
-        by_name,
-        differing_settings,
-        readable_rows,
-        tokenizers_differ,
-    )
+    from gpt_tf.runs.compared import by_name, labels, readable_rows, tokenizers_differ
     from gpt_tf.storage.run_directory import all_runs, unopened_run
 
     workspace = workspace_path()
@@ -52,16 +48,17 @@ def plot(names: tuple[str, ...], metric: str, output: Path, overwrite: bool) -> 
     for name, problem in odd.items():
         note(f"not drawn, it is damaged: {name}: {problem}")
     drawn = {name: named[name] for name in having(rows, metric)}
+    if output is None:
+        output, overwrite = PICTURE, overwrite or is_drawn_here(PICTURE)
     check_output(output, overwrite=overwrite, binary=True)
     check_png(output, "--output")
     differ = metric.endswith(OF_TOKENS) and tokenizers_differ(drawn)
-    settings, unknown = differing_settings(drawn)
-    labels = {**settings, **{name: ["settings unknown"] for name in unknown}}
+    settings, unknown = labels(drawn)
     remark = SAY_TOKENIZERS.replace(": ", ":\n") if differ else ""
-    picture = draw_runs(rows, metric, labels if len(drawn) > 1 else {}, remark)
+    picture = draw_runs(rows, metric, settings, remark)
     for name in (name for name in rows if name not in drawn):
-        note(f"not drawn, it has no {metric} yet: {name}")
-    for name, problem in unknown.items() if len(drawn) > 1 else ():
+        note(f"not drawn, it has no {metric} after step 0 yet: {name}")
+    for name, problem in unknown.items():
         note(f"settings unknown, the legend does not compare them: {name}: {problem}")
     if differ:
         note(f"{SAY_TOKENIZERS} To draw bits per byte: --metric {COMPARABLE}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,7 @@ from gpt_tf.reports.drawing import (
     show_steps,
 )
 from gpt_tf.storage.names import in_picture, nearest
+from gpt_tf.storage.plain import open_plain
 from gpt_tf.storage.targets import write_file
 
 if TYPE_CHECKING:
@@ -37,23 +40,30 @@ STYLES = ("-", "--", ":")
 MOST_LABELS = 40
 MAX_NAME = 40  # characters
 LINE = 0.19  # inches: the height of a line of the legend
+DRAWN_HERE = "gpt-tf plot"  # the mark in the files
+_BEGINNING = re.compile(rb"\x89PNG\r\n.*tEXtSoftware\0" + DRAWN_HERE.encode(), re.DOTALL)
+_LONGEST_BEGINNING = 1 << 10  # bytes
 BELOW = -0.12  # of the axes' height: under the name of the horizontal axis
 
 
 def having(runs: Mapping[str, Rows], metric: str) -> dict[str, Rows]:
     """The runs that have a value of a metric.
 
+    One that has only the value before its first step is left out beside others: the height is not
+    chosen by it.
+
     Raises:
       UsageError: if no run has it, with the names that there are.
     """
-    found = {name: rows for name, rows in runs.items() if any(metric in row for row in rows)}
-    if not found:
+    steps = {name: [row["step"] for row in rows if metric in row] for name, rows in runs.items()}
+    names = [name for name in runs if any(steps[name])] or [name for name in runs if steps[name]]
+    if not names:
         known = {key for rows in runs.values() for row in rows for key in row} - {"step"}
         raise UsageError(
             f"no run has the metric in --metric: {metric}.{nearest(metric, known)} "
             f"There are: {', '.join(sorted(known)) or 'none'}."
         )
-    return found
+    return {name: runs[name] for name in names}
 
 
 def draw_runs(
@@ -73,7 +83,16 @@ def draw_runs(
     Raises:
       UsageError: if no run has it, with the names that there are.
     """
-    return png_of(runs_figure(runs, metric, settings, remark))
+    return png_of(runs_figure(runs, metric, settings, remark), DRAWN_HERE)
+
+
+def is_drawn_here(path: Path) -> bool:
+    """Whether a file is a picture that `draw_runs` made."""
+    try:
+        with open_plain(path) as file:
+            return _BEGINNING.match(file.read(_LONGEST_BEGINNING)) is not None
+    except OSError:
+        return False
 
 
 def runs_figure(
@@ -90,7 +109,8 @@ def runs_figure(
     axes = figure.subplots()
     looks = itertools.islice(_looks(), len(labels))
     for (colour, style), label, (steps, values) in zip(looks, labels, curves.values(), strict=True):
-        marker = "o" if metric.startswith("eval/") and len(steps) <= FEW else None
+        is_marked = len(steps) == 1 or (metric.startswith("eval/") and len(steps) <= FEW)
+        marker = "o" if is_marked else None
         axes.plot(steps, values, style, color=colour, label=label, marker=marker, markersize=3)
     axes.set(xlabel="step", ylabel=in_picture(metric))
     show_steps(axes)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from gpt_tf.config_files import differing, flatten, read_config_file, resolve_stored, text_of
 from gpt_tf.errors import GptTfError, UsageError
@@ -21,7 +22,8 @@ from gpt_tf.tokenizer.files import tokenizer_sha256
 BESIDES = ("origin.", "sampling.", "tokenizer.vocab_size", "data.buffer_size", "data.num_threads",
            "training.xla", "training.steps_per_execution", "training.log_interval",
            "training.eval_interval", "training.eval_batches", "training.checkpoint_interval",
-           "training.keep_checkpoints", "training.patience")  # fmt: skip
+           "training.keep_checkpoints", "training.patience", "training.earlier_rates",
+           "training.schedule_begin")  # fmt: skip
 MOST = 6  # settings named of each run
 MAX_VALUE = 20  # characters
 
@@ -56,15 +58,17 @@ def readable_rows(
     return rows, problems
 
 
-def differing_settings(
+def labels(
     runs: Mapping[str, RunDirectory],
 ) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """`num_layers=2` for each setting in which not all runs agree, by the name of the run.
+    """What tells runs apart, by their names: `num_layers=2` of a setting in which not all agree.
 
     Returns:
-      Also why the settings of the other runs are unknown, by name.
+      Also why the settings of some runs are unknown, by name. One run alone needs no label.
     """
     settings, problems = {}, {}
+    if len(runs) < 2:
+        return {}, {}
     for name, run in runs.items():
         try:
             settings[name] = flatten(asdict(resolve_stored(read_config_file(run.config_file))))
@@ -73,12 +77,22 @@ def differing_settings(
     keys = list(differing(settings.values(), BESIDES))
     words = short_names(keys)
     more = f" and {len(keys) - MOST} more" if len(keys) > MOST else ""
-    labels = {
+    told = {
         name: [f"{words[key]}={cut(text_of(of[key]), MAX_VALUE)}" for key in keys[:MOST]]
         for name, of in settings.items()
     }
-    differ = {name: [*of[:-1], of[-1] + more] for name, of in labels.items() if of}
-    return differ, problems
+    told = {name: [*of[:-1], of[-1] + more] for name, of in told.items() if of}
+    changes = {name: _rate_changes(of["training.earlier_rates"]) for name, of in settings.items()}
+    if len(set(changes.values())) > 1:
+        for name, change in changes.items():
+            told.setdefault(name, []).extend([change] * bool(change))
+    return {**told, **{name: ["settings unknown"] for name in problems}}, problems
+
+
+def _rate_changes(earlier: Sequence[Mapping[str, Any]]) -> str:
+    """At which steps the rate of a run began to follow other settings; empty if it never did."""
+    steps = [f"{rate['until_step']:,}" for rate in earlier]
+    return f"rate changed at step {' and '.join(steps)}" if steps else ""
 
 
 def tokenizers_differ(runs: Mapping[str, RunDirectory]) -> bool:

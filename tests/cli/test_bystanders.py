@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from gpt_tf.cli.main import COMMANDS, main
 from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+from gpt_tf.reports.plot import is_drawn_here
 
 Words = list[str]
 SHORT = ["--set", "training.warmup_steps=0", "--set", "training.eval_batches=1"]
@@ -289,11 +290,12 @@ def place(trained_workspace: Path, tmp_path: Path) -> Workspace:
 
 
 def told_to_replace(words: Words, workspace: Path) -> str:
-    """The plain file that a command line asks to overwrite."""
-    if words[0] not in ("plot", "generate") or "--overwrite" not in words:
-        return ""
+    """The plain file that a command line asks to overwrite, or its own picture."""
     output = words[words.index("--output") + 1] if "--output" in words else "plot.png"
     path = Path(os.path.realpath(workspace / output))
+    is_own = "--output" not in words and is_drawn_here(path)
+    if words[0] not in ("plot", "generate") or not ("--overwrite" in words or is_own):
+        return ""
     inside = path.is_file() and path.is_relative_to(workspace)
     return str(path.relative_to(workspace)) if inside else ""
 

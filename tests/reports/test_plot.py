@@ -10,11 +10,16 @@ from pathlib import Path
 
 import pytest
 from commands import called
+from made_runs import made_run
 from matplotlib.figure import Figure
 
+from gpt_tf.config_files import read_config_file
+from gpt_tf.rates import OF_RATE
+from gpt_tf.reports.loss_picture import draw_again
 from gpt_tf.reports.plot import MOST_LABELS, runs_figure
-from gpt_tf.runs.compared import differing_settings, tokenizers_differ
+from gpt_tf.runs.compared import labels, tokenizers_differ
 from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.storage.yaml_file import dump_yaml
 
 ROWS = [{"step": step, "eval/loss": 3.0 - step / 100} for step in range(0, 100, 10)]
 
@@ -46,19 +51,19 @@ def legend(figure: Figure) -> list[str]:
 
 
 def test_settings_that_all_runs_share_or_that_teach_nothing_are_not_named(runs) -> None:
-    assert differing_settings(runs) == ({"tiny": ["batch_size=4"], "small": ["batch_size=2"]}, {})
-    assert differing_settings({"tiny": runs["tiny"]}) == ({}, {})
+    assert labels(runs) == ({"tiny": ["batch_size=4"], "small": ["batch_size=2"]}, {})
+    assert labels({"tiny": runs["tiny"]}) == ({}, {})
 
 
 def test_a_run_with_damaged_settings_is_drawn_without_them_and_named(runs, tmp_path: Path) -> None:
     runs["small"].config_file.write_text("[")
-    assert differing_settings(runs)[0] == {}
+    assert labels(runs)[0] == {"small": ["settings unknown"]}
     said = called("plot", cwd=tmp_path).stderr
     (line,) = said.splitlines()
     assert line.startswith(
         "settings unknown, the legend does not compare them: small: invalid YAML"
     )
-    said = called("plot", "small", "--overwrite", cwd=tmp_path).stderr
+    said = called("plot", "small", cwd=tmp_path).stderr
     assert said == ""  # the legend of one run names no setting
 
 
@@ -67,7 +72,7 @@ def test_one_damaged_run_does_not_stop_the_picture_of_the_others(runs, tmp_path:
     metrics.unlink()
     metrics.mkdir()
     for names in ([], ["small", "tiny"]):
-        said = called("plot", *names, "--overwrite", cwd=tmp_path).stderr
+        said = called("plot", *names, cwd=tmp_path).stderr
         assert said.startswith("not drawn, it is damaged: small: not a plain file")
         assert len(said.splitlines()) == 1
     refused = called("plot", "small", "--output", "none.png", cwd=tmp_path, check=False)
@@ -79,10 +84,58 @@ def test_many_different_settings_are_counted(runs) -> None:
     names = ("num_layers", "context_length", "seed", "epsilon", "clip_norm", "max_epochs")
     others = dict.fromkeys(names, 7)
     runs["other"] = copied(runs["tiny"].path, "other", **others)
-    assert differing_settings(runs)[0]["other"] == [
+    assert labels(runs)[0]["other"] == [
         "context_length=7", "num_layers=7", "seed=7", "batch_size=4", "max_epochs=7",
         "epsilon=7 and 1 more",
     ]  # fmt: skip
+
+
+def test_a_run_whose_rate_changed_says_where_without_the_record_of_it(runs) -> None:
+    stored = read_config_file(runs["small"].config_file)
+    past = {name: stored["training"][name] for name in OF_RATE}
+    earlier = [{**past, "until_step": until} for until in (8, 12)]
+    stored["training"]["earlier_rates"] = earlier
+    runs["small"].config_file.write_text(dump_yaml(stored))
+    assert labels(runs)[0] == {
+        "tiny": ["batch_size=4"],
+        "small": ["batch_size=2", "rate changed at step 8 and 12"],
+    }
+
+
+def test_a_run_without_a_step_is_named_and_not_drawn_beside_others(tmp_path: Path) -> None:
+    for name, losses in (("begun", {0: 7.0}), ("none", {}), ("tried", {10: 3.0, 20: 2.5})):
+        made_run(tmp_path, name, losses)
+    said = called("plot", cwd=tmp_path)
+    assert said.stderr.splitlines() == [
+        f"not drawn, it has no eval/loss after step 0 yet: {name}" for name in ("begun", "none")
+    ]
+    rows = {"begun": [{"step": 0, "eval/loss": 7.0}], "tried": ROWS}
+    assert legend(runs_figure(rows, "eval/loss", {}, "")) == ["tried: 2.1"]
+    assert called("plot", "begun", cwd=tmp_path).stderr == ""  # alone, it has its place
+
+
+def test_a_curve_of_one_point_can_be_seen() -> None:
+    rows = {"a": [{"step": 5, "train/loss": 2.0}]}
+    (line,) = runs_figure(rows, "train/loss", {}, "").axes[0].lines
+    assert line.get_marker() == "o"
+
+
+def test_a_picture_that_plot_drew_is_replaced_and_no_other(tmp_path: Path) -> None:
+    run, picture = made_run(tmp_path, "one", {10: 3.0}), tmp_path / "plot.png"
+    called("plot", cwd=tmp_path)
+    first = picture.read_bytes()
+    called("plot", "--metric", "train/loss", cwd=tmp_path)
+    second = picture.read_bytes()
+    assert second != first
+    draw_again(run)
+    for other in (run.loss_picture.read_bytes(), second[:60], second.replace(b"gpt-tf", b"others")):
+        picture.write_bytes(other)
+        said = called("plot", cwd=tmp_path, check=False)
+        assert said.returncode == 2 and "file exists in --output: plot.png" in said.stderr
+        assert picture.read_bytes() == other
+    (tmp_path / "named.png").write_bytes(second)
+    said = called("plot", "--output", "named.png", cwd=tmp_path, check=False)
+    assert said.returncode == 2 and (tmp_path / "named.png").read_bytes() == second
 
 
 def test_the_legend_has_three_settings_a_line_and_the_title_names_the_runs() -> None:
@@ -109,10 +162,10 @@ def test_runs_whose_tokenizers_differ_are_told_what_compares(runs, tmp_path: Pat
     tokenizer = runs["small"].tokenizer / "tokenizer.json"
     tokenizer.write_text(json.dumps(json.loads(tokenizer.read_text()), indent=1))
     assert tokenizers_differ(runs)
-    said = called("plot", "tiny", "small", "--overwrite", cwd=tmp_path).stderr
+    said = called("plot", "tiny", "small", cwd=tmp_path).stderr
     assert "tokenizers of these runs differ" in said
     (option,) = re.findall(r"--metric (\S+)", said)
-    said = called("plot", "tiny", "small", "--metric", option, "--overwrite", cwd=tmp_path).stderr
+    said = called("plot", "tiny", "small", "--metric", option, cwd=tmp_path).stderr
     assert said == ""
 
 
