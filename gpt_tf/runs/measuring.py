@@ -23,6 +23,7 @@ from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.runs.console import Console
 from gpt_tf.runs.dry_run import Opened
 from gpt_tf.runs.finetuning import first_weights
+from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.sampling import keeps_prompt, resolve_sampling, sample_text_of
 from gpt_tf.runs.stopping import Stopped
 from gpt_tf.runs.wiring import (
@@ -92,14 +93,16 @@ def measure(given: Opened) -> tuple[LanguageModel, Measured]:
 
     Raises:
       Stopped: at a signal.
+      RunError: the memory does not suffice.
     """
     job = given.job
     config, weights = first_weights(job.config, job.pretrained)
     keep = keeps_prompt(job, given.choice)
     config = resolve_sampling(config, given.choice, given.tokenizer, keep_prompt=keep)
     parts = Parts(given.streams, given.tokenizer, given.tokenizer_sha256, weights)
-    bench = _Bench(config, parts, given.folder, job.workspace.console)
-    return bench.model, bench.measured(job.stop_at_step)
+    with naming_sizes(config):
+        bench = _Bench(config, parts, given.folder, job.workspace.console)
+        return bench.model, bench.measured(job.stop_at_step)
 
 
 class _Bench:

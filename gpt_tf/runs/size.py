@@ -17,6 +17,7 @@ from gpt_tf.rates import parts
 from gpt_tf.reports.schedule_picture import draw_schedule
 from gpt_tf.runs.dry_run import Look
 from gpt_tf.runs.measuring import Measured, evaluations
+from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.progress_text import duration
 from gpt_tf.runs.resolving import count_of_steps
 from gpt_tf.runs.wiring import first_evaluation, first_model, make_step
@@ -175,11 +176,13 @@ def built(config: Config) -> tuple[LanguageModel, float]:
 
     Raises:
       UsageError: a batch has more tokens than TensorFlow can count, or nothing is left to train.
+      RunError: the memory does not suffice for the weights.
     """
     check_batch(config)
-    model = first_model(config, None)
-    step = make_step(config, model, make_optimizer(model, config.training))
-    return model, peak_memory(step.graph())
+    with naming_sizes(config):
+        model = first_model(config, None)
+        step = make_step(config, model, make_optimizer(model, config.training))
+        return model, peak_memory(step.graph())
 
 
 def draw(found: Look, option: str) -> bytes:
