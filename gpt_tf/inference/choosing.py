@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
@@ -61,6 +62,28 @@ def make_filters(sampler: AnySampler, options: Mapping[str, Any], vocab_size: in
             check_ids(name, value, vocab_size)
         made.append(make(value, vocab_size) if name == "logit_bias" else make(value))
     return made
+
+
+def refuse_all_forbidden(
+    banned_ids: Iterable[int], options: Mapping[str, Any], vocab_size: int
+) -> None:
+    """Raise ParameterError if no token is left that may be written, whatever the text."""
+    forbidden = {
+        "banned_sequences": [
+            ids[0] for ids in options.get("banned_sequences") or () if len(ids) == 1
+        ],
+        "logit_bias": [
+            token_id
+            for token_id, bias in (options.get("logit_bias") or {}).items()
+            if bias == -math.inf
+        ],
+    }
+    if len({*banned_ids}.union(*forbidden.values())) == vocab_size:
+        names = [name for name, ids in forbidden.items() if ids] or ["banned_ids"]
+        raise ParameterError(
+            f"no token left in {', '.join(names)}: all {vocab_size} are forbidden. Allow one.",
+            *names,
+        )
 
 
 def refuse_texts(options: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from gpt_tf.inference.choosing import (
     listed,
     make_filters,
     make_sampler,
+    refuse_all_forbidden,
     refuse_texts,
 )
 from gpt_tf.inference.engine import Engine
@@ -118,6 +119,7 @@ def prepare(sampler: AnySampler | None, options: Mapping[str, Any], vocab_size: 
     check_samples(sampler, chooser, request.num_samples)
     filters = [ban(request.banned_ids)] if len(request.banned_ids) else []
     filters += make_filters(sampler, others, vocab_size)
+    refuse_all_forbidden(banned_ids, others, vocab_size)
     return Prepared(request, chooser, compose(filters))
 
 

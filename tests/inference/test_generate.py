@@ -472,6 +472,17 @@ def test_a_search_of_ones_own_is_known_by_its_method():
             for value in ([1], 1, ["1"])
         ),
         ("greedy", {"banned_sequences": [[1, 1.5]]}, "out of range in banned_sequences: 1.5"),
+        ("greedy", {"banned_ids": [0, 1, 2]}, "no token left in banned_ids: all 3 are forbidden"),
+        (
+            "random",
+            {"banned_ids": [0], "banned_sequences": [[0, 1], [1], [2]]},
+            "no token left in banned_sequences: all 3 are forbidden. Allow one.",
+        ),
+        (
+            "beam",
+            {"banned_sequences": [[1]], "logit_bias": {0: -np.inf, 2: -np.inf}},
+            "no token left in banned_sequences, logit_bias: all 3 are forbidden",
+        ),
         (1.5, {}, "unknown sampler: 1.5. Samplers: greedy, random"),
         (Greedy, {}, r"class as a sampler: Greedy. Give Greedy\(\)"),
         ("best", {}, "unknown sampler: best. Samplers: greedy, random, beam, diverse-beam, con"),
