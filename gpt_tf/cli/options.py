@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from gpt_tf.cli.values import ASSIGNMENT, DATA, NAME, PLACE, PRESET, RUN
+from gpt_tf.cli.values import ASSIGNMENT, DATA, NAME, PLACE, PRESET, RUN, STEPS
+from gpt_tf.errors import UsageError
 from gpt_tf.storage.names import NEWEST
 from gpt_tf.streaming.kinds import KINDS_IN_WORDS
 
@@ -31,8 +32,9 @@ _RUN_OPTIONS = (
                  help="The same, to validate on; else a share of --data is set aside."),
     click.option("--tokenizer", type=PLACE,
                  help="A ready tokenizer's folder."),
-    click.option("--max-steps", type=int,
-                 help="Updates of the whole run; the learning rate is planned for them."),
+    click.option("--max-steps", type=STEPS,
+                 help="Updates of the whole run; the learning rate is planned for them. With "
+                 "`train --resume`, +N is N more than were planned."),
 )  # fmt: skip
 
 _TRAIN_OPTIONS = (
@@ -129,6 +131,16 @@ def refuse_without(needed: str, given: object, **options: Any) -> None:
                 f"--{option} has no effect without --{needed}. Give --{needed}, or leave "
                 f"--{option} out."
             )
+
+
+def refuse_added(max_steps: int | str | None) -> None:
+    """Raise UsageError if new runs are to have so many more steps."""
+    if isinstance(max_steps, str):
+        raise UsageError(
+            f"steps to add in --max-steps: {max_steps}: a new run begins at step 0. Give all its "
+            f"steps, --max-steps {int(max_steps)}, or add them to a run with "
+            "`gpt-tf train --resume RUN`."
+        )
 
 
 def refuse_together(**options: Any) -> None:

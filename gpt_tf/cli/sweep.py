@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gpt_tf.cli.help import Command
-from gpt_tf.cli.options import refuse_with, run_options
+from gpt_tf.cli.options import refuse_added, refuse_with, run_options
 from gpt_tf.cli.values import ASSIGNMENT, NAME
 from gpt_tf.storage.names import NEWEST
 
@@ -31,7 +31,7 @@ def sweep(
     data: Path | None,
     validation_data: Path | None,
     tokenizer: Path | None,
-    max_steps: int | None,
+    max_steps: int | str | None,
     name: str | None,
     resume: str | None,
 ) -> int:
@@ -58,6 +58,7 @@ def sweep(
                     tokenizer=tokenizer, max_steps=max_steps, name=name)  # fmt: skip
         with reopened(workspace, resume, Places(data, validation_data)) as going_on:
             return _train(going_on)
+    refuse_added(max_steps)
     if not axes:
         raise click.UsageError(f"--grid is missing. Say what to vary, as in `{EXAMPLE}`.")
     file_settings = read_config_file(config_file, typed=True) if config_file else {}

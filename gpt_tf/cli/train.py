@@ -9,7 +9,13 @@ import click
 
 from gpt_tf.cli.estimating import estimate
 from gpt_tf.cli.help import Command
-from gpt_tf.cli.options import refuse_with, refuse_without, run_options, train_options
+from gpt_tf.cli.options import (
+    refuse_added,
+    refuse_with,
+    refuse_without,
+    run_options,
+    train_options,
+)
 from gpt_tf.cli.training_report import report, show_profile
 
 if TYPE_CHECKING:
@@ -29,7 +35,7 @@ def train(
     from_run: str | None,
     train_tokenizer: bool,
     name: str | None,
-    max_steps: int | None,
+    max_steps: int | str | None,
     batch_size: int | None,
     learning_rate: float | None,
     stop_at_step: int | None,
@@ -52,7 +58,8 @@ def train(
 
     With --resume, --data and --validation-data say where the same files are now, if they moved.
     With more --max-steps a run goes on beyond its end: from where its rate began to fall, if the
-    rate was held before that, and otherwise with a second stretch (--set training.schedule=cosine).
+    rate was held before that, and otherwise with a second stretch, such as the last
+    example; with --set training.warmup_steps=0 that begins at its peak.
 
     Settings: defaults < --preset < --config < --set < the other options.
 
@@ -60,9 +67,8 @@ def train(
       gpt-tf train --preset demo --max-steps 300
       gpt-tf train --data my_folder --train-tokenizer --name first
       gpt-tf train --resume first
-      gpt-tf train --resume first --max-steps 600 --set training.schedule=cosine
+      gpt-tf train --resume first --max-steps +600 --set training.schedule=cosine
     """
-    from gpt_tf.cli import console
     from gpt_tf.cli.tensorflow_quietly import import_tensorflow
     from gpt_tf.cli.workspace import current_workspace
     from gpt_tf.config_files import parse_assignments, read_config_file
@@ -90,13 +96,14 @@ def train(
         from gpt_tf.runs.assemble import resume as go_on
         from gpt_tf.runs.resuming import stored_config
 
-        config = stored_config(run, console, *overrides)
+        config = stored_config(run, workspace.console, *overrides)
         given = given_settings(assignments, max_steps=max_steps, learning_rate=learning_rate)
         job = Job(
             config=config, workspace=workspace, data=data, validation=validation_data,
             accept_data_change=accept_data_change, stop_at_step=stop_at_step, given=given,
         )  # fmt: skip
         return report(*go_on(run, job))
+    refuse_added(max_steps)
     if train_tokenizer:
         refuse_with("train-tokenizer", tokenizer=tokenizer)
     if print_config:
@@ -108,10 +115,9 @@ def train(
     refuse_without("name", name or schedule_picture, overwrite=overwrite)
     if name is not None:
         check_name(name, "run")
-    pretrained = None
     if from_run is not None:
         refuse_with("from", tokenizer=tokenizer, train_tokenizer=train_tokenizer)
-        pretrained = find_pretrained(workspace, from_run)
+    pretrained = find_pretrained(workspace, from_run) if from_run is not None else None
     file_settings = read_config_file(config_file, typed=True) if config_file else {}
     meant = data_meant(workspace, data, validation_data, may_be_gone=print_config)
     preset, config = choose_settings(

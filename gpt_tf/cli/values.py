@@ -72,6 +72,15 @@ def _sections_and_settings() -> list[str]:
     return [*sections(), *_settings()]
 
 
+class Steps(click.types.IntParamType):
+    """A number of steps, or as a text how many more they are to be: `+200`."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The number, the text, or a usage error."""
+        steps = super().convert(value, param, ctx)
+        return f"+{steps}" if str(value).strip().startswith("+") else steps
+
+
 class Place(click.Path):
     """A path, which an empty value would make the current folder."""
 
@@ -82,7 +91,7 @@ class Place(click.Path):
         return super().convert(value, param, ctx)
 
 
-TEXT, NAME = Text(), Name()
+TEXT, NAME, STEPS = Text(), Name(), Steps()
 RUN, PRESET = Name(_runs, or_folder=True), Name(_presets)
 ASSIGNMENT, SECTION_OR_KEY = Text(_settings), Name(_sections_and_settings)
 PLACE = Place(path_type=Path)

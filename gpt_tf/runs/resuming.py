@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from gpt_tf.storage.run_directory import DATA_FILES_FILE, RunDirectory
 from gpt_tf.streaming.listing import changes, dated_fingerprint, fingerprint
 
 NAMED = 5  # changed files
+MORE = re.compile(r"\+[0-9]{1,18}")
 TRAINED_ON = "moved from training to validation: "
 log = logging.getLogger(__name__)
 
@@ -44,12 +46,31 @@ def stored_config(run: RunDirectory, console: Console, *overrides: Mapping[str, 
     """A run's settings with the overrides of a resume laid over them.
 
     If their file is lost, those of the last checkpoint are taken, with a warning.
+
+    Args:
+      overrides: `max_steps` may be a text such as "+200": so many more than were planned.
     """
     if run.config_file.exists() or not run.checkpoints.names():
-        return resolve_stored(read_config_file(run.config_file), *overrides)
-    checkpoint = run.checkpoints.last(weights_only=True)
-    console.note(f"warning: no settings in {run.config_file}: those of {checkpoint.name} are taken")
-    return resolve_stored(checkpoint.manifest["config"], *overrides)
+        stored = read_config_file(run.config_file)
+    else:
+        last = run.checkpoints.last(weights_only=True)
+        console.note(f"warning: no settings in {run.config_file}: those of {last.name} are taken")
+        stored = last.manifest["config"]
+    planned = resolve_stored(stored).training.max_steps
+    return resolve_stored(stored, *(_with_all_steps(one, planned, console) for one in overrides))
+
+
+def _with_all_steps(
+    override: Mapping[str, Any], planned: int | None, console: Console
+) -> Mapping[str, Any]:
+    """The override with the number of all steps if it says how many more they are to be."""
+    training = override.get("training", {})
+    more = training.get("max_steps") if isinstance(training, Mapping) else None
+    if not isinstance(more, str) or not MORE.fullmatch(more) or planned is None:
+        return override
+    steps = planned + int(more)
+    console.note(f"max_steps: {steps:,} = {planned:,} + {int(more):,}")
+    return {**override, "training": {**training, "max_steps": steps}}
 
 
 def check_state(run: RunDirectory, checkpoint: Checkpoint, workspace: Path) -> None:

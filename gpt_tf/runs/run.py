@@ -218,6 +218,7 @@ class Run:
         """Go on with the last checkpoint, to the end or beyond it, as `gpt-tf train --resume` does.
 
             run.resume(max_steps=4000)  # beyond the end of a run that held its rate
+            run.resume(max_steps="+2000")  # so many more than were planned
             run.resume(max_steps=4000, schedule="linear")  # a second stretch after any other
             run.resume(peak_learning_rate=5e-4)
 

@@ -77,7 +77,8 @@ def test_the_checkpoint_at_which_the_rate_begins_to_fall_is_kept(held: Path) -> 
 
 def test_a_run_that_held_its_rate_goes_on_as_one_planned_so(held: Path) -> None:
     before = tree(held / "runs" / "wsd")
-    result = called("train", "--resume", "wsd", "--max-steps", "40", cwd=held)
+    result = called("train", "--resume", "wsd", "--max-steps", "+20", cwd=held)
+    assert "max_steps: 40 = 20 + 20" in result.stderr
     assert "from step 14, where the rate began to fall: steps 15 to 20 are done" in result.stderr
     called(*BEGIN, "planned", "--max-steps", "40", *WSD, cwd=held)
     assert_same(held, "wsd", "planned", 40)
@@ -257,7 +258,7 @@ SCHEDULE = "training.schedule=linear"
         ("stopped", ["--set", "training.schedule_begin=3"], "schedule_begin must be at most"),
         ("stopped", ["--batch-size", "8", "--learning-rate", "1e-4"], "training.batch_size: 4 in"),
         ("tiny", ["--max-steps", "40"], "The rate has fallen to its end."),
-        ("tiny", ["--max-steps", "40"], f"--set training.schedule=cosine {NO_WARM_UP}`"),
+        ("tiny", ["--max-steps", "+20"], f"40 --set training.schedule=cosine {NO_WARM_UP}`"),
         ("tiny", ["--max-steps", "19"], "fewer steps than done in --max-steps: 19"),
         ("tiny", ["--learning-rate", "1e-4"], "no effect of another rate: the run is at its last"),
         ("tiny", ["--set", SCHEDULE], f"--set {SCHEDULE} --max-steps 40 {NO_WARM_UP}`"),
@@ -278,6 +279,16 @@ def test_what_cannot_go_on_so_is_refused_and_changes_nothing(
     stopped_workspace: Path, run: str, words: list[str], said: str
 ) -> None:
     assert said in refused(stopped_workspace, run, *words)
+
+
+@pytest.mark.parametrize("command", [["train"], ["sweep", "--grid", "training.seed=1,2"]])
+def test_a_new_run_is_not_told_how_many_more_steps_it_has(
+    tmp_path: Path, command: list[str]
+) -> None:
+    said = called(*command, "--max-steps", "+20", cwd=tmp_path, check=False)
+    assert said.returncode == 2 and not tree(tmp_path)
+    assert said.stderr.startswith("error: steps to add in --max-steps: +20: a new run begins")
+    assert "Give all its steps, --max-steps 20," in said.stderr
 
 
 @pytest.mark.usefixtures("eagerly")
