@@ -19,6 +19,7 @@ from typing import Any
 from gpt_tf.assigned_values import assigned
 from gpt_tf.config import Config, Section, check_given
 from gpt_tf.errors import UsageError
+from gpt_tf.other_names import SETTINGS
 from gpt_tf.storage.names import nearest
 from gpt_tf.storage.plain import open_plain
 from gpt_tf.storage.yaml_file import MAX_BYTES, dump_yaml, parse_yaml, refuse_too_large
@@ -26,7 +27,6 @@ from gpt_tf.storage.yaml_file import MAX_BYTES, dump_yaml, parse_yaml, refuse_to
 MAX_PROBLEMS = 20  # reported at once
 ABOUT = ("from", "about")  # of a preset's file: its origin in a few words, and in a sentence
 QUOTES = "In a file, quotes make any value a text."
-SHORT = {"lr": "learning_rate", "wd": "weight_decay", "bs": "batch_size"}  # what people type
 # What earlier versions did, whose stored runs lack these settings: with data as of 0.1.0 their
 # documents stay the same.
 BEFORE = {
@@ -149,7 +149,8 @@ def settings_like(word: str) -> list[str]:
     >>> settings_like("lr")[0]
     'training.peak_learning_rate'
     """
-    word = SHORT.get(word, word).replace("-", "_")
+    word = word.replace("-", "_")
+    word = SETTINGS.get(word, word)
     names = {key: key.rpartition(".")[2] for key in flatten(dataclasses.asdict(Config()))
              if not key.startswith("origin.")}  # fmt: skip
     called = [key for key, name in names.items() if name == word]

@@ -13,8 +13,9 @@ from functools import cache
 from typing import Any, Literal
 
 from gpt_tf.config import Config, Section
-from gpt_tf.config_files import SHORT, flatten, preset_names, read_preset
+from gpt_tf.config_files import flatten, preset_names, read_preset
 from gpt_tf.errors import UsageError
+from gpt_tf.other_names import SETTINGS
 from gpt_tf.storage.names import nearest
 from gpt_tf.storage.yaml_file import dump_yaml
 
@@ -148,13 +149,15 @@ def called(name: str) -> list[Setting]:
 
 
 def mentioning(word: str) -> list[Setting]:
-    """The settings whose name or sentence has a word that begins so; `lr` and its like are known.
+    """The settings whose name or sentence has a word that begins so, or what it means elsewhere.
 
     >>> [each.name for each in mentioning("epoch")]
     ['shuffle', 'max_steps', 'max_epochs', 'eval_interval']
     """
-    words = _in_words(SHORT.get(word.lower(), word)).rstrip()
-    return [each for each in settings_by_key().values() if words and words in _words_of(each)]
+    both = (word, SETTINGS.get(word.lower().replace("-", "_"), word))
+    words = [found.rstrip() for each in both if (found := _in_words(each))]
+    return [each for each in settings_by_key().values()
+            if any(word in _words_of(each) for word in words)]  # fmt: skip
 
 
 def others_about(found: list[Setting], word: str) -> list[Setting]:

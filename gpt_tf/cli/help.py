@@ -36,22 +36,23 @@ class Command(click.Command):
     """A command whose help has its options under headings.
 
     Attributes:
-      other_names: what other libraries call the parameters.
+      other_names: what other libraries call the parameters, beside what is in `gpt_tf.other_names`.
     """
 
-    other_names: Mapping[str, str] = MappingProxyType({"lr": "learning_rate"})
+    other_names: Mapping[str, str] = MappingProxyType({})
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse; an unknown option names the one that is meant."""
+        typed = list(args)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            meant = self.other_names.get(error.option_name.lstrip("-").replace("-", "_"))
-            flags = {each.name: max(each.opts, key=len) for each in self.params}
-            if meant not in flags:
-                raise
-            problem = f"No such option {error.option_name!r}. Did you mean {flags[meant]!r}?"
-            raise click.UsageError(problem, ctx) from error
+            from gpt_tf.cli.usage_hints import option_meant
+
+            if meant := option_meant(self, error.option_name, typed, self.other_names):
+                problem = f"No such option {error.option_name!r}. {meant}"
+                raise click.UsageError(problem, ctx) from error
+            raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write a section for each heading that has options."""

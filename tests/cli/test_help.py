@@ -11,6 +11,9 @@ from commands import called, in_process
 
 from gpt_tf.cli.help import EVERYWHERE, HEADINGS
 from gpt_tf.cli.main import COMMANDS, DAY, cli
+from gpt_tf.config_files import settings_like
+from gpt_tf.config_help import settings_by_key
+from gpt_tf.other_names import OPTIONS, SETTINGS
 
 BELOW_PREPARE = ["prepare imdb", "prepare tinyshakespeare", "prepare sample-reviews"]
 
@@ -89,6 +92,19 @@ def test_the_command_alone_shows_its_help(tmp_path: Path) -> None:
         ("resume", "Did you mean train --resume?"),
         ("train --lr 0.1", "Did you mean '--learning-rate'?"),
         ("generate --max-length 3", "Did you mean '--max-new-tokens'?"),
+        ("generate --step 100", "Did you mean '--checkpoint'?"),
+        ("export --output x", "Did you mean '--to'?"),
+        ("plot --to x", "Did you mean '--output'?"),
+        ("train --max-iters=5", "Did you mean '--max-steps'?"),
+        ("train --keep 3", "Give the setting as `--set training.keep_checkpoints=3`."),
+        ("train --num-layers", "Give the setting as `--set model.num_layers=VALUE`."),
+        ("train --n-layer=4", "Give the setting as `--set model.num_layers=4`."),
+        ("train --dropout 0.1", "`gpt-tf settings dropout` lists what to --set."),
+        ("train training.seed 5", "Give the setting as `--set training.seed=5`."),
+        ("sweep --lr 1e-3,2e-3", "`--grid training.peak_learning_rate=1e-3,2e-3`."),
+        ("sweep --grid training.seed 5,6", "as `--grid training.seed=5,6`."),
+        ("train --set block_size=64", "Did you mean model.context_length?"),
+        ("show --seed 3", "No such option '--seed'."),
         ("prepare imbd", "Did you mean imdb?"),
         ("train --preest demo", "'--preset'"),
     ],
@@ -99,6 +115,16 @@ def test_a_mistyped_name_is_answered_with_the_nearest(
     result = called(*words.split(), cwd=tmp_path, check=False)
     assert result.returncode == 2 and meant in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_each_other_name_means_a_setting_or_an_option_that_there_is() -> None:
+    names = {setting.name for setting in settings_by_key().values()}
+    assert not {*SETTINGS} & names
+    for name in SETTINGS:
+        assert settings_like(name)
+    commands = [cli.get_command(click.Context(cli), name) for name in COMMANDS]
+    params = {param.name for command in commands for param in command.params}
+    assert {param for meant in OPTIONS.values() for param in meant} <= params
 
 
 @pytest.mark.parametrize("name", ["settings", "presets", "runs", "show", "plot", "doctor"])

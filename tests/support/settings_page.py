@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gpt_tf.config_files import text_of
 from gpt_tf.config_help import Setting, sections, settings_by_key
+from gpt_tf.other_names import SETTINGS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "SETTINGS.md"
 COMMAND = "python tests/support/settings_page.py"
@@ -29,6 +30,14 @@ many from a file. If a setting is given more than once, the later of these wins:
 needs quotes only if YAML would drop a part of it; the error message then shows them.
 """
 COLUMNS = "| setting | default | value | |\n|---|---|---|---|\n"
+OTHER_NAMES = """
+## Names in other programs
+
+If you type one of these, the error message names the setting here.
+
+| elsewhere | here |
+|---|---|
+"""
 
 
 def row(setting: Setting) -> str:
@@ -44,7 +53,11 @@ def page() -> str:
     for section, sentence in sections().items():
         text += f"\n## {section}\n\n{sentence}\n\n{COLUMNS}"
         text += "".join(row(each) for each in settings_by_key().values() if each.section == section)
-    return text
+    others: dict[str, list[str]] = {}
+    for name, ours in SETTINGS.items():
+        others.setdefault(ours, []).append(f"`{name}`")
+    rows = (f"| {', '.join(names)} | `{ours}` |\n" for ours, names in others.items())
+    return text + OTHER_NAMES + "".join(rows)
 
 
 if __name__ == "__main__":
