@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import reference
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import holds
 from tiny_models import randomise, small_config, small_gpt
 
 from gpt_tf.errors import UsageError
@@ -158,8 +158,9 @@ def test_the_oracles_own_examples() -> None:
 # --- equivalences
 
 
-@settings(max_examples=15, deadline=None)
-@given(
+@holds(
+    15,
+    200,
     data=st.data(),
     name=st.sampled_from(sorted(DECODERS)),
     past_context=st.sampled_from(MODES),

@@ -5,8 +5,8 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import holds
 from scripted_model import ScriptedEngine
 from tiny_models import small_gpt
 
@@ -84,29 +84,22 @@ def check(kind: str, ids: list[int], stop: list[str], num_beams: int) -> None:
     assert num_beams > 1 or beams == whole
 
 
-CASES = given(kind=st.sampled_from(list(KINDS)), data=st.data(), num_beams=st.integers(1, 2))
-
-
-def drawn(kind: str, data: st.DataObject, num_beams: int) -> None:
+@holds(
+    60,
+    2000,
+    kind=st.sampled_from(list(KINDS)),
+    data=st.data(),
+    num_beams=st.integers(1, 2),
+)
+def test_streamed_whole_and_batched_texts_end_at_the_same_stop_string(
+    kind: str, data: st.DataObject, num_beams: int
+) -> None:
     ids = data.draw(some_ids(KINDS[kind]))
     text = KINDS[kind].decode(ids)
     place = st.tuples(st.integers(0, max(0, len(text) - 1)), st.integers(1, 4))
     inside = place.map(lambda cut: text[cut[0] : sum(cut)]) | TEXTS | st.just("\ufffd")
     stop = data.draw(st.lists(inside.filter(bool), max_size=4))
     check(kind, ids, stop, num_beams)
-
-
-@CASES
-@settings(max_examples=60, deadline=None, derandomize=True)
-def test_streamed_whole_and_batched_texts_end_at_the_same_stop_string(kind, data, num_beams):
-    drawn(kind, data, num_beams)
-
-
-@pytest.mark.long
-@CASES
-@settings(max_examples=2000, deadline=None)
-def test_two_thousand_sets_of_stop_strings_end_every_text_alike(kind, data, num_beams):
-    drawn(kind, data, num_beams)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,8 +6,8 @@ from itertools import chain
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import holds
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models
 
@@ -28,7 +28,7 @@ REPLACEMENT = "\ufffd"
 BYTES_OF_EACH_CLASS = bytes.fromhex("41 80 90 a0 bd bf c2 e0 e6 ed ef f0 f3 f4 ff")
 KINDS = ["bpe", "wordpiece", "char", "byte fallback", "metaspace", "no decoder"]
 SOME_TEXT = st.text(st.sampled_from("".join(TEXTS)), max_size=30) | st.sampled_from(TEXTS)
-many = settings(max_examples=50, deadline=None, derandomize=True)
+many = holds(50, 500, data=st.data())
 
 
 def imported(kind: str) -> Tokenizer:
@@ -113,7 +113,6 @@ def pieces(stream: TextStream, ids: Iterable[int]) -> list[str]:
 
 
 @many
-@given(data=st.data())
 def test_the_pieces_are_the_whole_text(tokenizer: Tokenizer, data: st.DataObject) -> None:
     prompt_ids, ids = (data.draw(some_ids(tokenizer)) for _ in range(2))
     stream = TextStream(tokenizer, prompt_ids)
@@ -128,7 +127,6 @@ def test_the_pieces_are_the_whole_text(tokenizer: Tokenizer, data: st.DataObject
 
 
 @many
-@given(data=st.data())
 def test_the_text_ends_before_the_first_stop_string(
     tokenizer: Tokenizer, data: st.DataObject
 ) -> None:
@@ -147,7 +145,6 @@ def test_the_text_ends_before_the_first_stop_string(
 
 
 @many
-@given(data=st.data())
 def test_no_more_is_held_back_than_a_character_and_the_begin_of_a_stop_string(
     bpe: BPETokenizer, wordpiece: WordPieceTokenizer, data: st.DataObject
 ) -> None:
@@ -165,8 +162,9 @@ def test_no_more_is_held_back_than_a_character_and_the_begin_of_a_stop_string(
         assert stream.stopped or held.count(REPLACEMENT) <= 2
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(
+@holds(
+    300,
+    10_000,
     prompt=st.lists(st.sampled_from(BYTES_OF_EACH_CLASS), max_size=5),
     following=st.lists(st.sampled_from(BYTES_OF_EACH_CLASS), max_size=8),
 )
@@ -263,7 +261,6 @@ def test_a_stop_string_over_many_tokens(
 
 
 @many
-@given(data=st.data())
 def test_a_copy_of_a_stream_goes_on_by_itself(tokenizer: Tokenizer, data: st.DataObject) -> None:
     prompt_ids, ids, others = (data.draw(some_ids(tokenizer)) for _ in range(3))
     stop = data.draw(stop_strings(continuation(tokenizer, prompt_ids, ids)))

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from commands import in_process
 from hugging_face_folders import their_tensors, write_folder, write_json, write_shards
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from properties import holds
 
 from gpt_tf.errors import GptTfError
 from gpt_tf.interop import torch_zip
@@ -356,16 +356,11 @@ def test_a_large_pickle_takes_linear_time() -> None:
         follow(b"\x80\x02" + b"(" * count + b")(t" * count + b".")
 
 
-FUZZ = settings(
-    max_examples=150,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+NUMBERS = st.integers(0, 10**6)
+spoiled = holds(150, 1500, place=NUMBERS, byte=st.integers(0, 255), end=NUMBERS)
 
 
-@FUZZ
-@given(place=st.integers(0, 10**6), byte=st.integers(0, 255), end=st.integers(0, 10**6))
+@spoiled
 def test_a_damaged_pickle_is_tensors_or_refused(place: int, byte: int, end: int) -> None:
     data = bytearray(pickled(with_extra("a", tensor("0", (12, 4), 48))))
     data[place % len(data)] = byte
@@ -374,8 +369,7 @@ def test_a_damaged_pickle_is_tensors_or_refused(place: int, byte: int, end: int)
             assert all(isinstance(view, View) for view in follow(spoiled).values())
 
 
-@FUZZ
-@given(place=st.integers(0, 10**6), byte=st.integers(0, 255), end=st.integers(0, 10**6))
+@spoiled
 def test_damaged_files_are_read_or_refused(place: int, byte: int, end: int, tmp_path: Path) -> None:
     folder = write_folder(tmp_path, GPT2)
     write_bin(folder)

@@ -12,6 +12,7 @@ from data import data_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from properties import holds
 from tokenizers import Tokenizer as Backend
 from tokenizers import models, pre_tokenizers, trainers
 
@@ -142,20 +143,8 @@ def test_ids_are_the_special_tokens_then_the_bytes_then_the_merges(tokenizer):
     assert first.items() <= tokenizer.backend.get_vocab().items()
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(text=TEXTS)
+@holds(300, 10_000, text=TEXTS)
 def test_every_text_comes_back(plain_tokenizer, text):
-    comes_back(plain_tokenizer, text)
-
-
-@pytest.mark.long
-@settings(max_examples=10_000, deadline=None, derandomize=True)
-@given(text=TEXTS)
-def test_ten_thousand_texts_come_back(plain_tokenizer, text):
-    comes_back(plain_tokenizer, text)
-
-
-def comes_back(plain_tokenizer: BPETokenizer, text: str) -> None:
     ids = plain_tokenizer.encode(text)
     assert plain_tokenizer.decode(ids) == text
     assert plain_tokenizer.normalize(text) == text
@@ -168,8 +157,7 @@ def plain_tokenizer(sample_texts: list[str]) -> BPETokenizer:
     return BPETokenizer.train(sample_texts, vocab_size=500)
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(text=TEXTS)
+@holds(150, 2000, text=TEXTS)
 def test_with_a_normalizer_the_normalized_text_comes_back(tokenizer, text):
     ids = tokenizer.encode(text)
     assert tokenizer.decode(ids) == tokenizer.normalize(text)
@@ -196,8 +184,7 @@ def plain_token_bytes(plain_tokenizer: BPETokenizer) -> NDArray[np.int64]:
     return plain_tokenizer.token_bytes()
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(text=TEXTS)
+@holds(150, 2000, text=TEXTS)
 def test_the_bytes_of_the_ids_are_the_bytes_of_the_text(plain_tokenizer, plain_token_bytes, text):
     assert plain_token_bytes[plain_tokenizer.encode(text)].sum() == len(text.encode())
 
@@ -287,8 +274,7 @@ def test_training_stops_after_so_many_merges(num_merges):
     assert tokenizer.decode(tokenizer.encode(texts[0])) == texts[0]
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
-@given(st.lists(st.text("ab", min_size=2, max_size=20), min_size=1, max_size=5))
+@holds(60, 1000, texts=st.lists(st.text("ab", min_size=2, max_size=20), min_size=1, max_size=5))
 def test_no_two_merges_make_the_same_entry(texts):
     made = ["".join(pair) for pair in plain_merges(texts, 100)]
     assert len(set(made)) == len(made)

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 from data import data_file
-from hypothesis import given, settings
 from hypothesis import strategies as st
+from properties import holds
 
 from gpt_tf.errors import UsageError
 from gpt_tf.tokenizer.base import Tokenizer
@@ -16,7 +16,7 @@ FAMILY = "\U0001f469\u200d\U0001f469\u200d\U0001f467"
 LINE_ENDS = ["\n", "\r", "\r\n", "\x85", "\0", "\ufeff", "\u2028", "\ufffd", "\t"]
 PIECES = [*LINE_ENDS, FAMILY, "e\u0301", "İ", "ΑΣ", "ß", "Ġ", "##", "[UNK]", "[PAD]", " ", "  "]
 TEXTS = st.lists(st.one_of(st.text(), st.sampled_from(PIECES)), max_size=8).map("".join)
-SOME_TEXT = TEXTS.filter(bool)
+SOME_TEXT = TEXTS.filter(lambda text: text.strip("./"))  # "/" and "." are paths, which are refused
 
 
 def test_tiny_shakespeare_has_the_ids_of_the_lecture():
@@ -32,8 +32,7 @@ def test_tiny_shakespeare_has_the_ids_of_the_lecture():
     assert tokenizer.decode(ids) == text
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(text=SOME_TEXT)
+@holds(150, 2000, text=SOME_TEXT)
 def test_every_text_comes_back(text):
     tokenizer = CharTokenizer.train(iter([text[::2], text[1::2]]))
     ids = tokenizer.encode(text)
@@ -43,8 +42,7 @@ def test_every_text_comes_back(text):
     assert tokenizer.token_bytes()[ids].sum() == len(text.encode())
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(text=SOME_TEXT, lower_case=st.booleans())
+@holds(100, 2000, text=SOME_TEXT, lower_case=st.booleans())
 def test_with_a_normalizer_the_normalized_text_comes_back(text, lower_case):
     tokenizer = CharTokenizer.train([text], lower_case=lower_case, remove_punctuation=True)
     normalized = tokenizer.normalize(text)
@@ -74,8 +72,7 @@ def test_there_is_no_special_token_but_the_unknown_one():
     assert replacing.token_bytes().tolist() == [1, 1, 1, 0]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(text=TEXTS)
+@holds(100, 2000, text=TEXTS)
 def test_unknown_characters_are_replaced_one_by_one(text):
     tokenizer = CharTokenizer.train(["[KNU] e"], unknown="replace")
     places = {character: place for place, character in enumerate(" KNU[]e")}
