@@ -32,8 +32,8 @@ def diff(names: tuple[str, ...], prompt: str | None, seed: int | None, as_json: 
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.workspace import workspace_path
+    from gpt_tf.reports.compared import by_name
     from gpt_tf.reports.differences import compare, differences_as_record
-    from gpt_tf.runs.compared import by_name, tokenizers_differ
     from gpt_tf.storage.run_directory import unopened_run
 
     refuse_without("prompt", prompt, seed=seed is not None)
@@ -41,7 +41,7 @@ def diff(names: tuple[str, ...], prompt: str | None, seed: int | None, as_json: 
     runs = by_name([unopened_run(workspace, name) for name in names], workspace)
     if len(runs) < 2:
         raise UsageError(f"one run in RUN RUN...: {next(iter(runs))}. Give another one, too.")
-    found = compare(runs, tokenizers_differ=tokenizers_differ(runs))
+    found = compare(runs)
     texts = {} if prompt is None else _continued(found, prompt, seed or 0)
     if as_json:
         about = {} if prompt is None else {"prompt": prompt, "texts": texts}

@@ -33,10 +33,10 @@ def plot(names: tuple[str, ...], metric: str, output: Path | None, overwrite: bo
     from gpt_tf.cli.output import STDOUT, check_output, check_png, write_output
     from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.errors import UsageError
+    from gpt_tf.reports.compared import by_name, labels, readable_rows, tokenizers_differ
     from gpt_tf.reports.differences import OF_TOKENS, SAY_TOKENIZERS
     from gpt_tf.reports.plot import draw_runs, having, is_drawn_here
     from gpt_tf.reports.run_list import nothing_here
-    from gpt_tf.runs.compared import by_name, labels, readable_rows, tokenizers_differ
     from gpt_tf.storage.run_directory import all_runs, unopened_run
 
     workspace = workspace_path()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpt_tf.config_files import differing, text_of
+from gpt_tf.reports.compared import tokenizers_differ
 from gpt_tf.reports.run_facts import SHOWN_ELSEWHERE, RunFacts, read_facts
 from gpt_tf.reports.run_page import time_in_words
 from gpt_tf.reports.stacked_table import stacked
@@ -66,8 +67,9 @@ class Differences:
         return {name: one.rates for name, one in self.runs.items() if len(one.rates) > 1}
 
 
-def compare(runs: Mapping[str, RunDirectory], *, tokenizers_differ: bool) -> Differences:
+def compare(runs: Mapping[str, RunDirectory]) -> Differences:
     """The differences between runs; what is damaged is named in their summaries' problems."""
+    is_unlike = tokenizers_differ(runs)
     facts = {name: read_facts(run) for name, run in runs.items()}
     figures = {name: [of(one) for one in facts.values()] for name, (of, _, _) in FIGURES.items()}
     compared = {name for name, (_, _, tells) in FIGURES.items() if tells}
@@ -79,13 +81,13 @@ def compare(runs: Mapping[str, RunDirectory], *, tokenizers_differ: bool) -> Dif
         {
             name: [
                 _change(values[0], value)
-                if name in compared and not (tokenizers_differ and name in OF_TOKENS)
+                if name in compared and not (is_unlike and name in OF_TOKENS)
                 else None
                 for value in values
             ]
             for name, values in figures.items()
         },
-        tokenizers_differ,
+        is_unlike,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from gpt_tf.reports.text_width import beginning, columns_of, padded, widest
@@ -78,3 +78,16 @@ def cut(text: str, width: int) -> str:
     begin = beginning(text, width // 2)
     end = beginning(text[::-1], width - columns_of(begin) - 1)[::-1]
     return f"{begin}{CUT}{end}"
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """What settings are called in a table: the last word of each key, or all of it if two share it.
+
+    >>> short_names(["model.num_layers", "data.seed", "training.seed"])
+    {'model.num_layers': 'num_layers', 'data.seed': 'data.seed', 'training.seed': 'training.seed'}
+    """
+    keys = list(keys)
+    last = [key.rpartition(".")[2] for key in keys]
+    return {
+        key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)
+    }

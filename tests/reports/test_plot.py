@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 from gpt_tf.config_files import read_config_file
 from gpt_tf.rates import OF_RATE
+from gpt_tf.reports.compared import labels, tokenizers_differ
 from gpt_tf.reports.loss_picture import draw_again
 from gpt_tf.reports.plot import MOST_LABELS, runs_figure
-from gpt_tf.runs.compared import labels, tokenizers_differ
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.storage.yaml_file import dump_yaml
 

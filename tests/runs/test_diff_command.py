@@ -129,7 +129,7 @@ def test_three_runs_fit_a_narrow_terminal_in_blocks(made: Path) -> None:
     from gpt_tf.reports.differences import compare, figures_table, settings_table
     from gpt_tf.storage.run_directory import all_runs
 
-    found = compare({run.name: run for run in all_runs(made)}, tokenizers_differ=True)
+    found = compare({run.name: run for run in all_runs(made)})
     for width in (40, 60, 80, 200):
         for table in (settings_table(found, width), figures_table(found, width)):
             assert max(map(len, table.splitlines())) <= width

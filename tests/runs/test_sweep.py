@@ -23,7 +23,8 @@ from matplotlib.image import imread
 from gpt_tf.config_files import read_preset
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.reports.heatmap import draw_grid
-from gpt_tf.runs.sweeps.grid import Cell, make_cells, parse_grid, short_names
+from gpt_tf.reports.text_table import short_names
+from gpt_tf.runs.sweeps.grid import Cell, make_cells, parse_grid
 from gpt_tf.runs.sweeps.plan import (
     Plan,
     SweepDirectory,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gpt_tf.config_files import text_of
 from gpt_tf.errors import UsageError
+from gpt_tf.reports.text_table import short_names
 from gpt_tf.storage.yaml_file import parse_yaml
 
 MAX_CELLS = 1000
@@ -113,16 +114,3 @@ def _values_in_name(words: Mapping[str, str], settings: Mapping[str, Scalar]) ->
     """`layers=2,heads=4`: characters that a shell takes as they are."""
     texts = (f"{words[key]}={text_of(value)}" for key, value in settings.items())
     return ",".join(re.sub(r"[^\w.+=-]", "_", text) for text in texts)
-
-
-def short_names(keys: Iterable[str]) -> dict[str, str]:
-    """The last word of each key, or the whole key where two share it.
-
-    >>> short_names(["model.num_layers", "data.seed", "training.seed"])
-    {'model.num_layers': 'num_layers', 'data.seed': 'data.seed', 'training.seed': 'training.seed'}
-    """
-    keys = list(keys)
-    last = [key.rpartition(".")[2] for key in keys]
-    return {
-        key: word if last.count(word) == 1 else key for key, word in zip(keys, last, strict=True)
-    }

@@ -18,7 +18,8 @@ from typing import Any
 from gpt_tf.config import Config
 from gpt_tf.config_files import build, merge, nested, text_of
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.runs.sweeps.grid import Cell, Grid, short_names
+from gpt_tf.reports.text_table import short_names
+from gpt_tf.runs.sweeps.grid import Cell, Grid
 from gpt_tf.storage import atomic
 from gpt_tf.storage.lock import LOCK_FILES, holder
 from gpt_tf.storage.plain import read_plain

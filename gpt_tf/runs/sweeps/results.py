@@ -14,9 +14,9 @@ from gpt_tf.config_files import text_of
 from gpt_tf.errors import RunError
 from gpt_tf.reports.heatmap import draw_grid
 from gpt_tf.reports.run_summary import best_figures
-from gpt_tf.reports.text_table import Column, cut
+from gpt_tf.reports.text_table import Column, cut, short_names
 from gpt_tf.runs.progress_text import duration
-from gpt_tf.runs.sweeps.grid import Cell, short_names
+from gpt_tf.runs.sweeps.grid import Cell
 from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
 from gpt_tf.storage import atomic
 from gpt_tf.storage.checkpoint import checkpoint_step

@@ -12,8 +12,7 @@ from typing import Any
 
 from gpt_tf.config_files import differing, flatten, read_config_file, resolve_stored, text_of
 from gpt_tf.errors import GptTfError, UsageError
-from gpt_tf.reports.text_table import cut
-from gpt_tf.runs.sweeps.grid import short_names
+from gpt_tf.reports.text_table import cut, short_names
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.files import tokenizer_sha256
