@@ -21,6 +21,7 @@ import psutil
 from gpt_tf.config import Config
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.runs.console import Console
+from gpt_tf.runs.counting import evaluations, times
 from gpt_tf.runs.dry_run import Opened
 from gpt_tf.runs.finetuning import first_weights
 from gpt_tf.runs.out_of_memory import naming_sizes
@@ -28,7 +29,6 @@ from gpt_tf.runs.sampling import keeps_prompt, resolve_sampling, sample_text_of
 from gpt_tf.runs.stopping import Stopped
 from gpt_tf.runs.wiring import (
     Parts,
-    first_evaluation,
     first_model,
     make_step,
     own_writers,
@@ -150,7 +150,7 @@ class _Bench:
             self._time_steps(last)  # the memory of both together
         finally:
             self._writer.close()
-        saves = _times(steps, training.checkpoint_interval, last, training.eval_interval)
+        saves = times(steps, training.checkpoint_interval, last, training.eval_interval)
         return Measured(
             begin=begin,
             step=step,
@@ -240,24 +240,3 @@ def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
-
-
-def evaluations(config: Config, steps: int) -> int:
-    """How many evaluations come in so many steps, one before the first step included."""
-    training = config.training
-    later = _times(steps, training.eval_interval, training.max_steps or 1)
-    return later + (first_evaluation(config) != "none")
-
-
-def _times(steps: int, interval: int | None, last: int, other: int | None = None) -> int:
-    """How often something comes in so many steps: at each interval, and at the last of all.
-
-    >>> _times(1500, 300, 1500), _times(1000, 300, 1500), _times(10, 4, 10), _times(12, 4, 12, 6)
-    (5, 3, 3, 4)
-    >>> _times(10**20, 3, 10**20)
-    33333333333333333334
-    """
-    intervals = [each for each in (interval, other) if each]
-    count = sum(steps // each for each in intervals)
-    count -= steps // math.lcm(*intervals) if len(intervals) == 2 else 0
-    return count + (steps == last and all(last % each for each in intervals))

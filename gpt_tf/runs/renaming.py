@@ -10,7 +10,7 @@ from pathlib import Path
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.reports.loss_picture import draw_again
 from gpt_tf.runs.origins import began_with, found_at, refuse_others, sweeps_of
-from gpt_tf.storage import atomic
+from gpt_tf.storage import atomic, renames
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.removing import check_unused
 from gpt_tf.storage.run_contents import refuse_links
@@ -44,7 +44,7 @@ def rename_run(workspace: Path, name: str, new_name: str) -> RunDirectory:
         draw_again(run, new_name)  # first: killed between the two, the next call does both
         with signals_waiting():
             try:
-                atomic.rename_new(run.path, target)
+                renames.rename_new(run.path, target)
             except OSError as error:
                 with suppress(OSError, RunError):
                     draw_again(run)

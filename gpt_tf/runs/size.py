@@ -15,8 +15,9 @@ from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import weight_variables
 from gpt_tf.rates import parts
 from gpt_tf.reports.schedule_picture import draw_schedule
+from gpt_tf.runs.counting import evaluations
 from gpt_tf.runs.dry_run import Look
-from gpt_tf.runs.measuring import Measured, evaluations
+from gpt_tf.runs.measuring import Measured
 from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.progress_text import duration
 from gpt_tf.runs.resolving import count_of_steps

@@ -17,7 +17,6 @@ import gzip
 import lzma
 import os
 import tarfile
-import unicodedata
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,14 +24,13 @@ from pathlib import Path
 from typing import IO
 
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage.archive_names import Names, refusal
 
 Progress = Callable[[int, int | None], None]
 
 BLOCK = 512  # bytes; tar is made of such blocks and ends with two of zeros (POSIX.1-2001, ustar)
 HEADER_LIMIT = 256 * 1024  # bytes of one member's headers, and of the zeros after the end
 CHUNK = 1024 * 1024  # bytes read at a time
-NAME_LIMIT = 1024  # bytes of a member's name
-NEWEST_MTIME = 2**33  # seconds since 1970: the year 2242, what a ustar header can hold
 
 _DAMAGE = (
     tarfile.TarError,
@@ -77,13 +75,13 @@ def extract(
     if not archive.is_file():
         raise UsageError(f"no archive in {str(archive)!r}. Give the path of a .tar.gz or .tar.xz.")
     size = archive.stat().st_size
-    names = _Names(archive)
+    names = Names(archive)
     written = members = total_bytes = 0
     with _open(archive) as (raw, meter):
         for tar, member in _members(archive, meter):
             members += 1
             if members > max_files:
-                raise _refusal(archive, member.name, f"is beyond the limit of {max_files:,} files")
+                raise refusal(archive, member.name, f"is beyond the limit of {max_files:,} files")
             name = names.admit(member, destination)
             if member.isdir():
                 _make_folder(destination, name)
@@ -159,64 +157,6 @@ def _check_end(meter: _Meter) -> None:
             raise tarfile.ReadError("there is data after the archive's end")
 
 
-class _Names:
-    """The names met so far, to refuse one that a careless file system would take for another."""
-
-    def __init__(self, archive: Path) -> None:
-        self.archive = archive
-        self.taken: dict[str, str] = {}  # case-folded, composed name -> the name itself
-        self.folders: set[str] = set()
-
-    def admit(self, member: tarfile.TarInfo, destination: Path) -> str:
-        """The member's clean name; raises UsageError when its type or name is not harmless."""
-        complaint = _type_complaint(member) or _name_complaint(member.name)
-        if complaint:
-            raise _refusal(self.archive, member.name, complaint)
-        try:
-            tarfile.data_filter(member, str(destination))
-        except tarfile.FilterError as error:
-            raise _refusal(self.archive, member.name, f"is refused: {error}") from error
-        parts = [part for part in member.name.split("/") if part not in ("", ".")]
-        name = "/".join(parts)
-        for depth in range(1, len(parts)):
-            self._claim("/".join(parts[:depth]), is_folder=True)
-        self._claim(name, is_folder=member.isdir())
-        return name
-
-    def _claim(self, name: str, is_folder: bool) -> None:
-        """Take `name`; only a folder may be met again, spelled the same."""
-        if is_folder and name in self.folders:
-            return
-        folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-        if folded in self.taken:
-            raise _refusal(self.archive, name, f"clashes with {self.taken[folded]!r}")
-        self.taken[folded] = name
-        if is_folder:
-            self.folders.add(name)
-
-
-def _type_complaint(member: tarfile.TarInfo) -> str:
-    if member.issym() or member.islnk():
-        return f"is a link to {member.linkname[:NAME_LIMIT]!r}"
-    if not member.isdir() and (not member.isreg() or member.issparse()):
-        return "is not a plain file or folder (a device, a FIFO, a sparse file)"
-    if member.size < 0 or not 0 <= member.mtime < NEWEST_MTIME:
-        return f"has an impossible size or time: {member.size} bytes, {member.mtime} s"
-    return ""
-
-
-def _name_complaint(name: str) -> str:
-    if any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in name):
-        return "has control characters or bytes that are not UTF-8 in its name"
-    if not name or len(name.encode()) > NAME_LIMIT:
-        return f"has an empty name or one of more than {NAME_LIMIT:,} bytes"
-    if name.startswith("/"):
-        return "has an absolute name"
-    if ".." in name.split("/"):
-        return "leaves the destination"
-    return ""
-
-
 def _make_folder(destination: Path, name: str) -> None:
     """Create `name` and its parents below `destination`, each with mode 0755."""
     folder = destination
@@ -253,7 +193,7 @@ def _copy(
                 data = source.read(min(CHUNK, max_bytes - copied + 1))
             copied += len(data)
             if copied > max_bytes:
-                raise _refusal(archive, member.name, "is beyond the limit of bytes: a bomb?")
+                raise refusal(archive, member.name, "is beyond the limit of bytes: a bomb?")
             if not data:
                 break
             if sink is not None:
@@ -284,10 +224,3 @@ def _reading(archive: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise RunError(f"cannot read {str(archive)!r}: {error}. Get it again.") from error
-
-
-def _refusal(archive: Path, name: str, reason: str) -> UsageError:
-    return UsageError(
-        f"refused member in {str(archive)!r}: {name[:NAME_LIMIT]!r} {reason}. "
-        "Use an archive from the publisher."
-    )

@@ -7,7 +7,6 @@ parent directory. The lock ends with the process; temporary files that no lock p
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import json
 import os
@@ -26,6 +25,7 @@ from gpt_tf.storage.disk import existing, measuring, what_is_short
 from gpt_tf.storage.flock import alone_in, writing_in
 from gpt_tf.storage.names import is_unicode
 from gpt_tf.storage.plain import read_plain
+from gpt_tf.storage.renames import rename_new
 from gpt_tf.storage.waiting_signals import signals_waiting
 
 TEMPORARY_SUFFIX = ".tmp"
@@ -43,9 +43,6 @@ NOT_ALLOWED = {
     ),
     **dict.fromkeys(NO_LOCKS, "Work on a file system that has locks"),
 }
-AT_FDCWD = -100  # linux/fcntl.h
-RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2  # linux/fs.h
-NOT_SUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)
 
 
 def fsync_path(path: Path) -> None:
@@ -206,33 +203,6 @@ def explaining_failure(directory: Path, needed: int | None = None) -> Iterator[N
 def can_write(directory: Path) -> bool:
     """Whether files can be made in a directory, or where it will be made."""
     return os.access(existing(directory), os.W_OK | os.X_OK)
-
-
-def exchange(first: Path, second: Path) -> bool:
-    """Swap two paths in one step; False if one is missing or the system cannot do it."""
-    return _renamed(first, second, RENAME_EXCHANGE) == 0
-
-
-def rename_new(source: Path, target: Path) -> None:
-    """Rename to a name that nothing has. Raises FileExistsError if something is there."""
-    number = _renamed(source, target, RENAME_NOREPLACE)
-    if number in NOT_SUPPORTED:  # the next best
-        if not os.path.lexists(target):
-            source.rename(target)
-            return
-        number = errno.EEXIST
-    if number:
-        raise OSError(number, os.strerror(number), str(source), None, str(target))
-
-
-def _renamed(source: Path, target: Path, flag: int) -> int:
-    """0, or the system's number of what `renameat2` failed of."""
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # Linux alone
-    if renameat2 is None:
-        return errno.ENOSYS
-    names = os.fsencode(source), os.fsencode(target)
-    failed = renameat2(AT_FDCWD, names[0], AT_FDCWD, names[1], flag)
-    return ctypes.get_errno() if failed else 0
 
 
 def sweep(parent: Path, name: str | None = None) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from gpt_tf.storage import atomic
+from gpt_tf.storage import renames
 from gpt_tf.storage.manifest import MANIFEST, own_files
 from gpt_tf.storage.targets import first_foreign
 
@@ -61,7 +61,7 @@ def put_back(moved: Path, path: Path) -> Path:
     place = path
     while True:
         try:
-            atomic.rename_new(moved, place)
+            renames.rename_new(moved, place)
         except FileExistsError:
             place = place.with_name(f"{place.name}~")
         else:

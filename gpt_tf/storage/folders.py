@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.storage import atomic
+from gpt_tf.storage import atomic, renames
 from gpt_tf.storage.discarding import discard, put_back, remove_listed
 from gpt_tf.storage.disk import measuring
 from gpt_tf.storage.flock import writing_in
@@ -88,7 +88,7 @@ def completed_directory(path: Path) -> Iterator[Path]:
                 _check_plain_folder(target)
             else:
                 with suppress(FileExistsError):
-                    atomic.rename_new(source, target)
+                    renames.rename_new(source, target)
 
 
 @contextmanager
@@ -176,7 +176,7 @@ def _appeared(new: Path, path: Path) -> bool:
 
 def _replace(new: Path, path: Path, own: Collection[str]) -> None:
     """Rename `new` to `path`; what was there is looked at again before it is removed."""
-    if atomic.exchange(new, path):
+    if renames.exchange(new, path):
         old = new
     else:
         old = atomic.retired_name(path)
@@ -195,7 +195,7 @@ def _replace(new: Path, path: Path, own: Collection[str]) -> None:
 
 def _undo(new: Path, old: Path, path: Path) -> Path:
     """Put back what was at `path`, and say where it is now."""
-    if old == new and atomic.exchange(new, path):
+    if old == new and renames.exchange(new, path):
         return path
     return put_back(old, path)
 

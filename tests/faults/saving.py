@@ -92,7 +92,7 @@ def tokenizer(store: Callable[[Tokenizer, Path], None], *, renames: bool = False
 
     def save_new(folder: Path) -> None:
         if renames:
-            atomic.exchange = lambda first, second: False
+            renames.exchange = lambda first, second: False
         store(new, folder / "tokenizer")
 
     def load(folder: Path) -> str:

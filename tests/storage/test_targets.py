@@ -12,7 +12,7 @@ from commands import modes_and_contents
 from made_runs import made_run
 
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.storage import atomic, folders
+from gpt_tf.storage import atomic, folders, renames
 from gpt_tf.storage.folders import new_directory, remove_directory
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
@@ -135,7 +135,7 @@ def test_what_is_not_ours_is_refused_and_stays(tmp_path: Path, change) -> None:
 @pytest.mark.parametrize("change", OTHERS[:-1])
 def test_what_came_meanwhile_is_put_back(tmp_path: Path, monkeypatch, change, exchanges) -> None:
     if not exchanges:  # as on a file system that cannot swap two directories
-        monkeypatch.setattr(atomic, "exchange", lambda first, second: False)
+        monkeypatch.setattr(renames, "exchange", lambda first, second: False)
     target = written(tmp_path / "model", "a.txt", "variables/index")
     with pytest.raises(UsageError, match="meanwhile"), new_directory(target) as temporary:
         (temporary / "b.txt").write_text("new")
@@ -179,7 +179,7 @@ def test_a_folder_that_came_in_the_last_moment_is_not_replaced_unasked(tmp_path:
 def test_what_cannot_be_looked_at_again_is_put_back(tmp_path: Path, monkeypatch, exchanges) -> None:
     """The longest path that the system reads: a temporary name makes it too long."""
     if not exchanges:
-        monkeypatch.setattr(atomic, "exchange", lambda first, second: False)
+        monkeypatch.setattr(renames, "exchange", lambda first, second: False)
     target = tmp_path / "model"
     left = 4095 - len(f"{target}/a.txt")
     inner = Path(*["d" * 99] * (left // 100), "d" * (left % 100 - 1 or 1))
@@ -219,7 +219,7 @@ def test_what_cannot_be_put_back_is_kept_and_named(
 ) -> None:
     """Somebody puts a file into the target, and then changes what has taken its place."""
     target = written(tmp_path / "model", "a.txt")
-    is_ours, exchange = folders._is_ours, atomic.exchange
+    is_ours, exchange = folders._is_ours, renames.exchange
 
     def meanwhile(path: Path, own: object) -> bool:
         if target.exists():
@@ -231,7 +231,7 @@ def test_what_cannot_be_put_back_is_kept_and_named(
     monkeypatch.setattr(folders, "_is_ours", meanwhile)
     swaps = iter([exchanges])
     monkeypatch.setattr(
-        atomic, "exchange", lambda first, second: next(swaps, False) and exchange(first, second)
+        renames, "exchange", lambda first, second: next(swaps, False) and exchange(first, second)
     )
     place = tmp_path / ("model" if what == "removed" else "model~")
     with pytest.raises(UsageError, match="meanwhile") as error, new_directory(target):

@@ -1,0 +1,29 @@
+"""How often a training evaluates and saves."""
+
+from __future__ import annotations
+
+import math
+
+from gpt_tf.config import Config
+from gpt_tf.runs.wiring import first_evaluation
+
+
+def evaluations(config: Config, steps: int) -> int:
+    """How many evaluations come in so many steps, one before the first step included."""
+    training = config.training
+    later = times(steps, training.eval_interval, training.max_steps or 1)
+    return later + (first_evaluation(config) != "none")
+
+
+def times(steps: int, interval: int | None, last: int, other: int | None = None) -> int:
+    """How often something comes in so many steps: at each interval, and at the last of all.
+
+    >>> times(1500, 300, 1500), times(1000, 300, 1500), times(10, 4, 10), times(12, 4, 12, 6)
+    (5, 3, 3, 4)
+    >>> times(10**20, 3, 10**20)
+    33333333333333333334
+    """
+    intervals = [each for each in (interval, other) if each]
+    count = sum(steps // each for each in intervals)
+    count -= steps // math.lcm(*intervals) if len(intervals) == 2 else 0
+    return count + (steps == last and all(last % each for each in intervals))
