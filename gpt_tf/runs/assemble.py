@@ -11,9 +11,10 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import UsageError
 from gpt_tf.reports.loss_picture import draw_if_older
+from gpt_tf.runs.choosing_data import choose_data
 from gpt_tf.runs.claiming import Claim, claimed, reopened
 from gpt_tf.runs.console import SILENT, MakeWriters
-from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.finetuning import first_weights
 from gpt_tf.runs.going_on import continuation, tell
 from gpt_tf.runs.job import Job

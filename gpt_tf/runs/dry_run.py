@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpt_tf.config import Config
+from gpt_tf.runs.choosing_data import choose_data
 from gpt_tf.runs.claiming import refuse_taken
-from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.estimated_data import estimated, has_store, is_large
 from gpt_tf.runs.finetuning import first_weights
 from gpt_tf.runs.job import Job

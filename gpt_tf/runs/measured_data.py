@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from gpt_tf.config import Config
 from gpt_tf.config_files import resolve, resolve_stored
 from gpt_tf.errors import ParameterError, UsageError
-from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.choosing_data import choose_data
+from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.given import NOTHING_GIVEN, Given
 from gpt_tf.runs.resuming import data_changes
 from gpt_tf.runs.run_data import NOT_MOVED, Places, data_of_run

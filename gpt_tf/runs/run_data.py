@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.data import DataChoice, choose_data, prepared, with_validation
+from gpt_tf.runs.choosing_data import choose_data, prepared, with_validation
+from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage import atomic
 from gpt_tf.storage.places import found, recorded

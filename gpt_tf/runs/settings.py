@@ -9,7 +9,7 @@ from typing import Any
 from gpt_tf.config import Config
 from gpt_tf.config_files import read_preset, resolve
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.data import choose_preset
+from gpt_tf.runs.choosing_data import choose_preset
 from gpt_tf.runs.finetuning import PRESET, Pretrained
 from gpt_tf.runs.workspace import Workspace
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gpt_tf.config_files import read_preset, resolve
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.data import choose_data
+from gpt_tf.runs.choosing_data import choose_data
 from gpt_tf.runs.given import Given
 from gpt_tf.runs.own_tokenizers import TOKENIZERS, asked_for, tell_replaced, tokenizer_directory
 from gpt_tf.runs.recent_data import data_meant

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from gpt_tf.cli import console
-from gpt_tf.runs import data
+from gpt_tf.runs import choosing_data
+from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.workspace import Workspace
 
 
@@ -12,5 +13,5 @@ def workspace_at(path: Path) -> Workspace:
     return Workspace(path, console)
 
 
-def choose_data(path: Path, *choice: Any, **options: Any) -> data.DataChoice:
-    return data.choose_data(workspace_at(path), *choice, **options)
+def choose_data(path: Path, *choice: Any, **options: Any) -> DataChoice:
+    return choosing_data.choose_data(workspace_at(path), *choice, **options)

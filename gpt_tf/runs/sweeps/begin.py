@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from gpt_tf.config import Config
 from gpt_tf.config_files import flatten, merge, read_preset
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.data import DataChoice, choose_data, choose_preset
+from gpt_tf.runs.choosing_data import choose_data, choose_preset
+from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.given import Given, Place
 from gpt_tf.runs.own_tokenizers import (
     choose_tokenizer,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from gpt_tf.config import DataConfig
 from gpt_tf.errors import UsageError
-from gpt_tf.runs.data import DataChoice, choose_data
+from gpt_tf.runs.choosing_data import choose_data
+from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.run_data import Places, refuse_missing
 from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
 from gpt_tf.runs.workspace import Workspace
