@@ -13,7 +13,7 @@ from report import finish, parser
 
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.inference.loading import load
-from gpt_tf.storage.run_directory import find_run, newest_run
+from gpt_tf.storage.finding_runs import find_run, newest_run
 from gpt_tf.streaming.corpora.corpus import load_corpus
 from gpt_tf.streaming.sources import DocumentReader
 from gpt_tf.streaming.stream import TokenStream

@@ -20,7 +20,7 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.runs.run_data import data_of_run
 from gpt_tf.runs.streams import open_stream
-from gpt_tf.storage.run_directory import find_run
+from gpt_tf.storage.finding_runs import find_run
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import tokenizer_sha256

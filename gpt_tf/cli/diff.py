@@ -34,7 +34,7 @@ def diff(names: tuple[str, ...], prompt: str | None, seed: int | None, as_json: 
     from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.reports.compared import by_name
     from gpt_tf.reports.differences import compare, differences_as_record
-    from gpt_tf.storage.run_directory import unopened_run
+    from gpt_tf.storage.finding_runs import unopened_run
 
     refuse_without("prompt", prompt, seed=seed is not None)
     workspace = workspace_path()

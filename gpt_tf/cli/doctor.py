@@ -51,7 +51,7 @@ def doctor(run_name: str | None) -> int:
 
 def _find(workspace: Path, name: str | None) -> RunDirectory | None:
     from gpt_tf.errors import UsageError
-    from gpt_tf.storage.run_directory import unopened_run
+    from gpt_tf.storage.finding_runs import unopened_run
 
     try:
         return unopened_run(workspace, name)
@@ -65,7 +65,7 @@ def _unfinished(workspace: Path) -> list[Finding]:
     """Runs and sweeps whose process was killed before there was anything to keep."""
     from gpt_tf.reports.doctor import Finding
     from gpt_tf.runs.sweeps.plan import unfinished_sweeps
-    from gpt_tf.storage.run_directory import unfinished_runs
+    from gpt_tf.storage.finding_runs import unfinished_runs
 
     again = "The next one of its name or number begins it again; it may be deleted."
     places = [each.path for each in unfinished_runs(workspace)]

@@ -101,7 +101,7 @@ def evaluate(
 
 def _as_data(workspace: Path, name: str) -> str:
     """What to say if the only argument is not a run: it may be meant as DATA."""
-    from gpt_tf.storage.run_directory import all_runs
+    from gpt_tf.storage.finding_runs import all_runs
 
     if not os.path.lexists(name):
         return "There is no file or folder of that name to measure a run on, either."

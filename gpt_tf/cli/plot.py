@@ -37,7 +37,7 @@ def plot(names: tuple[str, ...], metric: str, output: Path | None, overwrite: bo
     from gpt_tf.reports.differences import OF_TOKENS, SAY_TOKENIZERS
     from gpt_tf.reports.plot import draw_runs, having, is_drawn_here
     from gpt_tf.reports.run_list import nothing_here
-    from gpt_tf.storage.run_directory import all_runs, unopened_run
+    from gpt_tf.storage.finding_runs import all_runs, unopened_run
 
     workspace = workspace_path()
     runs = [unopened_run(workspace, name) for name in names] if names else all_runs(workspace)

@@ -29,7 +29,7 @@ def show(run_name: str | None, as_json: bool) -> None:
     from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.reports import run_page
     from gpt_tf.reports.run_facts import facts_as_record, read_facts
-    from gpt_tf.storage.run_directory import unopened_run
+    from gpt_tf.storage.finding_runs import unopened_run
 
     facts = read_facts(unopened_run(workspace_path(), run_name))
     if as_json:

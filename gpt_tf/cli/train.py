@@ -78,7 +78,7 @@ def train(
     from gpt_tf.runs.job import Job
     from gpt_tf.runs.recent_data import data_meant
     from gpt_tf.runs.settings import choose_settings
-    from gpt_tf.storage.run_directory import check_name
+    from gpt_tf.storage.finding_runs import check_name
 
     flags = {"max_steps": max_steps, "batch_size": batch_size, "peak_learning_rate": learning_rate}
     training = {key: value for key, value in flags.items() if value is not None}

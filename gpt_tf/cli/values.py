@@ -49,7 +49,7 @@ class Name(Text):
 def _runs() -> list[str]:
     """The runs with names as gpt-tf gives them: a shell would run what others have in them."""
     from gpt_tf.cli.workspace import workspace_path
-    from gpt_tf.storage.run_directory import CAN_BE_TYPED, all_runs
+    from gpt_tf.storage.finding_runs import CAN_BE_TYPED, all_runs
 
     return [run.name for run in all_runs(workspace_path()) if CAN_BE_TYPED.fullmatch(run.name)]
 

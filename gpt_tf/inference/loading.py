@@ -14,7 +14,8 @@ from gpt_tf.model.architectures import make_model
 from gpt_tf.model.lora import merged
 from gpt_tf.model.variables import assign_values, weight_variables
 from gpt_tf.storage.checkpoint import MODEL_FILE, Checkpoint
-from gpt_tf.storage.run_directory import RunDirectory, find_run
+from gpt_tf.storage.finding_runs import find_run
+from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import check_same_tokenizer
 

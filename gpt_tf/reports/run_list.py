@@ -13,8 +13,9 @@ from typing import Any
 from gpt_tf.errors import NoSuchRunError
 from gpt_tf.reports.run_summary import SORTED, RunSummary
 from gpt_tf.reports.text_table import Column, cut, fitted
+from gpt_tf.storage.finding_runs import HOW_TO_TRAIN
 from gpt_tf.storage.names import nearest, printable
-from gpt_tf.storage.run_directory import HOW_TO_TRAIN, RUNS
+from gpt_tf.storage.run_directory import RUNS
 
 HALF_A_YEAR = 183 * 24 * 3600.0  # seconds
 LONGEST_DATA = 20  # characters of the place of the data

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.finding_runs import new_run
 from gpt_tf.storage.lock import HeldLock, InUseError, locked
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.replacing import clear, drop_previous, retire, settle
 from gpt_tf.storage.run_contents import refuse_foreign, refuse_links
-from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory, new_run
+from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory
 from gpt_tf.storage.waiting_signals import signals_waiting
 
 TRIES = 1000  # of numbers that other processes take at the same time

@@ -13,9 +13,10 @@ from gpt_tf.reports.run_summary import RunSummary, summaries, summarize
 from gpt_tf.runs.origins import absolute, began_with, found_at, refuse_others, sweeps_of
 from gpt_tf.runs.sweeps.plan import SweepDirectory
 from gpt_tf.storage.atomic import litter
+from gpt_tf.storage.finding_runs import called_so
 from gpt_tf.storage.removing import check_removable, finish_removing
 from gpt_tf.storage.run_contents import own_bytes
-from gpt_tf.storage.run_directory import RUNS, RunDirectory, called_so
+from gpt_tf.storage.run_directory import RUNS, RunDirectory
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ from gpt_tf.runs.run_tokenizer import as_the_tokenizer, check_ready, write_token
 from gpt_tf.runs.streams import Streams
 from gpt_tf.runs.without_effect import check_end, refuse_idle
 from gpt_tf.storage.atomic import TEMPORARY
+from gpt_tf.storage.finding_runs import new_run
 from gpt_tf.storage.folders import scratch_directory
-from gpt_tf.storage.run_directory import new_run
 from gpt_tf.streaming.corpora.corpus import READY_MADE, newest_corpus
 from gpt_tf.streaming.listing import DIGESTS_FILE
 from gpt_tf.streaming.windows import Contents

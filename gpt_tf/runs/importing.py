@@ -11,7 +11,8 @@ from gpt_tf.interop.weights import FILES, has_weights
 from gpt_tf.runs.claiming import claimed
 from gpt_tf.runs.own_tokenizers import TOKENIZERS
 from gpt_tf.runs.workspace import Workspace
-from gpt_tf.storage.run_directory import RUNS, check_name, next_sequence
+from gpt_tf.storage.finding_runs import check_name, next_sequence
+from gpt_tf.storage.run_directory import RUNS
 from gpt_tf.storage.targets import check_folder
 from gpt_tf.streaming.finding import refuse_users_data
 from gpt_tf.tokenizer.foreign import has_foreign_tokenizer, read_foreign

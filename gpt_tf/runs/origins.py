@@ -13,10 +13,11 @@ from gpt_tf.config import OriginConfig
 from gpt_tf.config_files import read_config_file
 from gpt_tf.errors import GptTfError, UsageError
 from gpt_tf.runs.sweeps.plan import SweepDirectory, all_sweeps
+from gpt_tf.storage.finding_runs import all_runs, unopened_run
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.places import found
 from gpt_tf.storage.plain import read_plain
-from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory, all_runs, unopened_run
+from gpt_tf.storage.run_directory import SOURCE_FILE, RunDirectory
 
 # The end of the settings of a run that began with random weights: whole, and the last section.
 BEGAN_RANDOM = re.compile(

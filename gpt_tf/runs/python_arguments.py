@@ -10,8 +10,8 @@ from gpt_tf.arguments import check_counts, check_flags, several
 from gpt_tf.config import Config, TrainingConfig
 from gpt_tf.config_files import flatten, nested, read_preset
 from gpt_tf.errors import UsageError
+from gpt_tf.storage.finding_runs import check_name
 from gpt_tf.storage.names import nearest
-from gpt_tf.storage.run_directory import check_name
 from gpt_tf.training.writers import Writer
 
 OF_TRAINING = {field.name for field in dataclasses.fields(TrainingConfig)}

@@ -12,9 +12,10 @@ from pathlib import Path
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.runs.run_data import Places, is_there
 from gpt_tf.runs.workspace import Workspace
+from gpt_tf.storage.finding_runs import all_runs, next_sequence
 from gpt_tf.storage.names import printable
 from gpt_tf.storage.places import found
-from gpt_tf.storage.run_directory import RunDirectory, all_runs, next_sequence
+from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora.corpus import READY_MADE, how_to_prepare, newest_corpus
 from gpt_tf.streaming.own_work import is_corpus
 

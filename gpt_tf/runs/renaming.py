@@ -11,10 +11,11 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.reports.loss_picture import draw_again
 from gpt_tf.runs.origins import began_with, found_at, refuse_others, sweeps_of
 from gpt_tf.storage import atomic, renames
+from gpt_tf.storage.finding_runs import check_name
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.removing import check_unused
 from gpt_tf.storage.run_contents import refuse_links
-from gpt_tf.storage.run_directory import RunDirectory, check_name
+from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.storage.waiting_signals import signals_waiting
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpt_tf.runs.console import SILENT, Console
+from gpt_tf.storage.finding_runs import find_run, newest_run
 from gpt_tf.storage.names import NEWEST
-from gpt_tf.storage.run_directory import RunDirectory, find_run, newest_run
+from gpt_tf.storage.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)

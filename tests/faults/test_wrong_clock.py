@@ -16,8 +16,8 @@ from faults.trainers import (
     run_of,
 )
 
+from gpt_tf.storage.finding_runs import newest_run
 from gpt_tf.storage.metrics_file import read_rows
-from gpt_tf.storage.run_directory import newest_run
 
 YEAR = 365 * 24 * 3600
 

@@ -12,8 +12,8 @@ from tiny_models import preset_model, small_config
 
 from gpt_tf.errors import UsageError
 from gpt_tf.interop.model_config import choose_family
+from gpt_tf.storage.finding_runs import find_run
 from gpt_tf.storage.manifest import read_manifest, write_manifest
-from gpt_tf.storage.run_directory import find_run
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.training.evaluation import METRICS
 

@@ -30,7 +30,7 @@ from gpt_tf.interop.gpt2 import GPT2, OPENAI_GPT
 from gpt_tf.interop.importing import read_folder
 from gpt_tf.interop.model_config import model_config
 from gpt_tf.interop.opt import OPT
-from gpt_tf.storage.run_directory import find_run
+from gpt_tf.storage.finding_runs import find_run
 from gpt_tf.tokenizer.foreign import read_foreign
 
 CONFIGS = {

@@ -11,7 +11,7 @@ from commands import TINY_RUN, gpt_tf, in_process
 from data import parity_package
 
 import gpt_tf as package
-from gpt_tf.storage.run_directory import find_run
+from gpt_tf.storage.finding_runs import find_run
 
 pytestmark = pytest.mark.parity
 

@@ -127,7 +127,7 @@ def test_a_rate_that_changed_on_the_way_is_told_in_words(tmp_path: Path) -> None
 
 def test_three_runs_fit_a_narrow_terminal_in_blocks(made: Path) -> None:
     from gpt_tf.reports.differences import compare, figures_table, settings_table
-    from gpt_tf.storage.run_directory import all_runs
+    from gpt_tf.storage.finding_runs import all_runs
 
     found = compare({run.name: run for run in all_runs(made)})
     for width in (40, 60, 80, 200):

@@ -12,8 +12,9 @@ from gpt_tf.errors import UsageError
 from gpt_tf.runs.progress_text import SampleText
 from gpt_tf.runs.resolving import resolve_config
 from gpt_tf.runs.sampling import prompt_of
+from gpt_tf.storage.finding_runs import find_run
 from gpt_tf.storage.metrics_file import read_rows
-from gpt_tf.storage.run_directory import RunDirectory, find_run
+from gpt_tf.storage.run_directory import RunDirectory
 
 
 def test_a_sample_text_is_a_text_with_a_mark_after_the_prompt() -> None:

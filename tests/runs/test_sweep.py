@@ -34,9 +34,9 @@ from gpt_tf.runs.sweeps.plan import (
     resolve_cells,
 )
 from gpt_tf.runs.sweeps.results import Result, Results, read_result
+from gpt_tf.storage.finding_runs import check_name
 from gpt_tf.storage.lock import locked
 from gpt_tf.storage.manifest import sha256_file
-from gpt_tf.storage.run_directory import check_name
 from gpt_tf.streaming.corpora.sample_reviews import write_sample_reviews
 
 GRID = ["--grid", "model.head_dim=8,16", "--grid", "training.peak_learning_rate=1e-2,1e-3"]

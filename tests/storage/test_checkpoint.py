@@ -11,8 +11,9 @@ import pytest
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage.checkpoint import CheckpointStore
+from gpt_tf.storage.finding_runs import find_run, new_run, newest_run, next_sequence
 from gpt_tf.storage.manifest import MANIFEST, write_manifest
-from gpt_tf.storage.run_directory import RunDirectory, find_run, new_run, newest_run, next_sequence
+from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.training.checkpoint import CheckpointManager
 
 FILES = ("model.safetensors", "training.safetensors", "state.json", MANIFEST)

@@ -15,8 +15,8 @@ import gpt_tf
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.errors import RunError
 from gpt_tf.runs.claiming import claimed
+from gpt_tf.storage.finding_runs import find_run, new_run
 from gpt_tf.storage.lock import InUseError
-from gpt_tf.storage.run_directory import find_run, new_run
 
 TINY = Path("runs", "tiny")
 AGAIN = ["train", "--data", "reviews", "--name", "tiny", "--overwrite", "--max-steps", "20",

@@ -15,9 +15,10 @@ import gpt_tf
 from gpt_tf.config_files import read_config_file, resolve
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.runs.claiming import claimed, reopened
+from gpt_tf.storage.finding_runs import find_run, newest_run
 from gpt_tf.storage.lock import InUseError, locked
 from gpt_tf.storage.run_contents import SET_ASIDE
-from gpt_tf.storage.run_directory import RunDirectory, find_run, newest_run
+from gpt_tf.storage.run_directory import RunDirectory
 
 TINY = Path("runs", "tiny")
 TRAIN = ["train", "--data", "reviews", "--max-steps", "10", *BIGRAM_RUN]

@@ -16,8 +16,8 @@ import numpy as np
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.runs.claiming import claimed
 from gpt_tf.storage import atomic
+from gpt_tf.storage.finding_runs import all_runs
 from gpt_tf.storage.lock import InUseError
-from gpt_tf.storage.run_directory import all_runs
 
 RACERS = 4
 REFUSED, FAILED, IN_USE = 10, 11, 12

@@ -7,8 +7,8 @@ import pytest
 
 from gpt_tf.runs.progress_text import Evaluations
 from gpt_tf.runs.sweeps.results import COLUMNS
+from gpt_tf.storage.finding_runs import find_run
 from gpt_tf.storage.metrics_file import read_rows
-from gpt_tf.storage.run_directory import find_run
 from gpt_tf.training.evaluation import METRICS, SHOWN, Sums, evaluation_of, perplexity
 
 SUMS = Sums(nats=12.0, right=2.0, tokens=8, bytes=40)

@@ -21,10 +21,11 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.reports.text_table import short_names
 from gpt_tf.runs.sweeps.grid import Cell, Grid
 from gpt_tf.storage import atomic
+from gpt_tf.storage.finding_runs import check_name
 from gpt_tf.storage.lock import LOCK_FILES, holder
 from gpt_tf.storage.plain import read_plain
 from gpt_tf.storage.run_contents import refuse_links_of_sweep
-from gpt_tf.storage.run_directory import RUNS, check_name
+from gpt_tf.storage.run_directory import RUNS
 from gpt_tf.storage.targets import check_folder
 from gpt_tf.storage.yaml_file import dump_yaml, parse_yaml
 

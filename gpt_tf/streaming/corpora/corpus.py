@@ -14,7 +14,7 @@ from typing import Any
 
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
-from gpt_tf.storage.run_directory import next_sequence
+from gpt_tf.storage.finding_runs import next_sequence
 from gpt_tf.streaming.cleaning import MARK
 from gpt_tf.streaming.own_work import CORPUS_FILE, CORPUS_KEYS, SPLITS, is_corpus
 from gpt_tf.streaming.splits import sort_by_bytes
