@@ -13,7 +13,7 @@ from gpt_tf.cli.values import RUN
 
 if TYPE_CHECKING:
     from gpt_tf.reports.doctor import Finding
-    from gpt_tf.storage.checkpoint import Checkpoint
+    from gpt_tf.storage.checkpoint_files import Checkpoint
     from gpt_tf.storage.run_directory import RunDirectory
 
 

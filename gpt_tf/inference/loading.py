@@ -13,7 +13,7 @@ from gpt_tf.inference.text_generator import TextGenerator, check_fits
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.lora import merged
 from gpt_tf.model.variables import assign_values, weight_variables
-from gpt_tf.storage.checkpoint import MODEL_FILE, Checkpoint
+from gpt_tf.storage.checkpoint_files import MODEL_FILE, Checkpoint
 from gpt_tf.storage.finding_runs import find_run
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.base import Tokenizer

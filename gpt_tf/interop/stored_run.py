@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from gpt_tf.config import Config
 from gpt_tf.config_files import resolve_stored
 from gpt_tf.model.lora import merged
-from gpt_tf.storage.checkpoint import BEST, Arrays, checkpoint_step
+from gpt_tf.storage.checkpoint import BEST, checkpoint_step
+from gpt_tf.storage.checkpoint_files import Arrays
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.files import check_same_tokenizer

@@ -14,7 +14,8 @@ from gpt_tf.config_files import read_config_file, resolve_stored
 from gpt_tf.errors import GptTfError, UsageError
 from gpt_tf.reports.doctor import Finding
 from gpt_tf.storage import atomic
-from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
+from gpt_tf.storage.checkpoint import CheckpointStore
+from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.lock import holder
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.places import found, recorded

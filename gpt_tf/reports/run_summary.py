@@ -15,7 +15,8 @@ from typing import Any
 
 from gpt_tf.errors import GptTfError, RunError
 from gpt_tf.storage.atomic import TEMPORARY, read_json
-from gpt_tf.storage.checkpoint import STATE_FILE, checkpoint_step
+from gpt_tf.storage.checkpoint import checkpoint_step
+from gpt_tf.storage.checkpoint_files import STATE_FILE
 from gpt_tf.storage.lock import holder
 from gpt_tf.storage.manifest import MANIFEST, check_sizes, read_manifest
 from gpt_tf.storage.metrics_file import check_readable, rows_from_end

@@ -9,7 +9,7 @@ from gpt_tf.inference.options import with_settings
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.quiet_libraries import quiet_libraries
 from gpt_tf.runs.console import Console
-from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
 
 

@@ -41,7 +41,7 @@ from gpt_tf.runs.settings import choose_settings
 from gpt_tf.runs.stopping import pass_on, tidied_up
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage import atomic
-from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.plain import read_plain
 from gpt_tf.storage.run_directory import RunDirectory

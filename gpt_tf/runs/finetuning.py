@@ -12,7 +12,7 @@ from gpt_tf.config_files import changed_settings, merge, read_config_file, resol
 from gpt_tf.errors import UsageError
 from gpt_tf.model.lora import merged
 from gpt_tf.runs.workspace import Workspace
-from gpt_tf.storage.checkpoint import Arrays
+from gpt_tf.storage.checkpoint_files import Arrays
 from gpt_tf.storage.manifest import MANIFEST, sha256_file
 from gpt_tf.storage.places import recorded
 from gpt_tf.storage.run_directory import RunDirectory

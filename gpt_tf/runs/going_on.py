@@ -37,12 +37,8 @@ from gpt_tf.runs.ways_on import (
     why_not,
     words_for_more,
 )
-from gpt_tf.storage.checkpoint import (
-    Checkpoint,
-    CheckpointStore,
-    checkpoint_name,
-    checkpoint_step,
-)
+from gpt_tf.storage.checkpoint import CheckpointStore, checkpoint_name, checkpoint_step
+from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.run_directory import RunDirectory
 

@@ -18,7 +18,7 @@ from gpt_tf.runs.resuming import data_changes
 from gpt_tf.runs.run_data import NOT_MOVED, Places, data_of_run
 from gpt_tf.runs.without_effect import refuse_idle
 from gpt_tf.runs.workspace import Workspace
-from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.corpora.corpus import load_corpus
 

@@ -19,7 +19,8 @@ from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.given import Given, retyped
 from gpt_tf.runs.job import Job
 from gpt_tf.storage import atomic
-from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
+from gpt_tf.storage.checkpoint import checkpoint_step
+from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.run_directory import DATA_FILES_FILE, RunDirectory
 from gpt_tf.streaming.listing import changes, dated_fingerprint, fingerprint
 

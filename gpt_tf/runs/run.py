@@ -29,7 +29,8 @@ from gpt_tf.runs.python_arguments import OF_TRAINING, refuse_unknown, settings_o
 from gpt_tf.runs.resuming import stored_config
 from gpt_tf.runs.stopping import pass_on, tidied_up
 from gpt_tf.runs.workspace import Workspace
-from gpt_tf.storage.checkpoint import Checkpoint, checkpoint_step
+from gpt_tf.storage.checkpoint import checkpoint_step
+from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.base import Tokenizer

@@ -7,7 +7,8 @@ from gpt_tf.config_files import changed_settings, resolve_stored
 from gpt_tf.errors import GptTfError
 from gpt_tf.runs.given import NOTHING_GIVEN, Given
 from gpt_tf.storage import atomic
-from gpt_tf.storage.checkpoint import STATE_FILE, CheckpointStore, checkpoint_step
+from gpt_tf.storage.checkpoint import CheckpointStore, checkpoint_step
+from gpt_tf.storage.checkpoint_files import STATE_FILE
 from gpt_tf.storage.manifest import read_manifest
 from gpt_tf.storage.run_directory import RunDirectory
 

@@ -26,7 +26,7 @@ from gpt_tf.runs.kept_end import keep_end
 from gpt_tf.runs.recent_data import sequence_after_all
 from gpt_tf.runs.sampling import sample_text_of
 from gpt_tf.runs.streams import Streams
-from gpt_tf.storage.checkpoint import Arrays, Checkpoint
+from gpt_tf.storage.checkpoint_files import Arrays, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.files import DocumentError
 from gpt_tf.streaming.prefetch import WaitCancelledError

@@ -1,15 +1,8 @@
-"""The format of checkpoints on disk: {name: array} in and out.
+"""The checkpoints of a run: which there are, which is the best, and which are kept.
 
-A checkpoint is a directory `step-00000800/` that appears whole, with its manifest written last:
-
-- `model.safetensors`: the weights alone, all that generating needs
-- `training.safetensors`: optimizer slots and dropout seeds
-- `state.json`: step, position in the data, early stopping, metric sums
-- `manifest.json`: SHA-256 and size of each, and what the checkpoint belongs to
-
-The manifest also says which step was the best one so far, and at which the rate begins to fall:
+The manifest of each says which step was the best one so far, and at which the rate begins to fall:
 best and last never disagree, and retention never removes the best, nor the one called stable, from
-which a longer run can go on. The last one is the newest that verifies. It has no code in it.
+which a longer run can go on. The last one is the newest that verifies.
 """
 
 from __future__ import annotations
@@ -19,47 +12,32 @@ import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-import safetensors
-import safetensors.numpy
+from typing import Any
 
 from gpt_tf.arguments import check_counts
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.storage import atomic
+from gpt_tf.storage.checkpoint_files import (
+    FILES,
+    OWN_FILES,
+    Arrays,
+    Checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
 from gpt_tf.storage.disk import free_bytes, free_files
-from gpt_tf.storage.folders import new_directory, remove_directory
-from gpt_tf.storage.json_file import check_json
+from gpt_tf.storage.folders import remove_directory
 from gpt_tf.storage.lock import holder
-from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
+from gpt_tf.storage.manifest import MANIFEST, read_manifest
 from gpt_tf.storage.targets import check_folder
 from gpt_tf.storage.tensors import Streamed
 
-MODEL_FILE = "model.safetensors"
-TRAINING_FILE = "training.safetensors"
-STATE_FILE = "state.json"
-CONTENTS = (MODEL_FILE, TRAINING_FILE, STATE_FILE)
-OWN_FILES = (*CONTENTS, MANIFEST)
-FILES = len(OWN_FILES) + 1  # and the directory
-FORMAT = 1
 BEST = "best"
 RETRIES = 10
 NAME = re.compile(r"step-\d{8,}")
 STEP = re.compile(r"(?:step-)?0*([0-9]+)")
 
-Arrays = dict[str, np.ndarray]
 log = logging.getLogger(__name__)
-
-
-class Checkpoint(NamedTuple):
-    """What was read back."""
-
-    name: str
-    model: Arrays
-    training: Arrays  # empty if only the weights were asked for
-    state: dict[str, Any]
-    manifest: dict[str, Any]
 
 
 class CheckpointStore:
@@ -93,23 +71,9 @@ class CheckpointStore:
           RunError: if it cannot be written; the ones before it are intact.
         """
         check_counts(0, step=step)
-        check_json(state, f"the state of step {step}", "state")
         name = checkpoint_name(step)
-        parts = [model] if isinstance(model, Streamed) else [*model.values()]
-        needed = sum(part.nbytes for part in (*parts, *training.values()))
-        # a damaged manifest does not keep a checkpoint from being written again
-        with new_directory(self.directory / name, needed, own=OWN_FILES) as temporary:
-            if isinstance(model, Streamed):
-                model.write(temporary / MODEL_FILE)
-            else:
-                safetensors.numpy.save_file(model, temporary / MODEL_FILE)
-            safetensors.numpy.save_file(training, temporary / TRAINING_FILE)
-            atomic.write_json(temporary / STATE_FILE, state)
-            write_manifest(
-                temporary,
-                CONTENTS,
-                {"format": FORMAT, "step": int(step), **facts},
-            )
+        about = {"step": int(step), **facts}
+        write_checkpoint(self.directory / name, model, training, state, about)
         return name
 
     def read(self, name: str, *, weights_only: bool = False) -> Checkpoint:
@@ -119,24 +83,7 @@ class CheckpointStore:
           RunError: if a file is damaged or missing.
           UsageError: if it was written in another format.
         """
-        directory = self.directory / name
-        manifest = read_manifest(directory)
-        if manifest.get("format") != FORMAT:
-            raise UsageError(
-                f"unknown checkpoint format in {directory}: {manifest.get('format')}. "
-                f"This version of gpt-tf reads format {FORMAT}."
-            )
-        wanted = [MODEL_FILE, STATE_FILE] + ([] if weights_only else [TRAINING_FILE])
-        verify(directory, manifest, wanted)
-        try:
-            model = safetensors.numpy.load_file(directory / MODEL_FILE)
-            training = (
-                {} if weights_only else safetensors.numpy.load_file(directory / TRAINING_FILE)
-            )
-            state = atomic.read_json(directory / STATE_FILE)
-        except (OSError, ValueError, safetensors.SafetensorError) as error:
-            raise RunError(f"damaged checkpoint in {directory}: {error}.") from error
-        return Checkpoint(name, model, training, state, manifest)
+        return read_checkpoint(self.directory / name, weights_only=weights_only)
 
     def last(self, *, weights_only: bool = False) -> Checkpoint:
         """The newest checkpoint that verifies; a warning names every one passed over.

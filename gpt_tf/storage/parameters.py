@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gpt_tf.storage.checkpoint import MODEL_FILE
+from gpt_tf.storage.checkpoint_files import MODEL_FILE
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.storage.tensors import count_numbers
 

@@ -17,7 +17,8 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, read_values, seed_variables, weight_variables
 from gpt_tf.storage.atomic import TEMPORARY
-from gpt_tf.storage.checkpoint import NAME, Checkpoint, CheckpointStore
+from gpt_tf.storage.checkpoint import NAME, CheckpointStore
+from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.targets import NEW, refuse_in_run
 from gpt_tf.training.optimizer import optimizer_slots
 

@@ -17,7 +17,7 @@ import psutil
 
 from gpt_tf.config import TrainingConfig
 from gpt_tf.errors import RunError
-from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.streaming.prefetch import WaitCancelledError
 from gpt_tf.streaming.stream import TokenStream

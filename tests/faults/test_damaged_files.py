@@ -15,7 +15,7 @@ from gpt_tf.cli import console
 from gpt_tf.errors import GptTfError, UsageError
 from gpt_tf.runs.resuming import check_same_config, stored_config
 from gpt_tf.runs.run_data import data_of_run
-from gpt_tf.storage.checkpoint import Checkpoint
+from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.metrics_file import read_rows
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.listing import fingerprint

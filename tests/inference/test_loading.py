@@ -17,7 +17,7 @@ from gpt_tf.inference.generate import generate
 from gpt_tf.inference.loading import load
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.model.variables import read_values, weight_variables
-from gpt_tf.storage.checkpoint import MODEL_FILE
+from gpt_tf.storage.checkpoint_files import MODEL_FILE
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.bpe import BPETokenizer
 from gpt_tf.tokenizer.files import TOKENIZER_FILE, tokenizer_sha256

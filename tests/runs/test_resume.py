@@ -21,7 +21,8 @@ from gpt_tf.errors import RunError
 from gpt_tf.inference.loading import load
 from gpt_tf.runs.resuming import check_state, data_changes
 from gpt_tf.runs.run_data import data_of_run
-from gpt_tf.storage.checkpoint import Checkpoint, CheckpointStore
+from gpt_tf.storage.checkpoint import CheckpointStore
+from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.storage.yaml_file import dump_yaml
 from gpt_tf.training.event_files import write_records
