@@ -10,6 +10,7 @@ import click
 
 from gpt_tf.cli.help import Command
 from gpt_tf.cli.values import RUN
+from gpt_tf.storage.names import counted
 
 if TYPE_CHECKING:
     from gpt_tf.reports.doctor import Finding
@@ -44,8 +45,9 @@ def doctor(run_name: str | None) -> int:
     console.print_list(rows)
     broken = sum(each.level == "broken" for each in findings)
     if broken:
-        things = f"{broken} thing{'s' * (broken > 1)}"
-        console.error(f"broken in {workspace}: {things}. The table says what to do.")
+        console.error(
+            f"broken in {workspace}: {counted(broken, 'thing')}. The table says what to do."
+        )
     return int(broken > 0)
 
 

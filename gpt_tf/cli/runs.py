@@ -44,7 +44,8 @@ def runs(patterns: tuple[str, ...], order: str, as_json: bool) -> None:
         width = console.columns()
         console.result(table(chosen, width))
         if missing := left_out(chosen, width):
-            console.note(f"no room for {', '.join(missing)}: `gpt-tf runs --json` has them")
+            columns = ", ".join(missing)
+            console.note(f"no room for these columns: {columns}; `gpt-tf runs --json` has them")
     else:
         console.result(nothing_here(workspace))
     for one in chosen:

@@ -10,7 +10,7 @@ import click
 from gpt_tf.cli.help import Command
 from gpt_tf.cli.options import refuse_added, refuse_with, run_options
 from gpt_tf.cli.values import ASSIGNMENT, NAME
-from gpt_tf.storage.names import NEWEST
+from gpt_tf.storage.names import NEWEST, counted
 
 if TYPE_CHECKING:
     from gpt_tf.runs.sweeps.begin import Sweep
@@ -87,7 +87,7 @@ def _train(sweep: Sweep) -> int:
     from gpt_tf.storage.waiting_signals import SIGNALS
 
     directory, plan = sweep.directory, sweep.plan
-    console.note(f"{directory.path}: {len(plan.cells):,} cells")
+    console.note(f"{directory.path}: {counted(len(plan.cells), 'cell')}")
     try:
         # between two loops nothing is lost, as a killed sweep loses nothing
         with signals_raised(SIGNALS):
@@ -107,6 +107,7 @@ def _train(sweep: Sweep) -> int:
         console.result(f"{one.run} ({plan.describe(cell)}) failed: {one.error}")
     console.result(f"{directory.path}: {directory.table_file.name}, {directory.picture.name}")
     if failed:
-        console.error(f"{len(failed)} of {len(plan.cells)} cells failed in {directory.path}. Try "
-                      f"them again with: gpt-tf sweep --resume {directory.name}")  # fmt: skip
+        of_all = counted(len(plan.cells), "cell")
+        console.error(f"{len(failed)} of {of_all} failed in {directory.path}. Try again with: "
+                      f"gpt-tf sweep --resume {directory.name}")  # fmt: skip
     return int(bool(failed))

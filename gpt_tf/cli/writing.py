@@ -23,7 +23,7 @@ from gpt_tf.cli.wrapping import Wrapped
 from gpt_tf.inference.options import SAMPLERS
 from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
 from gpt_tf.runs.stopping import handled
-from gpt_tf.storage.names import printable
+from gpt_tf.storage.names import counted, printable
 
 BATCH = 16  # prompts decoded together
 NEXT_BEST = 3
@@ -92,7 +92,7 @@ class Writer:
             click.echo(text if self._is_raw else printable(text), nl=False)
             return
         write_output(path, text.encode(), overwrite=overwrite)
-        note(f"{len(lines)} texts: {path}")
+        note(f"{counted(len(lines), 'text')}: {path}")
 
     def show_probabilities(self, prompts: Sequence[str]) -> None:
         """Each token in the colour of its probability, then a table with the next best."""

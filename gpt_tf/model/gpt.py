@@ -23,6 +23,7 @@ from gpt_tf.model.language_model import Cache, LanguageModel
 from gpt_tf.model.layers import DecoderBlock, FeedForward
 from gpt_tf.model.norms import NORMS
 from gpt_tf.model.where import Where
+from gpt_tf.storage.names import counted
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
@@ -216,9 +217,9 @@ class GPT(LanguageModel):
     def __repr__(self) -> str:
         config = self.config
         return (
-            f"<GPT: {config.num_layers} blocks, {config.num_heads} heads of {config.head_width}, "
-            f"width {config.embed_dim}, context {config.context_length}, vocabulary "
-            f"{config.vocab_size:,}, {self.count_params():,} parameters>"
+            f"<GPT: {counted(config.num_layers, 'block')}, {counted(config.num_heads, 'head')} of "
+            f"{config.head_width}, width {config.embed_dim}, context {config.context_length}, "
+            f"vocabulary {config.vocab_size:,}, {self.count_params():,} parameters>"
         )
 
     def cache_shape(self, rows: int, slots: int) -> tuple[int, ...]:

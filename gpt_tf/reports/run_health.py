@@ -18,6 +18,7 @@ from gpt_tf.storage.checkpoint import CheckpointStore
 from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.lock import holder
 from gpt_tf.storage.metrics_file import read_rows
+from gpt_tf.storage.names import counted
 from gpt_tf.storage.places import found, recorded
 from gpt_tf.storage.plain import read_plain
 from gpt_tf.storage.run_contents import PREVIOUS, refuse_links
@@ -80,7 +81,8 @@ def _checkpoints(run: RunDirectory, intact: list[Checkpoint]) -> Iterator[Findin
             yield Finding("broken", name, str(error), f"{older}Delete {store.directory / name}.")
             continue
         size = sum(entry["bytes"] for entry in intact[-1].manifest["files"].values())
-        yield Finding("ok", name, f"{len(intact[-1].manifest['files'])} files, {size / 1e6:.1f} MB")
+        files = counted(len(intact[-1].manifest["files"]), "file")
+        yield Finding("ok", name, f"{files}, {size / 1e6:.1f} MB")
 
 
 def _beginning(run: RunDirectory) -> str:
@@ -137,7 +139,7 @@ def _metrics(run: RunDirectory) -> Finding:
     if rows < lines:
         remedy = "They are left out; the curves have gaps there."
         return Finding("warning", "metrics", f"{lines - rows} of {lines} rows are damaged", remedy)
-    return Finding("ok", "metrics", f"{rows:,} row{'s' * (rows != 1)}")
+    return Finding("ok", "metrics", counted(rows, "row"))
 
 
 def _data(checkpoint: Checkpoint, data_changes: Callable[[Checkpoint], str | None]) -> Finding:

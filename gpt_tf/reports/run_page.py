@@ -9,7 +9,7 @@ from gpt_tf.reports.run_list import megabytes, when
 from gpt_tf.reports.run_summary import FINISHED, STOPPED, TRAINING
 from gpt_tf.reports.text_curve import text_curve
 from gpt_tf.reports.text_table import Column, cut, fitted
-from gpt_tf.storage.names import printable
+from gpt_tf.storage.names import counted, printable
 from gpt_tf.training.evaluation import METRICS
 
 LONGEST_VALUE = 40  # characters of a setting
@@ -21,7 +21,7 @@ def overview(facts: RunFacts) -> list[tuple[str, str]]:
     """What a run is and what it has come to, by name."""
     summary = facts.summary
     of_data = [
-        f"{count:,} file{'s' * (count > 1)} {PARTS.get(part, part)}"
+        f"{counted(count, 'file')} {PARTS.get(part, part)}"
         for part, count in facts.files.items()
         if count
     ]
@@ -71,8 +71,8 @@ def _model(facts: RunFacts) -> str:
     words = [f"{count:,} parameters"] if count else []
     if of.get("model.architecture") == "gpt":
         words += [
-            f"{of['model.num_layers']:,} layers",
-            f"{of['model.num_heads']:,} heads",
+            counted(of["model.num_layers"], "layer"),
+            counted(of["model.num_heads"], "head"),
             f"width {of['model.embed_dim']:,}",
             f"context {of['model.context_length']:,}",
         ]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gpt_tf.reports.drawing import BLUE, GREY, new_figure, png_of, show_steps
+from gpt_tf.storage.names import counted
 
 POINTS = 2000  # that are drawn, at most
 
@@ -27,7 +28,9 @@ def draw_schedule(rate_of: Callable[[int], Any], steps: int, per_epoch: int | No
             axes.axvline(end, color=GREY, linewidth=0.8, linestyle=":", label=label)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper right")
-    axes.set(xlabel="step", ylabel="learning rate", title=f"Learning rate of {steps:,} steps")
+    axes.set(
+        xlabel="step", ylabel="learning rate", title=f"Learning rate of {counted(steps, 'step')}"
+    )
     show_steps(axes)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)

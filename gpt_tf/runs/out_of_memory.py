@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gpt_tf.errors import RunError
+from gpt_tf.storage.names import counted
 
 if TYPE_CHECKING:
     from gpt_tf.config import Config, ModelConfig
@@ -61,8 +62,8 @@ def _too_large(config: Config) -> str:
     at_once = training.steps_per_execution or 1
     reduce = f"training.steps_per_execution ({at_once:,}), " if at_once > 1 else ""
     return (
-        f"out of memory in training: a batch of {training.batch_size:,} rows x "
-        f"{model.context_length:,} tokens, {model.num_layers} layers of width "
+        f"out of memory in training: a batch of {counted(training.batch_size, 'row')} x "
+        f"{model.context_length:,} tokens, {counted(model.num_layers, 'layer')} of width "
         f"{model.embed_dim:,}, a vocabulary of {model.vocab_size:,}. Reduce "
         f"{reduce}training.batch_size (training.grad_accum_steps makes up for it), "
         "model.context_length or the model; checkpoints saved before are intact."

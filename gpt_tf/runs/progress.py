@@ -20,6 +20,7 @@ from gpt_tf.runs.progress_text import (
     figures,
 )
 from gpt_tf.runs.run_log import logged_to
+from gpt_tf.storage.names import counted
 
 REPORTS = 50  # that the time left is estimated from
 
@@ -147,7 +148,7 @@ class Watch:
         self._is_told = True  # a writer may be closed twice
         steps = self.step - self._first
         return (
-            f"{steps:,} step{'s' * (steps != 1)} in {duration(self.elapsed)}, of which "
+            f"{counted(steps, 'step')} in {duration(self.elapsed)}, of which "
             f"{duration(self.compiled)} to compile the first"
         )
 

@@ -8,6 +8,7 @@ import math
 
 from gpt_tf.config import Config, TrainingConfig
 from gpt_tf.rates import in_words
+from gpt_tf.storage.names import counted
 from gpt_tf.training.precision import resolve_precision
 
 FIRST_EVALUATION = 0.03  # share of a run's work that an evaluation before it may take
@@ -67,7 +68,7 @@ def _tell_long_warm_up(training: TrainingConfig) -> None:
         log.info(
             "the warm-up takes %s of %s. Begin with a shorter one: --set training.warmup_steps=%s",
             f"{training.warmup_steps:,}",
-            count_of_steps(steps),
+            counted(steps, "step"),
             steps // 10,
         )
 
@@ -81,21 +82,16 @@ def steps_in_words(config: Config, per_epoch: int | None) -> str:
     """
     training, tokens = config.training, config.training.batch_size * config.model.context_length
     steps, interval = training.max_steps or 0, training.eval_interval or 0
-    text = f"{count_of_steps(steps)} of {tokens * training.grad_accum_steps:,} tokens"
+    text = f"{counted(steps, 'step')} of {tokens * training.grad_accum_steps:,} tokens"
     if steps == per_epoch:
         text += ": 1 epoch, which reads the data once"
     elif per_epoch:
-        text += f": {steps / per_epoch:.3g} epochs; an epoch is {count_of_steps(per_epoch)}"
-        text += " and reads the data once"
+        text += f": {counted(f'{steps / per_epoch:.3g}', 'epoch')}; an epoch is "
+        text += f"{counted(per_epoch, 'step')} and reads the data once"
     if not interval:
         return text
-    often = f"every {count_of_steps(interval)}" if interval < steps else "at the end"
+    often = f"every {counted(interval, 'step')}" if interval < steps else "at the end"
     return f"{text}; an evaluation {often}"
-
-
-def count_of_steps(count: int) -> str:
-    """A number of steps, for people."""
-    return f"{count:,} step{'' if count == 1 else 's'}"
 
 
 def _with_first(training: TrainingConfig, evaluated_batches: int) -> TrainingConfig:

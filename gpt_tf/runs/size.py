@@ -20,8 +20,8 @@ from gpt_tf.runs.dry_run import Look
 from gpt_tf.runs.measuring import Measured
 from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.progress_text import duration
-from gpt_tf.runs.resolving import count_of_steps
 from gpt_tf.runs.wiring import first_evaluation, first_model, make_step
+from gpt_tf.storage.names import counted
 from gpt_tf.streaming.windows import Contents
 from gpt_tf.training.freezing import trained_parameters
 from gpt_tf.training.memory import peak_memory
@@ -79,17 +79,18 @@ def run_rows(found: Look) -> Rows:
     rows.append(("steps", f"{training.max_steps:,}"))
     if per_epoch := found.steps_per_epoch:
         about = "about " if found.train and found.train.about else ""
-        passes = f"{training.max_steps / per_epoch:.2f}, each of {about}{count_of_steps(per_epoch)}"
-        rows.append(("epochs", passes))
+        passes = f"{training.max_steps / per_epoch:.2f}, each of {about}"
+        rows.append(("epochs", passes + counted(per_epoch, "step")))
     if training.eval_interval and (found.validation or found.train is None):
-        batches = f"{training.eval_batches:,}" if training.eval_batches else "all"
+        most = training.eval_batches
+        batches = counted(most, "batch") if most else "all batches"
         count = evaluations(config, training.max_steps)
         often = "at the end"
         if training.eval_interval < training.max_steps:
-            often = f"every {count_of_steps(training.eval_interval)}"
+            often = f"every {counted(training.eval_interval, 'step')}"
         often += " and at first" * (first_evaluation(config) != "none")
-        rows.append(("evaluations", f"{count:,}, {often}, on {batches} batches"))
-    rise = f"up to {training.peak_learning_rate:g} in {count_of_steps(training.warmup_steps)}"
+        rows.append(("evaluations", f"{count:,}, {often}, on {batches}"))
+    rise = f"up to {training.peak_learning_rate:g} in {counted(training.warmup_steps, 'step')}"
     rows.append(("learning rate", rise))
     fall = parts(training)[-1].fall
     return [*rows, ("after that", f"{training.schedule}, falling {fall}" if fall else "held")]
@@ -156,8 +157,7 @@ def layer_rows(model: LanguageModel) -> Rows:
         size = sum(numbers)
         of_one = kind
         if kind == "blocks":
-            plural = "s" * (len(blocks) > 1)
-            of_one = f"{len(blocks)} block{plural} of {size // len(blocks):,}"
+            of_one = f"{counted(len(blocks), 'block')} of {size // len(blocks):,}"
         rows.append((of_one.replace("_", " "), size, f"{100 * size / total:.1f} %"))
     if getattr(model.config, "tied_head", False) and model.config.architecture == "gpt":
         rows.append(("head, tied to the embedding", 0, ""))

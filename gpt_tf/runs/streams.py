@@ -10,6 +10,7 @@ import numpy as np
 from gpt_tf.config import Config
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import DataChoice
+from gpt_tf.storage.names import counted
 from gpt_tf.streaming.duplicates import Numbers, Part, find_duplicates
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.base import Tokenizer
@@ -167,12 +168,12 @@ def validation_documents(config: Config, choice: DataChoice) -> tuple[list[Path]
         for path in kept
         for number, _ in enumerate(read.documents(path))
     )
-    count = sum(map(len, found.values()))
+    documents = counted(sum(map(len, found.values())), "document")
     if not some_left:
         raise UsageError(
-            f"no validation data: all {count:,} documents for it are trained on, too. Give other "
-            "text with --validation-data, or keep them with --set data.drop_duplicates=false; of "
+            f"no validation data: all of it ({documents}) is also trained on. Give other text "
+            "with --validation-data, or keep them with --set data.drop_duplicates=false; of "
             "a run that is resumed or evaluated, restore the files instead."
         )
-    choice.console.note(f"left out of the validation: {count:,} documents that are trained on, too")
+    choice.console.note(f"left out of the validation because it is also trained on: {documents}")
     return kept, found

@@ -196,7 +196,7 @@ def check_end(config: Config, stop_at_step: int | None, step: int = 0, *, consol
     if training.patience is not None and training.patience >= before_the_end:
         console.note(
             f"training.patience {training.patience} has no effect: the first evaluation is the "
-            f"best so far, and {max(0, before_the_end - 1)} more come before the last step"
+            f"best so far, with {max(0, before_the_end - 1)} more before the last step"
         )
 
 

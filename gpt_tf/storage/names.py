@@ -33,6 +33,18 @@ def _shown(char: str) -> str:
     return char.encode("unicode_escape").decode()
 
 
+def counted(number: int | str, noun: str) -> str:
+    """A number with its noun, for people; a text is a number that is written already.
+
+    >>> counted(1, "layer"), counted(8000, "batch"), counted("3", "epoch")
+    ('1 layer', '8,000 batches', '3 epochs')
+    """
+    shown = number if isinstance(number, str) else f"{number:,}"
+    if shown == "1":
+        return f"1 {noun}"
+    return f"{shown} {noun}{'es' if noun.endswith('tch') else 's'}"
+
+
 def in_picture(text: str) -> str:
     """`text` for Matplotlib, which would take what is between dollar signs for a formula."""
     return printable(text).replace("$", r"\$")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gpt_tf.arguments import check_counts
 from gpt_tf.errors import ParameterError, UsageError
+from gpt_tf.storage.names import counted
 from gpt_tf.streaming.batches import Batch, Batches
 from gpt_tf.streaming.dataset import make_dataset
 from gpt_tf.streaming.prefetch import Prefetcher, WaitCancelledError
@@ -87,8 +88,8 @@ class BatchStream:
         )
         if len(rows) < (1 if allow_partial else batch_size):
             raise ParameterError(
-                f"dataset gives 0 batches: {len(rows)} samples for a batch of {batch_size}. "
-                "Give more text or reduce batch_size.",
+                f"dataset gives 0 batches: {counted(len(rows), 'sample')} for a batch of "
+                f"{batch_size}. Give more text or reduce batch_size.",
                 "batch_size",
             )
         self._rows = rows
@@ -104,10 +105,10 @@ class BatchStream:
 
     def __repr__(self) -> str:
         batch_size, context_length = self._batches.shape
-        ends = "without end" if self._epochs is None else f"{self._epochs} epochs"
+        ends = "without end" if self._epochs is None else counted(self._epochs, "epoch")
         return (
             f"{type(self).__name__}(batch_size={batch_size}, context_length={context_length}, "
-            f"{len(self):,} batches per epoch, {ends})"
+            f"{counted(len(self), 'batch')} per epoch, {ends})"
         )
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.storage.names import counted
 from gpt_tf.storage.plain import NotPlainError, open_plain
 
 BLOCK = 1 << 18  # bytes read at once
@@ -93,7 +94,7 @@ def drop_blank(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
         (blank if is_blank(path) else kept).append(path)
     if not kept:
         named = f", the first {str(blank[0])!r}" if blank else ""
-        what = f"{len(blank):,} document{'s' * (len(blank) != 1)}"
+        what = counted(len(blank), "document")
         raise UsageError(f"no text in {what}{named}. Give files with text.")
     return kept, blank
 

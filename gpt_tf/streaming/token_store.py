@@ -27,6 +27,7 @@ from gpt_tf.errors import ParameterError, RunError
 from gpt_tf.storage import atomic
 from gpt_tf.storage.folders import new_directory
 from gpt_tf.storage.manifest import MANIFEST, read_manifest, verify, write_manifest
+from gpt_tf.storage.names import counted
 from gpt_tf.streaming.files import facts
 from gpt_tf.streaming.listing import DIGESTS_FILE, listing
 from gpt_tf.streaming.records import PIECE
@@ -199,9 +200,9 @@ def _build(
 
 def _nothing(files: Sequence[Path], left_out: Counter[Path]) -> str:
     named = f", the first {str(files[0])!r}" if files else ""
-    count = f"{len(files):,} file{'s' * (len(files) != 1)}"
     return (
-        f"no documents in {count}{named}: {sum(left_out.values()):,} have no text or fewer than "
+        f"no documents in {counted(len(files), 'file')}{named}: "
+        f"{sum(left_out.values()):,} without text or with fewer bytes than "
         "min_bytes. Give more text, or lower min_bytes or validation_share."
     )
 

@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gpt_tf.storage.names import counted
 from gpt_tf.streaming.order import visited
 from gpt_tf.tokenizer.base import Tokenizer
 
@@ -52,13 +53,13 @@ class Contents:
         >>> Contents(1, 30, 5120, cut=0.25, padding=0.125).describe()
         '1 file, 30 documents, 5,120 tokens; 25.0 % of tokens cut off, 12.5 % of places are padding'
         """
-        text = _count(self.files, "file") + ", " + _count(self.documents, "document")
+        text = counted(self.files, "file") + ", " + counted(self.documents, "document")
         text += f", {self.tokens_in_words()} tokens"
         if self.cut or self.padding:
             text += f"; {100 * self.cut:.1f} % of tokens cut off"
             text += f", {100 * self.padding:.1f} % of places are padding"
         if self.left_out:
-            text += f"; left out: {_count(self.left_out, 'document')} without text or too short"
+            text += f"; left out: {counted(self.left_out, 'document')} without text or too short"
         return text
 
     def tokens_in_words(self) -> str:
@@ -66,10 +67,6 @@ class Contents:
         if self.about:
             return f"about {float(f'{self.tokens:.2e}'):,.0f}"
         return f"{self.tokens:,}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def padded_shares(lengths: NDArray[np.integer], context_length: int) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gpt_tf.errors import UsageError
 from gpt_tf.model.language_model import LanguageModel
+from gpt_tf.storage.names import counted
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.batch_loss import batch_scores
 from gpt_tf.training.evaluation import Evaluation, Sums, evaluation_of
@@ -56,17 +57,17 @@ def evaluate(
     sums, count = Sums(), 0
     for batch in islice(batches, max_batches):
         nats, right = scores_of(batch)
-        counted = batch.targets[batch.weights > 0]
+        predicted = batch.targets[batch.weights > 0]
         count += 1
         sums = Sums(
             sums.nats + nats,
             sums.right + right,
             sums.tokens + int(batch.weights.sum()),
-            sums.bytes + (0 if token_bytes_V is None else int(token_bytes_V[counted].sum())),
+            sums.bytes + (0 if token_bytes_V is None else int(token_bytes_V[predicted].sum())),
         )
     if not sums.tokens:
         raise UsageError(
-            f"nothing to evaluate on: {count:,} batches without a token to predict. Give documents "
-            "of two tokens or more."
+            f"nothing to evaluate on: {counted(count, 'batch')} without a token to predict. Give "
+            "documents of two tokens or more."
         )
     return evaluation_of(sums)

@@ -214,7 +214,7 @@ def test_patience_that_no_evaluation_can_use_up_is_said(capsys: pytest.CaptureFi
 
     assert said(2) == ""  # steps 5, 10 and 15
     assert (
-        "training.patience 3 has no effect: the first evaluation is the best so far, and 2 more"
+        "training.patience 3 has no effect: the first evaluation is the best so far, with 2 more"
         in (said(3))
     )
     assert said(3, run="runs/a") == ""  # measured before the first step, too

@@ -53,7 +53,7 @@ def test_figures_equal_those_of_the_oracle() -> None:
 def test_measuring_nothing_is_an_error_and_no_perplexity_of_one() -> None:
     batch = Batch(token_ids(3, 8), token_ids(3, 8), np.zeros((3, 8), np.float32))
     scores_of = make_scores_of(small_gpt(), (3, 8))
-    for batches, said in (([batch], "1 batches"), ([], "0 batches")):
+    for batches, said in (([batch], "1 batch"), ([], "0 batches")):
         with pytest.raises(UsageError, match=f"nothing to evaluate on: {said} without a token"):
             evaluate(scores_of, batches)
 

@@ -75,7 +75,7 @@ def test_training_names_batch_context_and_model(workspace: Path) -> None:  # C26
     assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
     assert result.stderr.splitlines()[-1] == (
-        "error: out of memory in training: a batch of 60,000 rows x 32 tokens, 1 layers of width "
+        "error: out of memory in training: a batch of 60,000 rows x 32 tokens, 1 layer of width "
         "1,024, a vocabulary of 400. Reduce training.batch_size (training.grad_accum_steps makes "
         "up for it), model.context_length or the model; checkpoints saved before are intact."
     )

@@ -73,7 +73,7 @@ def test_records_of_a_single_file_are_validated_on_once(
     assert texts_of(streams) == ["new"]
     streams.tell()
     told = capsys.readouterr().err
-    assert "left out of the validation: 1 documents that are trained on, too" in told
+    assert "left out of the validation because it is also trained on: 1 document\n" in told
     assert "validation: 1 file, 1 document" in told
     keeping = settings(document="line", drop_duplicates=False)
     kept = streams_of(keeping, choose_data(tmp_path, source, keeping.data))
@@ -134,7 +134,7 @@ def test_all_duplicates_are_refused_and_the_remedies_work(tmp_path: Path) -> Non
     config = settings(document="line")
     choice = choose_data(tmp_path, source, config.data)
     with pytest.raises(
-        UsageError, match=r"all 2 documents for it are trained on, too\. Give"
+        UsageError, match=r"all of it \(2 documents\) is also trained on\. Give"
     ) as no:
         streams_of(config, choice)
     assert "--validation-data" in str(no.value)
@@ -173,7 +173,7 @@ def test_the_commands_leave_duplicates_out_and_say_so(
         *options,
         cwd=tmp_path,
     )
-    said = "left out of the validation: 5 documents that are trained on, too"
+    said = "left out of the validation because it is also trained on: 5 documents"
     assert said in capsys.readouterr().err
     in_process("evaluate", "r", "--json", cwd=tmp_path)
     told = capsys.readouterr()

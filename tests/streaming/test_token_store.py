@@ -171,7 +171,8 @@ def test_no_document_in_any_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         build(tmp_path / "stores" / "store", files=FILES[:3], read=none)
     assert str(refused.value).startswith(
-        "no documents in 3 files, the first '0': 15 have no text or fewer than min_bytes. "
+        "no documents in 3 files, the first '0': 15 without text or with fewer bytes "
+        "than min_bytes. "
     )
     assert not (tmp_path / "stores").exists()
 
