@@ -426,11 +426,6 @@ class Config(Section):
                 "training.weight_decay needs training.optimizer adamw or muon, "
                 f"received: {training.weight_decay} with {training.optimizer}"
             )
-        if training.grad_accum_steps > 1 and (training.steps_per_execution or 1) > 1:
-            problems.append(
-                "training.steps_per_execution must be 1 with training.grad_accum_steps "
-                f"{training.grad_accum_steps}, received: {training.steps_per_execution}"
-            )
         problems += problems_of_rates(training)
         if training.min_learning_rate > training.peak_learning_rate:
             problems.append(

@@ -47,9 +47,8 @@ def resolve_precision(config: Config) -> tuple[Config, str]:
         xla = "on" if precision == "float32" and width <= MAX_XLA_WIDTH else "off"
     steps = training.steps_per_execution
     if steps is None:
-        pays = xla == "on" and training.grad_accum_steps == 1
         fitting = int(OPERATIONS_PER_EXECUTION / operations_per_update(config))
-        steps = min(max(1, fitting), MAX_STEPS_PER_EXECUTION) if pays else 1
+        steps = min(max(1, fitting), MAX_STEPS_PER_EXECUTION) if xla == "on" else 1
     training = replace(training, precision=precision, xla=xla, steps_per_execution=steps)
     compiled = "XLA compiles each step as a whole" if xla == "on" else "XLA compiles nothing"
     together = f"; a call makes up to {steps} steps" if steps > 1 else ""
@@ -68,8 +67,8 @@ def processor_in_words() -> str:
 
 def operations_per_update(config: Config) -> float:
     """About: 6 a token and weight of a product, forward and backward (Kaplan et al. 2020, 2.1)."""
-    training = config.training
-    return 6.0 * product_weights(config.model) * training.batch_size * config.model.context_length
+    rows = config.training.batch_size * config.training.grad_accum_steps
+    return 6.0 * product_weights(config.model) * rows * config.model.context_length
 
 
 def product_weights(model: ModelConfig) -> int:

@@ -99,6 +99,7 @@ def test_a_run_that_held_its_rate_goes_on_as_one_planned_so(held: Path) -> None:
 @pytest.mark.parametrize(
     "how",
     [[], ["training.steps_per_execution=4"], ["training.grad_accum_steps=2"],
+     ["training.grad_accum_steps=2", "training.steps_per_execution=4"],
      ["training.optimizer=muon"], ["training.schedule=cosine"]],
 )  # fmt: skip
 def test_it_does_so_however_steps_are_called_and_wherever_it_was_stopped(

@@ -115,7 +115,8 @@ def test_resuming_at_every_step_equals_never_stopping(workspace: Path, stop: int
     assert metrics(workspace, "stopped") == metrics(workspace, "tiny")
 
 
-def test_grouping_of_steps_changes_nothing(workspace: Path) -> None:
+@pytest.mark.parametrize("batches", [1, pytest.param(2, marks=pytest.mark.long)])
+def test_grouping_of_steps_changes_nothing(workspace: Path, batches: int) -> None:
     """Three steps a call, in groups that evaluations at 5 and a stop at 11 cut short."""
     run = [
         "train",
@@ -126,6 +127,8 @@ def test_grouping_of_steps_changes_nothing(workspace: Path) -> None:
         *TINY_RUN,
         "--set",
         "training.steps_per_execution=3",
+        "--set",
+        f"training.grad_accum_steps={batches}",
     ]
     called(*run, "--name", "stopped", "--stop-at-step", "11", cwd=workspace)
     called("train", "--resume", "stopped", cwd=workspace)

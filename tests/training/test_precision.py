@@ -36,6 +36,19 @@ def test_the_processor_and_the_width_decide(
     assert ("without bfloat16 products" in reason) == (not precision.bfloat16_flags())
 
 
+@pytest.mark.parametrize(("batches", "expected"), [(2, 10), (4, 8), (16, 2), (1024, 1)])
+def test_a_call_has_fewer_updates_of_many_batches(
+    monkeypatch: pytest.MonkeyPatch, batches: int, expected: int
+) -> None:
+    monkeypatch.setattr(precision, "cpu_flags", set)
+    given = read_preset("shakespeare-baseline")
+    given["training"] = {**given["training"], "grad_accum_steps": batches}
+
+    config, _ = resolve_precision(resolve(given))
+
+    assert config.training.steps_per_execution == expected
+
+
 def test_what_is_asked_for_stays() -> None:
     asked = {"precision": "float32", "xla": "off", "steps_per_execution": 3}
     given = read_preset("imdb")

@@ -149,17 +149,21 @@ def test_non_finite_update_is_refused_whole(grad_accum_steps: int) -> None:
     assert step([batch(1)] * grad_accum_steps, [1e-2])[0].finite  # nothing of it is left over
 
 
-@pytest.mark.parametrize("xla", [False, True])
-def test_several_updates_of_a_call_equal_as_many_calls(xla: bool) -> None:
+@pytest.mark.parametrize(
+    ("xla", "of"),
+    [(False, 1), (True, 1), (True, 2), pytest.param(False, 2, marks=pytest.mark.long)],
+)
+def test_several_updates_of_a_call_equal_as_many_calls(xla: bool, of: int) -> None:
     """Grouped in any way, bit for bit: a resumed run may begin anywhere."""
     config = dataclasses.replace(CONFIG, dropout=DropoutConfig(embedding=0.2))
-    batches, rates = [batch(i) for i in range(7)], [1e-2 / (i + 1) for i in range(7)]
+    batches, rates = [batch(i) for i in range(7 * of)], [1e-2 / (i + 1) for i in range(7)]
+    way = {"config": config, "grad_accum_steps": of, "xla": xla}
     found = []
     for groups in ((3, 3, 1), (1, 2, 3, 1)):
-        model, optimizer, step = make(config=config, steps_per_execution=3, xla=xla)
+        model, optimizer, step = make(steps_per_execution=3, **way)
         results, ends = [], np.cumsum(groups)
         for start, end in zip(ends - groups, ends, strict=True):
-            results += step(batches[start:end], rates[start:end])
+            results += step(batches[start * of : end * of], rates[start:end])
         assert step.traces == 1
         values = {**weights_of(model), **read_values(optimizer_slots(optimizer, model))}
         found.append((results, values, read_values(seed_variables(model))))
@@ -167,19 +171,21 @@ def test_several_updates_of_a_call_equal_as_many_calls(xla: bool) -> None:
     assert again[0] == results
     for name, value in {**values, **seeds}.items():
         np.testing.assert_array_equal({**again[1], **again[2]}[name], value, err_msg=name)
-    _, _, single = make(config=config, xla=xla)
-    for result, one, rate in zip(results, batches, rates, strict=True):
-        assert tuple(result) == pytest.approx(tuple(single([one], [rate])[0]), rel=1e-4)
+    _, _, single = make(**way)
+    for i, (result, rate) in enumerate(zip(results, rates, strict=True)):
+        one = single(batches[i * of : (i + 1) * of], [rate])[0]
+        assert tuple(result) == pytest.approx(tuple(one), rel=1e-4)
 
 
-def test_several_updates_end_with_one_that_is_refused() -> None:
-    model, optimizer, step = make(steps_per_execution=4)
-    other, other_optimizer, single = make(steps_per_execution=4)
+@pytest.mark.parametrize("of", [1, 2])
+def test_several_updates_end_with_one_that_is_refused(of: int) -> None:
+    model, optimizer, step = make(steps_per_execution=4, grad_accum_steps=of)
+    other, other_optimizer, single = make(steps_per_execution=4, grad_accum_steps=of)
     poisoned = batch(2)
     poisoned.weights[0, 0] = np.nan
-    results = step([batch(1), poisoned, batch(3)], [1e-2] * 3)
+    results = step([*[batch(1)] * of, *[poisoned] * of, *[batch(3)] * of], [1e-2] * 3)
     assert [result.finite for result in results] == [True, False]
-    single([batch(1)], [1e-2])
+    single([batch(1)] * of, [1e-2])
     for name, value in read_values(optimizer_slots(optimizer, model)).items():
         np.testing.assert_array_equal(
             value, read_values(optimizer_slots(other_optimizer, other))[name]
@@ -257,8 +263,6 @@ def test_unbuilt_model_is_refused() -> None:
     with pytest.raises(ValueError, match="must be built"):
         TrainStep(model, optimizer, shape=SHAPE)
     model.built = True
-    with pytest.raises(ValueError, match="steps_per_execution must be 1"):
-        TrainStep(model, optimizer, shape=SHAPE, grad_accum_steps=2, steps_per_execution=2)
     model.built = False
     with pytest.raises(ValueError, match="must be built"):
         weight_variables(model)
