@@ -19,6 +19,7 @@ from gpt_tf.storage.names import counted
 from gpt_tf.streaming.batches import Batch, Batches
 from gpt_tf.streaming.dataset import make_dataset
 from gpt_tf.streaming.prefetch import Prefetcher, WaitCancelledError
+from gpt_tf.streaming.share import WHOLE, Share
 from gpt_tf.streaming.windows import Contents, Windows
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class BatchStream:
         self._epochs = epochs
         self._stop = None if epochs is None else epochs * len(self)
         self._position = 0  # batches consumed since the first epoch
+        self._share = WHOLE
         self._restored = False  # by a state, and nothing was asked for since
         self._prefetcher: Prefetcher[Batch] | None = None
 
@@ -166,18 +168,30 @@ class BatchStream:
         """
         if self._prefetcher is None:
             encode_alone()
+            share, stop = self._share, self._stop
             self._prefetcher = Prefetcher(
-                self._batches.make,
-                start=self._position,
-                stop=self._stop,
+                lambda index: self._batches.make(share.position(index)),
+                start=share.before(self._position),
+                stop=None if stop is None else share.before(stop),
                 num_threads=self._num_threads,
                 capacity=self._buffer_size,
-                describe=self._batches.describe,
+                describe=lambda index: self._batches.describe(share.position(index)),
             )
-        batch = self._prefetcher.take(should_stop)
-        self._position += 1
+        try:
+            batch = self._prefetcher.take(should_stop)
+        except StopIteration:
+            if self._stop is not None and self._share != WHOLE:
+                self._position = self._stop  # the last batches were those of others
+            raise
+        position = self._share.after(self._share.before(self._position))
+        self._position = position if self._stop is None else min(position, self._stop)
         self._restored = False
         return batch
+
+    def take_share(self, share: Share) -> None:
+        """Give one of several consumers its batches from here on; the position counts all."""
+        self.close()
+        self._share = share
 
     def until(self, should_stop: Callable[[], bool]) -> Iterator[Batch]:
         """The batches, with `should_stop` asked before each and while waiting for it.
@@ -267,7 +281,10 @@ class BatchStream:
 
         Raises:
           UsageError: if no batch is left, because the stream was restored at its end.
+          ValueError: if the stream gives a share of its batches.
         """
+        if self._share != WHOLE:
+            raise ValueError(f"a dataset has all batches of a stream. Got: {self._share}")
         if self._is_consumed and not self._restored:
             self.rewind()
         start = self._position

@@ -22,8 +22,10 @@ from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.apply_update import apply_update
 from gpt_tf.training.batch_loss import batch_nats
+from gpt_tf.training.gradient_sums import GradientSums
 from gpt_tf.training.optimizer import dense_gradients
 from gpt_tf.training.update_bound import UpdateBound, largest
+from gpt_tf.training.workers import ALONE, Workers
 
 
 class StepResult(NamedTuple):
@@ -33,6 +35,7 @@ class StepResult(NamedTuple):
     tokens: float  # counted targets
     grad_norm: float  # before clipping
     finite: bool  # False where the update was refused
+    stop: float = 0.0  # what all workers gave, summed; 0 of a single one
 
 
 class TrainStep:
@@ -42,15 +45,17 @@ class TrainStep:
       model, optimizer: built; both are updated in place.
       shape: (batch, context) of every batch.
       clip_norm: largest global norm of the gradient; 0 for no clipping.
-      grad_accum_steps: batches of one update.
+      grad_accum_steps: batches of one update, of all workers together.
       steps_per_execution: most updates of one call.
       xla: compile the whole step with XLA; of an update of several batches, each of them.
+      workers: those that share the batches of an update.
 
     Attributes:
       traces: how often a function was traced; stays 1 a function.
 
     Raises:
       ValueError: for what is not built.
+      UsageError: if the workers cannot share the batches evenly.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class TrainStep:
         grad_accum_steps: int = 1,
         steps_per_execution: int = 1,
         xla: bool = False,
+        workers: Workers = ALONE,
     ) -> None:
         if not (model.built and optimizer.built):
             raise ValueError("model and optimizer must be built. Received an unbuilt one.")
@@ -70,7 +76,9 @@ class TrainStep:
         self._optimizer = optimizer
         self._variables = model.trainable_variables
         self._bound = UpdateBound(optimizer, self._variables, clip_norm)
-        self._batches = grad_accum_steps
+        self._workers = workers
+        self._batches = workers.share_of(grad_accum_steps)  # of an update, here
+        self._is_accumulated = grad_accum_steps > 1
         self._most = steps_per_execution
         self.traces = 0
         types = (tf.int32, tf.int32, tf.float32)
@@ -83,38 +91,45 @@ class TrainStep:
         # The update is many passes over all weights: XLA makes them one, in any case.
         self._apply = partial(apply_update, optimizer, self._variables, clip_norm)
         self._update = plain(self._apply, jit_compile=True)
-        if grad_accum_steps == 1:
-            self._of_update: tuple[int, ...] = shape
-            self._step = compiled(partial(self._fused), [*signature, rate])
+        update: Callable[..., tf.Tensor] = self._fused
+        several = compiled
+        self._of_update: tuple[int, ...] = shape
+        if not self._is_accumulated:
+            self._step = compiled(partial(update), [*signature, rate])
         else:
-            self._of_update = (self._batches, *shape)
-            self._sums = [tf.Variable(tf.zeros(v.shape), trainable=False) for v in self._variables]
-            self._totals = tf.Variable(tf.zeros(2), trainable=False)
+            several, self._of_update = plain, (self._batches, *shape)  # its parts are compiled
+            update = self._accumulated
+            self._sums = GradientSums(model, workers, self._batches)
             self._micro = compiled(partial(self._micro_step), signature)
-            self._update_sums = plain(partial(self._apply_sums), [rate], jit_compile=True)
-        of_several = [
-            *(tf.TensorSpec((self._most, *self._of_update), dtype) for dtype in types),
-            tf.TensorSpec((self._most,), tf.float32),
-            tf.TensorSpec((), tf.int32),
-        ]
-        if grad_accum_steps == 1:
-            self._steps = compiled(partial(self._several, self._fused), of_several)
-        else:  # its parts are compiled
-            self._steps = plain(partial(self._several, self._accumulated), of_several)
+            xla_can = workers.is_alone or None  # it has no sums over workers
+            self._update_sums = plain(partial(self._apply_sums), [rate], jit_compile=xla_can)
+        self._steps = several(
+            partial(self._several, update),
+            [
+                *(tf.TensorSpec((self._most, *self._of_update), dtype) for dtype in types),
+                tf.TensorSpec((self._most,), tf.float32),
+                tf.TensorSpec((), tf.int32),
+            ],
+        )
 
     def graph(self) -> tf.Graph:
         """What one batch takes, traced and not computed."""
-        step = self._step if self._batches == 1 else self._micro
+        step = self._micro if self._is_accumulated else self._step
         return step.get_concrete_function().graph
 
     def __call__(
-        self, batches: Sequence[Batch], learning_rates: Sequence[float]
+        self, batches: Sequence[Batch], learning_rates: Sequence[float], stop: float = 0.0
     ) -> list[StepResult]:
-        """Make an update a rate, each from `grad_accum_steps` batches.
+        """Make an update a rate, each from this worker's share of `grad_accum_steps` batches.
 
         The first one that is not finite is refused and those after it are not tried: the results
         end with it.
+
+        Args:
+          stop: what this worker adds to the `stop` of the results, if there are others.
         """
+        if not self._workers.is_alone:
+            self._sums.stop.assign(np.float32(stop))
         # TensorFlow keeps every Python number that it made a tensor of, for good: not NumPy's
         with np.errstate(over="ignore"):
             rates = np.asarray(learning_rates, np.float32)
@@ -133,9 +148,9 @@ class TrainStep:
         if self._most > 1:
             return self._execute(batches, rates)
         (rate,) = map(tf.constant, rates)
-        if self._batches == 1:
+        if not self._is_accumulated:
             return _results([self._step(*map(tf.constant, batches[0]), rate).numpy()])
-        self._begin_sums()
+        self._sums.begin()
         for batch in batches:
             self._micro(*map(tf.constant, batch))
         return _results([self._update_sums(rate).numpy()])
@@ -181,64 +196,54 @@ class TrainStep:
         nats, gradients = self._gradients(inputs, targets, weights)
         return self._update(nats, tf.reduce_sum(weights), gradients, rate)
 
-    def _accumulated(
-        self,
-        inputs_NBT: tf.Tensor,
-        targets_NBT: tf.Tensor,
-        weights_NBT: tf.Tensor,
-        rate: tf.Tensor,
-    ) -> tf.Tensor:
-        self._begin_sums()
+    def _accumulated(self, *batches_and_rate: tf.Tensor) -> tf.Tensor:
+        *parts_NBT, rate = batches_and_rate
+        self._sums.begin()
 
         def add(i: tf.Tensor) -> tuple[tf.Tensor]:
-            self._micro(inputs_NBT[i], targets_NBT[i], weights_NBT[i])
+            self._micro(*(part_NBT[i] for part_NBT in parts_NBT))
             return (i + 1,)
 
         tf.while_loop(lambda i: i < self._batches, add, (tf.constant(0),), parallel_iterations=1)
         return self._update_sums(rate)
 
     def _several(
-        self,
-        update: Callable[..., tf.Tensor],
-        inputs_S: tf.Tensor,
-        targets_S: tf.Tensor,
-        weights_S: tf.Tensor,
-        rates_S: tf.Tensor,
-        count: tf.Tensor,
+        self, update: Callable[..., tf.Tensor], *parts_and_count: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Updates until `count` are made or one is refused; the facts of each, how many."""
+        *parts_S, count = parts_and_count
 
-        def one(i: tf.Tensor, facts_S4: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            facts_4 = update(inputs_S[i], targets_S[i], weights_S[i], rates_S[i])
-            return i + 1, tf.tensor_scatter_nd_update(facts_S4, [[i]], facts_4[None]), facts_4[3]
+        def one(i: tf.Tensor, facts_SF: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            facts = update(*(part_S[i] for part_S in parts_S))
+            return i + 1, tf.tensor_scatter_nd_update(facts_SF, [[i]], facts[None]), facts[3]
 
-        done, facts_S4, _ = tf.while_loop(
+        done, facts_SF, _ = tf.while_loop(
             lambda i, _, finite: (i < count) & (finite > 0),
             one,
-            (tf.constant(0), tf.zeros((self._most, 4)), tf.constant(1.0)),
+            (
+                tf.constant(0),
+                tf.zeros((self._most, 4 if self._workers.is_alone else 5)),
+                tf.constant(1.0),
+            ),
             maximum_iterations=self._most,
             parallel_iterations=1,  # in their order, whatever a variable has to wait for
         )
-        return facts_S4, done
-
-    def _begin_sums(self) -> None:
-        for variable in (*self._sums, self._totals):  # a cut-off accumulation is dropped
-            variable.assign(tf.zeros_like(variable))
+        return facts_SF, done
 
     def _micro_step(self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> None:
         self.traces += 1
         nats, gradients = self._gradients(inputs, targets, weights)
-        for total, gradient in zip(self._sums, gradients, strict=True):
-            total.assign_add(gradient)
-        self._totals.assign_add(tf.stack([nats, tf.reduce_sum(weights)]))
+        self._sums.add(nats, tf.reduce_sum(weights), gradients)
 
     def _apply_sums(self, rate: tf.Tensor) -> tf.Tensor:
-        gradients = [tf.convert_to_tensor(total) for total in self._sums]
-        return self._apply(self._totals[0], self._totals[1], gradients, rate)
+        if self._workers.is_alone:
+            return self._apply(*self._sums.here(), rate)
+        *sums, stop = self._sums.of_all()
+        return tf.concat([self._update(*sums, rate), [stop]], 0)
 
 
-def _results(facts_S4: Sequence[np.ndarray]) -> list[StepResult]:
+def _results(facts_SF: Sequence[np.ndarray]) -> list[StepResult]:
     return [
-        StepResult(nats, tokens, norm, bool(finite))
-        for nats, tokens, norm, finite in (facts_4.tolist() for facts_4 in facts_S4)
+        StepResult(nats, tokens, norm, bool(finite), *stop)
+        for nats, tokens, norm, finite, *stop in (facts.tolist() for facts in facts_SF)
     ]
