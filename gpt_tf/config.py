@@ -331,7 +331,9 @@ class TrainingConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto", "Type of the matrix products; parameters, norms, softmax and loss stay float32."
     )
-    xla: Literal["auto", "on", "off"] = setting("auto", "Compile the whole step with XLA.")
+    xla: Literal["auto", "on", "off"] = setting(
+        "auto", "Compile the step with XLA; if an update has several batches, each of them."
+    )
     steps_per_execution: int | None = setting(
         None,
         "Largest number of updates in one compiled call; if not set, by the model's size.",

@@ -48,7 +48,8 @@ from gpt_tf.runs.run_tokenizer import (
 )
 from gpt_tf.runs.sampling import keeps_prompt, resolve_sampling
 from gpt_tf.runs.streams import Streams, unknown_words
-from gpt_tf.runs.wiring import Parts, run_training
+from gpt_tf.runs.team import RUN, shared_out
+from gpt_tf.runs.wiring import Parts, accept_data, run_training
 from gpt_tf.runs.without_effect import (
     check_end,
     refuse_idle,
@@ -57,6 +58,7 @@ from gpt_tf.runs.without_effect import (
 from gpt_tf.storage import atomic
 from gpt_tf.storage.run_directory import RUNS, RunDirectory
 from gpt_tf.streaming.finding import refuse_users_data
+from gpt_tf.streaming.share import own_batches
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import check_same_tokenizer, tokenizer_sha256
 from gpt_tf.training.loop import Outcome
@@ -87,6 +89,7 @@ def _begin(job: Job) -> tuple[RunDirectory, Outcome]:
     for folder in (RUNS, TOKENIZERS) if job.train_tokenizer else (RUNS,):
         refuse_users_data(workspace.path / folder)
     config, weights = first_weights(job.config, job.pretrained)
+    config = shared_out(config, job.team, workspace.console)
     with claimed(workspace.path, job.preset, job.name, overwrite=job.overwrite) as claim:
         _refuse_same_run(job, claim)
         choice = choose_data(workspace, job.data, config.data, job.validation)
@@ -189,6 +192,7 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
         before = stored_config(run, SILENT)
         way = continuation(run, before, job)
         config, checkpoint, left = way
+        own_batches(config.training.grad_accum_steps, job.team.count)
         job = dataclasses.replace(job, config=config)
         check_same_tokenizer(run.tokenizer, checkpoint.manifest.get("tokenizer_sha256"))
         tokenizer = Tokenizer.load(run.tokenizer)
@@ -202,6 +206,7 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
                 check_end(config, job.stop_at_step, step, console=workspace.console)
             atomic.sweep(run.path)  # killed just after its last checkpoint
             draw_if_older(run)
+            job.team.share(RUN, None)  # nothing to do for the others, either
             return run, Outcome(step, "all steps done", None)
         choice = data_of_run(workspace, run, config.data, moved, command)
         job.check_data(choice)
@@ -211,13 +216,11 @@ def _resume(run: RunDirectory, job: Job) -> tuple[RunDirectory, Outcome]:
         run.checkpoints.check_places(step)
         with naming_sizes(config):
             parts = _open(job, choice, tokenizer, run.tokenizer)
-            with parts.streams as streams:
+            with parts.streams:
                 config = resolve_sampling(config, choice, tokenizer)
                 job = dataclasses.replace(job, config=config)
                 if job.accept_data_change:
-                    state = streams.train.state_dict()
-                    kept = {key: state[key] for key in ("fingerprint", "batches_per_epoch")}
-                    checkpoint.state["stream"].update(kept)
+                    accept_data(parts._replace(checkpoint=checkpoint))
                 write_data_files(claim.staged, choice)
                 if moved != NOT_MOVED:
                     write_moved(run, claim.staged, workspace, moved)

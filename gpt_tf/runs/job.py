@@ -12,6 +12,7 @@ from gpt_tf.runs.console import MakeWriters
 from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.finetuning import Pretrained
 from gpt_tf.runs.given import NOTHING_GIVEN, Given
+from gpt_tf.runs.team import ALONE, Team
 from gpt_tf.runs.workspace import Workspace
 
 if TYPE_CHECKING:  # it imports TensorFlow
@@ -25,6 +26,7 @@ class Job:
     Attributes:
       config: the settings; what is derived from data, tokenizer and machine is filled in.
       workspace: where the run lies, and who is told.
+      team: the workers that train it together.
       data: a file, a folder or a pattern; else the newest prepared corpus, else sample reviews. Of
         a run that goes on: where its data are now, if they moved.
       validation: the same, to validate on; else a share of the data is set aside.
@@ -44,6 +46,7 @@ class Job:
 
     config: Config
     workspace: Workspace
+    team: Team = ALONE
     data: Path | None = None
     validation: Path | None = None
     tokenizer: Path | None = None

@@ -12,6 +12,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import DataChoice
 from gpt_tf.storage.names import counted
 from gpt_tf.streaming.duplicates import Numbers, Part, find_duplicates
+from gpt_tf.streaming.share import WHOLE, Share, own_batches
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.base import Tokenizer
 
@@ -34,6 +35,7 @@ class Streams:
         self._choice = choice
         self._tokenizer = tokenizer
         self._tokenizer_sha256 = tokenizer_sha256
+        self._share = WHOLE
         windows = config.data.windows
         self.train = self._open("train", windows=windows, shuffle=config.data.shuffle)
         # Shuffled, so that the first batches of a sorted list are not all of one kind; what is
@@ -53,6 +55,23 @@ class Streams:
         console.note(f"train: {self.train.contents().describe()}")
         if self.validation:
             console.note(f"validation: {self.validation.contents().describe()}")
+
+    def take_share(self, workers: int, rank: int) -> None:
+        """Give of every stream what one of the workers computes: whole batches of each update."""
+        if workers == 1:
+            return
+        batches = self._config.training.grad_accum_steps
+        own = own_batches(batches, workers)
+        self.train.take_share(Share(batches, rank * own, own))
+        self._share = Share(workers, rank)
+        for stream in (self.validation, self._train_once):
+            if stream is not None:
+                stream.take_share(self._share)
+
+    @property
+    def evaluated_here(self) -> int:
+        """Those of the batches that an evaluation measures which are this worker's."""
+        return self._share.before(self.evaluated_batches)
 
     @property
     def evaluated_batches(self) -> int:

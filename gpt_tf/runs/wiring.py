@@ -20,27 +20,29 @@ from gpt_tf.model.lora import is_adapter
 from gpt_tf.model.variables import assign_values, weight_variables
 from gpt_tf.reports.loss_picture import LossPicture, picture_title
 from gpt_tf.reports.metrics_table import MetricsTable
+from gpt_tf.runs.agreeing import sha256_of, what_is_shared
 from gpt_tf.runs.claiming import Claim
+from gpt_tf.runs.evaluations import evaluation
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.kept_end import keep_end
 from gpt_tf.runs.recent_data import sequence_after_all
 from gpt_tf.runs.sampling import sample_text_of
 from gpt_tf.runs.streams import Streams
+from gpt_tf.runs.team import RUN, Team
 from gpt_tf.storage.checkpoint_files import Arrays, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.files import DocumentError
-from gpt_tf.streaming.prefetch import WaitCancelledError
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.training.checkpoint import CheckpointManager
-from gpt_tf.training.evaluation import Evaluation
-from gpt_tf.training.evaluator import evaluate, make_scores_of
 from gpt_tf.training.freezing import freeze, trained_parameters
-from gpt_tf.training.loop import Evaluate, FirstEvaluation, Measuring, Outcome, Trainer
+from gpt_tf.training.joining import losses_named
+from gpt_tf.training.loop import FirstEvaluation, Measuring, Outcome, Step, Trainer
 from gpt_tf.training.operations import operations_per_token
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.profiling import ProfiledStep
 from gpt_tf.training.schedule import make_schedule
 from gpt_tf.training.train_step import TrainStep
+from gpt_tf.training.workers import ALONE, Workers
 from gpt_tf.training.writers import (
     JsonlWriter,
     SamplesWriter,
@@ -72,6 +74,15 @@ class Parts(NamedTuple):
     left: Sequence[str] = ()
 
 
+class Built(NamedTuple):
+    """The model, and what updates it."""
+
+    model: LanguageModel
+    optimizer: Optimizer
+    step: Step
+    workers: Workers
+
+
 def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Outcome]:
     """Build model, optimizer and step, and hand them with everything else to the loop.
 
@@ -81,30 +92,14 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
       job: with its resolved settings.
       claim: the run's directory.
     """
-    run, config, streams, checkpoint = claim.run, job.config, parts.streams, parts.checkpoint
-    training = config.training
-    model = first_model(config, parts.first_weights)
-    optimizer = make_optimizer(model, training)
-    step = make_step(config, model, optimizer)
-    checkpoints = checkpoint_manager(config, claim, model, optimizer, parts.tokenizer_sha256)
-    checkpoints.check_room(stable=training.stable_step is not None)
+    run, config, checkpoint = claim.run, job.config, parts.checkpoint
+    built = build(config, parts, job.team)
+    checkpoints = checkpoint_manager(config, claim, built, parts.tokenizer_sha256)
+    checkpoints.check_room(stable=config.training.stable_step is not None)
     writer = Writers(check=claim.check)
-    profile = job.profile
-    trainer = Trainer(
-        training,
-        stream=streams.train,
-        step=step if profile is None else ProfiledStep(step, run.path, profile.extend),
-        schedule=make_schedule(training),
-        checkpoints=checkpoints,
-        writer=writer,
-        measuring=Measuring(
-            evaluation(config, model, parts) if streams.validation else None,
-            sample_text_of(config, model, parts.tokenizer),
-            before_first_step=first_evaluation(config),
-            operations_per_token=operations_per_token(config),
-        ),
-        sequence=lambda: sequence_after_all(job.workspace.path),
-    )
+    if job.profile is not None:
+        built = built._replace(step=ProfiledStep(built.step, run.path, job.profile.extend))
+    trainer = trainer_of(job, config, parts, built, checkpoints, writer)
     if checkpoint is not None:
         trainer.restore(checkpoint)
     if parts.left:
@@ -112,21 +107,77 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
     claim.begin()
     try:
         # From the first step on the run has its log, whatever ends it.
-        log.info("%s: %s", run.path, parameters_in_words(model))
+        log.info("%s: %s", run.path, parameters_in_words(built.model))
         if checkpoint is not None:
             log.info("resumed from %s", checkpoint.name)
         if parts.left:
             run.checkpoints.remove(parts.left)
             trainer.save_again()
         # opened one by one: `writer` closes them
-        for each in own_writers(run, checkpoint, model.count_params(), claim.may_write):
+        for each in own_writers(run, checkpoint, built.model.count_params(), claim.may_write):
             writer.add([each])
         writer.add(job.writers(config))
-        return run, trainer.run(job.stop_at_step)
+        job.team.share(RUN, what_is_shared(job, run, parts))
+        return run, train_with(job, built, trainer)
     except DocumentError as error:  # the data were fine when training began
         raise RunError(str(error)) from error
     finally:
         writer.close()
+
+
+def train_with(job: Job, built: Built, trainer: Trainer) -> Outcome:
+    """Train, once all workers have the same numbers."""
+    if not built.workers.is_alone:
+        job.team.compare("weights", sha256_of((*built.model.variables, *built.optimizer.variables)))
+    with losses_named(built.workers.is_alone):
+        return trainer.run(job.stop_at_step)
+
+
+def accept_data(parts: Parts) -> None:
+    """Take other data than those of the checkpoint, in the same place of their order."""
+    assert parts.checkpoint is not None
+    state = parts.streams.train.state_dict()
+    kept = {key: state[key] for key in ("fingerprint", "batches_per_epoch")}
+    parts.checkpoint.state["stream"].update(kept)
+
+
+def build(config: Config, parts: Parts, team: Team) -> Built:
+    """The model with its first weights, and what updates it, for this worker."""
+    workers = Workers(team.count, team.rank)
+    parts.streams.take_share(team.count, team.rank)
+    model = first_model(config, parts.first_weights)
+    optimizer = make_optimizer(model, config.training)
+    return Built(model, optimizer, make_step(config, model, optimizer, workers), workers)
+
+
+def trainer_of(
+    job: Job,
+    config: Config,
+    parts: Parts,
+    built: Built,
+    checkpoints: CheckpointManager,
+    writer: Writers,
+) -> Trainer:
+    """The loop with all its parts."""
+    model, streams, workers = built.model, parts.streams, built.workers
+    tokenizer, evaluate = parts.tokenizer, None
+    if streams.validation:
+        evaluate = evaluation(config, model, streams, tokenizer, workers)
+    return Trainer(
+        config.training,
+        stream=streams.train,
+        step=built.step,
+        schedule=make_schedule(config.training),
+        checkpoints=checkpoints,
+        writer=writer,
+        measuring=Measuring(
+            evaluate,
+            sample_text_of(config, model, tokenizer) if workers.is_chief else None,
+            before_first_step=first_evaluation(config),
+            operations_per_token=operations_per_token(config),
+        ),
+        sequence=lambda: sequence_after_all(job.workspace.path),
+    )
 
 
 def parameters_in_words(model: LanguageModel) -> str:
@@ -135,7 +186,9 @@ def parameters_in_words(model: LanguageModel) -> str:
     return f"{count:,} parameters" + (f", {trained:,} of them trained" if trained < count else "")
 
 
-def make_step(config: Config, model: LanguageModel, optimizer: Optimizer) -> TrainStep:
+def make_step(
+    config: Config, model: LanguageModel, optimizer: Optimizer, workers: Workers = ALONE
+) -> TrainStep:
     """The compiled step of a training."""
     training = config.training
     return TrainStep(
@@ -146,6 +199,7 @@ def make_step(config: Config, model: LanguageModel, optimizer: Optimizer) -> Tra
         grad_accum_steps=training.grad_accum_steps,
         steps_per_execution=training.steps_per_execution or 1,
         xla=training.xla == "on",
+        workers=workers,
     )
 
 
@@ -169,33 +223,10 @@ def first_model(config: Config, first_weights: Arrays | None) -> LanguageModel:
     return model
 
 
-def evaluation(config: Config, model: LanguageModel, parts: Parts) -> Evaluate:
-    """What measures a split: as many batches of each, always the same."""
-    training, streams = config.training, parts.streams
-    shape = (training.batch_size, config.model.context_length)
-    scores_of = make_scores_of(model, shape, xla=training.xla == "on")
-    token_bytes_V = parts.tokenizer.token_bytes()
-
-    def evaluate_split(split: str, should_stop: Callable[[], bool]) -> Evaluation | None:
-        with streams.evaluation(split) as stream:
-            try:
-                return evaluate(
-                    scores_of,
-                    stream.until(should_stop),
-                    token_bytes_V=token_bytes_V,
-                    max_batches=streams.evaluated_batches,
-                )
-            except WaitCancelledError:
-                return None
-
-    return evaluate_split
-
-
 def checkpoint_manager(
     config: Config,
     claim: Claim,
-    model: LanguageModel,
-    optimizer: Optimizer,
+    built: Built,
     tokenizer_sha256: str,
 ) -> CheckpointManager:
     """Saves to the run's checkpoints, with what ties them to config and tokenizer."""
@@ -205,8 +236,8 @@ def checkpoint_manager(
         "versions": versions(),
     }
     return CheckpointManager(
-        model,
-        optimizer,
+        built.model,
+        built.optimizer,
         claim.run.checkpoints,
         facts=facts,
         keep=config.training.keep_checkpoints,

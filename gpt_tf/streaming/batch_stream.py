@@ -63,6 +63,9 @@ class BatchStream:
       epochs: end after so many; None to continue for ever.
       allow_partial: take fewer rows than a batch has.
 
+    Attributes:
+      share: which of the batches this stream gives; the others are those of other consumers.
+
     Raises:
       UsageError: if the rows give no batch.
     """
@@ -101,7 +104,7 @@ class BatchStream:
         self._epochs = epochs
         self._stop = None if epochs is None else epochs * len(self)
         self._position = 0  # batches consumed since the first epoch
-        self._share = WHOLE
+        self.share = WHOLE
         self._restored = False  # by a state, and nothing was asked for since
         self._prefetcher: Prefetcher[Batch] | None = None
 
@@ -168,7 +171,7 @@ class BatchStream:
         """
         if self._prefetcher is None:
             encode_alone()
-            share, stop = self._share, self._stop
+            share, stop = self.share, self._stop
             self._prefetcher = Prefetcher(
                 lambda index: self._batches.make(share.position(index)),
                 start=share.before(self._position),
@@ -180,10 +183,10 @@ class BatchStream:
         try:
             batch = self._prefetcher.take(should_stop)
         except StopIteration:
-            if self._stop is not None and self._share != WHOLE:
+            if self._stop is not None and self.share != WHOLE:
                 self._position = self._stop  # the last batches were those of others
             raise
-        position = self._share.after(self._share.before(self._position))
+        position = self.share.after(self.share.before(self._position))
         self._position = position if self._stop is None else min(position, self._stop)
         self._restored = False
         return batch
@@ -191,7 +194,7 @@ class BatchStream:
     def take_share(self, share: Share) -> None:
         """Give one of several consumers its batches from here on; the position counts all."""
         self.close()
-        self._share = share
+        self.share = share
 
     def until(self, should_stop: Callable[[], bool]) -> Iterator[Batch]:
         """The batches, with `should_stop` asked before each and while waiting for it.
@@ -283,8 +286,8 @@ class BatchStream:
           UsageError: if no batch is left, because the stream was restored at its end.
           ValueError: if the stream gives a share of its batches.
         """
-        if self._share != WHOLE:
-            raise ValueError(f"a dataset has all batches of a stream. Got: {self._share}")
+        if self.share != WHOLE:
+            raise ValueError(f"a dataset has all batches of a stream. Got: {self.share}")
         if self._is_consumed and not self._restored:
             self.rewind()
         start = self._position

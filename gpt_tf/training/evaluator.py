@@ -45,11 +45,13 @@ def evaluate(
     *,
     token_bytes_V: NDArray[np.int64] | None = None,
     max_batches: int | None = None,
+    sum_all: Callable[[Sums], Sums] = lambda own: own,
 ) -> Evaluation:
     """The figures over the first `max_batches` of `batches`.
 
     Args:
       token_bytes_V: UTF-8 bytes of each vocabulary entry's text, for the bits per byte.
+      sum_all: the sums of all workers, from those of this one's batches.
 
     Raises:
       UsageError: if there is nothing to measure: no batch, or no token to predict in them.
@@ -65,6 +67,7 @@ def evaluate(
             sums.tokens + int(batch.weights.sum()),
             sums.bytes + (0 if token_bytes_V is None else int(token_bytes_V[predicted].sum())),
         )
+    sums = sum_all(sums)
     if not sums.tokens:
         raise UsageError(
             f"nothing to evaluate on: {counted(count, 'batch')} without a token to predict. Give "

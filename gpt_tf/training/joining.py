@@ -6,11 +6,25 @@ scope: it would take the optimizer and the compiled update over, and cannot do w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import tensorflow as tf
 
+from gpt_tf.errors import RunError
+
 JOB = "worker"
+# Seconds until the watch has surely named a worker that is lost, and ended this process.
+PATIENCE = 20.0
+LOST = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,
+)
 _joined: list[tf.distribute.Strategy] = []  # kept: what it started ends with it
 
 
@@ -31,3 +45,22 @@ def join(addresses: Sequence[str], rank: int) -> None:
         rpc_layer="grpc",
     )
     _joined.append(tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver))
+
+
+@contextmanager
+def losses_named(is_alone: bool) -> Iterator[None]:
+    """Leave it to the watch to name a lost worker, whose sums fail on the others.
+
+    Raises:
+      RunError: if it does not know of one.
+    """
+    try:
+        yield
+    except LOST as error:
+        if is_alone:
+            raise
+        time.sleep(PATIENCE)
+        raise RunError(
+            f"the workers cannot sum their gradients: {str(error).strip().splitlines()[-1]}. "
+            "Checkpoints are kept: `gpt-tf train --resume` goes on."
+        ) from error

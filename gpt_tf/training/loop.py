@@ -20,6 +20,7 @@ from gpt_tf.errors import RunError
 from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.streaming.prefetch import WaitCancelledError
+from gpt_tf.streaming.share import WHOLE
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.training.checkpoint import CheckpointManager
 from gpt_tf.training.clock import Clock
@@ -31,10 +32,10 @@ from gpt_tf.training.writers import Writers
 
 log = logging.getLogger(__name__)
 
-# (batches, learning rates) -> the result of an update a rate: a `TrainStep`
-Step = Callable[[Sequence[Batch], Sequence[float]], Sequence[StepResult]]
-# (split, should_stop) -> the evaluation, or None where should_stop cut it short
-Evaluate = Callable[[str, Callable[[], bool]], Evaluation | None]
+# (batches, learning rates, stop) -> the result of an update a rate: a `TrainStep`
+Step = Callable[[Sequence[Batch], Sequence[float], float], Sequence[StepResult]]
+# (split, request) -> the evaluation, or None where the request cut it short
+Evaluate = Callable[[str, StopRequest], Evaluation | None]
 
 
 # Whether the first step is evaluated before; weights of another run can be the best, random cannot
@@ -85,7 +86,7 @@ class Trainer:
 
     Args:
       config: the resolved settings; `max_steps` and the intervals are numbers.
-      stream: endless training batches.
+      stream: endless training batches; with several workers, this one's share.
       step: the compiled update.
       schedule: step number to learning rate.
       checkpoints: saves and restores.
@@ -135,7 +136,7 @@ class Trainer:
 
     def run(self, stop_at_step: int | None = None) -> Outcome:
         """Train; on every way out but an error the last step is saved."""
-        with StopRequest() as request:
+        with StopRequest(shared=self._stream.share != WHOLE) as request:
             try:
                 reason = None
                 self._writer.advance(self.state.step, None)
@@ -190,14 +191,16 @@ class Trainer:
         """Updates from the next batches; False where a signal cut the wait short."""
         before = self._stream.state_dict()
         per_update = self._config.grad_accum_steps
+        own = self._stream.share.before(count * per_update)
         try:
             with self._clock.waiting():
-                batches = [self._stream.take(request.came) for _ in range(count * per_update)]
+                batches = [self._stream.take(request.came) for _ in range(own)]
         except WaitCancelledError:  # a signal came; the batches taken so far are not counted
             self._stream.load_state_dict(before)
             return False
         rates = [float(self._schedule(self.state.step + i)) for i in range(count)]
-        results = self._step(batches, rates)
+        results = self._step(batches, rates, float(request.own or 0))
+        request.hear(results[-1].stop)
         for i, (rate, result) in enumerate(zip(rates, results, strict=False)):
             if not result.finite:  # the last of the results
                 self._refuse(before["position"] + i * per_update, rate, result)
@@ -264,7 +267,7 @@ class Trainer:
         results: dict[str, Evaluation] = {}
         for split, name in (("validation", "validation"), ("train", "training")):
             self._writer.doing(f"evaluating on {name} data")
-            result = evaluate(split, request.came)
+            result = evaluate(split, request)
             if result is None:  # cut short: the resumed run evaluates first
                 return
             results[split] = result

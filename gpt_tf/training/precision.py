@@ -50,7 +50,8 @@ def resolve_precision(config: Config) -> tuple[Config, str]:
         fitting = int(OPERATIONS_PER_EXECUTION / operations_per_update(config))
         steps = min(max(1, fitting), MAX_STEPS_PER_EXECUTION) if xla == "on" else 1
     training = replace(training, precision=precision, xla=xla, steps_per_execution=steps)
-    compiled = "XLA compiles each step as a whole" if xla == "on" else "XLA compiles nothing"
+    whole = "each step as a whole" if training.grad_accum_steps == 1 else "each batch of a step"
+    compiled = f"XLA compiles {whole}" if xla == "on" else "XLA compiles nothing"
     together = f"; a call makes up to {steps} steps" if steps > 1 else ""
     reason = (
         f"matrix products are in {precision}; {compiled}{together} (width {width}, processor "

@@ -51,13 +51,13 @@ class ProfiledStep:
         self._reported = False
 
     def __call__(
-        self, batches: Sequence[Batch], learning_rates: Sequence[float]
+        self, batches: Sequence[Batch], learning_rates: Sequence[float], stop: float = 0.0
     ) -> Sequence[StepResult]:
         """Make an update a rate."""
         if self._begun is None and self._done >= STEPS_BEFORE:
             self._begun = self._done
             tf.profiler.experimental.start(str(self._directory))
-        results = self._step(batches, learning_rates)
+        results = self._step(batches, learning_rates, stop)
         self._done += len(results)
         if not self._reported and self._begun is not None and self._done >= self._begun + STEPS:
             self._reported = True

@@ -15,24 +15,45 @@ from gpt_tf.storage.waiting_signals import SIGNALS
 
 
 class StopRequest:
-    """A context in which a signal only sets `received`.
+    """A context in which a signal is only noted.
+
+    Args:
+      shared: there are other workers: the request holds once all have heard of it, which is when
+        they all leave after the same step.
 
     Attributes:
-      received: the signal's number, or None.
+      own: the number of the signal which this process has received, or None.
     """
 
-    def __init__(self) -> None:
-        self.received: int | None = None
+    def __init__(self, *, shared: bool = False) -> None:
+        self.own: int | None = None
+        self._shared = shared
+        self._heard: int | None = None
         self._previous: dict[signal.Signals, Any] = {}
 
+    @property
+    def received(self) -> int | None:
+        """The signal's number once the request holds, or None."""
+        return self._heard if self._shared else self.own
+
     def came(self) -> bool:
-        """Whether a signal was received."""
+        """Whether the request holds."""
         return self.received is not None
 
+    def is_asked(self) -> bool:
+        """Whether this process has received a signal; the others may not have heard of it."""
+        return self.own is not None
+
+    def hear(self, summed: float) -> None:
+        """Take note of the sum of the numbers that all workers have received."""
+        if summed and self._heard is None:
+            others = int(summed) if int(summed) in set(SIGNALS) else signal.SIGTERM
+            self._heard = self.own or int(others)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        if self.own is not None:
             os._exit(128 + number)
-        self.received = number
+        self.own = number
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():  # Python allows no other

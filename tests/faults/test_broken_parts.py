@@ -31,6 +31,7 @@ from gpt_tf.training.evaluator import ScoresOf, evaluate, make_scores_of
 from gpt_tf.training.loop import Measuring, Trainer
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.schedule import make_schedule
+from gpt_tf.training.signals import StopRequest
 from gpt_tf.training.train_step import StepResult, TrainStep
 from gpt_tf.training.writers import Writers
 
@@ -105,10 +106,10 @@ def make_trainer(
     options: dict[str, Any] = {"batch_size": SHAPE[0], "context_length": SHAPE[1], "num_threads": 2}
     stream = TokenStream.from_documents(parts.documents[4:], parts.tokenizer, **options)
 
-    def evaluate_split(split: str, should_stop: Callable[[], bool]):
+    def evaluate_split(split: str, request: StopRequest):
         documents = parts.documents[:4] if split == "validation" else parts.documents[4:12]
         with TokenStream.from_documents(documents, parts.tokenizer, epochs=1, **options) as batches:
-            return evaluate(scores_of or parts.scores_of, batches.until(should_stop))
+            return evaluate(scores_of or parts.scores_of, batches.until(request.came))
 
     (folder / "checkpoints").mkdir()
     store = CheckpointStore(folder / "checkpoints")
@@ -266,7 +267,7 @@ def test_nan_in_a_gradient_of_a_finite_loss(
     monkeypatch.setattr(train_step, "batch_nats", rooted)
     step = TrainStep(parts.model, parts.optimizer, shape=SHAPE)
 
-    def counted(batches: Any, rates: Any) -> list[StepResult]:
+    def counted(batches: Any, rates: Any, stop: float) -> list[StepResult]:
         results = step(batches, rates)
         step_number.assign_add(1.0)
         assert np.isfinite(results[0].nats)

@@ -44,9 +44,10 @@ def test_a_call_has_fewer_updates_of_many_batches(
     given = read_preset("shakespeare-baseline")
     given["training"] = {**given["training"], "grad_accum_steps": batches}
 
-    config, _ = resolve_precision(resolve(given))
+    config, reason = resolve_precision(resolve(given))
 
     assert config.training.steps_per_execution == expected
+    assert "steps are compiled batch by batch by XLA" in reason
 
 
 def test_what_is_asked_for_stays() -> None:

@@ -35,7 +35,7 @@ LONG: list[dict[str, Any]] = [
 ] + [
     {"updates": 40, "model": {**DROPOUT, "lora": {"rank": 2}}},
     {"updates": 40, "model": {**DROPOUT, "lora": {"rank": 2}}, "xla": "on", "optimizer": "muon"},
-    {"updates": 40, "freeze": ["token_and_position_embedding"], "steps_per_execution": 4},
+    {"updates": 40, "freeze": ["embedding"], "steps_per_execution": 4},
     {"updates": 40, "model": DROPOUT, "clip_norm": 0.0},
 ]
 

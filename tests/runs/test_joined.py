@@ -1,0 +1,150 @@
+"""Runs that several workers train: the losses, the state and the files of a single one."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import joined_training
+import numpy as np
+import pytest
+from commands import TINY_RUN, called, tree
+from run_digests import digests, metrics
+from safetensors.numpy import load_file
+
+from gpt_tf.config import Config, TrainingConfig
+from gpt_tf.config_files import read_config_file
+from gpt_tf.errors import UsageError
+from gpt_tf.runs.console import SILENT
+from gpt_tf.runs.team import Team, shared_out
+
+NEW = ["train", "--data", "reviews", *TINY_RUN, "--set", "training.log_interval=1"]
+# what four workers make of a batch of four rows
+SHARED = ["--set", "training.batch_size=1", "--set", "training.grad_accum_steps=4"]
+
+
+def launch(workspace: Path, count: int, words: list[str]) -> list[subprocess.Popen[str]]:
+    """Start the workers of a training."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = ",".join(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+    for one in sockets:
+        one.close()
+    meeting = workspace.parent / f"meeting {time.monotonic()}"
+    meeting.mkdir()
+    return [
+        subprocess.Popen(
+            [sys.executable, joined_training.__file__, addresses, str(rank), meeting, *words],
+            cwd=workspace,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+
+
+def ended(workers: list[subprocess.Popen[str]]) -> tuple[list[int], list[str]]:
+    """Exit codes and standard errors."""
+    errors = [worker.communicate(timeout=300)[1] for worker in workers]
+    return [worker.returncode for worker in workers], errors
+
+
+def together(workspace: Path, count: int, *words: str) -> list[str]:
+    codes, errors = ended(launch(workspace, count, list(words)))
+    assert codes == [0] * count, "\n".join(errors)
+    return errors
+
+
+def assert_same_figures(workspace: Path, run: str, other: str) -> None:
+    """Every loss to 1e-5; seeds and what the stream and the loop count, to the bit."""
+    ours, theirs = metrics(workspace, run), metrics(workspace, other)
+    assert [row.keys() for row in ours] == [row.keys() for row in theirs]
+    for row, expected in zip(ours, theirs, strict=True):
+        for name, value in row.items():
+            if name.endswith("loss"):
+                assert value == pytest.approx(expected[name], abs=1e-5), (name, row["step"])
+            if name in ("step", "train/tokens_seen", "train/epoch"):
+                assert value == expected[name]
+    folders = [workspace / "runs" / name / "checkpoints" for name in (run, other)]
+    last, expected_last = (sorted(folder.glob("step-*"))[-1] for folder in folders)
+    assert last.name == expected_last.name
+    values, expected = (
+        load_file(folder / "training.safetensors") for folder in (last, expected_last)
+    )
+    for name, value in values.items():
+        if name.startswith("seeds/"):
+            np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def test_two_workers_begin_a_run_and_one_goes_on_with_it(workspace: Path) -> None:
+    before = tree(workspace)
+    steps = ["--max-steps", "10"]
+    errors = together(workspace, 2, *NEW, *steps, "--stop-at-step", "5", "--name", "shared")
+    assert "training.batch_size 4 becomes 2, and training.grad_accum_steps 1 becomes 2" in errors[0]
+    stored = read_config_file(workspace / "runs" / "shared" / "config.yaml")["training"]
+    assert (stored["batch_size"], stored["grad_accum_steps"]) == (2, 2)
+    assert {path.split("/")[1] for path in tree(workspace).keys() - before.keys()} == {"shared"}
+    called("train", "--resume", "shared", cwd=workspace)
+    same = ["--set", "training.batch_size=2", "--set", "training.grad_accum_steps=2"]
+    called(*NEW, *same, *steps, "--name", "single", cwd=workspace)
+    assert_same_figures(workspace, "shared", "single")
+
+
+@pytest.mark.long
+def test_the_number_of_workers_may_change_within_a_run(workspace: Path) -> None:
+    steps = ["--max-steps", "20"]
+    called(*NEW, *SHARED, *steps, "--name", "single", cwd=workspace)
+    called(*NEW, *SHARED, *steps, "--stop-at-step", "4", "--name", "changing", cwd=workspace)
+    together(workspace, 2, "train", "--resume", "changing", "--stop-at-step", "9")
+    together(workspace, 4, "train", "--resume", "changing", "--stop-at-step", "14")
+    called("train", "--resume", "changing", cwd=workspace)
+    assert_same_figures(workspace, "changing", "single")
+    chief, *others = launch(workspace, 3, ["train", "--resume", "changing", "--max-steps", "30"])
+    error = chief.communicate(timeout=300)[1]
+    for other in others:  # the watch would end them
+        other.kill()
+        other.communicate()
+    assert chief.returncode == 2
+    assert "(training.grad_accum_steps) cannot be shared by 3 workers. Use 1, 2 or 4." in error
+
+
+@pytest.mark.long
+def test_resumed_by_two_equals_uninterrupted_by_two_bit_for_bit(workspace: Path) -> None:
+    steps = ["--max-steps", "20", "--set", "training.steps_per_execution=3"]
+    together(workspace, 2, *NEW, *steps, "--name", "whole")
+    together(workspace, 2, *NEW, *steps, "--name", "again")
+    together(workspace, 2, *NEW, *steps, "--name", "halves", "--stop-at-step", "10")
+    together(workspace, 2, "train", "--resume", "halves")
+    for name in ("again", "halves"):
+        assert digests(workspace, name) == digests(workspace, "whole")
+        assert metrics(workspace, name) == metrics(workspace, "whole")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_signal_to_any_worker_ends_all_after_the_same_step(workspace: Path, rank: int) -> None:
+    workers = launch(workspace, 2, [*NEW, "--max-steps", "100000", "--name", "shared"])
+    rows = workspace / "runs" / "shared" / "metrics.jsonl"
+    while not rows.exists() or len(rows.read_text().splitlines()) < 8:
+        time.sleep(0.1)
+        assert workers[rank].poll() is None
+    workers[rank].send_signal(signal.SIGTERM)
+    codes, _ = ended(workers)
+    assert codes == [143, 143]
+    step = metrics(workspace, "shared")[-1]["step"]
+    assert (workspace / "runs" / "shared" / "checkpoints" / f"step-{step:08d}").is_dir()
+    shutil.rmtree(workspace / "runs" / "shared")
+
+
+def test_batches_that_cannot_be_divided_are_refused() -> None:
+    config = Config(training=TrainingConfig(batch_size=6, grad_accum_steps=2))
+    assert shared_out(config, Team(2), SILENT) is config
+    training = shared_out(config, Team(4), SILENT).training
+    assert (training.batch_size, training.grad_accum_steps) == (3, 4)
+    with pytest.raises(UsageError, match="Give a batch size that 4 divides"):
+        shared_out(config, Team(8), SILENT)
