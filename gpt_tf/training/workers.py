@@ -20,6 +20,7 @@ from gpt_tf.streaming.share import own_batches
 # order of a sum, and so its last bit, depends on this.
 PIECE = 1 << 21
 GROUP = 1000  # TensorFlow numbers its own groups from 1 on
+_KEYS = itertools.count(1)  # of sums, in the order of tracing, which is that of all workers
 
 
 class Workers:
@@ -35,7 +36,6 @@ class Workers:
             raise ValueError(f"rank must be below the number of workers, {count}. Got: {rank}")
         self.count = count
         self.rank = rank
-        self._keys = itertools.count(1)  # in the order of tracing, which is that of all workers
         if count > 1:
             self._sum_alike = tf.function(partial(self._sum), autograph=False)
 
@@ -73,7 +73,7 @@ class Workers:
             input=vector,
             group_size=self.count,
             group_key=GROUP,
-            instance_key=next(self._keys),
+            instance_key=next(_KEYS),
             ordering_token=[],
             merge_op="Add",
             final_op="Id",
