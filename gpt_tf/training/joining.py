@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import tensorflow as tf
 
-from gpt_tf.errors import RunError
+from gpt_tf.errors import RunError, UsageError
 
 JOB = "worker"
 # Seconds until the watch has surely named a worker that is lost, and ended this process.
@@ -36,6 +36,7 @@ def join(addresses: Sequence[str], rank: int) -> None:
       rank: of this one.
 
     Raises:
+      UsageError: if this worker cannot listen at its address.
       RuntimeError: if TensorFlow is in use already.
     """
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
@@ -44,7 +45,13 @@ def join(addresses: Sequence[str], rank: int) -> None:
         task_id=rank,
         rpc_layer="grpc",
     )
-    _joined.append(tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver))
+    try:
+        _joined.append(tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver))
+    except tf.errors.OpError as error:
+        raise UsageError(
+            f"worker {rank} cannot listen at its address: {addresses[rank]} ({error}). Use a port "
+            "that no other program uses."
+        ) from error
 
 
 @contextmanager

@@ -8,7 +8,9 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import joined_training
 import numpy as np
@@ -16,12 +18,22 @@ import pytest
 from commands import TINY_RUN, called, tree
 from run_digests import digests, metrics
 from safetensors.numpy import load_file
+from workspaces import workspace_at
 
 from gpt_tf.config import Config, TrainingConfig
-from gpt_tf.config_files import read_config_file
+from gpt_tf.config_files import read_config_file, resolve_stored
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.agreeing import what_is_shared
 from gpt_tf.runs.console import SILENT
+from gpt_tf.runs.following import follow
+from gpt_tf.runs.job import Job
+from gpt_tf.runs.run_data import data_of_run
+from gpt_tf.runs.streams import Streams
 from gpt_tf.runs.team import Team, shared_out
+from gpt_tf.runs.wiring import Parts
+from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.tokenizer.base import Tokenizer
+from gpt_tf.tokenizer.files import tokenizer_sha256
 
 NEW = ["train", "--data", "reviews", *TINY_RUN, "--set", "training.log_interval=1"]
 # what four workers make of a batch of four rows
@@ -139,6 +151,53 @@ def test_a_signal_to_any_worker_ends_all_after_the_same_step(workspace: Path, ra
     step = metrics(workspace, "shared")[-1]["step"]
     assert (workspace / "runs" / "shared" / "checkpoints" / f"step-{step:08d}").is_dir()
     shutil.rmtree(workspace / "runs" / "shared")
+
+
+class Chief:
+    """What a chief has told a worker."""
+
+    def __init__(self, told: dict[str, str | None] | None) -> None:
+        self.told = told
+
+    def share(self, name: str, value: Any = None) -> Any:
+        return self.told
+
+    def compare(self, name: str, value: str) -> None:
+        raise AssertionError(f"{name} compared")
+
+
+def test_a_worker_that_sees_something_else_than_the_chief_refuses(trained_workspace: Path) -> None:
+    run = RunDirectory(trained_workspace / "runs" / "tiny")
+    config = resolve_stored(read_config_file(run.config_file))
+    workspace = workspace_at(trained_workspace)
+    job = Job(config=config, workspace=workspace, team=Team(2, 1, Chief(None)))
+    assert follow(job) is None  # nothing to train
+    choice = data_of_run(workspace, run, config.data)
+    tokenizer, sha256 = Tokenizer.load(run.tokenizer), tokenizer_sha256(run.tokenizer)
+    with Streams(config, choice, tokenizer, sha256) as streams:
+        told = what_is_shared(job, run, Parts(streams, tokenizer, sha256))
+    assert told["path"] == "runs/tiny"
+    for what in ("config.yaml", "tokenizer", "list of training data"):
+        chief = Chief({**told, what: "0"})
+        with pytest.raises(UsageError, match=f"another {what} of .*tiny on this worker"):
+            follow(replace(job, team=Team(2, 1, chief)))
+    with pytest.raises(UsageError, match="the run that the chief trains is not on this worker"):
+        follow(replace(job, team=Team(2, 1, Chief({**told, "path": "runs/elsewhere"}))))
+
+
+@pytest.mark.long
+def test_a_lost_worker_ends_the_others_without_a_watch_too(workspace: Path) -> None:
+    chief, other = launch(workspace, 2, [*NEW, "--max-steps", "100000", "--name", "shared"])
+    rows = workspace / "runs" / "shared" / "metrics.jsonl"
+    while not rows.exists() or len(rows.read_text().splitlines()) < 8:
+        time.sleep(0.1)
+        assert chief.poll() is None
+    other.kill()
+    other.communicate()
+    error = chief.communicate(timeout=120)[1]
+    assert chief.returncode == 1
+    assert "error: the workers cannot sum their gradients: " in error
+    assert "--resume` goes on" in error
 
 
 def test_batches_that_cannot_be_divided_are_refused() -> None:

@@ -117,3 +117,11 @@ def test_batches_that_cannot_be_shared_are_refused() -> None:
         Workers(4, 0).share_of(6)
     with pytest.raises(ValueError, match="rank must be"):
         Workers(2, 2)
+
+
+def test_a_port_in_use_is_refused_by_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        code = f"from gpt_tf.training.joining import join; join([{address!r}, '127.0.0.1:1'], 0)"
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"UsageError: worker 0 cannot listen at its address: {address}" in result.stderr
