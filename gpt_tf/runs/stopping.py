@@ -22,6 +22,7 @@ class Stopped(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number = number
+        self.exit_code = 128 + number
 
 
 _received: list[int] = []  # numbers of signals that arrived and were not handled yet
