@@ -34,6 +34,7 @@ from gpt_tf.runs.wiring import Parts
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import tokenizer_sha256
+from gpt_tf.training.signals import StopRequest
 
 NEW = ["train", "--data", "reviews", *TINY_RUN, "--set", "training.log_interval=1"]
 # what four workers make of a batch of four rows
@@ -198,6 +199,22 @@ def test_a_lost_worker_ends_the_others_without_a_watch_too(workspace: Path) -> N
     assert chief.returncode == 1
     assert "error: the workers cannot sum their gradients: " in error
     assert "--resume` goes on" in error
+
+
+@pytest.mark.parametrize(
+    ("own", "summed", "received"),
+    [(None, 0, None), (15, 0, None), (15, 30, 15), (2, 17, 2), (None, 2, 2), (None, 3, 15)],
+)
+def test_a_request_to_stop_holds_once_all_workers_have_heard_of_it(
+    own: int | None, summed: int, received: int | None
+) -> None:
+    """Of two workers that got different signals, each leaves with its own; others with SIGTERM."""
+    request, single = StopRequest(shared=True), StopRequest()
+    request.own = single.own = own
+    assert not request.came()
+    request.hear(summed)
+    assert request.received == received
+    assert single.received == own
 
 
 def test_batches_that_cannot_be_divided_are_refused() -> None:

@@ -25,6 +25,7 @@ def one_case(case: dict[str, Any], count: int, rank: int) -> dict[str, np.ndarra
     from gpt_tf.streaming.batches import Batch
     from gpt_tf.streaming.share import Share
     from gpt_tf.training import losses
+    from gpt_tf.training import workers as workers_module
     from gpt_tf.training.freezing import freeze
     from gpt_tf.training.optimizer import make_optimizer
     from gpt_tf.training.train_step import StepResult, TrainStep
@@ -32,6 +33,7 @@ def one_case(case: dict[str, Any], count: int, rank: int) -> dict[str, np.ndarra
 
     case = dict(case)
     losses.PLAIN_BYTES, losses.CHUNK_ROWS = case.pop("chunks", (losses.PLAIN_BYTES, 8))
+    workers_module.PIECE = case.pop("piece", workers_module.PIECE)
     poisoned, stop = case.pop("poisoned", None), case.pop("stop", {})
     updates = case.pop("updates", 5)
     sizes = {"vocab_size": 13, "context_length": SHAPE[1], "num_layers": 1, "num_heads": 2,

@@ -18,7 +18,7 @@ from gpt_tf.training.workers import ALONE, Workers
 
 DROPOUT = {"dropout": {"embedding": 0.2, "attention_weights": 0.1, "head": 0.2}}
 QUICK: list[dict[str, Any]] = [
-    {"optimizer": "adamw", "weight_decay": 0.1, "model": DROPOUT, "xla": "on"},
+    {"optimizer": "adamw", "weight_decay": 0.1, "model": DROPOUT, "xla": "on", "piece": 100},
     {"optimizer": "muon", "precision": "bfloat16", "model": DROPOUT, "steps_per_execution": 3},
     {"poisoned": 9, "stop": {"1": 15.0}},
 ]
