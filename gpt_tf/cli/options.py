@@ -70,6 +70,8 @@ _TRAIN_OPTIONS = (
                  help="With --dry-run: make a few real steps, and tell how long all will take."),
     click.option("--schedule-picture", type=PLACE, metavar="PNG",
                  help="With --dry-run: draw the learning rate of each step into this file."),
+    click.option("--alone", is_flag=True,
+                 help="Join no other workers, even if TF_CONFIG names some."),
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from gpt_tf.cli import console
@@ -33,7 +33,7 @@ def interrupted_afterwards() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def import_tensorflow() -> float:
+def import_tensorflow(before_first_use: Callable[[], None] = lambda: None) -> float:
     """Import TensorFlow and Keras without their start-up lines; the seconds it took."""
     os.environ.setdefault(LOG_LEVEL, "3")  # a machine without a GPU logs that as an error
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the shell may say another
@@ -43,6 +43,7 @@ def import_tensorflow() -> float:
     with quiet_libraries(), interrupted_afterwards():
         import tensorflow as tf
 
+        before_first_use()
         tf.constant(0)  # the device is set up, and talks, at first use
     console.meanwhile(None)
     return time.perf_counter() - begun

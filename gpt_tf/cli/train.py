@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ from gpt_tf.cli.options import (
     run_options,
     train_options,
 )
-from gpt_tf.cli.training_report import report, show_profile
 
 if TYPE_CHECKING:
     from gpt_tf.training.profiling import Operation
@@ -47,6 +47,7 @@ def train(
     dry_run: bool,
     measure: bool,
     schedule_picture: Path | None,
+    alone: bool,
 ) -> int:
     """Train a GPT on the text of --data, or on the data that were used last.
 
@@ -69,10 +70,11 @@ def train(
       gpt-tf train --resume first
       gpt-tf train --resume first --max-steps +600 --set training.schedule=cosine
     """
-    from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+    from gpt_tf.cli.together import train_together
     from gpt_tf.cli.workspace import current_workspace
     from gpt_tf.config_files import parse_assignments, read_config_file
     from gpt_tf.config_help import explained_yaml
+    from gpt_tf.runs.cluster import cluster_of
     from gpt_tf.runs.finetuning import find_pretrained
     from gpt_tf.runs.given import given_settings
     from gpt_tf.runs.job import Job
@@ -92,8 +94,6 @@ def train(
                     **{"from": from_run})  # fmt: skip
         run = workspace.run(resume)
         run.checkpoints.last()  # says what is missing before TensorFlow is loaded
-        import_tensorflow()
-        from gpt_tf.runs.assemble import resume as go_on
         from gpt_tf.runs.resuming import stored_config
 
         config = stored_config(run, workspace.console, *overrides)
@@ -102,7 +102,7 @@ def train(
             config=config, workspace=workspace, data=data, validation=validation_data,
             accept_data_change=accept_data_change, stop_at_step=stop_at_step, given=given,
         )  # fmt: skip
-        return report(*go_on(run, job))
+        return train_together(job, None if alone else cluster_of(os.environ), run)
     refuse_added(max_steps)
     if train_tokenizer:
         refuse_with("train-tokenizer", tokenizer=tokenizer)
@@ -135,10 +135,7 @@ def train(
     )  # fmt: skip
     if dry_run:
         return estimate(job, measure=measure, picture=schedule_picture)
-    import_tensorflow()
-    from gpt_tf.runs.assemble import begin
-
-    run, outcome = begin(job)
-    if operations is not None:
-        show_profile(operations)
-    return report(run, outcome)
+    cluster = None if alone else cluster_of(os.environ)
+    if cluster is not None and profile:
+        raise click.UsageError(f"--profile is for a single worker ({cluster.source}). Add --alone.")
+    return train_together(job, cluster)

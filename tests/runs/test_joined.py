@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import signal
 import socket
@@ -12,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import joined_training
 import numpy as np
 import pytest
 from commands import TINY_RUN, called, tree
@@ -43,16 +44,24 @@ SHARED = ["--set", "training.batch_size=1", "--set", "training.grad_accum_steps=
 
 def launch(workspace: Path, count: int, words: list[str]) -> list[subprocess.Popen[str]]:
     """Start the workers of a training."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = ",".join(f"127.0.0.1:{one.getsockname()[1]}" for one in sockets)
+    secret = workspace.parent / "secret"
+    secret.touch(mode=0o600)
+    secret.write_bytes(b"known to all workers")
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count + 1)]
+    *ports, watch = (one.getsockname()[1] for one in sockets)
     for one in sockets:
         one.close()
-    meeting = workspace.parent / f"meeting {time.monotonic()}"
-    meeting.mkdir()
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    shared = {"GPT_TF_SECRET_FILE": str(secret), "GPT_TF_WATCH_PORT": str(watch)}
+    config = [
+        json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})
+        for rank in range(count)
+    ]
     return [
         subprocess.Popen(
-            [sys.executable, joined_training.__file__, addresses, str(rank), meeting, *words],
+            [sys.executable, "-m", "gpt_tf", *words],
             cwd=workspace,
+            env={**os.environ, **shared, "TF_CONFIG": config[rank]},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -115,15 +124,12 @@ def test_the_number_of_workers_may_change_within_a_run(workspace: Path) -> None:
     called(*NEW, *SHARED, *steps, "--stop-at-step", "4", "--name", "changing", cwd=workspace)
     together(workspace, 2, "train", "--resume", "changing", "--stop-at-step", "9")
     together(workspace, 4, "train", "--resume", "changing", "--stop-at-step", "14")
+    codes, errors = ended(launch(workspace, 3, ["train", "--resume", "changing"]))
+    assert codes == [2, 2, 2]
+    for error in errors:
+        assert "(training.grad_accum_steps) cannot be shared by 3 workers. Use 1, 2 or 4." in error
     called("train", "--resume", "changing", cwd=workspace)
     assert_same_figures(workspace, "changing", "single")
-    chief, *others = launch(workspace, 3, ["train", "--resume", "changing", "--max-steps", "30"])
-    error = chief.communicate(timeout=300)[1]
-    for other in others:  # the watch would end them
-        other.kill()
-        other.communicate()
-    assert chief.returncode == 2
-    assert "(training.grad_accum_steps) cannot be shared by 3 workers. Use 1, 2 or 4." in error
 
 
 @pytest.mark.long
@@ -187,18 +193,31 @@ def test_a_worker_that_sees_something_else_than_the_chief_refuses(trained_worksp
 
 
 @pytest.mark.long
-def test_a_lost_worker_ends_the_others_without_a_watch_too(workspace: Path) -> None:
-    chief, other = launch(workspace, 2, [*NEW, "--max-steps", "100000", "--name", "shared"])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_lost_worker_is_named_and_the_others_end(workspace: Path, rank: int) -> None:
+    workers = launch(workspace, 2, [*NEW, "--max-steps", "100000", "--name", "shared"])
     rows = workspace / "runs" / "shared" / "metrics.jsonl"
     while not rows.exists() or len(rows.read_text().splitlines()) < 8:
         time.sleep(0.1)
-        assert chief.poll() is None
-    other.kill()
-    other.communicate()
-    error = chief.communicate(timeout=120)[1]
-    assert chief.returncode == 1
-    assert "error: the workers cannot sum their gradients: " in error
-    assert "--resume` goes on" in error
+        assert workers[0].poll() is None
+    workers[rank].kill()
+    codes, errors = ended(workers)
+    assert (codes[rank], codes[1 - rank]) == (-signal.SIGKILL, 1)
+    assert f"gpt-tf: worker {rank} (127.0.0.1:" in errors[1 - rank]
+    assert "Traceback" not in errors[1 - rank]
+
+
+def test_a_single_worker_is_alone_under_tf_config_too(workspace: Path, monkeypatch) -> None:
+    """And whoever asks for it, with others that never come."""
+    words = [*NEW, "--max-steps", "2", "--name"]
+    one = {"cluster": {"worker": ["127.0.0.1:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(one))
+    called(*words, "one", cwd=workspace)
+    one["cluster"]["worker"] += ["127.0.0.1:2"]
+    monkeypatch.setenv("TF_CONFIG", json.dumps(one))
+    called(*words, "alone", "--alone", cwd=workspace)
+    refused = called(*words, "two", cwd=workspace, check=False)
+    assert refused.returncode == 2 and "GPT_TF_SECRET_FILE" in refused.stderr
 
 
 @pytest.mark.parametrize(
