@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,21 @@ Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Worker:
-    """A script of this folder, or at an absolute path, started with `arguments`."""
+    """A script of this folder, or at an absolute path, started with `arguments`.
+
+    Args:
+      before: words of the command before `python`.
+    """
 
     def __init__(
-        self, python: str, script: str, *arguments: str, env: dict[str, str] | None = None
+        self,
+        python: str,
+        script: str,
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        before: Sequence[str] = (),
     ) -> None:
-        self.command = [python, str(Path(__file__).parent / script), *arguments]
+        self.command = [*before, python, str(Path(__file__).parent / script), *arguments]
         self.process = subprocess.Popen(
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env
         )
