@@ -64,7 +64,7 @@ class Door:
         while not self._slots.acquire(timeout=0.01):
             with self._lock:
                 if self._strangers:
-                    self._strangers.pop(0).close()
+                    self._strangers.pop(0).cut()
         try:
             link = Link(connection, self._silence)
         except OSError:  # it went away

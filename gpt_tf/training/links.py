@@ -30,7 +30,7 @@ MAGIC = b"gpt-tf watch 1\n"
 LARGEST = (1 << 20) + 1024  # bytes of a message
 LARGEST_UNPROVEN = 1024
 HANDSHAKE = 5.0  # seconds in which a connection must be proven
-TURN = 0.2  # seconds after which a thread that waits looks around
+TURN = 0.2  # seconds after which what waits looks around
 NONCE = PROOF = 32  # bytes
 _LENGTH = struct.Struct("!I")
 _COUNT = struct.Struct("!Q")
@@ -73,6 +73,7 @@ class Link:
     def proven(self, send_key: bytes, receive_key: bytes) -> None:
         """From now on there are beats, and messages with a MAC."""
         self._keys = (send_key, receive_key)
+        self._socket.settimeout(self._beat_after)
         self._turn = self._next_beat = time.monotonic()
 
     def send(self, message: dict[str, Any], limit: float | None = None) -> None:
@@ -120,10 +121,14 @@ class Link:
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
 
-    def close(self) -> None:
-        """Close the connection at once."""
+    def cut(self) -> None:
+        """End the connection; the thread that reads then closes it."""
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that reads
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close the connection; only for the thread that reads."""
+        self.cut()
         self._socket.close()
 
     def write_frame(self, frame: bytes, limit: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -39,13 +40,15 @@ def place() -> dict[str, Any]:
 def start(place: dict[str, Any]) -> Iterator[Start]:
     started = []
 
-    def run(rank: int, *actions: list, facts: dict | None = None, **other: Any) -> Any:
+    def run(
+        rank: int, *actions: list, facts: dict | None = None, before: Any = (), **other: Any
+    ) -> Any:
         options = {"start_limit": 8.0, "silence": 8.0, "facts": facts or {}}
         options |= {name: other.pop(name) for name in set(options) & set(other)}
         names = [f"worker {rank} (host:{rank})" for rank in range(place["count"])]
         arguments = {**place, "names": names, "rank": rank, **other}, options, actions
         process = subprocess.Popen(
-            [sys.executable, watched_worker.__file__, *map(json.dumps, arguments)],
+            [*before, sys.executable, watched_worker.__file__, *map(json.dumps, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -148,6 +151,46 @@ def test_all_end_when_one_stands_still(start: Start, place: dict[str, Any], lost
     assert code == 1
     assert time.monotonic() - begun < 1.5
     assert errors.startswith(f"gpt-tf: worker {lost} (host:{lost}) stood still")
+
+
+def test_all_end_when_the_network_is_cut(start: Start, place: dict[str, Any]) -> None:
+    place["address"] = ["10.214.0.1", 4711]
+    with namespaces() as names:
+        within = [("ip", "netns", "exec", name) for name in names]
+        workers = [start(rank, FOREVER, silence=1.2, before=within[rank]) for rank in range(2)]
+        met(*workers)
+        subprocess.run([*within[0], "ip", "link", "set", "cable0", "down"], check=True)
+        for rank, process in enumerate(workers):
+            code, _, errors = ended(process)
+            assert code == 1
+            other = 1 - rank
+            assert errors.startswith(f"gpt-tf: worker {other} (host:{other}) has been silent for")
+
+
+@contextlib.contextmanager
+def namespaces() -> Iterator[list[str]]:
+    """Two network namespaces that are connected by a cable."""
+    names = [f"gpt-tf-{os.getpid()}-{end}" for end in range(2)]
+    commands = f"""
+        netns add {names[0]}
+        netns add {names[1]}
+        -n {names[0]} link add cable0 type veth peer name cable1 netns {names[1]}
+        -n {names[0]} addr add 10.214.0.1/24 dev cable0
+        -n {names[1]} addr add 10.214.0.2/24 dev cable1
+        -n {names[0]} link set cable0 up
+        -n {names[1]} link set cable1 up
+    """
+    try:
+        for line in commands.strip().splitlines():
+            subprocess.run(["ip", *line.split()], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as problem:
+        pytest.skip(f"no network namespaces here: {problem}")
+    else:
+        yield names
+    finally:
+        for name in names:
+            with contextlib.suppress(OSError):
+                subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
 def test_leaving_is_no_fault(start: Start) -> None:
