@@ -83,9 +83,10 @@ def _workers(text: str) -> tuple[tuple[str, ...], int]:
         cluster, task = found["cluster"], found["task"]
         chief, workers = list(cluster.get("chief", [])), list(cluster.get("worker", []))
         kind, index = task["type"], task["index"]
+        others = sorted({*cluster, kind} - {"chief", "worker"})
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise wrong(f"no cluster and task ({type(error).__name__}: {error})") from None
-    if others := sorted({*cluster, kind} - {"chief", "worker"}):
+    if others:
         raise wrong(f"a task that gpt-tf has not: {others[0]!r}")
     addresses = [*chief, *workers]
     for address in addresses:

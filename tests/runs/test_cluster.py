@@ -1,0 +1,97 @@
+"""Which workers a process belongs to, from its environment."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpt_tf.errors import UsageError
+from gpt_tf.runs.cluster import cluster_of
+
+TWO = {"worker": ["host0:4700", "[::1]:4710"]}
+
+
+def task(index: object = 0, kind: object = "worker") -> dict[str, Any]:
+    return {"type": kind, "index": index}
+
+
+def environment(config: object, secret: Path, **more: str) -> dict[str, str]:
+    text = config if isinstance(config, str) else json.dumps(config)
+    return {"TF_CONFIG": text, "GPT_TF_SECRET_FILE": str(secret), **more}
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "secret"
+    path.touch(mode=0o600)
+    path.write_bytes(bytes(range(32)))
+    return path
+
+
+def test_who_is_alone() -> None:
+    one = {"cluster": {"worker": ["host0:4700"]}, "task": task()}
+    for given in ({}, {"TF_CONFIG": " "}, {"TF_CONFIG": json.dumps(one)}):
+        assert cluster_of(given) is None
+
+
+def test_the_workers_of_tf_config(secret: Path) -> None:
+    found = cluster_of(environment({"cluster": TWO, "task": task(1)}, secret, GPT_TF_LAUNCH="a1"))
+    assert found is not None
+    assert found == (("host0:4700", "[::1]:4710"), 1, ("host0", 4701), bytes(range(32)), "a1",
+                     "TF_CONFIG")  # fmt: skip
+    assert "secret" not in repr(found) and r"\x" not in repr(found)
+    chief = {"chief": ["[::1]:4700"], "worker": ["host1:4700"]}
+    for kind, index, rank in (("chief", 0, 0), ("worker", 0, 1)):
+        config = {"cluster": chief, "task": task(index, kind)}
+        found = cluster_of(environment(config, secret, GPT_TF_WATCH_PORT="5000"))
+        assert found is not None
+        assert (found.addresses[0], found.rank, found.watch) == ("[::1]:4700", rank, ("::1", 5000))
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ("{", "no cluster and task"),
+        ("[]", "no cluster and task"),
+        ('{"cluster": {}, "cluster": {}}', "no cluster and task"),
+        ({"cluster": TWO}, "no cluster and task"),
+        ({"cluster": TWO, "task": task(2)}, "no worker 2 of 2"),
+        ({"cluster": TWO, "task": task(-1)}, "no worker -1 of 2"),
+        ({"cluster": TWO, "task": task("0")}, "no index of a task: '0'"),
+        ({"cluster": TWO, "task": task(True)}, "no index of a task: True"),
+        ({"cluster": TWO, "task": task(0, "evaluator")}, "'evaluator'"),
+        ({"cluster": TWO, "task": task(0, ["worker"])}, "no cluster and task"),
+        ({"cluster": {**TWO, "ps": ["a:1"]}, "task": task()}, "'ps'"),
+        ({"cluster": {"worker": ["a:1", "a:1"]}, "task": task()}, "the address a:1 twice"),
+        ({"cluster": {"worker": ["a:1", "b"]}, "task": task()}, "no address host:port: 'b'"),
+        ({"cluster": {"worker": ["a:1", "b:0"]}, "task": task()}, "no address host:port: 'b:0'"),
+        ({"cluster": {"worker": ["a:1", 7]}, "task": task()}, "no address host:port: 7"),
+        ({"cluster": {"worker": "host0:4700"}, "task": task()}, "no address host:port: 'h'"),
+        (" " * 70_000 + "{}", "70,002 characters"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_wrong_in_tf_config_is_said(config: object, said: str, secret: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        cluster_of(environment(config, secret))
+    assert said in str(refused.value) and "in TF_CONFIG. Write it like {" in str(refused.value)
+
+
+def test_the_secret_is_a_private_file_of_some_bytes(secret: Path) -> None:
+    config = {"cluster": TWO, "task": task()}
+    with pytest.raises(UsageError, match=r"several workers need a secret file\. Make it with"):
+        cluster_of({"TF_CONFIG": json.dumps(config)})
+    for place in (secret.parent, secret.parent / "missing"):
+        with pytest.raises(UsageError, match="cannot read GPT_TF_SECRET_FILE"):
+            cluster_of(environment(config, place))
+    secret.write_bytes(b"short")
+    with pytest.raises(UsageError, match="16 to 4,096 bytes"):
+        cluster_of(environment(config, secret))
+    secret.chmod(0o640)
+    with pytest.raises(UsageError, match="chmod 600"):
+        cluster_of(environment(config, secret))
+    with pytest.raises(UsageError, match="no port in GPT_TF_WATCH_PORT: 'x'"):
+        cluster_of(environment(config, secret, GPT_TF_WATCH_PORT="x"))
