@@ -35,7 +35,7 @@ def act(watch: Watch, action: str, *arguments: Any) -> None:
 
 def main() -> int:
     place, options, actions = (json.loads(text) for text in sys.argv[1:])
-    facts = options.pop("facts", {})
+    facts, afterwards = options.pop("facts", {}), options.pop("afterwards")
     place = {**place, "address": tuple(place["address"]), "secret": place["secret"].encode()}
     place["names"] = tuple(place.get("names", ()))
 
@@ -49,6 +49,7 @@ def main() -> int:
             for action in actions:
                 act(watch, *action)
     except (UsageError, RunError, OSError) as error:
+        time.sleep(afterwards)
         print(f"error: {error}", file=sys.stderr)
         return getattr(error, "exit_code", 1)
     return 0

@@ -19,6 +19,7 @@ import watched_worker
 
 from gpt_tf.training.door import STRANGERS
 from gpt_tf.training.links import MAGIC
+from gpt_tf.training.peers import GRACE
 from gpt_tf.training.watch import Place
 
 FOREVER = ["sleep", 60]
@@ -43,7 +44,7 @@ def start(place: dict[str, Any]) -> Iterator[Start]:
     def run(
         rank: int, *actions: list, facts: dict | None = None, before: Any = (), **other: Any
     ) -> Any:
-        options = {"start_limit": 8.0, "silence": 8.0, "facts": facts or {}}
+        options = {"start_limit": 8.0, "silence": 8.0, "facts": facts or {}, "afterwards": 0.0}
         options |= {name: other.pop(name) for name in set(options) & set(other)}
         names = [f"worker {rank} (host:{rank})" for rank in range(place["count"])]
         arguments = {**place, "names": names, "rank": rank, **other}, options, actions
@@ -225,7 +226,13 @@ def test_an_error_of_a_library_gives_way_to_its_cause(start: Start) -> None:
 
 def test_workers_with_the_same_error_say_their_own(start: Start) -> None:
     workers = [
-        start(rank, ["compare", "step", "5"], ["sleep", 0.5 * rank], ["raise", "RunError", "NaN"])
+        start(
+            rank,
+            ["compare", "step", "5"],
+            ["sleep", 0.5 * rank],
+            ["raise", "RunError", "NaN"],
+            afterwards=(GRACE + 1) * rank,
+        )
         for rank in range(2)
     ]
     for process in workers:
