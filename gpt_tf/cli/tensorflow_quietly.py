@@ -33,12 +33,21 @@ def interrupted_afterwards() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def import_tensorflow(before_first_use: Callable[[], None] = lambda: None) -> float:
-    """Import TensorFlow and Keras without their start-up lines; the seconds it took."""
+def load_tensorflow() -> None:
+    """Import TensorFlow, and do not use it yet."""
     os.environ.setdefault(LOG_LEVEL, "3")  # a machine without a GPU logs that as an error
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the shell may say another
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
+    console.meanwhile("loading TensorFlow")
+    with quiet_libraries(), interrupted_afterwards():
+        import tensorflow  # noqa: F401
+    console.meanwhile(None)
+
+
+def import_tensorflow(before_first_use: Callable[[], None] = lambda: None) -> float:
+    """Import TensorFlow and Keras without their start-up lines; the seconds it took."""
     begun = time.perf_counter()
+    load_tensorflow()
     console.meanwhile("loading TensorFlow")
     with quiet_libraries(), interrupted_afterwards():
         import tensorflow as tf

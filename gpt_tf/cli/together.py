@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gpt_tf.cli import console
-from gpt_tf.cli.tensorflow_quietly import import_tensorflow
+from gpt_tf.cli.tensorflow_quietly import import_tensorflow, load_tensorflow
 from gpt_tf.cli.training_report import report, show_profile
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def train_together(job: Job, cluster: Cluster | None, run: RunDirectory | None =
 
     if cluster is not None:
         count = len(cluster.addresses)
+        load_tensorflow()  # in the way of the watch: an import keeps other threads waiting
         console.note(f"one of {count} workers ({cluster.source}): waiting for all of them")
     with joined(cluster, job, run.name if run else None) as team:
         if not team.is_chief:
