@@ -40,6 +40,7 @@ DAY = {
     },
     "Training": {
         "train": ("train", "Train a GPT from scratch, or resume a run."),
+        "launch": ("launch", "Train one run with several workers on this machine."),
         "sweep": ("sweep", "Train every cell of a grid of settings."),
     },
     "Looking at runs": {

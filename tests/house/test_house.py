@@ -127,7 +127,8 @@ def test_calls_that_run_foreign_data_are_not_in_the_source() -> None:
         for path in sorted(PACKAGE.rglob("*.py"))
         if (names := forbidden_in(path.read_text("utf-8")))
     }
-    assert not found
+    # `launch` starts workers: this Python, with `-m gpt_tf` and the words that were typed
+    assert found == {"runs/launching.py": ["subprocess"]}
 
 
 def test_one_file_alone_parses_pickles() -> None:

@@ -1,0 +1,34 @@
+"""`gpt-tf launch`: one training by several workers on this machine."""
+
+from __future__ import annotations
+
+import click
+
+from gpt_tf.cli.help import Command
+
+
+@click.command(cls=Command, context_settings={"ignore_unknown_options": True})
+@click.option("--workers", type=click.IntRange(1, 64), required=True, metavar="N",
+              help="How many workers, from 2 to 64.")  # fmt: skip
+@click.argument("words", metavar="-- train ...", nargs=-1, type=click.UNPROCESSED)
+def launch(workers: int, words: tuple[str, ...]) -> int:
+    """Train one run with several workers on this machine.
+
+    After `--` stands a `train` command with its options. Each worker gets a share of the cores and
+    of the batches of an update; the losses are those of a single worker. Lines of the first worker
+    are shown as they are, those of the others with their number.
+
+    \b
+      gpt-tf launch --workers 2 -- train --set training.grad_accum_steps=2
+    """
+    import sys
+
+    from gpt_tf.cli import console
+    from gpt_tf.cli.workspace import workspace_path
+    from gpt_tf.runs.launching import check, run
+
+    check(workers, words)
+    flags = [*(["--quiet"] if console.is_quiet() else []),
+             *(["--debug"] if console.is_debug() else [])]  # fmt: skip
+    place = ["--workspace", str(workspace_path())]
+    return run(workers, [sys.executable, "-m", "gpt_tf", *place, *flags, *words])

@@ -1,0 +1,161 @@
+"""Several workers are started, heard, signalled and ended together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gpt_tf.errors import UsageError
+from gpt_tf.runs.launching import check, shares
+
+LAUNCHER = """
+import sys
+from gpt_tf.runs.launching import run
+count, grace, private, program = sys.argv[1:]
+command = [sys.executable, "-c", program]
+sys.exit(run(int(count), command, grace=float(grace), private=private == "1"))
+"""
+RANK = "import json, os, sys, time; rank = json.loads(os.environ['TF_CONFIG'])['task']['index'];"
+
+
+def launched(count: int, program: str, *, grace: float = 30, private: bool = False):
+    command = [sys.executable, "-c", LAUNCHER, str(count), str(grace), str(int(private))]
+    return subprocess.Popen(
+        [*command, RANK + program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ended(process) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def pids_in(folder: Path, count: int) -> list[int]:
+    """The workers that have written their pid."""
+    wait_for(lambda: len([p for p in folder.glob("pid*") if p.read_text()]) == count)
+    return [int(path.read_text()) for path in sorted(folder.glob("pid*"))]
+
+
+def noting_pid(folder: Path) -> str:
+    return f"open(f'{folder}/pid{{rank}}', 'w').write(str(os.getpid()));"
+
+
+@pytest.mark.parametrize(
+    ("count", "words", "said"),
+    [
+        (2, (), "nothing to launch"),
+        (2, ("show",), "no command to launch: show"),
+        (1, ("train", "--name", "x"), "Type `gpt-tf train --name x`"),
+        (2, ("train", "--dry-run"), "--dry-run"),
+        (2, ("train", "--profile=p"), "--profile=p"),
+        (2, ("train", "--alone"), "--alone"),
+    ],
+)
+def test_what_several_workers_cannot_do_is_refused(count, words, said):
+    with pytest.raises(UsageError) as refused:
+        check(count, words)
+    assert said in str(refused.value)
+
+
+def test_cores_are_split_and_none_is_left_out():
+    assert shares([0, 1, 2, 3, 4], 2) == [{0, 1}, {2, 3, 4}]
+    assert shares([3, 7], 3) == [{3}, {7}, {3}]
+
+
+def test_the_first_speaks_as_it_is_and_the_others_with_their_number_each_with_its_place():
+    program = (
+        "from gpt_tf.runs.cluster import cluster_of; found = cluster_of(os.environ);"
+        "print(json.dumps([found.rank, len(found.addresses), found.launch, len(found.secret),"
+        "os.environ['GPT_TF_SECRET_FILE'], sorted(os.sched_getaffinity(0))]))"
+    )
+    code, out, err = ended(launched(2, program))
+    assert code == 0
+    first = json.loads(out)
+    assert err.startswith("worker 1: ")
+    second = json.loads(err.partition("worker 1: ")[2])
+    assert (first[:2], second[:2]) == ([0, 2], [1, 2])
+    assert first[2] == second[2] != ""
+    assert first[3] == 32
+    assert not Path(first[4]).parent.exists(), "the secret is removed"
+    assert {*first[5], *second[5]} == os.sched_getaffinity(0)
+
+
+def test_the_first_that_fails_gives_the_code_and_the_others_are_ended_after_a_while():
+    began = time.monotonic()
+    code, _, _ = ended(launched(3, "rank == 1 and sys.exit(7); time.sleep(60)", grace=0.2))
+    assert code == 7
+    assert time.monotonic() - began < 50
+    assert ended(launched(2, "rank and os.kill(os.getpid(), 9)"))[0] == 137
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_goes_to_every_worker(tmp_path, number):
+    program = (
+        f"import signal; signal.signal({int(number)}, lambda n, _: (print('told', n), sys.exit("
+        f"128 + n)));{noting_pid(tmp_path)}time.sleep(60)"
+    )
+    process = launched(2, program)
+    pids_in(tmp_path, 2)
+    process.send_signal(number)
+    code, out, err = ended(process)
+    assert code == 128 + number
+    assert out == f"told {int(number)}\n"
+    assert err == f"worker 1: told {int(number)}\n"
+
+
+def test_a_second_signal_kills(tmp_path):
+    program = (
+        "import signal; signal.signal(15, lambda *_: open("
+        f"f'{tmp_path}/told{{rank}}', 'w'));{noting_pid(tmp_path)}\nwhile True: time.sleep(1)"
+    )
+    process = launched(2, program)
+    pids_in(tmp_path, 2)
+    process.terminate()
+    wait_for(lambda: len(list(tmp_path.glob("told*"))) == 2)
+    process.terminate()
+    assert ended(process)[0] == 137
+
+
+def test_a_killed_launcher_leaves_no_worker(tmp_path):
+    process = launched(2, f"{noting_pid(tmp_path)}time.sleep(60)")
+    pids = pids_in(tmp_path, 2)
+    process.kill()
+    ended(process)
+    wait_for(lambda: all(is_gone(pid) for pid in pids))
+
+
+def test_workers_have_a_network_of_their_own_and_write_as_the_same_user(tmp_path):
+    program = (
+        f"open(f'{tmp_path}/by{{rank}}', 'w'); import socket;"
+        "print(os.readlink('/proc/self/ns/net'));"
+        "server = socket.create_server(('127.0.0.1', 0));"
+        "socket.create_connection(server.getsockname())"
+    )
+    code, out, err = ended(launched(2, program, private=True))
+    assert code == 0
+    if "no private network" in err:
+        pytest.skip("this system grants no private network")
+    assert out.strip() != str(Path("/proc/self/ns/net").readlink())
+    assert err == f"worker 1: {out}"
+    assert {path.stat().st_uid for path in tmp_path.iterdir()} == {os.geteuid()}
