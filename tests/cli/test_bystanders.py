@@ -29,11 +29,12 @@ SMALL = [*BIGRAM_RUN, *SHORT]
 QUICK = {"train-tokenizer": 45, "plot": 30, "import": 18, "export": 18, "prepare": 8, "doctor": 3,
          "runs": 5, "show": 5, "delete": 10, "diff": 8,
          "rename": 10, "settings": 3, "presets": 2, "completion": 2,
-         "generate": 8, "evaluate": 3, "train": 7, "sweep": 4}  # fmt: skip
+         "generate": 8, "evaluate": 3, "train": 7, "sweep": 4, "launch": 1}  # fmt: skip
 LONG = {"train-tokenizer": 500, "plot": 500, "import": 80, "export": 490, "prepare": 24,
         "runs": 20, "show": 16, "delete": 40, "diff": 20,
         "rename": 40, "settings": 4, "presets": 4, "completion": 2,
-        "doctor": 6, "generate": 100, "evaluate": 100, "train": 100, "sweep": 100}  # fmt: skip
+        "doctor": 6, "generate": 100, "evaluate": 100, "train": 100, "sweep": 100,
+        "launch": 4}  # fmt: skip
 PROCESSES = 20
 
 # All inside the test's own folder: what a fault of the code destroys is not the machine's.
@@ -177,6 +178,8 @@ LINES: dict[str, st.SearchStrategy[Words]] = {
     "diff": line("diff", RUNS, RUNS, maybe("--json")),
     "delete": line("delete", MY_RUN, maybe(MY_RUN), maybe("--yes"), maybe("--origins")),
     "completion": line("completion", st.sampled_from(["bash", "fish"])),
+    # refused: a launch that is not would take another network for this process
+    "launch": line("launch", "--workers", "2", "--", st.sampled_from([["show"], ["delete"]])),
     "presets": line("presets", st.sampled_from([["demo"], ["nobody"]]), maybe("--json")),
     "settings": line("settings", st.sampled_from([["seed"], ["nobody"]]), maybe("--json")),
     "generate": line(

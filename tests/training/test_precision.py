@@ -47,7 +47,7 @@ def test_a_call_has_fewer_updates_of_many_batches(
     config, reason = resolve_precision(resolve(given))
 
     assert config.training.steps_per_execution == expected
-    assert "steps are compiled batch by batch by XLA" in reason
+    assert "XLA compiles each batch of a step" in reason
 
 
 def test_what_is_asked_for_stays() -> None:
