@@ -137,7 +137,8 @@ def test_a_second_signal_kills(tmp_path):
     assert ended(process)[0] == 137
 
 
-def test_a_killed_launcher_leaves_no_worker(tmp_path):
+def test_a_killed_launcher_leaves_no_worker(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # its secret stays
     process = launched(2, f"{noting_pid(tmp_path)}time.sleep(60)")
     pids = pids_in(tmp_path, 2)
     process.kill()
