@@ -77,7 +77,8 @@ def test_every_command_in_a_message_can_be_typed() -> None:
     seen = 0
     for place, text in texts_in_source():
         for command in commands_in(text):
-            words = words_of(command.replace("prepare X", f"prepare {READY_MADE[0]}"))
+            typed = command.replace("prepare X", f"prepare {READY_MADE[0]}")
+            words = words_of(typed.replace("--workers X", "--workers 2"))
             if len(words) == 1:  # a command's name, or one that is filled in
                 assert words[0] in {*COMMANDS, "X", "--help"}, place
                 continue
