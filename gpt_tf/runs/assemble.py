@@ -20,8 +20,6 @@ from gpt_tf.runs.going_on import continuation, tell
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.own_tokenizers import (
-    TOKENIZERS,
-    asked_for,
     choose_tokenizer,
     keep_trained,
     naming_remedy,
@@ -49,6 +47,7 @@ from gpt_tf.runs.run_tokenizer import (
 from gpt_tf.runs.sampling import keeps_prompt, resolve_sampling
 from gpt_tf.runs.streams import Streams, unknown_words
 from gpt_tf.runs.team import RUN, shared_out
+from gpt_tf.runs.tokenizer_records import TOKENIZERS, asked_for
 from gpt_tf.runs.wiring import Parts, accept_data, run_training
 from gpt_tf.runs.without_effect import (
     check_end,

@@ -9,7 +9,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.interop.importing import CONFIG_FILE, read_folder, write_run
 from gpt_tf.interop.weights import FILES, has_weights
 from gpt_tf.runs.claiming import claimed
-from gpt_tf.runs.own_tokenizers import TOKENIZERS
+from gpt_tf.runs.tokenizer_records import TOKENIZERS
 from gpt_tf.runs.workspace import Workspace
 from gpt_tf.storage.finding_runs import check_name, next_sequence
 from gpt_tf.storage.run_directory import RUNS

@@ -8,7 +8,8 @@ from pathlib import Path
 from gpt_tf.config import Config
 from gpt_tf.runs.console import Console
 from gpt_tf.runs.job import Job
-from gpt_tf.runs.own_tokenizers import record_of, tell_unlike
+from gpt_tf.runs.own_tokenizers import tell_unlike
+from gpt_tf.runs.tokenizer_records import record_of
 from gpt_tf.runs.without_effect import refuse_for_ready_tokenizer, refuse_vocabulary
 from gpt_tf.storage.manifest import MANIFEST
 from gpt_tf.tokenizer.base import Tokenizer

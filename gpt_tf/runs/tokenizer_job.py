@@ -11,8 +11,9 @@ from gpt_tf.config_files import read_preset, resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.choosing_data import choose_data
 from gpt_tf.runs.given import Given
-from gpt_tf.runs.own_tokenizers import TOKENIZERS, asked_for, tell_replaced, tokenizer_directory
+from gpt_tf.runs.own_tokenizers import tell_replaced
 from gpt_tf.runs.recent_data import data_meant
+from gpt_tf.runs.tokenizer_records import TOKENIZERS, asked_for, tokenizer_directory
 from gpt_tf.runs.tokenizer_training import make_tokenizer
 from gpt_tf.runs.without_effect import refuse_idle
 from gpt_tf.runs.workspace import Workspace

@@ -18,7 +18,7 @@ from gpt_tf.runs.assemble import begin
 from gpt_tf.runs.claiming import claimed
 from gpt_tf.runs.given import SET, given_settings
 from gpt_tf.runs.job import Job
-from gpt_tf.runs.own_tokenizers import record_of
+from gpt_tf.runs.tokenizer_records import record_of
 from gpt_tf.runs.without_effect import (
     BLOCKS,
     DEFAULTS,

@@ -16,16 +16,8 @@ from gpt_tf.errors import UsageError
 from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.dry_run import look
 from gpt_tf.runs.job import Job
-from gpt_tf.runs.own_tokenizers import (
-    Record,
-    asked_for,
-    choose_tokenizer,
-    keep_trained,
-    record_of,
-    refuse_replaced,
-    tokenizer_directory,
-    train_own,
-)
+from gpt_tf.runs.own_tokenizers import choose_tokenizer, keep_trained, refuse_replaced, train_own
+from gpt_tf.runs.tokenizer_records import Record, asked_for, record_of, tokenizer_directory
 from gpt_tf.runs.tokenizer_training import make_tokenizer
 from gpt_tf.tokenizer.base import Tokenizer
 

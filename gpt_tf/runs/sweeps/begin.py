@@ -16,18 +16,14 @@ from gpt_tf.errors import UsageError
 from gpt_tf.runs.choosing_data import choose_data, choose_preset
 from gpt_tf.runs.data import DataChoice
 from gpt_tf.runs.given import Given, Place
-from gpt_tf.runs.own_tokenizers import (
-    choose_tokenizer,
-    record_of,
-    tell_unlike,
-    training_command,
-)
+from gpt_tf.runs.own_tokenizers import choose_tokenizer, tell_unlike, training_command
 from gpt_tf.runs.recent_data import data_meant
 from gpt_tf.runs.run_data import Places
 from gpt_tf.runs.sweeps import plan as plans
 from gpt_tf.runs.sweeps.data import data_of_plan, fingerprint_of, with_present_data
 from gpt_tf.runs.sweeps.grid import make_cells, parse_grid
 from gpt_tf.runs.sweeps.plan import Plan, SweepDirectory
+from gpt_tf.runs.tokenizer_records import record_of
 from gpt_tf.runs.without_effect import (
     refuse_for_ready_tokenizer,
     refuse_idle,
