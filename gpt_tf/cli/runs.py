@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 
 import click
 
 from gpt_tf.cli.help import Command
-from gpt_tf.cli.values import NAME
+from gpt_tf.cli.values import NAME, TEXT
 
 ORDERS = ("newest", "loss", "name", "size")
 
@@ -17,12 +18,14 @@ ORDERS = ("newest", "loss", "name", "size")
 @click.option("--sort", "order", type=click.Choice(ORDERS), default="newest", show_default=True,
               help="Which runs come first: those that changed last, the lowest loss, "
               "the name, or the most parameters.")  # fmt: skip
+@click.option("--since", type=TEXT, metavar="TIME",
+              help="Only runs that changed since then: 12h, 7d, 2w or 2026-11-20.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
-def runs(patterns: tuple[str, ...], order: str, as_json: bool) -> None:
+def runs(patterns: tuple[str, ...], order: str, since: str | None, as_json: bool) -> None:
     """List the runs of the workspace, or those whose names match a PATTERN.
 
     \b
-      gpt-tf runs --sort loss
+      gpt-tf runs --sort loss --since 7d
       gpt-tf runs 'demo-*'
 
     Loss and bits per byte are those of the best evaluation. Bits per byte compare between
@@ -30,12 +33,14 @@ def runs(patterns: tuple[str, ...], order: str, as_json: bool) -> None:
     """
     from gpt_tf.cli import console
     from gpt_tf.cli.workspace import workspace_path
-    from gpt_tf.reports.run_list import as_record, listed, matching, nothing_here
+    from gpt_tf.reports.run_list import as_record, listed, matching, moment, nothing_here, when
     from gpt_tf.reports.run_summary import summaries
 
     workspace = workspace_path()
     found, others = summaries(workspace)
-    chosen = listed(matching(found, patterns, workspace), order)
+    oldest = moment(since, time.time()) if since else 0.0
+    chosen = [one for one in listed(matching(found, patterns, workspace), order)
+              if one.changed >= oldest]  # fmt: skip
     if as_json:
         click.echo(json.dumps([as_record(one) for one in chosen], indent=2))
     elif chosen:
@@ -46,6 +51,8 @@ def runs(patterns: tuple[str, ...], order: str, as_json: bool) -> None:
         if missing := left_out(chosen, width):
             columns = ", ".join(missing)
             console.note(f"no room for these columns: {columns}; `gpt-tf runs --json` has them")
+    elif since and found:
+        console.result(f"no run has changed since {when(oldest)}")
     else:
         console.result(nothing_here(workspace))
     for one in chosen:

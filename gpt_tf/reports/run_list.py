@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import fnmatch
+import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.errors import NoSuchRunError
+from gpt_tf.errors import NoSuchRunError, UsageError
 from gpt_tf.reports.run_summary import SORTED, RunSummary
 from gpt_tf.reports.text_table import Column, cut, fitted
 from gpt_tf.storage.finding_runs import HOW_TO_TRAIN
@@ -19,6 +20,8 @@ from gpt_tf.storage.run_directory import RUNS
 
 HALF_A_YEAR = 183 * 24 * 3600.0  # seconds
 LONGEST_DATA = 20  # characters of the place of the data
+AGO = re.compile(r"(\d{1,6})([hdw])")
+HOURS = {"h": 1, "d": 24, "w": 7 * 24}
 
 
 def matching(
@@ -55,6 +58,20 @@ def listed(runs: Sequence[RunSummary], order: str) -> list[RunSummary]:
     return SORTED[order](runs)
 
 
+def moment(since: str, now: float) -> float:
+    """A time, in seconds since 1970: some hours, days or weeks before `now`, or a date.
+
+    >>> moment("7d", 1e9) == 1e9 - 7 * 24 * 3600
+    True
+    """
+    if ago := AGO.fullmatch(since):
+        return now - 3600.0 * int(ago.group(1)) * HOURS[ago.group(2)]
+    try:
+        return datetime.datetime.fromisoformat(since).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(f"no time in --since: {since}. Give 12h, 7d, 2w or 2026-11-20.") from error
+
+
 def nothing_here(workspace: Path) -> str:
     """What is said of a workspace without runs."""
     return f"no runs in {workspace / RUNS}. {HOW_TO_TRAIN}"
@@ -70,6 +87,7 @@ def table(runs: Sequence[RunSummary], width: int) -> str:
             Column("loss", [_number(one.loss, ".4f") for one in runs], 2, right=True),
             Column("at", [_number(one.best_step, ",") for one in runs], 8, right=True),
             Column("bits/B", [_number(_bits(one), ".3f") for one in runs], 5, right=True),
+            Column("rate", [_number(one.rate, "g") for one in runs], 9, right=True),
             Column("params", [short_count(one.parameters) for one in runs], 7, right=True),
             Column("data", [cut(printable(one.data or "-"), LONGEST_DATA) for one in runs], 6),
             Column("changed", [when(one.changed) for one in runs], 4),
@@ -110,6 +128,7 @@ def as_record(one: RunSummary) -> dict[str, Any]:
         "perplexity": one.figures.get("perplexity"),
         "bits_per_byte": _bits(one),
         "best_step": one.best_step,
+        "learning_rate": one.rate,
         "parameters": one.parameters,
         "data": one.data,
         "changed": iso_time(one.changed),

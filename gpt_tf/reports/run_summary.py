@@ -41,6 +41,7 @@ class RunSummary:
       max_steps: the step at which it ends, if it is known.
       best_step: of the best evaluation.
       figures: the metrics of the best evaluation by name; those that are not known are missing.
+      rate: the peak learning rate of its newest part.
       parameters: weights of the newest checkpoint.
       data: what it was trained on, as it was given, or the name of a prepared corpus.
       changed: when it last wrote a number or a checkpoint; seconds since 1970.
@@ -53,6 +54,7 @@ class RunSummary:
     max_steps: int | None = None
     best_step: int | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
+    rate: float | None = None
     parameters: int | None = None
     data: str | None = None
     changed: float = 0.0
@@ -96,6 +98,7 @@ def summarize(run: RunDirectory) -> RunSummary:
     best_step, figures = _best(run, manifest)
     step, max_steps = (checkpoint_step(newest) if newest else 0), config.get("max_steps")
     max_steps = max_steps if isinstance(max_steps, int) else None
+    rate = config.get("peak_learning_rate")
     if holder(run.path) is not None:
         state = TRAINING
         step = next((int(row["step"]) for row in rows_from_end(run.metrics_file)), step)
@@ -117,6 +120,7 @@ def summarize(run: RunDirectory) -> RunSummary:
         max_steps=max_steps,
         best_step=best_step,
         figures=figures,
+        rate=rate if isinstance(rate, int | float) else None,
         parameters=count_parameters(run),
         data=source.get("data") or source.get("corpus"),
         changed=_last_change(run, newest),

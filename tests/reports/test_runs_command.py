@@ -187,6 +187,28 @@ def test_patterns_choose_runs_and_one_that_matches_none_is_refused(made: Path) -
     assert "no such run: finshed. Did you mean finished?" in said.stderr
 
 
+def test_only_runs_that_changed_since_a_time_are_listed(workspace: Path) -> None:
+    made_run(workspace, "new", {10: 2.0})
+    for since in ("1h", "7d", "2w", "2002-01-01", "2002-01-01T12:30"):
+        (record,) = json.loads(called("runs", "--since", since, "--json", cwd=workspace).stdout)
+        assert record["run"] == "new"
+    said = called("runs", "--since", "2001-09-01", cwd=workspace).stdout
+    assert len(said.splitlines()) == 8
+    assert "new" in called("runs", "--since", "999999w", cwd=workspace).stdout
+    said = called("runs", "--since", "2h", "finished", cwd=workspace).stdout
+    assert said.startswith("no run has changed since ")
+    for wrong in ("yesterday", "7", "7x", "2026-13-01"):
+        refused = called("runs", "--since", wrong, cwd=workspace, check=False)
+        assert refused.returncode == 2 and f"no time in --since: {wrong}. Give" in refused.stderr
+
+
+def test_a_wide_list_has_the_rate(made: Path) -> None:
+    found, _ = summaries(made)
+    heading, *rows = (line.split() for line in table(found, 200).splitlines())
+    assert [row[heading.index("rate")] for row in rows] == ["-", *["0.001"] * 4, "-"]
+    assert "rate" in left_out(found, 60)
+
+
 def test_json_has_every_figure_by_name(made: Path) -> None:
     (record,) = json.loads(called("runs", "finished", "--json", cwd=made).stdout)
     assert record.pop("changed").startswith("2001-09-09T")
@@ -199,6 +221,7 @@ def test_json_has_every_figure_by_name(made: Path) -> None:
         "perplexity": 4.0,
         "bits_per_byte": 1.0,
         "best_step": 20,
+        "learning_rate": 0.001,
         "parameters": PARAMETERS,
         "data": "texts",
         "problem": None,
