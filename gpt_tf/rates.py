@@ -35,11 +35,13 @@ class Part(NamedTuple):
 
     @property
     def fall(self) -> str:
-        """Where the rate falls and to what, in words; no text if it does not."""
-        if math.isinf(self.falls_from):
+        """Where the rate falls and to what, in words; no text if it does not in this part."""
+        if self.falls_from >= self.until:
             return ""
-        steps = f"{self.falls_from:,} to {self.rate.max_steps:,}"
-        return f"to {self.rate.min_learning_rate:g} from step {steps}"
+        begin, end, lowest = self.falls_from, self.rate.max_steps, self.rate.min_learning_rate
+        if self.until < end:
+            return f"from step {begin:,}, with {lowest:g} planned for step {end:,}"
+        return f"to {lowest:g} from step {begin:,} to {end:,}"
 
     @property
     def risen(self) -> tuple[float, ...]:
@@ -113,7 +115,9 @@ def _line(part: Part) -> str:
     line = f"{rate.schedule} with a peak of {rate.peak_learning_rate:g}"
     if rate.warmup_steps and part.begin < (warm := rate.schedule_begin + rate.warmup_steps):
         line += f", warm-up to step {warm:,}"
-    return f"{line}, falling {part.fall}" if part.fall else line
+    if part.fall:
+        return f"{line}, falling {part.fall}"
+    return line if rate.schedule in NEVER_FALLING else f"{line}, then held"
 
 
 def _place(part: Part) -> str:

@@ -154,7 +154,8 @@ def refuse_changed(checkpoint: Checkpoint, changed: list[str]) -> NoReturn:
     """Raise UsageError with the table of settings."""
     table = "\n".join(changed)
     raise UsageError(
-        f"settings changed since {checkpoint.name}:\n{table}\nPut them back, or start a new run."
+        f"settings that cannot change after {checkpoint.name}:\n{table}\nLeave them as they "
+        "were, or start a new run."
     )
 
 

@@ -57,7 +57,7 @@ def as_followed(config: Config, tokenizer: Tokenizer, console: Console) -> Confi
     for key, value in settings_of(tokenizer).items():
         if asked[key] != value:
             shown = str(value).lower() if isinstance(value, bool) else value
-            console.note(f"tokenizer.{key} is {shown} in this run: the tokenizer was made so")
+            console.note(f"tokenizer.{key} is {shown} in this run, as in its tokenizer")
             asked[key] = value
     return dataclasses.replace(config, tokenizer=dataclasses.replace(config.tokenizer, **asked))
 

@@ -87,7 +87,7 @@ def why_not(before: TrainingConfig, now: TrainingConfig, step: int) -> str:
     falls = "has fallen to its end" if has_ended else f"falls until step {before.max_steps:,}"
     if before.stable_step is not None and (now.max_steps or 0) > (before.max_steps or 0):
         falls += f", and there is no checkpoint of step {before.stable_step:,}, where that began"
-    return f"settings changed since step {step:,}:\n{table}\nThe rate {falls}. "
+    return f"settings that cannot change at step {step:,}:\n{table}\nThe rate {falls}. "
 
 
 def instead(
@@ -97,7 +97,9 @@ def instead(
     assert now.max_steps is not None and before.max_steps is not None
     resume = f"gpt-tf train --resume {called}"
     if now.max_steps < before.max_steps:
-        return f"To end the run at that step: `{resume} --stop-at-step {now.max_steps}`."
+        return (
+            f"To stop at step {now.max_steps:,} instead: `{resume} --stop-at-step {now.max_steps}`."
+        )
     if now.max_steps == before.max_steps:
         return "Leave the setting out."
     way = f"{asking} {NEW_SCHEDULE}{before.schedule}"

@@ -227,7 +227,8 @@ def test_a_changed_rate_is_recorded_with_the_step_from_which_it_holds(stopped: P
     called("export", "stopped", "--to", "exported", cwd=stopped)
     card = (stopped / "exported" / "README.md").read_text()
     first = (
-        "to step 10: cosine with a peak of 0.003, warm-up to step 5, falling to 0 from step 5 to 20"
+        "to step 10: cosine with a peak of 0.003, warm-up to step 5, falling from step 5, with 0 "
+        "planned for step 20"
     )
     assert f"| learning rate | {first}; {line} |" in card
 

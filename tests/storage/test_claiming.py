@@ -81,7 +81,7 @@ def test_a_file_of_the_user_in_a_run_is_named_and_kept(command) -> None:  # N2
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--set", "model.num_layers=2"], "settings changed since"),
+        (["--set", "model.num_layers=2"], "settings that cannot change after"),
         (["--set", "training.patience=3"], "the data changed since"),
         (["--set", "training.patience=3", "--accept-data-change"], "dataset gives 0 batches"),
     ],

@@ -67,8 +67,7 @@ def test_a_second_stretch_and_a_changed_rate_are_what_the_settings_say() -> None
     assert now.stable_step == 36
     assert in_words(now) == [
         "to step 20: cosine with a peak of 0.01, warm-up to step 4, falling to 0 from step 4 to 20",
-        "from step 20 to 30: linear with a peak of 0.005, warm-up to step 23, "
-        "falling to 0.0001 from step 36 to 50",
+        "from step 20 to 30: linear with a peak of 0.005, warm-up to step 23, then held",
         "from step 30: linear with a peak of 0.002, falling to 0.0001 from step 36 to 50",
     ]
     assert in_words(now, until=25) == in_words(now)[:2]
