@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gpt_tf.errors import UsageError
+from gpt_tf.runs.slurm import step_of
 from gpt_tf.storage.atomic import unrepeated
 from gpt_tf.storage.plain import open_plain
 
@@ -47,26 +48,32 @@ class Cluster(NamedTuple):
 def cluster_of(environment: Mapping[str, str]) -> Cluster | None:
     """The workers that this process belongs to; None if it is alone.
 
+    `TF_CONFIG` names them, or else the step of Slurm that this process is a task of.
+
     Raises:
       UsageError: if the environment names workers, and something is wrong or missing.
     """
-    text = environment.get(TF_CONFIG, "")
-    if not text.strip():
+    config, launch = environment.get(TF_CONFIG, ""), ""
+    if config.strip():
+        addresses, rank = _workers(config)
+        port, source = int(addresses[0].rpartition(":")[2]) + 1, TF_CONFIG
+    elif step := step_of(environment):
+        addresses, rank, port, launch = step
+        source = f"Slurm step {step.name}"
+    else:
         return None
-    addresses, rank = _workers(text)
     if len(addresses) < 2:
         return None
-    host, _, port = addresses[0].rpartition(":")
-    watch_port = environment.get(WATCH_PORT, "") or str(int(port) + 1)
+    watch_port = environment.get(WATCH_PORT, "") or str(port)
     if not _is_port(watch_port):
         raise UsageError(f"no port in {WATCH_PORT}: {watch_port!r}. Use a number below 65536.")
     return Cluster(
         addresses,
         rank,
-        (host.strip("[]"), int(watch_port)),
-        _secret(environment.get(SECRET_FILE, "")),
-        environment.get(LAUNCH, ""),
-        TF_CONFIG,
+        (addresses[0].rpartition(":")[0].strip("[]"), int(watch_port)),
+        _secret(environment.get(SECRET_FILE, ""), source),
+        environment.get(LAUNCH, "") or launch,
+        source,
     )
 
 
@@ -111,14 +118,17 @@ def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536
 
 
-def _secret(name: str) -> bytes:
+def _secret(name: str, source: str) -> bytes:
     """The bytes of the file that proves a worker to the others."""
     remedy = (
         "Make it with `(umask 077; head -c 32 /dev/urandom > secret)`, give all workers the same, "
         f"and name it in {SECRET_FILE}."
     )
     if not name:
-        raise UsageError(f"no {SECRET_FILE}: several workers need a secret file. {remedy}")
+        raise UsageError(
+            f"no {SECRET_FILE}: several workers ({source}) need a secret file. {remedy} "
+            "Or add --alone to train with one worker."
+        )
     try:
         with open_plain(Path(name)) as file:
             mode = stat.S_IMODE(Path(name).stat().st_mode)

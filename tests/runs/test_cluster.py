@@ -82,7 +82,9 @@ def test_what_is_wrong_in_tf_config_is_said(config: object, said: str, secret: P
 
 def test_the_secret_is_a_private_file_of_some_bytes(secret: Path) -> None:
     config = {"cluster": TWO, "task": task()}
-    with pytest.raises(UsageError, match=r"several workers need a secret file\. Make it with"):
+    with pytest.raises(
+        UsageError, match=r"several workers \(TF_CONFIG\) need a secret file\. Make it"
+    ):
         cluster_of({"TF_CONFIG": json.dumps(config)})
     for place in (secret.parent, secret.parent / "missing"):
         with pytest.raises(UsageError, match="cannot read GPT_TF_SECRET_FILE"):
