@@ -35,7 +35,7 @@ def doctor(run_name: str | None) -> int:
 
     workspace = workspace_path()
     run = _find(workspace, run_name)
-    findings = [*check_environment(workspace, os.environ), *_unfinished(workspace)]
+    findings = [*check_environment(workspace, os.environ), _workers(), *_unfinished(workspace)]
     if run is not None:
         findings += _check_run(workspace, run)
     rows = [
@@ -61,6 +61,24 @@ def _find(workspace: Path, name: str | None) -> RunDirectory | None:
         if name is not None:
             raise
         return None  # there is none yet
+
+
+def _workers() -> Finding:
+    """The other workers that `train` would join here."""
+    from gpt_tf.errors import UsageError
+    from gpt_tf.reports.doctor import Finding
+    from gpt_tf.runs.cluster import cluster_of
+
+    try:
+        cluster = cluster_of(os.environ)
+    except UsageError as error:
+        return Finding("broken", "workers", str(error))
+    if cluster is None:
+        return Finding("ok", "workers", "none: train is alone here")
+    watch = ":".join(map(str, cluster.watch))
+    found = f"train joins as worker {cluster.rank} of {len(cluster.addresses)} ({cluster.source})"
+    addresses = f"{cluster.addresses[cluster.rank]}, the chief's watch at {watch}"
+    return Finding("ok", "workers", f"{found}: {addresses}", "train --alone joins nobody.")
 
 
 def _unfinished(workspace: Path) -> list[Finding]:

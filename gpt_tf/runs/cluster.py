@@ -127,7 +127,7 @@ def _secret(name: str, source: str) -> bytes:
     if not name:
         raise UsageError(
             f"no {SECRET_FILE}: several workers ({source}) need a secret file. {remedy} "
-            "Or add --alone to train with one worker."
+            "Or add --alone to `gpt-tf train`."
         )
     try:
         with open_plain(Path(name)) as file:

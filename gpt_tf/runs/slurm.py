@@ -20,7 +20,7 @@ NO_STEP = 0xFFFFFFF0
 MOST_TASKS = 4096
 # Below the ports that Linux gives to connections, so that one of those is never in the way.
 PORTS = range(20_000, 32_768)
-REMEDY = "Start the workers with `srun`, or add --alone to train with one."
+REMEDY = "Start the workers with `srun`, or add --alone to `gpt-tf train`."
 
 
 class Step(NamedTuple):

@@ -44,6 +44,28 @@ def lines_of(table: str, level: str) -> list[str]:
     return [line for line in table.splitlines() if line.startswith(level)]
 
 
+def test_the_workers_that_train_would_join_are_told(doctor, tmp_path, monkeypatch) -> None:
+    assert "none: train is alone here" in doctor()[1]
+    step = {"JOB_ID": "12", "STEP_ID": "3", "STEP_NUM_TASKS": "2", "STEP_NODELIST": "n[1-2]",
+            "STEP_TASKS_PER_NODE": "1(x2)", "PROCID": "1"}  # fmt: skip
+    for name, value in step.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    code, table = doctor()
+    assert code == 1
+    (line,) = lines_of(table, "broken")
+    assert re.search(r"workers\s+no GPT_TF_SECRET_FILE", line)
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_bytes(bytes(32))
+    monkeypatch.setenv("GPT_TF_SECRET_FILE", str(secret))
+    code, table = doctor()
+    assert code == 0
+    assert re.search(r"train joins as worker 1 of 2 \(Slurm step 12\.3\)", table)
+    config = {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    assert "train joins as worker 0 of 2 (TF_CONFIG): a:1" in doctor()[1]
+
+
 def test_a_sound_run_is_all_ok(doctor) -> None:
     code, table = doctor()
     assert code == 0
