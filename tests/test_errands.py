@@ -130,7 +130,7 @@ def test_rename_it(workspace: Path) -> None:
 
 def test_what_does_each_preset_cost(workspace: Path) -> None:
     table = said("presets", cwd=workspace)
-    assert re.search(r"^demo +963 k +bpe 1200 +2 ", table, re.MULTILINE)
+    assert re.search(r"^demo +963 k +bpe 1.2k +1\.2 +2 ", table, re.MULTILINE)
     assert len(facts("presets", cwd=workspace)) > 15
 
 

@@ -35,7 +35,7 @@ DAY = {
             "train_tokenizer",
             "Train a tokenizer on your text: BPE, WordPiece or characters.",
         ),
-        "presets": ("presets", "List the presets: size, tokenizer, minutes, origin."),
+        "presets": ("presets", "List the presets: size, memory, minutes, origin."),
         "settings": ("settings", "List the settings: sentence, default, range, presets."),
     },
     "Training": {

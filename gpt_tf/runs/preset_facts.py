@@ -1,36 +1,16 @@
-"""What each preset is: origin, size, tokenizer and time; nothing is built to know it."""
+"""What each preset is: origin, size, tokenizer, memory and time; nothing is built to know it."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from gpt_tf.config import Config, ModelConfig
 from gpt_tf.config_files import about_preset, read_preset, resolve
 from gpt_tf.interop.families import parameter_shapes
 from gpt_tf.runs.finetuning import PRESET as FINE_TUNING
-
-
-class Time(NamedTuple):
-    """A training that was measured on two cores of a Xeon with other work on them.
-
-    Attributes:
-      steps: of the training, if it was not the preset's whole one.
-      source: the document that says so.
-    """
-
-    minutes: int
-    source: str
-    steps: int | None = None
-
-
-TIMES = {
-    "demo": Time(2, "docs/figures.json"),
-    "imdb": Time(47, "docs/figures.json", steps=800),
-    "kerasnlp-mini": Time(20, "docs/figures.json"),
-    "shakespeare-gpt": Time(180, "docs/RESULTS.md"),
-}
+from gpt_tf.runs.preset_costs import Time, memory_of, time_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +22,8 @@ class PresetFacts:
       parameters: with the vocabulary that the preset asks for; None if they are those of the run
         that is fine-tuned.
       tokenizer: its kind and the size asked for; None likewise.
-      time: None if it was not measured.
+      memory: bytes that training takes, about; None likewise.
+      time: None if it depends on your data.
     """
 
     name: str
@@ -50,6 +31,7 @@ class PresetFacts:
     about: str
     parameters: int | None
     tokenizer: str | None
+    memory: float | None
     time: Time | None
 
     @property
@@ -61,7 +43,8 @@ class PresetFacts:
     def as_json(self) -> dict[str, Any]:
         """All of it, with names."""
         time = self.time._asdict() if self.time else None
-        return {**asdict(self), "time": time, "command": self.command}
+        memory = None if self.memory is None else round(self.memory, -7)
+        return {**asdict(self), "memory": memory, "time": time, "command": self.command}
 
 
 def facts_of(name: str) -> PresetFacts:
@@ -72,13 +55,15 @@ def facts_of(name: str) -> PresetFacts:
     """
     (origin, about), config = about_preset(name), resolve(read_preset(name))
     is_whole = not name.startswith(FINE_TUNING)
+    parameters = count_parameters(config.model) if is_whole else None
     return PresetFacts(
         name=name,
         origin=origin,
         about=about,
-        parameters=count_parameters(config.model) if is_whole else None,
+        parameters=parameters,
         tokenizer=_tokenizer(config) if is_whole else None,
-        time=TIMES.get(name),
+        memory=None if parameters is None else memory_of(config, parameters),
+        time=time_of(name),
     )
 
 
