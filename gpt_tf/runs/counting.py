@@ -11,19 +11,19 @@ from gpt_tf.runs.wiring import first_evaluation
 def evaluations(config: Config, steps: int) -> int:
     """How many evaluations come in so many steps, one before the first step included."""
     training = config.training
-    later = times(steps, training.eval_interval, training.max_steps or 1)
+    later = times(steps, training.eval_interval)
     return later + (first_evaluation(config) != "none")
 
 
-def times(steps: int, interval: int | None, last: int, other: int | None = None) -> int:
-    """How often something comes in so many steps: at each interval, and at the last of all.
+def times(steps: int, interval: int | None, other: int | None = None) -> int:
+    """How often something comes in so many steps: at each interval, and at the last one.
 
-    >>> times(1500, 300, 1500), times(1000, 300, 1500), times(10, 4, 10), times(12, 4, 12, 6)
-    (5, 3, 3, 4)
-    >>> times(10**20, 3, 10**20)
+    >>> times(1500, 300), times(1000, 300), times(10, 4), times(12, 4, 6)
+    (5, 4, 3, 4)
+    >>> times(10**20, 3)
     33333333333333333334
     """
     intervals = [each for each in (interval, other) if each]
     count = sum(steps // each for each in intervals)
     count -= steps // math.lcm(*intervals) if len(intervals) == 2 else 0
-    return count + (steps == last and all(last % each for each in intervals))
+    return count + all(steps % each for each in intervals)

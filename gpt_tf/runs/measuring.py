@@ -150,7 +150,7 @@ class _Bench:
             self._time_steps(last)  # the memory of both together
         finally:
             self._writer.close()
-        saves = times(steps, training.checkpoint_interval, last, training.eval_interval)
+        saves = times(steps, training.checkpoint_interval, training.eval_interval)
         return Measured(
             begin=begin,
             step=step,
@@ -158,7 +158,7 @@ class _Bench:
             save=min(self._saves.seconds),
             steps=steps,
             evaluations=evaluations(self._config, steps) if has_evaluations else 0,
-            saves=max(saves, 1),
+            saves=saves,
             memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT,
         )
 

@@ -14,7 +14,7 @@ from itertools import islice
 from gpt_tf.config import Config
 from gpt_tf.config_files import preset_names, read_preset
 from gpt_tf.errors import UsageError
-from gpt_tf.inference.options import with_settings
+from gpt_tf.inference.options import OPTIONS, with_settings
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.runs.data import DataChoice
@@ -110,6 +110,10 @@ def sample_text_of(
         prompt = ""
     given = {"top_k": TOP_K, "seed": config.training.seed} if settings.sampler == "random" else {}
     options = with_settings(settings.sampler, given, settings)
+    for name, value in list(options.items()):
+        if not OPTIONS[name].takes(value):  # stored by an earlier version
+            log.warning("sample texts ignore sampling.%s, which is out of range: %s", name, value)
+            del options[name]
 
     def sample_text() -> SampleText:
         text = generator.generate(prompt, settings.sampler, truncate="left", **options)

@@ -112,6 +112,7 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
             log.info("resumed from %s", checkpoint.name)
         if parts.left:
             run.checkpoints.remove(parts.left)
+        if parts.left or (checkpoint is not None and was_measured_at_its_end(checkpoint)):
             trainer.save_again()
         # opened one by one: `writer` closes them
         for each in own_writers(run, checkpoint, built.model.count_params(), claim.may_write):
@@ -178,6 +179,12 @@ def trainer_of(
         ),
         sequence=lambda: sequence_after_all(job.workspace.path),
     )
+
+
+def was_measured_at_its_end(checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint is called the best for what the run that goes on does not know."""
+    best_step = checkpoint.state["early_stopping"]["best_step"]
+    return bool(checkpoint.manifest.get("best_step") != best_step)
 
 
 def parameters_in_words(model: LanguageModel) -> str:
@@ -257,10 +264,11 @@ def own_writers(
     Args:
       may_write: whether the run is still there.
     """
-    resumed_step = checkpoint.state["loop"]["step"] if checkpoint else 0
-    yield JsonlWriter(run.metrics_file, resumed_step)
-    yield TensorBoardWriter(run.path, resumed_step)
-    yield SamplesWriter(run.samples_file, resumed_step)
+    loop = checkpoint.state["loop"] if checkpoint else {"step": 0, "evaluated_step": 0}
+    steps = loop["step"], loop["evaluated_step"]  # what was measured after that is not of this run
+    yield JsonlWriter(run.metrics_file, *steps)
+    yield TensorBoardWriter(run.path, *steps)
+    yield SamplesWriter(run.samples_file, loop["evaluated_step"])
     yield MetricsTable(run.metrics_file, run.metrics_table, may_write)
     title = picture_title(run.name, parameters)
     yield LossPicture(run.metrics_file, run.loss_picture, title, may_write)

@@ -181,15 +181,16 @@ class CheckpointStore:
             return checkpoint_name(step) if step and checkpoint_name(step) in names else None
         return None
 
-    def rotate(self, keep: int, saved: str | None = None) -> None:
+    def rotate(self, keep: int, *others: str) -> None:
         """Remove all but the newest `keep` checkpoints, the best and the stable one.
 
         Call it after a good save.
 
         Args:
-          saved: stays too: what was just saved, which damaged ones of later steps may precede.
+          others: stay too, such as what was just saved, which damaged ones of later steps may
+            precede.
         """
-        kept = (self.best_name(), self.stable_name(), saved)
+        kept = (self.best_name(), self.stable_name(), *others)
         self.remove([name for name in self.names()[:-keep] if name not in kept])
 
     def remove(self, names: Sequence[str]) -> None:

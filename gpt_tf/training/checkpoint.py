@@ -17,7 +17,7 @@ from gpt_tf.errors import RunError, UsageError
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import assign_values, read_values, seed_variables, weight_variables
 from gpt_tf.storage.atomic import TEMPORARY
-from gpt_tf.storage.checkpoint import NAME, CheckpointStore
+from gpt_tf.storage.checkpoint import NAME, CheckpointStore, checkpoint_name
 from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.targets import NEW, refuse_in_run
 from gpt_tf.training.optimizer import optimizer_slots
@@ -122,6 +122,7 @@ class CheckpointManager:
         *,
         best_step: int | None = None,
         stable_step: int | None = None,
+        also_kept: int | None = None,
         facts: Mapping[str, Any] | None = None,
     ) -> str:
         """Commit a checkpoint, then drop old ones.
@@ -131,6 +132,7 @@ class CheckpointManager:
           state: what the loop needs to go on, as JSON can hold it; `restore` gives it back.
           best_step, stable_step: steps of checkpoints that are kept however old they become: of
             the best one, and of the one at which the rate begins to fall.
+          also_kept: step of another checkpoint that stays for now.
           facts: what this manifest says besides those of the manager.
 
         Returns:
@@ -164,7 +166,8 @@ class CheckpointManager:
             self._check()  # a directory that was moved meanwhile is the reason
             raise
         self._saved()
-        self.store.rotate(self._keep, name)
+        others = [] if also_kept is None else [checkpoint_name(also_kept)]
+        self.store.rotate(self._keep, name, *others)
         return name
 
     def restore(self, checkpoint: Checkpoint | str | int | None = None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -150,6 +150,8 @@ class Trainer:
                         updated = self._update(self._steps_together(stop_at_step), request)
                         if updated:
                             self._report()
+                if request.received is None:
+                    self._run_evaluation(request, self._state_dict())
                 self._save()
                 return Outcome(self.state.step, reason, request.received)
             finally:
@@ -259,8 +261,13 @@ class Trainer:
         )
         state.window_nats = state.window_tokens = 0.0
 
-    def _run_evaluation(self, request: StopRequest) -> None:
-        """Measure both splits, write a sample text, save, and remember the best."""
+    def _run_evaluation(self, request: StopRequest, state: Mapping[str, Any] | None = None) -> None:
+        """Measure both splits, write a sample text, save, and remember the best.
+
+        Args:
+          state: what to save instead of the present one. A run that ends early is measured at its
+            end; one that goes on from there is not to know of it, as one that never ended.
+        """
         evaluate, sample_text = self._measuring.evaluate, self._measuring.sample_text
         if evaluate is None or self.state.evaluated_step == self.state.step:
             return
@@ -288,17 +295,19 @@ class Trainer:
             self._writer.doing("writing a sample text")
             self._writer.write_text(step, sample_text())
         if is_counted:
-            self._save(evaluated=True)
+            self._save(evaluated=True, state=state)
         self._writer.doing(None)
         self._clock.restart()
 
-    def _save(self, *, evaluated: bool = False) -> None:
+    def _save(self, *, evaluated: bool = False, state: Mapping[str, Any] | None = None) -> None:
         if self._saved_step == self.state.step and not evaluated:
             return
+        state = state or self._state_dict()
         name = self._checkpoints.save(
             self.state.step,
-            self._state_dict(),
+            state,
             best_step=self._early_stopping.best_step,
+            also_kept=state["early_stopping"]["best_step"],
             stable_step=self._config.stable_step,
             facts={"sequence": self._sequence()},
         )

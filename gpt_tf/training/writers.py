@@ -66,10 +66,21 @@ def _row(step: int, scalars: Scalars) -> str:
 
 
 class JsonlWriter:
-    """One JSON object a logged step; rows after the restored step are cut first."""
+    """One JSON object a logged step; rows after the restored step are cut first.
 
-    def __init__(self, path: Path, resumed_step: int = 0) -> None:
-        kept = [row for row in read_rows(path) if row["step"] <= resumed_step]
+    Args:
+      evaluated_step: evaluations after it are cut, too; `resumed_step` by default.
+    """
+
+    def __init__(
+        self, path: Path, resumed_step: int = 0, evaluated_step: int | None = None
+    ) -> None:
+        evaluated = resumed_step if evaluated_step is None else evaluated_step
+        kept = [
+            row
+            for row in read_rows(path)
+            if row["step"] <= (evaluated if "eval/loss" in row else resumed_step)
+        ]
         atomic.write_text(path, "".join(_row(int(row["step"]), row) for row in kept))
         self._file = path.open("a", encoding="utf-8")
 
@@ -87,10 +98,16 @@ class JsonlWriter:
 
 
 class TensorBoardWriter:
-    """Scalars and sample texts as TensorBoard shows them; those after the restored step are cut."""
+    """Scalars and sample texts as TensorBoard shows them; those after the restored step are cut.
 
-    def __init__(self, directory: Path, resumed_step: int = 0) -> None:
-        cut_events(directory, resumed_step)
+    Args:
+      evaluated_step: evaluations after it are cut, too; `resumed_step` by default.
+    """
+
+    def __init__(
+        self, directory: Path, resumed_step: int = 0, evaluated_step: int | None = None
+    ) -> None:
+        cut_events(directory, resumed_step, evaluated_step)
         self._writer = tf.summary.create_file_writer(str(directory))
 
     def write_scalars(self, step: int, scalars: Scalars) -> None:

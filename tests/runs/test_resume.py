@@ -19,6 +19,7 @@ from gpt_tf.config import DataConfig
 from gpt_tf.config_files import read_config_file
 from gpt_tf.errors import RunError
 from gpt_tf.inference.loading import load
+from gpt_tf.reports.run_summary import summarize
 from gpt_tf.runs.resuming import check_state, data_changes
 from gpt_tf.runs.run_data import data_of_run
 from gpt_tf.storage.checkpoint import CheckpointStore
@@ -43,6 +44,26 @@ def test_resumed_run_equals_uninterrupted_run(stopped: Path) -> None:
     assert "step 20, all steps done" in result.stdout
     assert digests(stopped, "stopped") == digests(stopped, "tiny")
     assert metrics(stopped, "stopped") == metrics(stopped, "tiny")
+
+
+def test_a_run_that_ends_early_is_measured_there_and_goes_on_as_one_that_did_not(
+    stopped: Path,
+) -> None:
+    run = RunDirectory(stopped / "runs" / "stopped")
+    words = ["train", "--resume", "stopped", "--set", "training.keep_checkpoints=1"]
+    for step in (12, 13):
+        said = called(*words, "--stop-at-step", str(step), cwd=stopped).stderr
+        assert f"step {step}: validation loss" in said
+        one = summarize(run)
+        assert (one.step, one.best_step) == (step, step) and one.loss is not None
+        assert run.checkpoints.best().name == run.checkpoints.names()[-1]
+        # the best one that the run knows when it goes on is kept
+        assert [int(name[-2:]) for name in run.checkpoints.names()] == [10, step]
+    called("train", "--resume", "stopped", cwd=stopped)
+    assert digests(stopped, "stopped") == digests(stopped, "tiny")
+    assert metrics(stopped, "stopped") == metrics(stopped, "tiny")
+    tiny = RunDirectory(stopped / "runs" / "tiny")
+    assert run.samples_file.read_text() == tiny.samples_file.read_text()
 
 
 def test_a_file_that_cannot_be_opened_leaves_none_of_the_others_open(stopped: Path) -> None:
@@ -291,8 +312,10 @@ def test_settings_that_could_be_given_once_still_load_generate_and_resume(stoppe
     assert isinstance(load(run.path).generate("The film", max_new_tokens=2), str)
     in_process("generate", "--run", "stopped", "--max-new-tokens", "2", cwd=stopped)
     in_process("evaluate", "stopped", "reviews", "--set", "data.min_bytes=1", cwd=stopped)
-    resume = ["train", "--resume", "stopped", "--stop-at-step", "11"]
+    resume = ["train", "--resume", "stopped", "--stop-at-step", "11",
+              "--set", "sampling.max_new_tokens=2"]  # fmt: skip
     again = ["--set", "sampling.length_penalty=20"]
     assert in_process(*resume, *again, cwd=stopped, check=False) == 2
-    in_process(*resume, cwd=stopped)
+    said = called(*resume, cwd=stopped).stderr
+    assert "sample texts ignore sampling.length_penalty, which is out of range: 20.0" in said
     assert "1.0e-40" in run.config_file.read_text()

@@ -246,7 +246,7 @@ def test_a_state_that_cannot_be_read_back_is_refused(store: CheckpointStore, sta
 def test_what_was_just_saved_is_not_rotated_away(store: CheckpointStore) -> None:
     for step in (7, 8, 9):
         save(store, step)
-    store.rotate(2, saved=save(store, 0))
+    store.rotate(2, save(store, 0))
     assert store.names() == ["step-00000000", "step-00000008", "step-00000009"]
 
 

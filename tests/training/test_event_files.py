@@ -36,6 +36,18 @@ def test_steps_done_again_are_shown_once(tmp_path: Path) -> None:
     }
 
 
+def test_evaluations_that_a_resumed_run_does_not_know_are_cut(tmp_path: Path) -> None:
+    writer = TensorBoardWriter(tmp_path)
+    for step in (2, 4, 5):
+        writer.write_scalars(step, {"train/loss": 2.0})
+        writer.write_scalars(step, {"eval/loss": 2.0})
+        writer.write_text(step, "text")
+    writer.close()
+    cut_events(tmp_path, 5, evaluated_step=4)
+    shown = {"train/loss": [2, 4, 5], "eval/loss": [2, 4], "samples/text": [2, 4]}
+    assert steps_shown(tmp_path) == shown
+
+
 def test_a_half_written_event_hides_none_of_the_later_ones(tmp_path: Path) -> None:
     write(tmp_path, steps=range(1, 9))
     (file,) = tmp_path.glob(PATTERN)
