@@ -73,7 +73,7 @@ def shares(cores: Sequence[int], count: int) -> list[set[int]]:
     return [set(cores[rank * size // count : (rank + 1) * size // count]) for rank in range(count)]
 
 
-def run(count: int, command: Sequence[str], *, grace: float = 30.0, private: bool = True) -> int:
+def run(count: int, command: Sequence[str], *, grace: float = 10.0, private: bool = True) -> int:
     """Start the workers and wait for all of them.
 
     Args:
@@ -129,9 +129,10 @@ class _Workers:
     """The processes. A group of their own keeps them from getting a Ctrl-C twice."""
 
     def __init__(self) -> None:
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: dict[int, subprocess.Popen[bytes]] = {}  # by rank
         self._threads: list[threading.Thread] = []
         self._asked: int | None = None  # the signal that came first
+        self._killed = False
 
     def start(self, command: Sequence[str], environments: Sequence[dict[str, str]]) -> None:
         """Start all; the output of the first goes through, that of the others gets its rank."""
@@ -156,13 +157,14 @@ class _Workers:
                 stderr=subprocess.STDOUT if rank else None,
                 preexec_fn=partial(prepare, cores[rank]),
             )
-            self._running.append(process)
+            self._running[rank] = process
             if self._asked is not None:  # a signal that came while it was being started
                 process.send_signal(self._asked)
-        for rank, process in enumerate(self._running[1:], 1):
-            thread = threading.Thread(target=_pass_on, args=(rank, process.stdout), daemon=True)
-            thread.start()
-            self._threads.append(thread)
+        for rank, process in self._running.items():
+            if process.stdout is not None:
+                thread = threading.Thread(target=_pass_on, args=(rank, process.stdout), daemon=True)
+                thread.start()
+                self._threads.append(thread)
 
     def wait(self, grace: float) -> int:
         """Wait for all; see `run`."""
@@ -170,10 +172,11 @@ class _Workers:
         deadline: float | None = None
         try:
             while self._running:
-                for process in [each for each in self._running if each.poll() is not None]:
-                    self._running.remove(process)
-                    ended = process.returncode
+                for rank in [one for one, each in self._running.items() if each.poll() is not None]:
+                    ended = self._running.pop(rank).returncode
                     code = code or (ended if ended >= 0 else 128 - ended)
+                    if ended < 0 and not self._killed:
+                        _say(f"worker {rank} was ended by {_named(-ended)}")
                 if code and deadline is None:
                     deadline = time.monotonic() + grace
                 if deadline is not None and time.monotonic() > deadline:
@@ -186,7 +189,8 @@ class _Workers:
         return code
 
     def _send(self, number: int) -> None:
-        for process in self._running:
+        self._killed |= number == signal.SIGKILL
+        for process in self._running.values():
             with suppress(ProcessLookupError):
                 process.send_signal(number)
 
@@ -206,6 +210,10 @@ class _Workers:
         finally:
             for each, handler in before.items():
                 signal.signal(each, handler)
+
+
+def _named(number: int) -> str:
+    return f"signal {number} ({signal.strsignal(number) or 'unknown'})"
 
 
 def _pass_on(rank: int, output: IO[bytes]) -> None:

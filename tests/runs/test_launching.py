@@ -106,7 +106,8 @@ def test_the_first_that_fails_gives_the_code_and_the_others_are_ended_after_a_wh
     code, _, _ = ended(launched(3, "rank == 1 and sys.exit(7); time.sleep(60)", grace=0.2))
     assert code == 7
     assert time.monotonic() - began < 50
-    assert ended(launched(2, "rank and os.kill(os.getpid(), 9)"))[0] == 137
+    code, _, err = ended(launched(2, "rank and os.kill(os.getpid(), 9)"))
+    assert (code, err) == (137, "worker 1 was ended by signal 9 (Killed)\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
