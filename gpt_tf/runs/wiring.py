@@ -31,6 +31,7 @@ from gpt_tf.runs.streams import Streams
 from gpt_tf.runs.team import RUN, Team
 from gpt_tf.storage.checkpoint_files import Arrays, Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
+from gpt_tf.storage.waiting_signals import signals_waiting
 from gpt_tf.streaming.files import DocumentError
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.training.checkpoint import CheckpointManager
@@ -127,11 +128,16 @@ def run_training(job: Job, claim: Claim, parts: Parts) -> tuple[RunDirectory, Ou
 
 
 def train_with(job: Job, built: Built, trainer: Trainer) -> Outcome:
-    """Train, once all workers have the same numbers."""
-    if not built.workers.is_alone:
-        job.team.compare("weights", sha256_of((*built.model.variables, *built.optimizer.variables)))
-    with losses_named(built.workers.is_alone):
+    """Train, once all workers have the same numbers, until the chief has saved the last step."""
+    if built.workers.is_alone:
         return trainer.run(job.stop_at_step)
+    job.team.compare("weights", sha256_of((*built.model.variables, *built.optimizer.variables)))
+    with signals_waiting(), losses_named():
+        outcome = trainer.run(job.stop_at_step)
+        # A worker that left earlier would hide the chief's error, and a launcher would take it for
+        # one that has failed while the chief still saves.
+        job.team.compare("the last step", str(outcome.step))
+    return outcome
 
 
 def accept_data(parts: Parts) -> None:

@@ -54,8 +54,13 @@ def join(addresses: Sequence[str], rank: int) -> None:
         ) from error
 
 
+def has_joined() -> bool:
+    """Whether this process has joined others."""
+    return bool(_joined)
+
+
 @contextmanager
-def losses_named(is_alone: bool) -> Iterator[None]:
+def losses_named() -> Iterator[None]:
     """Leave it to the watch to name a lost worker, whose sums fail on the others.
 
     Raises:
@@ -64,8 +69,6 @@ def losses_named(is_alone: bool) -> Iterator[None]:
     try:
         yield
     except LOST as error:
-        if is_alone:
-            raise
         time.sleep(PATIENCE)
         raise RunError(
             f"the workers cannot sum their gradients: {str(error).strip().splitlines()[-1]}. "
