@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,10 +24,12 @@ LIFE = 1.5  # seconds of training before a fault, at most
 
 
 @contextmanager
-def launched(workspace: Path, count: int, **options: object) -> Iterator[Launched]:
+def launched(
+    workspace: Path, count: int, *, more: Sequence[str] = (), **options: object
+) -> Iterator[Launched]:
     """The run begins or goes on; at the end of the block nothing is left of it."""
     words = RESUME if run_of(workspace).checkpoints.names() else TRAIN
-    launch = Launched(workspace, count, words, **options)  # type: ignore[arg-type]
+    launch = Launched(workspace, count, [*words, *more], **options)  # type: ignore[arg-type]
     try:
         yield launch
     finally:
