@@ -10,8 +10,11 @@ from gpt_tf.cli.help import Command
 @click.command(cls=Command, context_settings={"ignore_unknown_options": True})
 @click.option("--workers", type=click.IntRange(1, 64), required=True, metavar="N",
               help="How many workers, from 2 to 64.")  # fmt: skip
+@click.option("--measure", is_flag=True,
+              help="Train nothing: tell what the sums of the workers take, and the batch that is "
+              "large enough for 90 % efficiency.")  # fmt: skip
 @click.argument("words", metavar="-- train ...", nargs=-1, type=click.UNPROCESSED)
-def launch(workers: int, words: tuple[str, ...]) -> int:
+def launch(workers: int, measure: bool, words: tuple[str, ...]) -> int:
     """Train one run with several workers on this machine.
 
     After `--` stands a `train` command with its options. Each worker gets a share of the cores and
@@ -20,6 +23,7 @@ def launch(workers: int, words: tuple[str, ...]) -> int:
 
     \b
       gpt-tf launch --workers 2 -- train --set training.grad_accum_steps=2
+      gpt-tf launch --workers 2 --measure -- train --preset shakespeare-gpt
     """
     import sys
 
@@ -27,8 +31,10 @@ def launch(workers: int, words: tuple[str, ...]) -> int:
     from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.runs.launching import check, run
 
-    check(workers, words)
+    check(workers, words, measure=measure)
     flags = [*(["--quiet"] if console.is_quiet() else []),
              *(["--debug"] if console.is_debug() else [])]  # fmt: skip
+    if measure:
+        words = (*words, "--dry-run", "--measure")
     place = ["--workspace", str(workspace_path())]
     return run(workers, [sys.executable, "-m", "gpt_tf", *place, *flags, *words])

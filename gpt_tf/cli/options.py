@@ -67,11 +67,12 @@ _TRAIN_OPTIONS = (
                  help="Open the data, show steps, parameters and memory, and stop; nothing is "
                  "written."),
     click.option("--measure", is_flag=True,
-                 help="With --dry-run: make a few real steps, and tell how long all will take."),
+                 help="With --dry-run: make a few real steps, and tell how long all will take; "
+                 "with several workers, what their sums take."),
     click.option("--schedule-picture", type=PLACE, metavar="PNG",
                  help="With --dry-run: draw the learning rate of each step into this file."),
     click.option("--alone", is_flag=True,
-                 help="Join no other workers, even if TF_CONFIG names some."),
+                 help="Join no other workers, even if TF_CONFIG or Slurm names some."),
 )  # fmt: skip
 
 

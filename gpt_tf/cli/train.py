@@ -70,7 +70,7 @@ def train(
       gpt-tf train --resume first
       gpt-tf train --resume first --max-steps +600 --set training.schedule=cosine
     """
-    from gpt_tf.cli.together import train_together
+    from gpt_tf.cli.together import measure_together, train_together
     from gpt_tf.cli.workspace import current_workspace
     from gpt_tf.config_files import parse_assignments, read_config_file
     from gpt_tf.config_help import explained_yaml
@@ -133,9 +133,12 @@ def train(
         overwrite=overwrite, stop_at_step=stop_at_step, profile=operations, pretrained=pretrained,
         given=given_settings(assignments, config_file, file_settings, max_steps=max_steps),
     )  # fmt: skip
+    measured_alone = dry_run and (schedule_picture is not None or not measure)
+    cluster = None if alone or measured_alone else cluster_of(os.environ)
+    if dry_run and cluster is not None:
+        return measure_together(job, cluster)
     if dry_run:
         return estimate(job, measure=measure, picture=schedule_picture)
-    cluster = None if alone else cluster_of(os.environ)
     if cluster is not None and profile:
         raise click.UsageError(f"--profile is for a single worker ({cluster.source}). Add --alone.")
     return train_together(job, cluster)

@@ -40,8 +40,11 @@ OPEN = (
 )
 
 
-def check(count: int, words: Sequence[str]) -> None:
+def check(count: int, words: Sequence[str], *, measure: bool = False) -> None:
     """Refuse what several workers cannot do.
+
+    Args:
+      measure: nothing will be trained.
 
     Raises:
       UsageError: if the words are no training of several workers.
@@ -51,6 +54,11 @@ def check(count: int, words: Sequence[str]) -> None:
         raise UsageError(f"{what}. Type `gpt-tf launch --workers {count} -- train`.")
     if count == 1:
         raise UsageError(f"one worker in --workers: 1. Type `gpt-tf {' '.join(words)}`.")
+    if measure and "--resume" in {word.partition("=")[0] for word in words}:
+        raise UsageError(
+            "nothing is resumed with --measure. Give the settings of the run in place of --resume, "
+            "such as --preset."
+        )
     for word in words:
         if word.partition("=")[0] in NOT_TOGETHER:
             raise UsageError(

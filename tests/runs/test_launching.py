@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import TINY_RUN, gpt_tf, tree
 
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.launching import check, shares
+from gpt_tf.runs.sum_figures import SumFigures, rows
 
 LAUNCHER = """
 import sys
@@ -76,6 +78,35 @@ def test_what_several_workers_cannot_do_is_refused(count, words, said):
     with pytest.raises(UsageError) as refused:
         check(count, words)
     assert said in str(refused.value)
+
+
+def test_nothing_is_resumed_to_measure():
+    with pytest.raises(UsageError, match="nothing is resumed with --measure"):
+        check(2, ["train", "--resume=x"], measure=True)
+    check(2, ["train", "--preset", "demo"], measure=True)
+
+
+def test_the_batch_is_told_that_makes_up_for_the_sums():
+    figures = SumFigures(workers=2, parameters=1_000_000, batch_tokens=100, batches=2,
+                         computing=0.2, summing=0.05, latency=0.001, bandwidth=1e8)  # fmt: skip
+    assert figures.efficiency == pytest.approx(0.8)
+    # a token is computed in 1 ms, so that 450 of them take nine times as long as the sum
+    assert figures.good_tokens in (450, 451)
+    assert figures.good_batches == 10
+    shown = dict(rows(figures))
+    assert shown["efficiency"] == "80%"
+    assert shown["bandwidth"].startswith("100 MB per second")
+    assert shown["sum of gradients"] == "4.0 MB in 50.0 ms"
+
+
+@pytest.mark.long
+def test_launch_measures_sums_and_leaves_nothing(workspace):
+    before = tree(workspace)
+    words = ["--workers", "2", "--measure", "--", "train", "--data", "reviews", *TINY_RUN]
+    measured = gpt_tf("launch", *words, cwd=workspace)
+    for name in ("bandwidth", "latency", "efficiency", "90% efficiency"):
+        assert f"\n{name}" in measured.stdout
+    assert tree(workspace) == before
 
 
 def test_cores_are_split_and_none_is_left_out():

@@ -1,0 +1,105 @@
+"""What several workers lose by their sums: their own computing and the sums are timed apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from gpt_tf.config import Config
+from gpt_tf.runs.sum_figures import SumFigures
+from gpt_tf.runs.team import Team
+from gpt_tf.runs.wiring import first_model, make_step
+from gpt_tf.streaming.batches import Batch
+from gpt_tf.training.freezing import trained_parameters
+from gpt_tf.training.optimizer import make_optimizer
+from gpt_tf.training.workers import Workers
+
+ENOUGH = 8.0  # seconds of steps
+MOST_CALLS = 1000
+SUMS, SHORT_SUMS = 5, 50
+LEAST_LONG = 4_000_000  # numbers of a sum that tells the bandwidth
+BYTES = 4  # of a number
+
+
+def measured_sums(config: Config, team: Team) -> SumFigures:
+    """Time steps of this worker's share, and sums with the others, who do the same.
+
+    Args:
+      config: the settings of a run that these workers can share.
+
+    Returns:
+      The times of the slowest worker.
+    """
+    workers = Workers(team.count, team.rank)
+    share = workers.share_of(config.training.grad_accum_steps)
+    alone = dataclasses.replace(config.training, grad_accum_steps=share)
+    model = first_model(config, None)
+    step = make_step(
+        dataclasses.replace(config, training=alone), model, make_optimizer(model, alone)
+    )
+    together = alone.steps_per_execution or 1
+    batch = _some_batch(config)
+
+    def call() -> None:
+        step([batch] * (share * together), [0.0] * together)
+
+    call()  # compiles
+    numbers = trained_parameters(model)
+    once = _slowest(workers, _seconds(call, 1))
+    calls = min(MOST_CALLS, max(2, math.ceil(ENOUGH / max(once, 1e-6))))
+    computing = _seconds(call, calls) / together
+    size = max(numbers, LEAST_LONG)
+    short, sums, long = (
+        _seconds_of_sum(workers, length, count)
+        for length, count in ((1, SHORT_SUMS), (numbers, SUMS), (size, SUMS))
+    )
+    return SumFigures(
+        workers=team.count,
+        parameters=numbers,
+        batch_tokens=batch.inputs.size,
+        batches=share,
+        computing=_slowest(workers, computing),
+        summing=_slowest(workers, sums),
+        latency=_slowest(workers, short) / (2 * (team.count - 1)),
+        bandwidth=2 * (team.count - 1) / team.count * BYTES * (size - 1)
+        / max(1e-9, _slowest(workers, long) - _slowest(workers, short)),
+    )  # fmt: skip
+
+
+def _some_batch(config: Config) -> Batch:
+    shape = (config.training.batch_size, config.model.context_length)
+    random = np.random.default_rng(0)
+    ids: np.ndarray = random.integers(config.model.vocab_size, size=(shape[0], shape[1] + 1))
+    ids = ids.astype(np.int32)
+    return Batch(ids[:, :-1], ids[:, 1:], np.ones(shape, np.float32))
+
+
+def _seconds_of_sum(workers: Workers, length: int, count: int) -> float:
+    """Seconds of a sum of so many numbers over all workers."""
+
+    @tf.function(autograph=False)
+    def total(vector: tf.Tensor) -> tf.Tensor:
+        return workers.sum_all([vector])[0]
+
+    vector = tf.ones([length])
+    total(vector)
+    return _seconds(lambda: total(vector).numpy(), count)
+
+
+def _slowest(workers: Workers, seconds: float) -> float:
+    """The longest time of all workers."""
+    of_all = [seconds if rank == workers.rank else 0.0 for rank in range(workers.count)]
+    return max(workers.sum_numbers(of_all))
+
+
+def _seconds(call: Callable[[], object], count: int) -> float:
+    """Seconds of a call."""
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count
