@@ -18,8 +18,8 @@ def launch(workers: int, measure: bool, words: tuple[str, ...]) -> int:
     """Train one run with several workers on this machine.
 
     After `--` stands a `train` command with its options. Each worker gets a share of the cores and
-    of the batches of an update; the losses are those of a single worker. Lines of the first worker
-    are shown as they are, those of the others with their number.
+    of the batches of an update; the losses are those of a single worker. The first worker speaks as
+    a single one does; errors of the others are shown with their number.
 
     \b
       gpt-tf launch --workers 2 -- train --set training.grad_accum_steps=2
@@ -37,4 +37,5 @@ def launch(workers: int, measure: bool, words: tuple[str, ...]) -> int:
     if measure:
         words = (*words, "--dry-run", "--measure")
     place = ["--workspace", str(workspace_path())]
-    return run(workers, [sys.executable, "-m", "gpt_tf", *place, *flags, *words])
+    command = [sys.executable, "-m", "gpt_tf", *place, *flags, *words]
+    return run(workers, command, others=["--quiet"])

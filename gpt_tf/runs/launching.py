@@ -81,11 +81,19 @@ def shares(cores: Sequence[int], count: int) -> list[set[int]]:
     return [set(cores[rank * size // count : (rank + 1) * size // count]) for rank in range(count)]
 
 
-def run(count: int, command: Sequence[str], *, grace: float = 10.0, private: bool = True) -> int:
+def run(
+    count: int,
+    command: Sequence[str],
+    *,
+    others: Sequence[str] = (),
+    grace: float = 10.0,
+    private: bool = True,
+) -> int:
     """Start the workers and wait for all of them.
 
     Args:
       command: of each worker, with its program.
+      others: more words for all but the first.
       grace: seconds that the others have after the first that failed.
       private: take a network of its own for this process, if that can be had.
 
@@ -101,7 +109,8 @@ def run(count: int, command: Sequence[str], *, grace: float = 10.0, private: boo
         secret.write_bytes(secrets.token_bytes(SECRET_LENGTH))
         workers = _Workers()
         with workers.told_of_signals():
-            workers.start(command, _environments(count, secret))
+            commands = [command, *[[*command, *others]] * (count - 1)]
+            workers.start(commands, _environments(count, secret))
             return workers.wait(grace)
 
 
@@ -142,7 +151,7 @@ class _Workers:
         self._asked: int | None = None  # the signal that came first
         self._killed = False
 
-    def start(self, command: Sequence[str], environments: Sequence[dict[str, str]]) -> None:
+    def start(self, commands: Sequence[Sequence[str]], environments: list[dict[str, str]]) -> None:
         """Start all; the output of the first goes through, that of the others gets its rank."""
         libc, launcher = ctypes.CDLL(None), os.getpid()
         cores = shares(sorted(os.sched_getaffinity(0)), len(environments))
@@ -158,7 +167,7 @@ class _Workers:
             if self._asked is not None:
                 break
             process = subprocess.Popen(
-                command,
+                commands[rank],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if rank else None,
@@ -170,7 +179,8 @@ class _Workers:
                 process.send_signal(self._asked)
         for rank, process in self._running.items():
             if process.stdout is not None:
-                thread = threading.Thread(target=_pass_on, args=(rank, process.stdout), daemon=True)
+                of_it = (rank, process.stdout)
+                thread = threading.Thread(target=self._pass_on, args=of_it, daemon=True)
                 thread.start()
                 self._threads.append(thread)
 
@@ -195,6 +205,14 @@ class _Workers:
         for thread in self._threads:
             thread.join(timeout=5)
         return code
+
+    def _pass_on(self, rank: int, output: IO[bytes]) -> None:
+        """Show each line of a worker with its rank; a signal to all is told by the first alone."""
+        while line := output.readline(LINE):
+            text = line.decode(errors="replace").rstrip()
+            asked = signal.Signals(self._asked).name if self._asked else ""
+            if text and not (asked and text == f"stopped by {asked}"):
+                _say(f"worker {rank}: {text}")
 
     def _send(self, number: int) -> None:
         self._killed |= number == signal.SIGKILL
@@ -222,12 +240,6 @@ class _Workers:
 
 def _named(number: int) -> str:
     return f"signal {number} ({signal.strsignal(number) or 'unknown'})"
-
-
-def _pass_on(rank: int, output: IO[bytes]) -> None:
-    """Show each line of a worker with its rank."""
-    while line := output.readline(LINE):
-        _say(f"worker {rank}: {line.decode(errors='replace').rstrip()}")
 
 
 def _say(line: str) -> None:

@@ -103,7 +103,8 @@ def assert_same_figures(workspace: Path, run: str, other: str) -> None:
             np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
-def test_two_workers_begin_a_run_and_one_goes_on_with_it(workspace: Path) -> None:
+def test_two_workers_begin_a_run_and_one_goes_on_with_it(workspace: Path, monkeypatch) -> None:
+    monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")  # as Ray Train does
     before = tree(workspace)
     steps = ["--max-steps", "10"]
     errors = together(workspace, 2, *NEW, *steps, "--stop-at-step", "5", "--name", "shared")

@@ -22,7 +22,8 @@ import sys
 from gpt_tf.runs.launching import run
 count, grace, private, program = sys.argv[1:]
 command = [sys.executable, "-c", program]
-sys.exit(run(int(count), command, grace=float(grace), private=private == "1"))
+others = ["--quiet"]
+sys.exit(run(int(count), command, others=others, grace=float(grace), private=private == "1"))
 """
 RANK = "import json, os, sys, time; rank = json.loads(os.environ['TF_CONFIG'])['task']['index'];"
 
@@ -154,6 +155,20 @@ def test_a_signal_goes_to_every_worker(tmp_path, number):
     assert code == 128 + number
     assert out == f"told {int(number)}\n"
     assert err == f"worker 1: told {int(number)}\n"
+
+
+def test_the_others_get_their_words_and_do_not_tell_again_of_a_signal_to_all(tmp_path):
+    program = (
+        "import signal; signal.signal(15, lambda n, _: (print('stopped by SIGTERM\\n\\nmore', "
+        f"sys.argv[1:]), sys.exit(143)));{noting_pid(tmp_path)}time.sleep(60)"
+    )
+    process = launched(2, program)
+    pids_in(tmp_path, 2)
+    process.terminate()
+    code, out, err = ended(process)
+    assert code == 143
+    assert out == "stopped by SIGTERM\n\nmore []\n"
+    assert err == "worker 1: more ['--quiet']\n"
 
 
 def test_a_second_signal_kills(tmp_path):
