@@ -1,7 +1,8 @@
 """Joins this process to the other workers of a run, for the sums of `workers.Workers`.
 
-A `Strategy` of TensorFlow starts the server and finds the other workers. Nothing is built in its
-scope: it would take the optimizer and the compiled update over, and cannot do what they need.
+A `Strategy` of TensorFlow would do this, too. But it also starts a coordination service, which ends
+all sums once a worker has been silent for ten seconds, as one may be on a busy machine. Who is lost
+is for the watch to say (`watch.py`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import tensorflow as tf
+from tensorflow.python.eager import context  # nothing public leaves the service out
 
 from gpt_tf.errors import RunError, UsageError
 
@@ -25,11 +27,11 @@ LOST = (
     tf.errors.UnavailableError,
     tf.errors.UnknownError,
 )
-_joined: list[tf.distribute.Strategy] = []  # kept: what it started ends with it
+_joined: list[int] = []  # the rank, once this process has joined
 
 
 def join(addresses: Sequence[str], rank: int) -> None:
-    """Wait until all workers are joined; before the first tensor is made.
+    """Listen to the other workers; before the first tensor is made. A sum waits for them.
 
     Args:
       addresses: "host:port" of every worker, in their order.
@@ -39,24 +41,40 @@ def join(addresses: Sequence[str], rank: int) -> None:
       UsageError: if this worker cannot listen at its address.
       RuntimeError: if TensorFlow is in use already.
     """
-    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
-        tf.train.ClusterSpec({JOB: list(addresses)}),
-        task_type=JOB,
-        task_id=rank,
-        rpc_layer="grpc",
+    runtime = context.context()
+    runtime.configure_collective_ops(
+        collective_leader=f"/job:{JOB}/replica:0/task:0",
+        scoped_allocator_enabled_ops=("CollectiveReduce",),
+        device_filters=(f"/job:{JOB}/task:{rank}",),
     )
+    server = tf.train.ServerDef(
+        cluster=tf.train.ClusterSpec({JOB: list(addresses)}).as_cluster_def(),
+        default_session_config=runtime.config,
+        job_name=JOB,
+        task_index=rank,
+        protocol="grpc",
+    )
+    runtime.enable_collective_ops(server)
     try:
-        _joined.append(tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver))
+        runtime.ensure_initialized()
     except tf.errors.OpError as error:
         raise UsageError(
             f"worker {rank} cannot listen at its address: {addresses[rank]} ({error}). Use a port "
             "that no other program uses."
         ) from error
+    _joined.append(rank)
 
 
 def has_joined() -> bool:
     """Whether this process has joined others."""
     return bool(_joined)
+
+
+def _in_a_line(error: tf.errors.OpError) -> str:
+    """What happened, without the lists of where that follow."""
+    lines = [line for line in str(error.message).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith(("Detected", "Graph", "\t"))]
+    return " ".join(told or lines)[:500].strip()
 
 
 @contextmanager
@@ -71,6 +89,6 @@ def losses_named() -> Iterator[None]:
     except LOST as error:
         time.sleep(PATIENCE)
         raise RunError(
-            f"the workers cannot sum their gradients: {str(error).strip().splitlines()[-1]}. "
+            f"the workers cannot sum their gradients: {_in_a_line(error)}. "
             "Checkpoints are kept: `gpt-tf train --resume` goes on."
         ) from error

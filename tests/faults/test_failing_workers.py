@@ -16,7 +16,7 @@ from gpt_tf.storage.metrics_file import read_rows
 
 pytestmark = pytest.mark.long
 ALLOWED = 10.0  # seconds from a signal to the end of all
-LONGER = 11.0  # seconds: than a launcher waits for the others once a worker has failed
+LONGER = 12.0  # seconds: than a launcher waits for the others once a worker has failed
 ODD = (odd_worker.__file__,)
 
 
@@ -117,6 +117,22 @@ def test_the_others_wait_for_a_chief_that_saves_for_long(
         launch.wait()
     check_saved(workspace)
     check_end_of(workspace, undisturbed)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_pause_that_is_shorter_than_the_silence_changes_nothing(
+    workspace: Path, undisturbed: Path, rank: int
+) -> None:
+    """As on a machine with far too much to do."""
+    run = run_of(workspace)
+    with launched(workspace, 2) as launch:
+        workers = launch.workers()
+        assert launch.wait_until(lambda: last_logged_step(run) > 20)
+        os.kill(workers[rank], signal.SIGSTOP)
+        time.sleep(LONGER)
+        os.kill(workers[rank], signal.SIGCONT)
+        assert launch.wait() == 0, launch.said
+    assert everything(run) == everything(run_of(undisturbed))
 
 
 @pytest.mark.parametrize("at", [4, 40])
