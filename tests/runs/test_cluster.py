@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.cluster import cluster_of
@@ -97,3 +101,52 @@ def test_the_secret_is_a_private_file_of_some_bytes(secret: Path) -> None:
         cluster_of(environment(config, secret))
     with pytest.raises(UsageError, match="no port in GPT_TF_WATCH_PORT: 'x'"):
         cluster_of(environment(config, secret, GPT_TF_WATCH_PORT="x"))
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "WORKERS.md"
+
+
+def blocks(kind: str) -> list[str]:
+    """The blocks of code of the page on several workers."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def called_by(script: str, folder: Path, **variables: str) -> tuple[str, str]:
+    """TF_CONFIG and the words that a script calls `gpt-tf` with."""
+    stub = folder / "gpt-tf"
+    stub.write_text('#!/bin/sh\necho "$TF_CONFIG" > called\necho "$@" >> called\n')
+    stub.chmod(0o755)
+    own = {"HOME": str(folder), "PATH": f"{folder}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-ec", script], cwd=folder, env={**own, **variables}, check=True)
+    *config, words = (folder / "called").read_text().splitlines()
+    return "\n".join(config), words
+
+
+def test_the_manifest_of_the_page_names_the_workers(secret: Path, tmp_path: Path) -> None:
+    """Pods that are started again go on with the run."""
+    (manifest,) = blocks("yaml")
+    service, pods = yaml.safe_load_all(manifest)
+    assert service["metadata"]["name"] == pods["spec"]["serviceName"]
+    pod = pods["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (script,) = container["args"]
+    mounts, volumes = container["volumeMounts"], pod["volumes"]
+    assert {each["name"] for each in mounts} == {each["name"] for each in volumes}
+    script = script.replace("/workspace", str(tmp_path))
+    config, words = called_by(script, tmp_path, HOSTNAME="gpt-1")
+    found = cluster_of(environment(config, secret))
+    assert found is not None and (found.rank, len(found.addresses)) == (1, 2)
+    assert words.startswith("train --name first")
+    (tmp_path / "runs" / "first" / "checkpoints" / "step-00000010").mkdir(parents=True)
+    assert called_by(script, tmp_path, HOSTNAME="gpt-0")[1] == "train --resume first"
+
+
+def test_the_scripts_of_the_page_call_train(secret: Path, tmp_path: Path) -> None:
+    (by_hand,) = (block for block in blocks("bash") if "export TF_CONFIG" in block)
+    config, words = called_by(by_hand, tmp_path)
+    assert words.startswith("train ") and cluster_of(environment(config, secret)) is not None
+    (batch,) = (block for block in blocks("bash") if "#SBATCH" in block)
+    srun = tmp_path / "srun"
+    srun.write_text('#!/bin/sh\nshift 2\nexec "$@"\n')
+    srun.chmod(0o755)
+    assert called_by(batch, tmp_path, SLURM_CPUS_PER_TASK="16")[1].startswith("train ")
