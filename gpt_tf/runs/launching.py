@@ -158,6 +158,7 @@ class _Workers:
 
         def prepare(own: set[int]) -> None:
             os.setpgid(0, 0)
+            signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # may write to the terminal all the same
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
             os.sched_setaffinity(0, own)
             if os.getppid() != launcher:  # it was killed before the line above it

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -169,6 +172,31 @@ def test_the_others_get_their_words_and_do_not_tell_again_of_a_signal_to_all(tmp
     assert code == 143
     assert out == "stopped by SIGTERM\n\nmore []\n"
     assert err == "worker 1: more ['--quiet']\n"
+
+
+def test_the_first_writes_to_a_terminal_that_stops_others():
+    """With `stty tostop`, as some have it, a process in the background is stopped at its word."""
+    ours, terminal = pty.openpty()
+    attributes = termios.tcgetattr(terminal)
+    attributes[3] |= termios.TOSTOP
+    termios.tcsetattr(terminal, termios.TCSANOW, attributes)
+
+    def take_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+    command = [sys.executable, "-c", LAUNCHER, "2", "30", "0", RANK + "print('word', rank)"]
+    process = subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, preexec_fn=take_terminal
+    )
+    try:
+        assert process.wait(timeout=20) == 0
+        said = os.read(ours, 10_000).decode().splitlines()
+        assert sorted(said) == ["word 0", "worker 1: word 1"]
+    finally:
+        process.kill()
+        os.close(ours)
+        os.close(terminal)
 
 
 def test_a_second_signal_kills(tmp_path):
