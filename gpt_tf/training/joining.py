@@ -71,10 +71,10 @@ def has_joined() -> bool:
 
 
 def _in_a_line(error: tf.errors.OpError) -> str:
-    """What happened, without the lists of where that follow."""
-    lines = [line for line in str(error.message).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("Detected", "Graph", "\t"))]
-    return " ".join(told or lines)[:500].strip()
+    """What happened, without where in the program, which stands before and after it."""
+    lines = str(error.message).splitlines()
+    told = [line for line in lines if not line.startswith((" ", "\t", "Detected", "Graph exec"))]
+    return next(filter(None, told), type(error).__name__)[:300].rstrip(". ")
 
 
 @contextmanager
