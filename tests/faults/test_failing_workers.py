@@ -1,17 +1,24 @@
 """Workers that are stopped, or fail: all of them end after the same step, and say why."""
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 from faults import odd_worker, shim
 from faults.launched import TRAIN, Launched
-from faults.test_lost_workers import launched, state_of
+from faults.test_lost_workers import GONE, launched, state_of
 from faults.trainers import everything, last_logged_step, litter, new_workspace, run_of
+from namespaces import namespaces
 
+from gpt_tf.runs.launching import shares
 from gpt_tf.storage.metrics_file import read_rows
 
 pytestmark = pytest.mark.long
@@ -156,6 +163,44 @@ def test_not_a_number_on_one_worker_is_refused_by_all_at_the_same_step(workspace
     assert sorted(re.findall(refused, launch.said, re.MULTILINE)) == ["", "worker 1: "], launch.said
     assert "Traceback" not in launch.said
     assert last_logged_step(run_of(workspace)) == 6
+
+
+def test_a_cut_network_ends_all_and_no_work_is_lost(workspace: Path, undisturbed: Path) -> None:
+    secret = workspace.parent / "secret"
+    secret.touch(mode=0o600)
+    secret.write_bytes(b"known to both workers")
+    cluster = {"worker": ["10.214.0.1:4711", "10.214.0.2:4711"]}
+    cores = shares(sorted(os.sched_getaffinity(0)), 2)  # as a launch splits them
+    run, ended = run_of(workspace), []
+    with namespaces() as names, ExitStack() as started:
+        for rank, name in enumerate(names):
+            place = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": rank}})
+            worker = subprocess.Popen(
+                ["ip", "netns", "exec", name, sys.executable, "-m", "gpt_tf", *TRAIN],
+                cwd=workspace,
+                env={**os.environ, "TF_CONFIG": place, "GPT_TF_SECRET_FILE": str(secret)},
+                stderr=subprocess.PIPE,
+                text=True,
+                preexec_fn=partial(os.sched_setaffinity, 0, cores[rank]),
+            )
+            started.callback(worker.kill)
+            ended.append(worker)
+        while last_logged_step(run) < 25:
+            assert ended[0].poll() is None
+            time.sleep(0.01)
+        subprocess.run(["ip", "-n", names[0], "link", "set", "cable0", "down"], check=True)
+        begun = time.monotonic()
+        for rank, worker in enumerate(ended):
+            _, said = worker.communicate(timeout=60)
+            assert worker.returncode == 1, said
+            other = 1 - rank
+            named = rf"gpt-tf: worker {other} \(10\.214\.0\.\d:4711\) has been silent for 15 s"
+            assert re.search(named, said), said
+            assert "Traceback" not in said
+    seconds = time.monotonic() - begun
+    assert seconds < GONE
+    print(f"a cut network: both workers gone within {seconds:.1f} s")
+    check_end_of(workspace, undisturbed)
 
 
 def test_connections_that_are_lost_between_workers_that_live_end_all(workspace: Path) -> None:

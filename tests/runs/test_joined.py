@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +26,20 @@ from workspaces import workspace_at
 from gpt_tf.config import Config, TrainingConfig
 from gpt_tf.config_files import read_config_file, resolve_stored
 from gpt_tf.errors import UsageError
+from gpt_tf.runs import meeting, team
 from gpt_tf.runs.agreeing import what_is_shared
 from gpt_tf.runs.console import SILENT
 from gpt_tf.runs.following import follow
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.run_data import data_of_run
 from gpt_tf.runs.streams import Streams
-from gpt_tf.runs.team import Team, shared_out
+from gpt_tf.runs.team import Team, facts, shared_out
 from gpt_tf.runs.wiring import Parts
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import tokenizer_sha256
 from gpt_tf.training.signals import StopRequest
+from gpt_tf.training.watch import watching
 
 NEW = ["train", "--data", "reviews", *TINY_RUN, "--set", "training.log_interval=1"]
 # what four workers make of a batch of four rows
@@ -206,6 +210,52 @@ def test_a_lost_worker_is_named_and_the_others_end(workspace: Path, rank: int) -
     assert (codes[rank], codes[1 - rank]) == (-signal.SIGKILL, 1)
     assert f"gpt-tf: worker {rank} (127.0.0.1:" in errors[1 - rank]
     assert "Traceback" not in errors[1 - rank]
+
+
+def test_a_worker_that_never_comes_ends_the_others_and_is_named(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing has been changed by then."""
+    before = tree(workspace)
+    secret = workspace.parent / "secret"
+    secret.touch(mode=0o600)
+    secret.write_bytes(b"known to all workers")
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        watch = one.getsockname()[1]
+    two = {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}
+    monkeypatch.setenv("GPT_TF_SECRET_FILE", str(secret))
+    monkeypatch.setenv("GPT_TF_WATCH_PORT", str(watch))
+    monkeypatch.setattr(meeting, "watching", partial(watching, start_limit=0.5))
+    for rank, said in ((1, r"the chief, worker 0 \(127.0.0.1:1\), cannot be reached"),
+                       (0, r"worker 1 \(127.0.0.1:2\) of 2 workers has not come within 0.5 s")):  # fmt: skip
+        place = {"cluster": two, "task": {"type": "worker", "index": rank}}
+        monkeypatch.setenv("TF_CONFIG", json.dumps(place))
+        refused = called(*NEW, "--name", "shared", cwd=workspace, check=False)
+        assert refused.returncode == 2
+        assert re.search(said, refused.stderr)
+    assert tree(workspace) == before
+
+
+def test_what_workers_are_asked_for_is_compared(
+    trained_workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch refuses what differs, by these names (tests/training/test_watch.py)."""
+    job = Job(config=Config(), workspace=workspace_at(trained_workspace), data=Path("a"))
+    own = facts(job, "run")
+
+    def differ(other: dict[str, str]) -> list[str]:
+        return [name for name in own if own[name] != other[name]]
+
+    longer = Config(training=TrainingConfig(max_steps=7))
+    assert differ(facts(replace(job, config=longer), "run")) == ["settings"]
+    assert differ(facts(replace(job, data=Path("b")), "run")) == ["--data"]
+    assert differ(facts(replace(job, validation=Path("b")), "run")) == ["--validation-data"]
+    assert differ(facts(replace(job, tokenizer=Path("b")), "run")) == ["--tokenizer"]
+    assert differ(facts(replace(job, name="b"), "run")) == ["--name"]
+    assert differ(facts(replace(job, stop_at_step=7), "run")) == ["--stop-at-step"]
+    assert differ(facts(job, None)) == ["--resume"]
+    monkeypatch.setattr(team, "__version__", "0")
+    assert differ(facts(job, "run")) == ["version of gpt-tf"]
 
 
 def test_a_single_worker_is_alone_under_tf_config_too(workspace: Path, monkeypatch) -> None:

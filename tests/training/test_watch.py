@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 
 import pytest
 import watched_worker
+from namespaces import namespaces
 
 from gpt_tf.training.door import STRANGERS
 from gpt_tf.training.links import MAGIC
@@ -166,32 +166,6 @@ def test_all_end_when_the_network_is_cut(start: Start, place: dict[str, Any]) ->
             assert code == 1
             other = 1 - rank
             assert errors.startswith(f"gpt-tf: worker {other} (host:{other}) has been silent for")
-
-
-@contextlib.contextmanager
-def namespaces() -> Iterator[list[str]]:
-    """Two network namespaces that are connected by a cable."""
-    names = [f"gpt-tf-{os.getpid()}-{end}" for end in range(2)]
-    commands = f"""
-        netns add {names[0]}
-        netns add {names[1]}
-        -n {names[0]} link add cable0 type veth peer name cable1 netns {names[1]}
-        -n {names[0]} addr add 10.214.0.1/24 dev cable0
-        -n {names[1]} addr add 10.214.0.2/24 dev cable1
-        -n {names[0]} link set cable0 up
-        -n {names[1]} link set cable1 up
-    """
-    try:
-        for line in commands.strip().splitlines():
-            subprocess.run(["ip", *line.split()], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as problem:
-        pytest.skip(f"no network namespaces here: {problem}")
-    else:
-        yield names
-    finally:
-        for name in names:
-            with contextlib.suppress(OSError):
-                subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
 def test_leaving_is_no_fault(start: Start) -> None:
