@@ -226,8 +226,11 @@ def test_a_worker_that_never_comes_ends_the_others_and_is_named(
     monkeypatch.setenv("GPT_TF_SECRET_FILE", str(secret))
     monkeypatch.setenv("GPT_TF_WATCH_PORT", str(watch))
     monkeypatch.setattr(meeting, "watching", partial(watching, start_limit=0.5))
-    for rank, said in ((1, r"the chief, worker 0 \(127.0.0.1:1\), cannot be reached"),
-                       (0, r"worker 1 \(127.0.0.1:2\) of 2 workers has not come within 0.5 s")):  # fmt: skip
+    refusals = {
+        1: r"the chief, worker 0 \(127.0.0.1:1\), cannot be reached",
+        0: r"worker 1 \(127.0.0.1:2\) of 2 workers has not come within 0.5 s",
+    }
+    for rank, said in refusals.items():
         place = {"cluster": two, "task": {"type": "worker", "index": rank}}
         monkeypatch.setenv("TF_CONFIG", json.dumps(place))
         refused = called(*NEW, "--name", "shared", cwd=workspace, check=False)
