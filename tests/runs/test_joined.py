@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from commands import TINY_RUN, called, tree
+from commands import BIGRAM_RUN, TINY_RUN, called, tree
 from run_digests import digests, metrics
 from safetensors.numpy import load_file
 from workspaces import workspace_at
@@ -107,18 +107,24 @@ def assert_same_figures(workspace: Path, run: str, other: str) -> None:
             np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
-def test_two_workers_begin_a_run_and_one_goes_on_with_it(workspace: Path, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    "settings", [BIGRAM_RUN, pytest.param(TINY_RUN, marks=pytest.mark.long)], ids=["bigram", "gpt"]
+)
+def test_two_workers_begin_a_run_and_one_goes_on_with_it(
+    workspace: Path, settings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")  # as Ray Train does
     before = tree(workspace)
+    new = ["train", "--data", "reviews", *settings, "--set", "training.log_interval=1"]
     steps = ["--max-steps", "10"]
-    errors = together(workspace, 2, *NEW, *steps, "--stop-at-step", "5", "--name", "shared")
+    errors = together(workspace, 2, *new, *steps, "--stop-at-step", "5", "--name", "shared")
     assert "training.batch_size 4 becomes 2, and training.grad_accum_steps 1 becomes 2" in errors[0]
     stored = read_config_file(workspace / "runs" / "shared" / "config.yaml")["training"]
     assert (stored["batch_size"], stored["grad_accum_steps"]) == (2, 2)
     assert {path.split("/")[1] for path in tree(workspace).keys() - before.keys()} == {"shared"}
     called("train", "--resume", "shared", cwd=workspace)
     same = ["--set", "training.batch_size=2", "--set", "training.grad_accum_steps=2"]
-    called(*NEW, *same, *steps, "--name", "single", cwd=workspace)
+    called(*new, *same, *steps, "--name", "single", cwd=workspace)
     assert_same_figures(workspace, "shared", "single")
 
 
@@ -261,9 +267,10 @@ def test_what_workers_are_asked_for_is_compared(
     assert differ(facts(job, "run")) == ["version of gpt-tf"]
 
 
+@pytest.mark.usefixtures("eagerly")
 def test_a_single_worker_is_alone_under_tf_config_too(workspace: Path, monkeypatch) -> None:
     """And whoever asks for it, with others that never come."""
-    words = [*NEW, "--max-steps", "2", "--name"]
+    words = ["train", "--data", "reviews", *BIGRAM_RUN, "--max-steps", "2", "--name"]
     one = {"cluster": {"worker": ["127.0.0.1:1"]}, "task": {"type": "worker", "index": 0}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(one))
     called(*words, "one", cwd=workspace)
