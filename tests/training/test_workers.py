@@ -19,7 +19,6 @@ from gpt_tf.training.workers import ALONE, Workers
 DROPOUT = {"dropout": {"embedding": 0.2, "attention_weights": 0.1, "head": 0.2}}
 QUICK: list[dict[str, Any]] = [
     {"optimizer": "adamw", "weight_decay": 0.1, "model": DROPOUT, "xla": "on", "piece": 100},
-    {"optimizer": "muon", "precision": "bfloat16", "model": DROPOUT, "steps_per_execution": 3},
     {"poisoned": 9, "stop": {"1": 15.0}},
 ]
 LONG: list[dict[str, Any]] = [
@@ -33,6 +32,7 @@ LONG: list[dict[str, Any]] = [
         ("on", {"chunks": [0, 8]}),
     )
 ] + [
+    {"optimizer": "muon", "precision": "bfloat16", "model": DROPOUT, "steps_per_execution": 3},
     {"updates": 40, "model": {**DROPOUT, "lora": {"rank": 2}}},
     {"updates": 40, "model": {**DROPOUT, "lora": {"rank": 2}}, "xla": "on", "optimizer": "muon"},
     {"updates": 40, "freeze": ["embedding"], "steps_per_execution": 4},
