@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from gpt_tf.config_files import as_yaml
+from gpt_tf.runs.building import Parts
 from gpt_tf.runs.job import Job
 from gpt_tf.storage.run_directory import RunDirectory
-
-if TYPE_CHECKING:  # it imports this module
-    from gpt_tf.runs.wiring import Parts
 
 
 def what_is_shared(job: Job, run: RunDirectory, parts: Parts) -> dict[str, str | None]:

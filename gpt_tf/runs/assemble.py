@@ -11,6 +11,7 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import UsageError
 from gpt_tf.reports.loss_picture import draw_if_older
+from gpt_tf.runs.building import Parts, accept_data
 from gpt_tf.runs.choosing_data import choose_data
 from gpt_tf.runs.claiming import Claim, claimed, reopened
 from gpt_tf.runs.console import SILENT, MakeWriters
@@ -48,7 +49,7 @@ from gpt_tf.runs.sampling import keeps_prompt, resolve_sampling
 from gpt_tf.runs.streams import Streams, unknown_words
 from gpt_tf.runs.team import RUN, shared_out
 from gpt_tf.runs.tokenizer_records import TOKENIZERS, asked_for
-from gpt_tf.runs.wiring import Parts, accept_data, run_training
+from gpt_tf.runs.wiring import run_training
 from gpt_tf.runs.without_effect import (
     check_end,
     refuse_idle,

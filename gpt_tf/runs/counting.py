@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from gpt_tf.config import Config
-from gpt_tf.runs.wiring import first_evaluation
+from gpt_tf.runs.building import first_evaluation
 
 
 def evaluations(config: Config, steps: int) -> int:

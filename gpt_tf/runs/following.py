@@ -12,19 +12,14 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import read_config_file, resolve_stored
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.runs.agreeing import what_is_shared
+from gpt_tf.runs.building import Parts, accept_data, build
 from gpt_tf.runs.finetuning import first_weights
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.run_data import data_of_run
 from gpt_tf.runs.streams import Streams
 from gpt_tf.runs.team import RUN
-from gpt_tf.runs.wiring import (
-    Parts,
-    accept_data,
-    build,
-    train_with,
-    trainer_of,
-)
+from gpt_tf.runs.wiring import train_with, trainer_of
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.streaming.files import DocumentError
 from gpt_tf.tokenizer.base import Tokenizer

@@ -20,6 +20,7 @@ import psutil
 
 from gpt_tf.config import Config
 from gpt_tf.model.language_model import LanguageModel
+from gpt_tf.runs.building import Parts, first_model, make_step
 from gpt_tf.runs.console import Console
 from gpt_tf.runs.counting import evaluations, times
 from gpt_tf.runs.dry_run import Opened
@@ -27,13 +28,7 @@ from gpt_tf.runs.finetuning import first_weights
 from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.sampling import keeps_prompt, resolve_sampling, sample_text_of
 from gpt_tf.runs.stopping import Stopped
-from gpt_tf.runs.wiring import (
-    Parts,
-    first_model,
-    make_step,
-    own_writers,
-    versions,
-)
+from gpt_tf.runs.wiring import own_writers, versions
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.training.checkpoint import CheckpointManager
 from gpt_tf.training.evaluator import evaluate, make_scores_of

@@ -11,9 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.config import Config
+from gpt_tf.runs.building import first_model, make_step
 from gpt_tf.runs.sum_figures import SumFigures
 from gpt_tf.runs.team import Team
-from gpt_tf.runs.wiring import first_model, make_step
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.freezing import trained_parameters
 from gpt_tf.training.optimizer import make_optimizer

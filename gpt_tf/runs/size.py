@@ -15,12 +15,12 @@ from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.variables import weight_variables
 from gpt_tf.rates import parts
 from gpt_tf.reports.schedule_picture import draw_schedule
+from gpt_tf.runs.building import first_evaluation, first_model, make_step
 from gpt_tf.runs.counting import evaluations
 from gpt_tf.runs.dry_run import Look
 from gpt_tf.runs.measuring import Measured
 from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.progress_text import duration
-from gpt_tf.runs.wiring import first_evaluation, first_model, make_step
 from gpt_tf.storage.names import counted
 from gpt_tf.streaming.windows import Contents
 from gpt_tf.training.freezing import trained_parameters

@@ -28,13 +28,13 @@ from gpt_tf.config_files import read_config_file, resolve_stored
 from gpt_tf.errors import UsageError
 from gpt_tf.runs import meeting, team
 from gpt_tf.runs.agreeing import what_is_shared
+from gpt_tf.runs.building import Parts
 from gpt_tf.runs.console import SILENT
 from gpt_tf.runs.following import follow
 from gpt_tf.runs.job import Job
 from gpt_tf.runs.run_data import data_of_run
 from gpt_tf.runs.streams import Streams
 from gpt_tf.runs.team import Team, facts, shared_out
-from gpt_tf.runs.wiring import Parts
 from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.base import Tokenizer
 from gpt_tf.tokenizer.files import tokenizer_sha256
