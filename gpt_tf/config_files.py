@@ -125,6 +125,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"no section in --set: {assignment}. {remedy}")
         if not equals or not all(keys):
             raise UsageError(f"no assignment in --set: {assignment}. Write section.key=value.")
+        if keys[0] == "origin":
+            raise UsageError(
+                f"no effect in --set: {assignment}: gpt-tf writes it. `gpt-tf train --from RUN` "
+                "begins with the best checkpoint of RUN."
+            )
         level = result
         for key in keys[:-1]:
             level = level.setdefault(key, {})

@@ -91,7 +91,7 @@ def option_meant(
     value = next((after for before, after in itertools.pairwise(typed) if before == option), "")
     value = "VALUE" if not value or value.startswith("-") else value
     value = next((each.partition("=")[2] for each in typed if each.startswith(f"{option}=")), value)
-    keys = [each.key for each in called(setting)]
+    keys = [each.key for each in called(setting) if each.is_given]
     if not keys and word in elsewhere.SETTINGS:
         keys = settings_like(word)[:1]  # "learning_rate" is the end of several
     if keys:

@@ -105,6 +105,7 @@ def test_the_command_alone_shows_its_help(tmp_path: Path) -> None:
         ("sweep --grid training.seed 5,6", "as `--grid training.seed=5,6`."),
         ("train --set block_size=64", "Did you mean model.context_length?"),
         ("show --seed 3", "No such option '--seed'."),
+        ("train --checkpoint 100", "'--checkpoint'. Try `gpt-tf train --help`."),
         ("prepare imbd", "Did you mean imdb?"),
         ("train --preest demo", "'--preset'"),
     ],

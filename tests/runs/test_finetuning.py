@@ -337,7 +337,9 @@ def test_another_architecture_is_refused_by_name(tuned: Path, capsys: Capture) -
         ),
         (("--from", "base", "--resume", "base"), "--from cannot be given with --resume"),
         (("--preset", "finetune"), "no run to fine-tune in --preset: finetune. Give --from RUN"),
-        (("--set", "origin.run=base"), "first weights without --from in origin.run: base"),
+        (("--config", "runs/full/config.yaml"), "first weights without --from in origin.run: "),
+        (("--set", "origin.run=base"), "no effect in --set: origin.run=base: gpt-tf writes it"),
+        (("--from", "base", "--set", "origin.checkpoint=step-1"), "no effect in --set: origin"),
     ],
 )
 def test_what_cannot_be_begun_with_is_refused(
