@@ -12,10 +12,12 @@ import tensorflow as tf
 
 from gpt_tf.config import Config
 from gpt_tf.runs.building import first_model, make_step
+from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.sum_figures import SumFigures
 from gpt_tf.runs.team import Team
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.freezing import trained_parameters
+from gpt_tf.training.joining import losses_named
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.workers import Workers
 
@@ -34,7 +36,17 @@ def measured_sums(config: Config, team: Team) -> SumFigures:
 
     Returns:
       The times of the slowest worker.
+
+    Raises:
+      RunError: if a worker is lost.
     """
+    with naming_sizes(config), losses_named():
+        figures = _measured(config, team)
+        team.compare("the end of measuring", "")  # who left earlier would break the others' sums
+    return figures
+
+
+def _measured(config: Config, team: Team) -> SumFigures:
     workers = Workers(team.count, team.rank)
     share = workers.share_of(config.training.grad_accum_steps)
     alone = dataclasses.replace(config.training, grad_accum_steps=share)
