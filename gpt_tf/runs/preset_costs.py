@@ -31,7 +31,7 @@ class Time(NamedTuple):
 TIMES = {
     "demo": Time(2, "docs/figures.json"),
     "imdb": Time(8 * 60, "docs/figures.json", is_measured=False),  # from 800 of its steps
-    "kerasnlp-mini": Time(20, "docs/figures.json"),
+    "kerasnlp-mini": Time(18, "docs/figures.json"),
     "shakespeare-baseline": Time(1, "docs/PERFORMANCE.md"),  # 5,000 steps of 12 ms
     "shakespeare-gpt": Time(180, "docs/RESULTS.md"),
 }
