@@ -2,8 +2,8 @@
 
     python multi_worker_step.py SETTINGS.json RANK CORE
 
-The settings are addresses, the model's preset, rows of a batch, batches of an update and steps of
-a call. It answers
+The settings are addresses, the model's preset, the optimizer, rows of a batch, batches of an update
+and steps of a call. It answers
 
     {"do": "steps", "count": 8}   ->  {"seconds": 4.2, "processor": 4.1, "parameters": 10800000}
     {"do": "sums", "bytes": 4000, "count": 8}  ->  {"seconds": 0.01}
@@ -36,7 +36,9 @@ def make_steps(settings: dict[str, Any], rank: int) -> tuple[Callable[[int], Non
     from gpt_tf.training.train_step import TrainStep
     from gpt_tf.training.workers import Workers
 
-    config, _ = resolve_precision(resolve(read_preset(settings["preset"])))
+    preset = read_preset(settings["preset"])
+    preset["training"]["optimizer"] = settings["optimizer"]
+    config, _ = resolve_precision(resolve(preset))
     model = make_model(config.model, config.training.precision)
     shape = (settings["rows"], config.model.context_length)
     workers = Workers(len(settings["addresses"]), rank)

@@ -33,26 +33,30 @@ def interrupted_afterwards() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def load_tensorflow() -> None:
-    """Import TensorFlow, and do not use it yet."""
+@contextmanager
+def _loading() -> Iterator[None]:
+    """Say so, keep the libraries quiet, and let a Ctrl-C wait."""
     os.environ.setdefault(LOG_LEVEL, "3")  # a machine without a GPU logs that as an error
     os.environ["KERAS_BACKEND"] = "tensorflow"  # the shell may say another
     os.environ.pop("TF_USE_LEGACY_KERAS", None)
     console.meanwhile("loading TensorFlow")
     with quiet_libraries(), interrupted_afterwards():
-        import tensorflow  # noqa: F401
+        yield
     console.meanwhile(None)
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow, and do not use it yet."""
+    with _loading():
+        import tensorflow  # noqa: F401
 
 
 def import_tensorflow(before_first_use: Callable[[], None] = lambda: None) -> float:
     """Import TensorFlow and Keras without their start-up lines; the seconds it took."""
     begun = time.perf_counter()
-    load_tensorflow()
-    console.meanwhile("loading TensorFlow")
-    with quiet_libraries(), interrupted_afterwards():
+    with _loading():
         import tensorflow as tf
 
         before_first_use()
         tf.constant(0)  # the device is set up, and talks, at first use
-    console.meanwhile(None)
     return time.perf_counter() - begun

@@ -27,7 +27,7 @@ from gpt_tf.reports.drawing import (
     show_steps,
 )
 from gpt_tf.storage.names import in_picture, nearest
-from gpt_tf.storage.plain import open_plain
+from gpt_tf.storage.plain import begins_with
 from gpt_tf.storage.targets import write_file
 
 if TYPE_CHECKING:
@@ -88,11 +88,7 @@ def draw_runs(
 
 def is_drawn_here(path: Path) -> bool:
     """Whether a file is a picture that `draw_runs` made."""
-    try:
-        with open_plain(path) as file:
-            return _BEGINNING.match(file.read(_LONGEST_BEGINNING)) is not None
-    except OSError:
-        return False
+    return begins_with(path, _BEGINNING, _LONGEST_BEGINNING)
 
 
 def runs_figure(

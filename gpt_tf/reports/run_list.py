@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gpt_tf.errors import NoSuchRunError, UsageError
+from gpt_tf.errors import UsageError
 from gpt_tf.reports.run_summary import SORTED, RunSummary
 from gpt_tf.reports.text_table import Column, cut, fitted
-from gpt_tf.storage.finding_runs import HOW_TO_TRAIN
-from gpt_tf.storage.names import nearest, printable
+from gpt_tf.storage.finding_runs import HOW_TO_TRAIN, no_such_run
+from gpt_tf.storage.names import printable
 from gpt_tf.storage.run_directory import RUNS
 
 HALF_A_YEAR = 183 * 24 * 3600.0  # seconds
@@ -46,10 +46,7 @@ def names_matching(names: Sequence[str], pattern: str, workspace: Path) -> list[
     plain = pattern.removeprefix(f"{RUNS}/").rstrip("/")  # as a shell completes it
     found = [plain] if plain in names else fnmatch.filter(names, plain)
     if not found:
-        raise NoSuchRunError(
-            f"no such run: {pattern}.{nearest(pattern, names)} Runs in {workspace / RUNS}: "
-            f"{', '.join(names) or 'none'}."
-        )
+        raise no_such_run(workspace, pattern, names)
     return found
 
 

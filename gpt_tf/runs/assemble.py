@@ -147,12 +147,13 @@ def _write_tokenizer(job: Job, choice: DataChoice, claim: Claim) -> Tokenizer:
 def _write_own_tokenizer(job: Job, choice: DataChoice, claim: Claim) -> Tokenizer:
     """Train the tokenizer of the data if need be; the workspace has it when the run begins."""
     workspace, config, scratch = job.workspace, job.config, claim.staged.path / "trained"
-    source = train_own(workspace, choice, config, scratch)
+    asked = asked_for(workspace, choice, config)
+    source = train_own(workspace, choice, config, asked, scratch)
     tokenizer = write_tokenizer(config, source, claim.staged.tokenizer, workspace.console)
     if source == scratch:
         claim.before = lambda: keep_trained(workspace, choice, scratch)
     else:
-        refuse_replaced(source, asked_for(workspace, choice, config))
+        refuse_replaced(source, asked)
     return tokenizer
 
 

@@ -32,6 +32,7 @@ from gpt_tf.runs.own_tokenizers import (
 from gpt_tf.runs.resolving import resolve_config
 from gpt_tf.runs.run_tokenizer import as_the_tokenizer, check_ready, write_tokenizer
 from gpt_tf.runs.streams import Streams
+from gpt_tf.runs.tokenizer_records import asked_for
 from gpt_tf.runs.without_effect import check_end, refuse_idle
 from gpt_tf.storage.atomic import TEMPORARY
 from gpt_tf.storage.finding_runs import new_run
@@ -201,7 +202,8 @@ def _tokenizer(job: Job, choice: DataChoice, scratch: Path) -> Path | None:
     if job.pretrained is not None:
         given = job.pretrained.run.tokenizer
     if job.train_tokenizer:
-        return train_own(workspace, choice, job.config, scratch, only_look=True)
+        asked = asked_for(workspace, choice, job.config)
+        return train_own(workspace, choice, job.config, asked, scratch, only_look=True)
     if given is not None:
         source = choose_tokenizer(workspace, choice, given)
     elif ready := ready_tokenizer(workspace, choice.name, choice.source):

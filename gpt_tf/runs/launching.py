@@ -28,7 +28,6 @@ from gpt_tf.errors import UsageError
 from gpt_tf.runs.cluster import LAUNCH, SECRET_FILE, TF_CONFIG, WATCH_PORT
 from gpt_tf.runs.own_network import enter_own_network
 
-MOST_WORKERS = 64
 NOT_TOGETHER = ("--dry-run", "--print-config", "--profile", "--alone")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECRET_LENGTH = 32  # bytes

@@ -17,7 +17,6 @@ from gpt_tf.runs.data import READING, DataChoice
 from gpt_tf.runs.tokenizer_records import (
     TOKENIZERS,
     Record,
-    asked_for,
     has_tokenizer,
     record_of,
     settings_of_training,
@@ -38,6 +37,7 @@ def train_own(
     workspace: Workspace,
     choice: DataChoice,
     config: Config,
+    asked: Record,
     scratch: Path,
     *,
     only_look: bool = False,
@@ -45,6 +45,7 @@ def train_own(
     """Train the tokenizer of these data, unless there is one trained with the same settings.
 
     Args:
+      asked: what `asked_for` makes of the three; the tokenizer's record.
       scratch: where it is trained: the workspace has it once `keep_trained` is called.
       only_look: that will never be called.
 
@@ -55,7 +56,7 @@ def train_own(
       UsageError: if it cannot be kept in the workspace.
     """
     directory = tokenizer_directory(workspace, choice.name, choice.source)
-    asked, note = asked_for(workspace, choice, config), workspace.console.note
+    note = workspace.console.note
     if has_tokenizer(directory) and record_of(directory) == asked:
         note(f"tokenizer: {directory}")
         return directory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from gpt_tf.errors import NoSuchRunError, UsageError
@@ -62,8 +63,12 @@ def unopened_run(workspace: Path, name: str | None) -> RunDirectory:
     for run in called_so(workspace, name):
         if run.exists:
             return run
-    names = [run.name for run in all_runs(workspace)]
-    raise NoSuchRunError(
+    raise no_such_run(workspace, name, [run.name for run in all_runs(workspace)])
+
+
+def no_such_run(workspace: Path, name: str, names: Sequence[str]) -> NoSuchRunError:
+    """The error for a name that none of the runs has; `names` are those that it lists."""
+    return NoSuchRunError(
         f"no such run: {name}.{nearest(name, names)} Runs in {workspace / RUNS}: "
         f"{', '.join(names) or 'none'}."
     )

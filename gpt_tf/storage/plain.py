@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import BinaryIO
@@ -27,6 +28,15 @@ def read_plain(path: Path) -> bytes:
     """The bytes of a plain file. Raises as `open_plain` does."""
     with open_plain(path) as file:
         return file.read()
+
+
+def begins_with(path: Path, pattern: re.Pattern[bytes], longest: int) -> bool:
+    """Whether a plain file is there whose first `longest` bytes begin with the pattern."""
+    try:
+        with open_plain(path) as file:
+            return pattern.match(file.read(longest)) is not None
+    except OSError:
+        return False
 
 
 def _opened(path: str, flags: int) -> int:

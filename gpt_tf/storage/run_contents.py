@@ -16,7 +16,7 @@ from pathlib import Path
 from gpt_tf.errors import UsageError
 from gpt_tf.storage.atomic import TEMPORARY
 from gpt_tf.storage.lock import LOCK_FILE
-from gpt_tf.storage.plain import open_plain
+from gpt_tf.storage.plain import begins_with
 
 PREVIOUS = "previous-run"  # the run that another is about to replace
 SET_ASIDE = "set-aside-by-gpt-tf"  # an empty file in it: the folder is not the user's own
@@ -54,11 +54,7 @@ _LONGEST_HEADER = 1 << 12  # bytes
 
 def is_own_table(path: Path) -> bool:
     """Whether a table of metrics is one of gpt-tf's."""
-    try:
-        with open_plain(path) as file:
-            return _HEADER.match(file.read(_LONGEST_HEADER)) is not None
-    except OSError:
-        return False
+    return begins_with(path, _HEADER, _LONGEST_HEADER)
 
 
 def is_own(name: str, place: Path) -> bool:

@@ -1,10 +1,11 @@
 """Updates, compiled once.
 
 The backward half adds up the gradients of each batch of an update; the other half
-(`apply_update.py`) is done once. With one batch an update the two are one compiled function. A step
-of a small model takes as long as calling it: several are then made in one call. Nothing changes,
-the optimizer's counter included, if a loss, a gradient or an updated weight is not finite; that
-last one is looked for only when it can happen at all.
+(`apply_update.py`) is done once. With one batch an update the two are one compiled function. With
+several workers, their gradients are summed between the two. A step of a small model takes as long
+as calling it: several are then made in one call. Nothing changes, the optimizer's counter included,
+if a loss, a gradient or an updated weight is not finite; that last one is looked for only when it
+can happen at all.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.streaming.batches import Batch
 from gpt_tf.training.apply_update import apply_update
 from gpt_tf.training.batch_loss import batch_nats
-from gpt_tf.training.gradient_sums import GradientSums
+from gpt_tf.training.gradient_sums import GradientSums, SharedUpdate
 from gpt_tf.training.optimizer import dense_gradients
+from gpt_tf.training.several_updates import several_updates
 from gpt_tf.training.update_bound import UpdateBound, largest
 from gpt_tf.training.workers import ALONE, Workers
 
@@ -78,7 +80,7 @@ class TrainStep:
         self._bound = UpdateBound(optimizer, self._variables, clip_norm)
         self._workers = workers
         self._batches = workers.share_of(grad_accum_steps)  # of an update, here
-        self._is_accumulated = grad_accum_steps > 1
+        self._is_accumulated = self._batches > 1
         self._most = steps_per_execution
         self.traces = 0
         types = (tf.int32, tf.int32, tf.float32)
@@ -91,20 +93,25 @@ class TrainStep:
         # The update is many passes over all weights: XLA makes them one, in any case.
         self._apply = partial(apply_update, optimizer, self._variables, clip_norm)
         self._update = plain(self._apply, jit_compile=True)
+        self._shared = SharedUpdate(model, workers, self._batches)
         update: Callable[..., tf.Tensor] = self._fused
-        several = compiled
+        several = plain  # only its parts are compiled
         self._of_update: tuple[int, ...] = shape
-        if not self._is_accumulated:
-            self._step = compiled(partial(update), [*signature, rate])
-        else:
-            several, self._of_update = plain, (self._batches, *shape)  # its parts are compiled
-            update = self._accumulated
-            self._sums = GradientSums(model, workers, self._batches)
-            self._micro = compiled(partial(self._micro_step), signature)
+        if self._is_accumulated:
+            update, self._of_update = self._accumulated, (self._batches, *shape)
+            self._sums = GradientSums(model)
+            self._micro = self._of_batch = compiled(partial(self._micro_step), signature)
             xla_can = workers.is_alone or None  # it has no sums over workers
             self._update_sums = plain(partial(self._apply_sums), [rate], jit_compile=xla_can)
+        elif workers.is_alone:
+            several = compiled
+            self._step = self._of_batch = compiled(partial(update), [*signature, rate])
+        else:
+            update = self._one_batch_each
+            self._backward = self._of_batch = compiled(partial(self._micro_gradients), signature)
+            self._step = plain(partial(update), [*signature, rate])
         self._steps = several(
-            partial(self._several, update),
+            partial(several_updates, update, self._most, 4 if workers.is_alone else 5),
             [
                 *(tf.TensorSpec((self._most, *self._of_update), dtype) for dtype in types),
                 tf.TensorSpec((self._most,), tf.float32),
@@ -114,8 +121,7 @@ class TrainStep:
 
     def graph(self) -> tf.Graph:
         """What one batch takes, traced and not computed."""
-        step = self._micro if self._is_accumulated else self._step
-        return step.get_concrete_function().graph
+        return self._of_batch.get_concrete_function().graph
 
     def __call__(
         self, batches: Sequence[Batch], learning_rates: Sequence[float], stop: float = 0.0
@@ -129,7 +135,7 @@ class TrainStep:
           stop: what this worker adds to the `stop` of the results, if there are others.
         """
         if not self._workers.is_alone:
-            self._sums.stop.assign(np.float32(stop))
+            self._shared.stop.assign(np.float32(stop))
         # TensorFlow keeps every Python number that it made a tensor of, for good: not NumPy's
         with np.errstate(over="ignore"):
             rates = np.asarray(learning_rates, np.float32)
@@ -150,7 +156,7 @@ class TrainStep:
         (rate,) = map(tf.constant, rates)
         if not self._is_accumulated:
             return _results([self._step(*map(tf.constant, batches[0]), rate).numpy()])
-        self._sums.begin()
+        self._begin()
         for batch in batches:
             self._micro(*map(tf.constant, batch))
         return _results([self._update_sums(rate).numpy()])
@@ -196,9 +202,16 @@ class TrainStep:
         nats, gradients = self._gradients(inputs, targets, weights)
         return self._update(nats, tf.reduce_sum(weights), gradients, rate)
 
+    def _one_batch_each(
+        self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, rate: tf.Tensor
+    ) -> tf.Tensor:
+        self._shared.begin()
+        nats, tokens, gradients = self._backward(inputs, targets, weights)
+        return self._apply_shared(nats, tokens, gradients, rate)
+
     def _accumulated(self, *batches_and_rate: tf.Tensor) -> tf.Tensor:
         *parts_NBT, rate = batches_and_rate
-        self._sums.begin()
+        self._begin()
 
         def add(i: tf.Tensor) -> tuple[tf.Tensor]:
             self._micro(*(part_NBT[i] for part_NBT in parts_NBT))
@@ -207,38 +220,29 @@ class TrainStep:
         tf.while_loop(lambda i: i < self._batches, add, (tf.constant(0),), parallel_iterations=1)
         return self._update_sums(rate)
 
-    def _several(
-        self, update: Callable[..., tf.Tensor], *parts_and_count: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Updates until `count` are made or one is refused; the facts of each, how many."""
-        *parts_S, count = parts_and_count
+    def _begin(self) -> None:
+        self._shared.begin()
+        self._sums.begin()
 
-        def one(i: tf.Tensor, facts_SF: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            facts = update(*(part_S[i] for part_S in parts_S))
-            return i + 1, tf.tensor_scatter_nd_update(facts_SF, [[i]], facts[None]), facts[3]
-
-        done, facts_SF, _ = tf.while_loop(
-            lambda i, _, finite: (i < count) & (finite > 0),
-            one,
-            (
-                tf.constant(0),
-                tf.zeros((self._most, 4 if self._workers.is_alone else 5)),
-                tf.constant(1.0),
-            ),
-            maximum_iterations=self._most,
-            parallel_iterations=1,  # in their order, whatever a variable has to wait for
-        )
-        return facts_SF, done
-
-    def _micro_step(self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> None:
+    def _micro_gradients(
+        self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         self.traces += 1
         nats, gradients = self._gradients(inputs, targets, weights)
-        self._sums.add(nats, tf.reduce_sum(weights), gradients)
+        return nats, tf.reduce_sum(weights), gradients
+
+    def _micro_step(self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> None:
+        self._sums.add(*self._micro_gradients(inputs, targets, weights))
 
     def _apply_sums(self, rate: tf.Tensor) -> tf.Tensor:
         if self._workers.is_alone:
             return self._apply(*self._sums.here(), rate)
-        *sums, stop = self._sums.of_all()
+        return self._apply_shared(*self._sums.here(), rate)
+
+    def _apply_shared(
+        self, nats: tf.Tensor, tokens: tf.Tensor, gradients: list[tf.Tensor], rate: tf.Tensor
+    ) -> tf.Tensor:
+        *sums, stop = self._shared.of_all(nats, tokens, gradients)
         return tf.concat([self._update(*sums, rate), [stop]], 0)
 
 

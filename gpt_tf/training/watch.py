@@ -109,19 +109,31 @@ class Watch:
     def _gather(self, deadline: float, limit: float) -> None:
         """The chief lets the others in."""
         place = self._place
-        try:
-            self._door = Door(place.address, place.secret, self._silence, self._welcome)
-        except (OSError, OverflowError) as problem:
-            raise UsageError(
-                f"the chief cannot listen for the other workers at {_shown(place.address)}: "
-                f"{_why(problem)}. Choose a free port in GPT_TF_WATCH_PORT, for all workers."
-            ) from None
+        self._door = self._listen(deadline, limit)
         while missing := sorted({*range(1, place.count)} - {*self._peers.ranks}):
             if time.monotonic() > deadline:
                 text = self._missing(missing, limit)
                 self._peers.tell_all(_verdict(FACTS, text))
                 raise UsageError(text)
             time.sleep(0.05)
+
+    def _listen(self, deadline: float, limit: float) -> Door:
+        place = self._place
+        while True:
+            try:
+                return Door(place.address, place.secret, self._silence, self._welcome)
+            except (socket.gaierror, UnicodeError) as problem:
+                if time.monotonic() > deadline:
+                    raise UsageError(
+                        f"the chief does not find its own host {place.address[0]} within "
+                        f"{limit:g} s: {_why(problem)}. Name it as the network does."
+                    ) from None
+                time.sleep(0.25)  # a cluster may start a host before its name is known
+            except (OSError, OverflowError) as problem:
+                raise UsageError(
+                    f"the chief cannot listen for the other workers at {_shown(place.address)}: "
+                    f"{_why(problem)}. Choose a free port in GPT_TF_WATCH_PORT, for all workers."
+                ) from None
 
     def _missing(self, ranks: list[int], limit: float) -> str:
         names = " and ".join(self._place.name(rank) for rank in ranks)

@@ -16,9 +16,11 @@ import tensorflow as tf
 
 from gpt_tf.streaming.share import own_batches
 
-# Numbers of a message: one long message is several times slower. With three workers or more the
-# order of a sum, and so its last bit, depends on this.
-PIECE = 1 << 21
+# Numbers of a message at most: one long message is several times slower. Small tensors go in one
+# message; to copy a large one into it would take as long as a third of its sum. With three workers
+# or more the order of a sum, and so its last bit, depends on both.
+PIECE = 1 << 20
+LARGE = 1 << 18
 GROUP = 1000  # TensorFlow numbers its own groups from 1 on
 _KEYS = itertools.count(1)  # of sums, in the order of tracing, which is that of all workers
 
@@ -57,16 +59,28 @@ class Workers:
         """Each tensor, float32, summed over all workers; inside a function that is not XLA's."""
         if self.is_alone:
             return list(tensors)
-        flat = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
-        pieces = [self._sum(flat[i : i + PIECE]) for i in range(0, flat.shape[0], PIECE)]
-        parts = tf.split(tf.concat(pieces, 0), [tensor.shape.num_elements() for tensor in tensors])
-        return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+        vectors = [tf.reshape(tensor, [-1]) for tensor in tensors]
+        small = [vector for vector in vectors if vector.shape[0] < LARGE]
+        together = iter(self._sum_together(small))
+        sums = [next(together) if v.shape[0] < LARGE else self._sum_long(v) for v in vectors]
+        return [tf.reshape(one, tensor.shape) for one, tensor in zip(sums, tensors, strict=True)]
 
     def sum_numbers(self, numbers: Sequence[float]) -> list[float]:
         """Numbers, each summed over all workers in float64; always as many."""
         if self.is_alone:
             return list(numbers)
         return self._sum_alike(tf.constant(np.asarray(numbers, np.float64))).numpy().tolist()
+
+    def _sum_together(self, vectors: list[tf.Tensor]) -> list[tf.Tensor]:
+        if not vectors:
+            return []
+        total = self._sum_long(tf.concat(vectors, 0))
+        return list(tf.split(total, [vector.shape[0] for vector in vectors]))
+
+    def _sum_long(self, vector: tf.Tensor) -> tf.Tensor:
+        starts = range(0, vector.shape[0], PIECE)
+        pieces = [self._sum(vector[start : start + PIECE]) for start in starts]
+        return pieces[0] if len(pieces) == 1 else tf.concat(pieces, 0)
 
     def _sum(self, vector: tf.Tensor) -> tf.Tensor:
         return tf.raw_ops.CollectiveReduceV2(

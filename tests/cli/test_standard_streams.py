@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from commands import BIGRAM_RUN, in_process
+from commands import BIGRAM_RUN, in_process, stderr_that_nobody_reads
 
 from gpt_tf.cli import console, main
 from gpt_tf.config import Config
@@ -167,17 +167,14 @@ def test_tensorflow_starts_quietly_in_python_and_takes_no_line_of_another_thread
     assert done.returncode == 0
 
 
-def test_a_note_that_nobody_reads_leaves_no_file_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_note_that_nobody_reads_leaves_no_file_open() -> None:
     def count() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     before = count()
     try:
         for _ in range(3):
-            reader, writer = os.pipe()
-            os.close(reader)
-            with os.fdopen(writer, "w") as stream, monkeypatch.context() as patch:
-                patch.setattr(sys, "stderr", stream)
+            with stderr_that_nobody_reads():
                 console.reset()
                 console.note("a line")
                 assert console.is_quiet()
@@ -186,13 +183,8 @@ def test_a_note_that_nobody_reads_leaves_no_file_open(monkeypatch: pytest.Monkey
     assert count() == before
 
 
-def test_a_lost_reader_is_no_matter_of_the_next_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w") as stream, monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", stream)
+def test_a_lost_reader_is_no_matter_of_the_next_command(tmp_path: Path) -> None:
+    with stderr_that_nobody_reads():
         assert in_process("train", "--print-config", cwd=tmp_path) == 0
     log = closing(logging.FileHandler(tmp_path / "run.log"))
     with log as handler, logged_to(handler), console.training() as shown:
@@ -201,12 +193,9 @@ def test_a_lost_reader_is_no_matter_of_the_next_command(
 
 
 def test_training_goes_on_when_nobody_reads_its_messages_and_its_log_says_so(
-    stopped: Path, monkeypatch: pytest.MonkeyPatch
+    stopped: Path,
 ) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    with os.fdopen(writer, "w") as stream, monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", stream)
+    with stderr_that_nobody_reads():
         assert in_process("train", "--resume", "stopped", cwd=stopped) == 0
     said = (stopped / "runs" / "stopped" / "run.log").read_text()
     assert said.count("WARNING nobody reads the messages any more") == 1

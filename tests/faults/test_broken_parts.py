@@ -2,7 +2,6 @@
 
 import os
 import random
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from commands import stderr_that_nobody_reads
 from prefetch_threads import prefetching, wait_until
 from tiny_models import small_config
 
@@ -300,12 +300,9 @@ def test_nan_in_validation_is_never_the_best(parts: Parts, tmp_path: Path, value
 
 
 def test_notes_that_nobody_reads_stop_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """C31: as in `gpt-tf train 2>&1 | head -1`."""
-    reader, writer = os.pipe()
-    os.close(reader)
+    """C31."""
     monkeypatch.setattr(console, "_quiet", False)
-    with os.fdopen(writer, "w") as stream:
-        monkeypatch.setattr(sys, "stderr", stream)
+    with stderr_that_nobody_reads():
         console.note("first")
         assert console.is_quiet()
         console.note("second")

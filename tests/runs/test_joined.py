@@ -74,6 +74,16 @@ def launch(workspace: Path, count: int, words: list[str]) -> list[subprocess.Pop
     ]
 
 
+def training_for_long(workspace: Path, count: int) -> list[subprocess.Popen[str]]:
+    """Workers that have logged a few of very many steps of a run called shared."""
+    workers = launch(workspace, count, [*NEW, "--max-steps", "100000", "--name", "shared"])
+    rows = workspace / "runs" / "shared" / "metrics.jsonl"
+    while not rows.exists() or len(rows.read_text().splitlines()) < 8:
+        time.sleep(0.1)
+        assert {worker.poll() for worker in workers} == {None}
+    return workers
+
+
 def ended(workers: list[subprocess.Popen[str]]) -> tuple[list[int], list[str]]:
     """Exit codes and standard errors."""
     errors = [worker.communicate(timeout=300)[1] for worker in workers]
@@ -158,11 +168,7 @@ def test_resumed_by_two_equals_uninterrupted_by_two_bit_for_bit(workspace: Path)
 @pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_signal_to_any_worker_ends_all_after_the_same_step(workspace: Path, rank: int) -> None:
-    workers = launch(workspace, 2, [*NEW, "--max-steps", "100000", "--name", "shared"])
-    rows = workspace / "runs" / "shared" / "metrics.jsonl"
-    while not rows.exists() or len(rows.read_text().splitlines()) < 8:
-        time.sleep(0.1)
-        assert workers[rank].poll() is None
+    workers = training_for_long(workspace, 2)
     workers[rank].send_signal(signal.SIGTERM)
     codes, _ = ended(workers)
     assert codes == [143, 143]
@@ -206,11 +212,7 @@ def test_a_worker_that_sees_something_else_than_the_chief_refuses(trained_worksp
 @pytest.mark.long
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_lost_worker_is_named_and_the_others_end(workspace: Path, rank: int) -> None:
-    workers = launch(workspace, 2, [*NEW, "--max-steps", "100000", "--name", "shared"])
-    rows = workspace / "runs" / "shared" / "metrics.jsonl"
-    while not rows.exists() or len(rows.read_text().splitlines()) < 8:
-        time.sleep(0.1)
-        assert workers[0].poll() is None
+    workers = training_for_long(workspace, 2)
     workers[rank].kill()
     codes, errors = ended(workers)
     assert (codes[rank], codes[1 - rank]) == (-signal.SIGKILL, 1)

@@ -41,9 +41,10 @@ def chosen(workspace: Path, data: str) -> Path:
 def trained(home: Path, choice: DataChoice, config: Config) -> Record:
     """Train the tokenizer of some data, as a run that begins does; the record that it has."""
     workspace, scratch = workspace_at(home), home / "scratch"
-    if train_own(workspace, choice, config, scratch) == scratch:
+    asked = asked_for(workspace, choice, config)
+    if train_own(workspace, choice, config, asked, scratch) == scratch:
         keep_trained(workspace, choice, scratch)
-    return asked_for(workspace, choice, config)
+    return asked
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import os
 import stat
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 BRIEFLY = [
@@ -84,6 +85,15 @@ def called(*arguments: str, cwd: Path, check: bool = True) -> subprocess.Complet
     if check and code != 0:
         raise AssertionError(f"gpt-tf {' '.join(arguments)}: {code}\n{said[1]}")
     return subprocess.CompletedProcess(arguments, code, *said)
+
+
+@contextmanager
+def stderr_that_nobody_reads() -> Iterator[None]:
+    """Standard error as in `gpt-tf train 2>&1 | head -1`, once head has left."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream, redirect_stderr(stream):
+        yield
 
 
 def tree(folder: Path) -> dict[str, bytes | str | None]:

@@ -33,7 +33,9 @@ def one_case(case: dict[str, Any], count: int, rank: int) -> dict[str, np.ndarra
 
     case = dict(case)
     losses.PLAIN_BYTES, losses.CHUNK_ROWS = case.pop("chunks", (losses.PLAIN_BYTES, 8))
-    workers_module.PIECE = case.pop("piece", workers_module.PIECE)
+    workers_module.PIECE = case.pop("piece", 1 << 20)
+    workers_module.LARGE = case.pop("large", 1 << 18)
+    accumulated = case.pop("batches", BATCHES)
     poisoned, stop = case.pop("poisoned", None), case.pop("stop", {})
     updates = case.pop("updates", 5)
     sizes = {"vocab_size": 13, "context_length": SHAPE[1], "num_layers": 1, "num_heads": 2,
@@ -53,7 +55,7 @@ def one_case(case: dict[str, Any], count: int, rank: int) -> dict[str, np.ndarra
         optimizer,
         shape=SHAPE,
         clip_norm=training.clip_norm,
-        grad_accum_steps=BATCHES,
+        grad_accum_steps=accumulated,
         steps_per_execution=training.steps_per_execution or 1,
         xla=training.xla == "on",
         workers=workers,
@@ -67,8 +69,8 @@ def one_case(case: dict[str, Any], count: int, rank: int) -> dict[str, np.ndarra
             weights[0, 0] = np.nan
         return Batch(ids[:, :-1], ids[:, 1:], weights)
 
-    own = workers.share_of(BATCHES)
-    share = Share(BATCHES, rank * own, own)
+    own = workers.share_of(accumulated)
+    share = Share(accumulated, rank * own, own)
     results: list[StepResult] = []
     while len(results) < updates and (not results or results[-1].finite):
         done = len(results)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -243,6 +244,40 @@ def test_a_port_in_use_is_named(start: Start, place: dict[str, Any]) -> None:
         f"error: the chief cannot listen for the other workers at 127.0.0.1:{port}: Address "
         "already in use. Choose a free port in GPT_TF_WATCH_PORT, for all workers.\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [("chief.invalid", "Name or service not known"), (70 * "x", "label too long")],
+    ids=["no such name", "no name at all"],
+)
+def test_a_host_that_is_never_found_is_named(
+    start: Start, place: dict[str, Any], host: str, why: str
+) -> None:
+    place["address"][0] = host
+    workers = [start(rank, start_limit=1.0) for rank in range(2)]
+    (code, _, chief), (other_code, _, other) = map(ended, workers)
+    assert code == other_code == 2
+    assert f"the chief does not find its own host {host} within 1 s: " in chief and why in chief
+    assert f"the chief, worker 0 (host:0), cannot be reached at {host}:" in other and why in other
+
+
+def test_a_host_is_found_as_soon_as_its_name_is_known(
+    start: Start, place: dict[str, Any], tmp_path: Path
+) -> None:
+    """As in Kubernetes, which starts a pod before it publishes the name."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("")
+    before = ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"']
+    before.append(str(hosts))
+    if subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("a test of /etc/hosts needs the right to mount")
+    place["address"][0] = "chief.gpt-tf.invalid"
+    workers = [start(rank, before=before, start_limit=20.0) for rank in range(2)]
+    time.sleep(1.5)
+    assert [worker.poll() for worker in workers] == [None, None]
+    hosts.write_text("127.0.0.1 chief.gpt-tf.invalid\n")
+    assert [ended(worker)[0] for worker in workers] == [0, 0]
 
 
 def test_the_watch_listens_on_its_address_alone(start: Start, place: dict[str, Any]) -> None:

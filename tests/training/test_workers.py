@@ -20,24 +20,44 @@ DROPOUT = {"dropout": {"embedding": 0.2, "attention_weights": 0.1, "head": 0.2}}
 QUICK: list[dict[str, Any]] = [
     {"optimizer": "adamw", "weight_decay": 0.1, "model": DROPOUT, "xla": "on", "piece": 100},
     {"poisoned": 9, "stop": {"1": 15.0}},
+    {"batches": 2, "steps_per_execution": 3, "model": DROPOUT, "large": 64, "piece": 100},
 ]
-LONG: list[dict[str, Any]] = [
-    {"updates": 40, "optimizer": optimizer, "xla": xla, "model": DROPOUT, **more}
-    for optimizer in ("adam", "adamw", "muon")
-    for xla, more in (
-        ("off", {}),
-        ("on", {"steps_per_execution": 10}),
-        ("off", {"precision": "bfloat16"}),
-        ("off", {"chunks": [0, 8], "steps_per_execution": 3}),
-        ("on", {"chunks": [0, 8]}),
-    )
-] + [
-    {"optimizer": "muon", "precision": "bfloat16", "model": DROPOUT, "steps_per_execution": 3},
-    {"updates": 40, "model": {**DROPOUT, "lora": {"rank": 2}}},
-    {"updates": 40, "model": {**DROPOUT, "lora": {"rank": 2}}, "xla": "on", "optimizer": "muon"},
-    {"updates": 40, "freeze": ["embedding"], "steps_per_execution": 4},
-    {"updates": 40, "model": DROPOUT, "clip_norm": 0.0},
-]
+LONG: list[dict[str, Any]] = (
+    [
+        {"updates": 40, "optimizer": optimizer, "xla": xla, "model": DROPOUT, **more}
+        for optimizer in ("adam", "adamw", "muon")
+        for xla, more in (
+            ("off", {}),
+            ("on", {"steps_per_execution": 10}),
+            ("off", {"precision": "bfloat16"}),
+            ("off", {"chunks": [0, 8], "steps_per_execution": 3}),
+            ("on", {"chunks": [0, 8]}),
+        )
+    ]
+    + [
+        {
+            "batches": 4,
+            "xla": "on",
+            "large": 64,
+            "piece": piece,
+            "model": DROPOUT,
+            "optimizer": "muon",
+        }
+        for piece in (50, 1 << 20)
+    ]
+    + [
+        {"optimizer": "muon", "precision": "bfloat16", "model": DROPOUT, "steps_per_execution": 3},
+        {"updates": 40, "model": {**DROPOUT, "lora": {"rank": 2}}},
+        {
+            "updates": 40,
+            "model": {**DROPOUT, "lora": {"rank": 2}},
+            "xla": "on",
+            "optimizer": "muon",
+        },
+        {"updates": 40, "freeze": ["embedding"], "steps_per_execution": 4},
+        {"updates": 40, "model": DROPOUT, "clip_norm": 0.0},
+    ]
+)
 
 
 def launched(count: int, cases: list[dict[str, Any]], place: Path) -> list[list[dict]]:
