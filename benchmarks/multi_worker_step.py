@@ -2,8 +2,8 @@
 
     python multi_worker_step.py SETTINGS.json RANK CORE
 
-The settings are addresses, the model's preset, the optimizer, rows of a batch, batches of an update
-and steps of a call. It answers
+The settings are addresses, the model's preset, optimizer and precision, rows of a batch, batches
+of an update and steps of a call. It answers
 
     {"do": "steps", "count": 8}   ->  {"seconds": 4.2, "processor": 4.1, "parameters": 10800000}
     {"do": "sums", "bytes": 4000, "count": 8}  ->  {"seconds": 0.01}
@@ -37,7 +37,7 @@ def make_steps(settings: dict[str, Any], rank: int) -> tuple[Callable[[int], Non
     from gpt_tf.training.workers import Workers
 
     preset = read_preset(settings["preset"])
-    preset["training"]["optimizer"] = settings["optimizer"]
+    preset["training"] |= {name: settings[name] for name in ("optimizer", "precision")}
     config, _ = resolve_precision(resolve(preset))
     model = make_model(config.model, config.training.precision)
     shape = (settings["rows"], config.model.context_length)

@@ -3,14 +3,16 @@
     python benchmarks/multi_worker.py | tee measured.txt
     python benchmarks/simulate_workers.py measured.txt PICTURE.png [--check]
 
-A step is the computation of a worker's own tokens, and the sum of all gradients in a ring:
+A step is the computation of a worker's own batch, the sum of all gradients in a ring, and the
+optimizer's update, which every worker makes whole:
 
-    step = tokens / speed + 2 (W - 1) (pieces * alpha + bytes / (W * B))
+    step = batch + update + 2 (W - 1) (pieces * alpha + bytes / (W * B))
 
-W workers, alpha seconds of latency, B bytes per second on the wire, pieces of 8 MB in turn. alpha
-and B are fitted to sums of two workers, the speed of each model to one worker. The prediction is
-shown beside every other measurement. Then it goes on to more workers, networks and models than
-anyone here has measured: those are estimates, and no more.
+W workers, alpha seconds of latency, B bytes per second on the wire, pieces of 4 MB in turn. alpha
+and B are fitted to sums of two workers; batch and update of each model to one worker, with two and
+with four batches in an update. The prediction is shown beside every other measurement. Then it goes
+on to more workers, networks and models than anyone here has measured: those are estimates, and no
+more.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import numpy as np
 from report import finish, parser
 from runs import print_markdown
 
-PIECE_BYTES = 8 << 20  # of gpt_tf/training/workers.py
+PIECE_BYTES = 4 << 20  # of gpt_tf/training/workers.py
 GBIT = 1e9 / 8  # bytes per second
 NETWORKS = (1, 10, 25, 100)  # Gb/s
 MODELS = {"10.8 M": 10.8e6, "124 M": 124e6, "1.5 B": 1.5e9}  # parameters
@@ -71,20 +73,25 @@ def fitted(sums: dict[str, float]) -> Wire:
     return Wire(max(0.0, float(alpha)), 1 / float(inverse))
 
 
+def batch_and_update(one: dict[str, float]) -> tuple[float, float]:
+    """Seconds of a batch, and of the rest of an update, from those per batch by their number."""
+    (few, of_few), *_, (many, of_many) = sorted((int(n), seconds) for n, seconds in one.items())
+    update = max(0.0, (of_few - of_many) / (1 / few - 1 / many))
+    return of_few - update / few, update
+
+
 def predicted(model: dict[str, Any], wire: Wire, workers: int, cores: int) -> float:
     """Seconds of an update; more workers than cores take turns, in computing and in sending."""
     turns = max(1.0, workers / cores)
     sums = wire.seconds(4 * model["parameters"], workers)
-    return turns * (model["seconds"]["1"] + sums)
+    return turns * (sum(batch_and_update(model["one"])) + sums)
 
 
 def compare(figures: dict[str, Any], wire: Wire) -> dict[str, float]:
     """A table of predictions and measurements; the error of each."""
     errors, rows = {}, []
     for name, model in figures["models"].items():
-        for workers, measured in model["seconds"].items():
-            if workers == "1":
-                continue
+        for workers, measured in model["all"].items():
             seconds = predicted(model, wire, int(workers), figures["cores"])
             error = seconds / measured - 1
             errors[f"{name}, {workers} workers"] = round(error, 3)

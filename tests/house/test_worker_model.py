@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from places import REPOSITORY
 
-ALPHA, SPEED, COMPUTING = 0.001, 4e8, 2.0  # seconds, bytes per second, seconds
+ALPHA, SPEED = 0.001, 4e8  # seconds, bytes per second
+BATCH, UPDATE = 2.0, 0.5  # seconds
 
 
 def measured(four_workers: float) -> dict[str, Any]:
@@ -18,12 +19,15 @@ def measured(four_workers: float) -> dict[str, Any]:
     Args:
       four_workers: seconds of an update of four, as a multiple of what the model says.
     """
-    size = 40e6  # bytes: five pieces
-    sums = {str(n): 2 * ALPHA * -(-n // (8 << 20)) + n / SPEED for n in (4_000, 400_000, int(size))}
-    four = 2 * (COMPUTING + 6 * ALPHA * 5 + 1.5 * size / SPEED)  # two cores: in turns
-    seconds = {"1": COMPUTING, "2": COMPUTING + sums[str(int(size))], "4": four_workers * four}
-    return {"cores": 2, "sums": {"2": sums},
-            "models": {"small": {"parameters": int(size) // 4, "seconds": seconds}}}  # fmt: skip
+    size = 40e6  # bytes: ten pieces
+    sums = {str(n): 2 * ALPHA * -(-n // (4 << 20)) + n / SPEED for n in (4_000, 400_000, int(size))}
+    four = 2 * (BATCH + UPDATE + 6 * ALPHA * 10 + 1.5 * size / SPEED)  # two cores: in turns
+    model = {
+        "parameters": int(size) // 4,
+        "one": {n: BATCH + UPDATE / int(n) for n in ("2", "4")},
+        "all": {"2": BATCH + UPDATE + sums[str(int(size))], "4": four_workers * four},
+    }
+    return {"cores": 2, "sums": {"2": sums}, "models": {"small": model}}
 
 
 @pytest.mark.parametrize("four_workers", [1.0, 1.3])
