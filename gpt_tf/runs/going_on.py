@@ -228,8 +228,9 @@ def _refuse_fewer_steps(
     if now.max_steps == before.max_steps:
         _refuse_at_the_end("another rate", here, more)
     raise UsageError(
-        f"fewer steps than done in --max-steps: {now.max_steps:,}: the run is at step {step:,}. "
-        "Give more steps. To end a run early, use --stop-at-step while it is trained."
+        f"too few steps in --max-steps: {now.max_steps:,}: the run is at step {step:,}. Give more "
+        f"steps; +{now.max_steps} means {now.max_steps:,} more than planned. To end a run early, "
+        "use --stop-at-step while it is trained."
     )
 
 

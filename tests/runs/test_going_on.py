@@ -249,7 +249,7 @@ SCHEDULE = "training.schedule=linear"
 @pytest.mark.parametrize(
     ("run", "words", "said"),
     [
-        ("stopped", ["--max-steps", "9"], "fewer steps than done in --max-steps: 9: the run is at"),
+        ("stopped", ["--max-steps", "9"], "too few steps in --max-steps: 9: the run is at"),
         ("stopped", ["--max-steps", "10"], "To end a run early, use --stop-at-step"),
         ("stopped", ["--max-steps", "15"], "`gpt-tf train --resume stopped --stop-at-step 15`"),
         ("stopped", ["--max-steps", "40"], "Train it to its end, `gpt-tf train --resume stopped`,"),
@@ -261,7 +261,7 @@ SCHEDULE = "training.schedule=linear"
         ("stopped", ["--batch-size", "8", "--learning-rate", "1e-4"], "training.batch_size: 4 in"),
         ("tiny", ["--max-steps", "40"], "The rate has fallen to its end."),
         ("tiny", ["--max-steps", "+20"], f"40 --set training.schedule=cosine {NO_WARM_UP}`"),
-        ("tiny", ["--max-steps", "19"], "fewer steps than done in --max-steps: 19"),
+        ("tiny", ["--max-steps", "19"], "step 20. Give more steps; +19 means 19 more than"),
         ("tiny", ["--learning-rate", "1e-4"], "no effect of another rate: the run is at its last"),
         ("tiny", ["--set", SCHEDULE], f"--set {SCHEDULE} --max-steps 40 {NO_WARM_UP}`"),
         ("tiny", ["--max-steps", "20", "--learning-rate", "1e-4"], "--learning-rate 0.0001 --max-"),
@@ -360,7 +360,7 @@ def test_a_python_program_goes_on_in_the_same_way(
     run = gpt_tf.load("stopped", quiet=True)
     before = tree(stopped)
     for words, said in (
-        ({"max_steps": 9}, "fewer steps than done in max_steps: 9"),
+        ({"max_steps": 9}, "too few steps in max_steps: 9"),
         ({"max_steps": 40}, "`gpt-tf train --resume stopped --max-steps 40 --set training.sched"),
         ({"max_step": 40}, "unknown argument of resume: max_step. Did you mean max_steps?"),
         ({"set": {"training.seed": 1}}, "training.seed: 2023 in the checkpoint, 1 now"),
