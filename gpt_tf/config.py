@@ -19,10 +19,11 @@ from typing import Any, Literal
 
 from gpt_tf.errors import UsageError
 
-# What the tables of training say, for those who do not import TensorFlow.
+# What the tables of training and of the model say, for those who do not import TensorFlow.
 WITHOUT_DECAY = ("adam",)  # optimizers to which weight_decay means nothing
 OF_OPTIMIZER = {"muon": ("muon_learning_rate", "muon_momentum")}  # settings of one alone
 Schedule = Literal["cosine", "linear", "constant"]
+GATED = ("swiglu",)  # activations with a gate, a matrix of its own
 NEVER_FALLING = ("constant",)  # schedules that stay at the peak
 FLOAT32_MAX, FLOAT32_MIN = 3.4028234e38, 1.1754944e-38  # beyond them it is inf or 0
 
@@ -137,14 +138,20 @@ class ModelConfig(Section):
         None, "Width of one attention head; embed_dim // num_heads if not set.", minimum=1
     )
     qkv_bias: bool = setting(True, "Queries, keys and values add a bias.")
-    activation: Literal["gelu", "gelu_tanh", "relu"] = setting(
-        "gelu", "Activation of the feed-forward: exact gelu, its tanh approximation, or relu."
+    activation: Literal["gelu", "gelu_tanh", "relu", "relu2", "swiglu"] = setting(
+        "gelu",
+        "Activation of the feed-forward: exact gelu, its tanh approximation, relu, its square; or "
+        "SwiGLU, whose gate is one more matrix.",
     )
-    norm: Literal["layer"] = setting("layer", "Kind of the norms: layer norm.")
+    norm: Literal["layer", "rms"] = setting(
+        "layer", "Layer norm; or root mean square norm, which subtracts no mean and adds no bias."
+    )
     norm_position: Literal["pre", "post"] = setting(
         "pre", "A norm before each sub-layer (GPT-2) or after its residual sum (GPT-1)."
     )
-    norm_epsilon: float = setting(1e-5, "Added to the variance in norms.", minimum=1e-12)
+    norm_epsilon: float = setting(
+        1e-5, "Added to the variance in norms, or to the mean square.", minimum=1e-12
+    )
     positions: Literal["learned", "offset", "none"] = setting(
         "learned", "A learned vector for each position; the same shifted by 2 (OPT); or none."
     )
@@ -180,6 +187,11 @@ class ModelConfig(Section):
     def head_width(self) -> int:
         """Width of one attention head."""
         return self.head_dim or self.embed_dim // self.num_heads
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether the feed-forward has a gate beside its first matrix, and as wide."""
+        return self.activation in GATED
 
 
 @dataclass(frozen=True, kw_only=True)

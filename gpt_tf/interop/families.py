@@ -167,10 +167,11 @@ ACTIVATIONS = {
     "gelu_fast": "gelu_tanh",
     "gelu": "gelu",
     "relu": "relu",
+    "relu2": "relu2",
 }
 
 POSITION_TABLES = {"learned": 0, "offset": 2}  # rows of the table before that of position 0
-NORM_ARRAYS = {"layer": ("gamma", "beta")}
+NORM_ARRAYS = {"layer": ("gamma", "beta"), "rms": ("gamma",)}
 
 
 def parameter_shapes(config: ModelConfig) -> dict[str, Shape]:
@@ -196,7 +197,8 @@ def parameter_shapes(config: ModelConfig) -> dict[str, Shape]:
         shapes |= dense(f"{block}/attention/qkv", width, 3 * heads, config.qkv_bias)
         shapes |= dense(f"{block}/attention/output", heads, width)
         shapes |= norm(f"{block}/ffn_norm")
-        shapes |= dense(f"{block}/feed_forward/expand", width, config.ffn_dim)
+        for name in ("expand", "gate") if config.is_gated else ("expand",):
+            shapes |= dense(f"{block}/feed_forward/{name}", width, config.ffn_dim)
         shapes |= dense(f"{block}/feed_forward/contract", config.ffn_dim, width)
     if config.final_norm:
         shapes |= norm("final_norm")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -89,54 +89,6 @@ def _add_dropped(x: tf.Tensor, y: tf.Tensor, seed_2: tf.Tensor, rate: float) -> 
     return x + _drop(y, seed_2, rate, x.dtype)
 
 
-# Layer norm
-
-
-def layer_norm(
-    x: tf.Tensor, gamma_D: tf.Tensor, beta_D: tf.Tensor, epsilon: float, dtype: tf.DType
-) -> tf.Tensor:
-    """Layer norm over the last axis (Ba et al. 2016), in float32, given out as `dtype`."""
-
-    @tf.custom_gradient
-    def apply(x: tf.Tensor, gamma_D: tf.Tensor, beta_D: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        y, mean, scale = _norm(x, gamma_D, beta_D, epsilon, dtype)
-
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            return tuple(_norm_gradient(x, mean, scale, gamma_D, upstream))
-
-        return y, gradient
-
-    return apply(x, gamma_D, beta_D)
-
-
-@compiled
-def _norm(
-    x: tf.Tensor, gamma_D: tf.Tensor, beta_D: tf.Tensor, epsilon: float, dtype: Any
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """The outputs, and each row's mean and reciprocal deviation."""
-    mean = tf.reduce_mean(x, axis=-1, keepdims=True)
-    variance = tf.reduce_mean(tf.square(x - mean), axis=-1, keepdims=True)
-    scale = tf.math.rsqrt(variance + epsilon)
-    return tf.cast((x - mean) * scale * gamma_D + beta_D, dtype), mean, scale
-
-
-@compiled
-def _norm_gradient(
-    x: tf.Tensor, mean: tf.Tensor, scale: tf.Tensor, gamma_D: tf.Tensor, upstream: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    upstream = tf.cast(upstream, tf.float32)
-    normalized = (x - mean) * scale
-    inner = upstream * gamma_D
-    average = tf.reduce_mean(inner, axis=-1, keepdims=True)
-    share = tf.reduce_mean(inner * normalized, axis=-1, keepdims=True)
-    rows = list(range(x.shape.rank - 1))
-    return (
-        (inner - average - normalized * share) * scale,
-        tf.reduce_sum(upstream * normalized, rows),
-        tf.reduce_sum(upstream, rows),
-    )
-
-
 # Biases and activations
 
 
@@ -160,36 +112,41 @@ def _column_sums(x_RD: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reduce_sum(tf.cast(x_RD, tf.float32), axis=0), x_RD.dtype)
 
 
-def activate(x: tf.Tensor, activation: Callable[[tf.Tensor], tf.Tensor]) -> tf.Tensor:
-    """An elementwise function, forward and backward in one pass each; only `x` is kept."""
-    function, gradient_of = _activation(activation)
+def activate(inputs: Sequence[tf.Tensor], activation: Callable[..., tf.Tensor]) -> tf.Tensor:
+    """An elementwise function, forward and backward in one pass each; only its inputs are kept."""
+    function, gradients_of = _activation(activation)
 
     @tf.custom_gradient
-    def apply(x: tf.Tensor) -> tuple[tf.Tensor, Any]:
-        return function(x), lambda upstream: gradient_of(x, upstream)
+    def apply(*inputs: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        return function(*inputs), lambda upstream: gradients_of(upstream, *inputs)
 
-    return apply(x)
+    return apply(*inputs)
 
 
 @functools.cache
 def _activation(
-    activation: Callable[[tf.Tensor], tf.Tensor],
-) -> tuple[Callable[..., tf.Tensor], Callable[..., tf.Tensor]]:
-    """The compiled function and its compiled gradient."""
+    activation: Callable[..., tf.Tensor],
+) -> tuple[Callable[..., tf.Tensor], Callable[..., list[tf.Tensor]]]:
+    """The compiled function and its compiled gradients."""
 
     @compiled
-    def function(x: tf.Tensor) -> tf.Tensor:
-        return tf.cast(activation(tf.cast(x, tf.float32)), x.dtype)
+    def function(*inputs: tf.Tensor) -> tf.Tensor:
+        return tf.cast(activation(*_in_float32(inputs)), inputs[0].dtype)
 
     @compiled
-    def gradient(x: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-        x_32 = tf.cast(x, tf.float32)
+    def gradients(upstream: tf.Tensor, *inputs: tf.Tensor) -> list[tf.Tensor]:
+        exact = _in_float32(inputs)
         with tf.GradientTape() as tape:
-            tape.watch(x_32)
-            y = activation(x_32)
-        return tf.cast(tape.gradient(y, x_32, tf.cast(upstream, tf.float32)), x.dtype)
+            tape.watch(exact)
+            y = activation(*exact)
+        found = tape.gradient(y, exact, tf.cast(upstream, tf.float32))
+        return [tf.cast(each, x.dtype) for each, x in zip(found, inputs, strict=True)]
 
-    return function, gradient
+    return function, gradients
+
+
+def _in_float32(inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    return [tf.cast(x, tf.float32) for x in inputs]
 
 
 # Causal attention

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from gpt_tf.config import GATED
 from gpt_tf.model import fused
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.by_name import by_name
@@ -23,16 +24,33 @@ from gpt_tf.model.kept_arguments import KeepsArguments
 from gpt_tf.model.norms import NORMS
 from gpt_tf.model.where import Where
 
-ACTIVATIONS = {
+
+def squared_relu(x: tf.Tensor) -> tf.Tensor:
+    """max(0, x)²."""
+    return tf.square(tf.nn.relu(x))
+
+
+def swiglu(x: tf.Tensor, gate: tf.Tensor) -> tf.Tensor:
+    """silu(gate) · x, with silu(g) = g · sigmoid(g)."""
+    return gate * tf.sigmoid(gate) * x
+
+
+ACTIVATIONS: dict[str, Callable[..., tf.Tensor]] = {
     "gelu": functools.partial(tf.nn.gelu, approximate=False),  # Hendrycks and Gimpel 2016
     "gelu_tanh": functools.partial(tf.nn.gelu, approximate=True),  # as in GPT-2's code
     "relu": tf.nn.relu,
+    "relu2": squared_relu,  # Primer (So et al. 2021)
+    "swiglu": swiglu,  # Shazeer 2020
 }
 
 
 @keras.saving.register_keras_serializable(package="gpt_tf")
 class FeedForward(KeepsArguments):
-    """Two dense layers with an activation between them (Vaswani et al. 2017, section 3.3)."""
+    """Two dense layers with an activation between them (Vaswani et al. 2017, section 3.3).
+
+    If the activation is gated, a third dense layer, as wide as the first, gives it the gate
+    (Shazeer 2020).
+    """
 
     def __init__(
         self,
@@ -55,6 +73,11 @@ class FeedForward(KeepsArguments):
         self.seed = seed
         dtype = self.dtype_policy
         self.expand = dense(ffn_dim, embed_dim, initial_weights, seed, name="expand", dtype=dtype)
+        self.gate = (
+            dense(ffn_dim, embed_dim, initial_weights, seed, name="gate", dtype=dtype)
+            if activation in GATED
+            else None
+        )
         self.dropout = Dropout(
             hidden_dropout, seed=derive_seed(seed, "hidden"), dtype=dtype, name="dropout"
         )
@@ -69,19 +92,23 @@ class FeedForward(KeepsArguments):
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create both dense layers for inputs [B, T, D]."""
+        """Create the dense layers for inputs [B, T, D]."""
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: self.embed_dim})
-        self.expand.build((None, None, self.embed_dim))
+        for layer in (self.expand, self.gate):
+            if layer is not None:
+                layer.build((None, None, self.embed_dim))
         self.dropout.build((None, None, self.ffn_dim))
         self.contract.build((None, None, self.ffn_dim))
 
     def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Expand to F, activate, contract to D."""
-        hidden_BTF = self.expand(x_BTD)
-        if training and fused.pays(hidden_BTF):
-            hidden_BTF = fused.activate(hidden_BTF, self._activate)
+        inputs = [self.expand(x_BTD)]
+        if self.gate is not None:
+            inputs.append(self.gate(x_BTD))
+        if training and fused.pays(inputs[0]):
+            hidden_BTF = fused.activate(inputs, self._activate)
         else:
-            hidden_BTF = self._activate(hidden_BTF)
+            hidden_BTF = self._activate(*inputs)
         return self.contract(self.dropout(hidden_BTF, training=training))
 
 

@@ -82,7 +82,7 @@ def memory_of(config: Config, parameters: int) -> float:
     tokens = training.batch_size * model.context_length
     of_layer = (
         PER_UNIT["embed"] * model.embed_dim
-        + PER_UNIT["ffn"] * model.ffn_dim
+        + PER_UNIT["ffn"] * model.ffn_dim * (1.5 if model.is_gated else 1)  # 3 tensors, not 2
         + PER_UNIT["scores"] * model.num_heads * model.context_length
     )
     layers = 0 if model.architecture == "bigram" else model.num_layers

@@ -75,5 +75,6 @@ def operations_per_update(config: Config) -> float:
 def product_weights(model: ModelConfig) -> int:
     """The weights that each token is multiplied by: of the blocks and the head."""
     attention = 4 * model.embed_dim * model.num_heads * model.head_width
-    block = attention + 2 * model.embed_dim * model.ffn_dim
+    matrices = 3 if model.is_gated else 2
+    block = attention + matrices * model.embed_dim * model.ffn_dim
     return model.num_layers * block + model.embed_dim * model.vocab_size

@@ -11,7 +11,7 @@ from commands import called, in_process
 from tiny_models import preset_model, small_config
 
 from gpt_tf.errors import UsageError
-from gpt_tf.interop.model_config import choose_family
+from gpt_tf.interop.model_config import FAMILIES, choose_family
 from gpt_tf.storage.finding_runs import find_run
 from gpt_tf.storage.manifest import read_manifest, write_manifest
 from gpt_tf.tokenizer.base import Tokenizer
@@ -103,6 +103,7 @@ def test_an_architecture_without_a_counterpart_says_why(preset: str, reasons: li
         ({}, "GPT2LMHeadModel"),
         ({"activation": "relu"}, "GPT2LMHeadModel"),
         ({"tied_head": False, "qkv_bias": False}, "GPT2LMHeadModel"),
+        ({"activation": "relu2"}, "GPT2LMHeadModel"),
         ({"activation": "relu", "positions": "offset"}, "OPTForCausalLM"),
         ({"positions": "offset", "final_norm": False}, "OPTForCausalLM"),
         ({"positions": "offset", "final_norm": False, "norm_position": "post"}, "OPTForCausalLM"),
@@ -121,6 +122,19 @@ def test_which_class_reads_it(changes: dict, class_name: str | None) -> None:
         return
     with pytest.raises(UsageError, match="no counterpart"):
         choose_family(config)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"norm": "rms"}, "norm layer, not rms"),
+        ({"activation": "swiglu"}, "another activation than swiglu"),
+    ],
+)
+def test_what_no_class_has_is_refused_by_name(changes: dict, reason: str) -> None:
+    with pytest.raises(UsageError, match="no counterpart") as caught:
+        choose_family(small_config("demo", **changes))
+    assert str(caught.value).count(reason) == len(FAMILIES)
 
 
 def test_nothing_is_overwritten_and_nothing_half_written(

@@ -28,7 +28,7 @@ def draw(family: str, seed: int) -> dict[str, Any]:
     layers, vocab = int(random.integers(1, 5)), int(random.integers(10, 60))
     inner, context = int(random.integers(3, 40)), int(random.integers(8, 20))
     common = {"vocab_size": vocab, "tie_word_embeddings": seed % 3 != 0}
-    activation = str(random.choice(["gelu_new", "gelu", "relu", "gelu_pytorch_tanh"]))
+    activation = str(random.choice(["gelu_new", "gelu", "relu", "relu2", "gelu_pytorch_tanh"]))
     ids = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     if family == "gpt2":
         return {

@@ -13,6 +13,7 @@ from tiny_models import randomise, small_config, small_gpt, token_ids
 
 from gpt_tf.config import DropoutConfig
 from gpt_tf.model.gpt import GPT
+from gpt_tf.model.norms import NORMS
 from gpt_tf.model.positions import POSITIONS
 from gpt_tf.model.variables import read_values, weight_variables
 from gpt_tf.model.where import Where
@@ -82,6 +83,7 @@ def decode_pieces(
 
 @settings(max_examples=8, deadline=None)
 @given(
+    norm=st.sampled_from(list(NORMS)),
     norm_position=st.sampled_from(["pre", "post"]),
     positions=st.sampled_from(list(POSITIONS)),
     embedding_norm=st.booleans(),
@@ -90,6 +92,7 @@ def decode_pieces(
     seed=st.integers(0, 9),
 )
 def test_pieces_of_any_length_equal_the_full_pass(
+    norm: str,
     norm_position: str,
     positions: str,
     embedding_norm: bool,
@@ -98,6 +101,7 @@ def test_pieces_of_any_length_equal_the_full_pass(
     seed: int,
 ) -> None:
     model = gpt(
+        norm=norm,
         norm_position=norm_position,
         positions=positions,
         embedding_norm=embedding_norm,

@@ -5,9 +5,10 @@ import pytest
 import tensorflow as tf
 from tiny_models import small_gpt, token_ids
 
-from gpt_tf.model import fused
+from gpt_tf.config import GATED
+from gpt_tf.model import fused, fused_norms
 from gpt_tf.model.layers import ACTIVATIONS
-from gpt_tf.model.norms import LayerNorm
+from gpt_tf.model.norms import LayerNorm, RMSNorm
 
 SEED = tf.constant([7, 11], tf.uint32)
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
@@ -39,13 +40,14 @@ def assert_same(ours, plain, inputs, upstream, **tolerance) -> None:
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
 def test_activations(name: str, dtype: tf.DType) -> None:
-    plain, x = ACTIVATIONS[name], random(3, 40, dtype=dtype)
+    plain = ACTIVATIONS[name]
+    inputs = [random(3, 40, seed=i, dtype=dtype) for i in range(2 if name in GATED else 1)]
 
-    def exact(x: tf.Tensor) -> tf.Tensor:
-        return tf.cast(plain(tf.cast(x, tf.float32)), dtype)
+    def exact(*inputs: tf.Tensor) -> tf.Tensor:
+        return tf.cast(plain(*(tf.cast(x, tf.float32) for x in inputs)), dtype)
 
-    upstream = random(3, 40, seed=1, dtype=dtype)
-    assert_same(lambda x: fused.activate(x, plain), exact, [x], upstream)
+    upstream = random(3, 40, seed=5, dtype=dtype)
+    assert_same(lambda *inputs: fused.activate(inputs, plain), exact, inputs, upstream)
 
 
 def test_a_bias() -> None:
@@ -62,7 +64,7 @@ def test_layer_norm(epsilon: float) -> None:
         return (x - mean) * tf.math.rsqrt(variance + epsilon) * gamma_D + beta_D
 
     assert_same(
-        lambda *inputs: fused.layer_norm(*inputs, epsilon, tf.float32),
+        lambda *inputs: fused_norms.layer_norm(*inputs, epsilon, tf.float32),
         plain,
         inputs,
         random(2, 5, 24, seed=3),
@@ -71,8 +73,27 @@ def test_layer_norm(epsilon: float) -> None:
     )
     layer = LayerNorm(epsilon=epsilon, name="norm", output_dtype="bfloat16")
     layer.build((2, 5, 24))
-    given = fused.layer_norm(inputs[0], tf.ones(24), tf.zeros(24), epsilon, tf.bfloat16)
+    given = fused_norms.layer_norm(inputs[0], tf.ones(24), tf.zeros(24), epsilon, tf.bfloat16)
     np.testing.assert_array_equal(tf.cast(given, tf.float32), tf.cast(layer(inputs[0]), tf.float32))
+
+
+@pytest.mark.parametrize("epsilon", [1e-5, 1e-1])
+def test_rms_norm(epsilon: float) -> None:
+    inputs = [random(2, 5, 24) * 3 + 1, random(24, seed=1)]
+    layer = RMSNorm(epsilon=epsilon, name="norm")
+
+    def plain(x: tf.Tensor, gamma_D: tf.Tensor) -> tf.Tensor:
+        mean_square = tf.reduce_mean(x * x, axis=-1, keepdims=True)
+        return x / tf.sqrt(mean_square + epsilon) * gamma_D
+
+    def ours(x: tf.Tensor, gamma_D: tf.Tensor) -> tf.Tensor:
+        return fused_norms.rms_norm(x, gamma_D, epsilon, tf.float32)
+
+    # sums of 24 to 240 numbers in float32, in another order
+    assert_same(ours, plain, inputs, random(2, 5, 24, seed=3), rtol=1e-4, atol=1e-5)
+    layer.build((2, 5, 24))
+    layer.gamma.assign(inputs[1])
+    np.testing.assert_allclose(layer(inputs[0]), plain(*inputs), **CLOSE)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])

@@ -1,7 +1,5 @@
 """Embedding, feed-forward, block and dropout, each alone."""
 
-import dataclasses
-
 import keras
 import numpy as np
 import pytest
@@ -9,13 +7,13 @@ import reference
 import tensorflow as tf
 from tiny_models import activations, copied, randomise, small_config, token_ids, values_below
 
-from gpt_tf.config import ModelConfig
+from gpt_tf.config import GATED, ModelConfig
 from gpt_tf.model.attention import MultiHeadAttention
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.embedding import TokenAndPositionEmbedding
 from gpt_tf.model.initial import GPT2Weights
 from gpt_tf.model.layers import ACTIVATIONS, DecoderBlock, FeedForward
-from gpt_tf.model.norms import LayerNorm
+from gpt_tf.model.norms import NORMS, LayerNorm
 from gpt_tf.model.positions import POSITIONS
 
 
@@ -53,6 +51,7 @@ def block_of(config: ModelConfig, dtype: str = "float32", **options: object) -> 
     block = DecoderBlock(
         attention,
         feed_forward,
+        norm=config.norm,
         norm_position=config.norm_position,
         norm_epsilon=config.norm_epsilon,
         name="block",
@@ -127,21 +126,26 @@ def test_feed_forward_equals_the_oracle(activation: str) -> None:
 
 
 def test_the_activations_are_those_of_the_papers() -> None:
-    points = [-1.0, 0.5, 2.0]  # x * Phi(x) from a table of the normal distribution; tanh by hand
+    # x * Phi(x) from a table of the normal distribution; the rest by hand; the gate is x as well
+    points = [-1.0, 0.5, 2.0]
     known = {
         "gelu": [-0.158655, 0.345731, 1.954500],
         "gelu_tanh": [-0.158808, 0.345714, 1.954598],
         "relu": [0.0, 0.5, 2.0],
+        "relu2": [0.0, 0.25, 4.0],
+        "swiglu": [0.268941, 0.155615, 3.523188],  # x² / (1 + exp(-x))
     }
     assert known.keys() == ACTIVATIONS.keys()
     for name, values in known.items():
-        np.testing.assert_allclose(ACTIVATIONS[name](tf.constant(points)), values, atol=2e-6)
-        np.testing.assert_allclose(reference.activate(np.array(points), name), values, atol=1e-6)
+        inputs = [np.array(points)] * (2 if name in GATED else 1)
+        ours = ACTIVATIONS[name](*(tf.constant(each, tf.float32) for each in inputs))
+        np.testing.assert_allclose(ours, values, atol=2e-6)
+        np.testing.assert_allclose(reference.activate(name, *inputs), values, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_feed_forward_survives_serialization(dtype: str) -> None:
-    layer = feed_forward_of("relu", hidden_dropout=0.5, seed=5, dtype=dtype)
+    layer = feed_forward_of("swiglu", hidden_dropout=0.5, seed=5, dtype=dtype)
     twin, x_BTD = copied(layer), activations(2, 5)
     for training in (False, True):
         outputs = [tf.cast(a(x_BTD, training=training), tf.float32) for a in (layer, twin)]
@@ -152,17 +156,21 @@ def test_feed_forward_survives_serialization(dtype: str) -> None:
 
 
 @pytest.mark.parametrize("preset", ["imdb", "demo"])
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("norm_position", ["pre", "post"])
-def test_block_equals_the_oracle(preset: str, norm_position: str) -> None:
-    config = dataclasses.replace(small_config(preset), norm_position=norm_position)
+def test_block_equals_the_oracle(preset: str, norm: str, norm_position: str) -> None:
+    config = small_config(preset, norm=norm, norm_position=norm_position)
     block, x_BTD = block_of(config), activations(3, 7)
     expected = reference.decoder_block(config, values_below(block), x_BTD)
     np.testing.assert_allclose(block(x_BTD), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("norm_position", ["pre", "post"])
-def test_the_residual_stream_stays_float32_between_bfloat16_products(norm_position: str) -> None:
-    config = small_config(norm_position=norm_position)
+def test_the_residual_stream_stays_float32_between_bfloat16_products(
+    norm: str, norm_position: str
+) -> None:
+    config = small_config(norm=norm, norm_position=norm_position)
     exact, rough = block_of(config), block_of(config, dtype="mixed_bfloat16")
     x_BTD = activations(2, 5)
     assert rough.attention(x_BTD).dtype == rough.feed_forward(x_BTD).dtype == tf.bfloat16
@@ -181,9 +189,10 @@ def test_the_residual_stream_stays_float32_between_bfloat16_products(norm_positi
         np.testing.assert_allclose(rough(x_BTD), exact(x_BTD), atol=0.1)
 
 
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_block_survives_serialization(dtype: str) -> None:
-    config = small_config("imdb")
+def test_block_survives_serialization(norm: str, dtype: str) -> None:
+    config = small_config("imdb", norm=norm)
     block = block_of(config, dtype, attention_dropout=0.1, ffn_dropout=0.4, seed=9)
     twin, x_BTD = copied(block), activations(2, 5)
     for training in (False, True):

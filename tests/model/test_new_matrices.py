@@ -1,15 +1,12 @@
 """A matrix that is added to a block is decayed, orthogonal, adapted and counted like the others."""
 
 import keras
-import tensorflow as tf
 from hypothesis import given, settings
 from tiny_models import ARCHITECTURES
 
 from gpt_tf.config import LoraConfig, ModelConfig
 from gpt_tf.model.attention import MultiHeadAttention
-from gpt_tf.model.dense import dense
 from gpt_tf.model.gpt import GPT
-from gpt_tf.model.initial import GPT2
 from gpt_tf.model.layers import DecoderBlock, FeedForward
 from gpt_tf.model.lora import adapt
 from gpt_tf.training.muon import is_hidden_matrix
@@ -17,23 +14,6 @@ from gpt_tf.training.optimizer import is_decayed
 from gpt_tf.training.precision import product_weights
 
 EVERYWHERE = LoraConfig(rank=2, qkv=True, attention_output=True, ffn=True)
-
-
-class GatedFeedForward(FeedForward):
-    """As a person who tries a gate would write it (Shazeer 2020)."""
-
-    def __init__(self, *sizes: int, **kwargs: object) -> None:
-        super().__init__(*sizes, **kwargs)
-        self.gate = dense(
-            self.ffn_dim, self.embed_dim, GPT2, 0, name="gate", dtype=self.dtype_policy
-        )
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        super().build(input_shape)
-        self.gate.build(input_shape)
-
-    def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
-        return self.contract(self._activate(self.gate(x_BTD)) * self.expand(x_BTD))
 
 
 def kernels(layer: keras.layers.Layer) -> list[keras.Variable]:
@@ -44,7 +24,7 @@ def kernels(layer: keras.layers.Layer) -> list[keras.Variable]:
 def gated_block(lora: LoraConfig) -> DecoderBlock:
     block = DecoderBlock(
         MultiHeadAttention(12, 2, 6, name="attention"),
-        GatedFeedForward(12, 20, name="feed_forward"),
+        FeedForward(12, 20, activation="swiglu", name="feed_forward"),
         name="block_0",
     )
     adapt([block], lora, seed=0)

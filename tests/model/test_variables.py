@@ -43,11 +43,14 @@ def test_every_weight_is_listed_under_a_name_that_lasts(config: ModelConfig) -> 
     expected = ["embedding/tokens"]
     expected += ["embedding/positions"] * (config.positions != "none")
     left_out = set() if config.qkv_bias else {"attention/qkv/bias"}
+    left_out |= set() if config.norm == "layer" else {"attention_norm/beta", "ffn_norm/beta"}
     names = [name for name in NAMES_OF_BLOCK if name not in left_out]
+    if config.activation == "swiglu":
+        names += ["feed_forward/gate/bias", "feed_forward/gate/kernel"]
     expected += [f"{block}/{name}" for block in blocks for name in names]
     for norm in ("embedding_norm", "final_norm"):
         if getattr(config, norm):
-            expected += [f"{norm}/beta", f"{norm}/gamma"]
+            expected += [f"{norm}/gamma"] + [f"{norm}/beta"] * (config.norm == "layer")
     expected += [] if config.tied_head else ["head_kernel"]
     expected += ["head_bias"] if config.head_bias else []
     first, second = GPT(config), GPT(config, name="another_name")

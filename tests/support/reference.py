@@ -44,11 +44,11 @@ def hidden(config: ModelConfig, values: Values, token_ids_BT: np.ndarray) -> np.
     """What the head reads, [B, T, D]."""
     x_BTD = embed(config, part(values, "embedding"), token_ids_BT)
     if config.embedding_norm:
-        x_BTD = layer_norm(part(values, "embedding_norm"), x_BTD, config.norm_epsilon)
+        x_BTD = norm(config, part(values, "embedding_norm"), x_BTD)
     for index in range(config.num_layers):
         x_BTD = decoder_block(config, part(values, f"block_{index}"), x_BTD)
     if config.final_norm:
-        x_BTD = layer_norm(part(values, "final_norm"), x_BTD, config.norm_epsilon)
+        x_BTD = norm(config, part(values, "final_norm"), x_BTD)
     return x_BTD
 
 
@@ -79,13 +79,11 @@ def decoder_block(config: ModelConfig, weights: Values, x_BTD: np.ndarray) -> np
     def feed(x_BTD: np.ndarray) -> np.ndarray:
         return feed_forward(part(weights, "feed_forward"), x_BTD, config.activation)
 
-    for sublayer, norm in ((attend, "attention_norm"), (feed, "ffn_norm")):
+    for sublayer, name in ((attend, "attention_norm"), (feed, "ffn_norm")):
         if config.norm_position == "pre":
-            normed_BTD = layer_norm(part(weights, norm), x_BTD, config.norm_epsilon)
-            x_BTD = x_BTD + sublayer(normed_BTD)
+            x_BTD = x_BTD + sublayer(norm(config, part(weights, name), x_BTD))
         else:
-            summed_BTD = x_BTD + sublayer(x_BTD)
-            x_BTD = layer_norm(part(weights, norm), summed_BTD, config.norm_epsilon)
+            x_BTD = norm(config, part(weights, name), x_BTD + sublayer(x_BTD))
     return x_BTD
 
 
@@ -109,19 +107,37 @@ def attention(weights: Values, x_BTD: np.ndarray, num_heads: int) -> np.ndarray:
 
 
 def feed_forward(weights: Values, x_BTD: np.ndarray, activation: str) -> np.ndarray:
-    """Two dense layers with an activation between them."""
-    hidden_BTF = activate(x_BTD @ weights["expand/kernel"] + weights["expand/bias"], activation)
+    """Two dense layers with an activation between them, whose gate may be a third."""
+    expanded_BTF = x_BTD @ weights["expand/kernel"] + weights["expand/bias"]
+    gates_BTF = []
+    if activation == "swiglu":
+        gates_BTF = [x_BTD @ weights["gate/kernel"] + weights["gate/bias"]]
+    hidden_BTF = activate(activation, expanded_BTF, *gates_BTF)
     return hidden_BTF @ weights["contract/kernel"] + weights["contract/bias"]
 
 
-def activate(x: np.ndarray, activation: str) -> np.ndarray:
-    """Exact gelu, gelu with tanh (both Hendrycks and Gimpel 2016), or relu."""
+def activate(activation: str, x: np.ndarray, *gates: np.ndarray) -> np.ndarray:
+    """Gelu, exact or with tanh (Hendrycks and Gimpel 2016), relu, its square, or SwiGLU."""
+    if activation == "swiglu":  # Shazeer 2020, equation 6
+        (gate,) = gates
+        return gate / (1.0 + np.exp(-gate)) * x
+    assert not gates
     if activation == "gelu":
         return x * 0.5 * (1.0 + np.vectorize(math.erf)(x / math.sqrt(2.0)))
     if activation == "gelu_tanh":
         return 0.5 * x * (1.0 + np.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+    if activation == "relu2":  # So et al. 2021
+        return np.where(x > 0.0, x, 0.0) ** 2
     assert activation == "relu"
     return np.where(x > 0.0, x, 0.0)
+
+
+def norm(config: ModelConfig, weights: Values, x_BTD: np.ndarray) -> np.ndarray:
+    """The norm that the model has."""
+    if config.norm == "layer":
+        return layer_norm(weights, x_BTD, config.norm_epsilon)
+    assert config.norm == "rms" and weights.keys() == {"gamma"}
+    return rms_norm(weights, x_BTD, config.norm_epsilon)
 
 
 def layer_norm(weights: Values, x_BTD: np.ndarray, epsilon: float) -> np.ndarray:
@@ -129,6 +145,12 @@ def layer_norm(weights: Values, x_BTD: np.ndarray, epsilon: float) -> np.ndarray
     centred_BTD = x_BTD - x_BTD.mean(axis=-1, keepdims=True)
     variance_BT1 = (centred_BTD**2).mean(axis=-1, keepdims=True)
     return centred_BTD / np.sqrt(variance_BT1 + epsilon) * weights["gamma"] + weights["beta"]
+
+
+def rms_norm(weights: Values, x_BTD: np.ndarray, epsilon: float) -> np.ndarray:
+    """Root mean square 1 over D, then gamma (Zhang and Sennrich 2019, equation 4)."""
+    square_BT1 = (x_BTD**2).mean(axis=-1, keepdims=True)
+    return x_BTD / np.sqrt(square_BT1 + epsilon) * weights["gamma"]
 
 
 def softmax(x: np.ndarray) -> np.ndarray:

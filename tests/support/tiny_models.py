@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from gpt_tf.config import DropoutConfig, ModelConfig
 from gpt_tf.config_files import read_preset, resolve
 from gpt_tf.model.gpt import GPT
+from gpt_tf.model.layers import ACTIVATIONS
+from gpt_tf.model.norms import NORMS
 from gpt_tf.model.positions import POSITIONS
 
 SMALL: dict[str, Any] = {
@@ -41,7 +43,8 @@ ARCHITECTURES = st.builds(
     embed_dim=st.just(12),
     ffn_dim=st.sampled_from([5, 20]),
     head_dim=st.sampled_from([None, 1, 5]),
-    activation=st.sampled_from(["gelu", "gelu_tanh", "relu"]),
+    activation=st.sampled_from(list(ACTIVATIONS)),
+    norm=st.sampled_from(list(NORMS)),
     norm_position=st.sampled_from(["pre", "post"]),
     norm_epsilon=st.sampled_from([1e-5, 1e-3]),
     qkv_bias=st.booleans(),
