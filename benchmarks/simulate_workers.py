@@ -12,7 +12,7 @@ W workers, alpha seconds of latency, B bytes per second on the wire, pieces of 4
 and B are fitted to sums of two workers; batch and update of each model to one worker, with two and
 with four batches in an update. The prediction is shown beside every other measurement. Then it goes
 on to more workers, networks and models than anyone here has measured: those are estimates, and no
-more.
+more. They leave out the update, which is short with AdamW.
 """
 
 from __future__ import annotations

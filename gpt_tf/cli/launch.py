@@ -8,18 +8,18 @@ from gpt_tf.cli.help import Command
 
 
 @click.command(cls=Command, context_settings={"ignore_unknown_options": True})
-@click.option("--workers", type=click.IntRange(1, 64), required=True, metavar="N",
-              help="How many workers, from 2 to 64.")  # fmt: skip
+@click.option("--workers", type=click.IntRange(2, 64), required=True, metavar="N",
+              help="How many workers.")  # fmt: skip
 @click.option("--measure", is_flag=True,
-              help="Train nothing: tell what the sums of the workers take, and the batch that is "
-              "large enough for 90 % efficiency.")  # fmt: skip
+              help="Do not train: measure how long the sums of gradients take, and print the "
+              "batch size that gives 90 % efficiency.")  # fmt: skip
 @click.argument("words", metavar="-- train ...", nargs=-1, type=click.UNPROCESSED)
 def launch(workers: int, measure: bool, words: tuple[str, ...]) -> int:
     """Train one run with several workers on this machine.
 
-    After `--` stands a `train` command with its options. Each worker gets a share of the cores and
-    of the batches of an update; the losses are those of a single worker. The first worker speaks as
-    a single one does; errors of the others are shown with their number.
+    Put a `train` command with its options after `--`. Each worker gets a share of the cores and of
+    the batches of an update; the losses are those of a single worker. The first worker prints what
+    a single one would; errors of the others begin with their number.
 
     \b
       gpt-tf launch --workers 2 -- train --set training.grad_accum_steps=2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import stat
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from gpt_tf.storage.plain import open_plain
 TF_CONFIG, SECRET_FILE = "TF_CONFIG", "GPT_TF_SECRET_FILE"
 WATCH_PORT, LAUNCH = "GPT_TF_WATCH_PORT", "GPT_TF_LAUNCH"
 MOST_CHARACTERS = 64 * 1024
+LAST_PORT = 65535
 SECRET_BYTES = range(16, 4097)
 EXAMPLE = (
     '{"cluster": {"worker": ["host0:4700", "host1:4700"]}, "task": {"type": "worker", "index": 0}}'
@@ -56,7 +58,7 @@ def cluster_of(environment: Mapping[str, str]) -> Cluster | None:
     config, launch = environment.get(TF_CONFIG, ""), ""
     if config.strip():
         addresses, rank = _workers(config)
-        port, source = int(addresses[0].rpartition(":")[2]) + 1, TF_CONFIG
+        port, source = _port_beside(addresses), TF_CONFIG
     elif step := step_of(environment):
         addresses, rank, port, launch = step
         source = f"Slurm step {step.name}"
@@ -64,13 +66,17 @@ def cluster_of(environment: Mapping[str, str]) -> Cluster | None:
         return None
     if len(addresses) < 2:
         return None
-    watch_port = environment.get(WATCH_PORT, "") or str(port)
-    if not _is_port(watch_port):
-        raise UsageError(f"no port in {WATCH_PORT}: {watch_port!r}. Use a number below 65536.")
+    if given := environment.get(WATCH_PORT, ""):
+        port = _given_port(given, addresses)
+    elif port > LAST_PORT:
+        raise UsageError(
+            f"no port for the watch above that of {addresses[0]} in {source}. Name one in "
+            f"{WATCH_PORT}."
+        )
     return Cluster(
         addresses,
         rank,
-        (addresses[0].rpartition(":")[0].strip("[]"), int(watch_port)),
+        (addresses[0].rpartition(":")[0].strip("[]"), port),
         _secret(environment.get(SECRET_FILE, ""), source),
         environment.get(LAUNCH, "") or launch,
         source,
@@ -94,11 +100,11 @@ def _workers(text: str) -> tuple[tuple[str, ...], int]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise wrong(f"no cluster and task ({type(error).__name__}: {error})") from None
     if others:
-        raise wrong(f"a task that gpt-tf has not: {others[0]!r}")
+        raise wrong(f"an unknown type of task: {others[0]!r}")
     addresses = [*chief, *workers]
     for address in addresses:
         if not isinstance(address, str) or not _is_address(address):
-            raise wrong(f"no address host:port: {address!r}")
+            raise wrong(f"not a host:port address: {address!r}")
         if addresses.count(address) > 1:
             raise wrong(f"the address {address} twice")
     there = len(chief) if kind == "chief" else len(workers)
@@ -109,13 +115,30 @@ def _workers(text: str) -> tuple[tuple[str, ...], int]:
     return tuple(addresses), index + (len(chief) if kind == "worker" else 0)
 
 
+def _port_beside(addresses: tuple[str, ...]) -> int:
+    """The next port above the chief's that no worker of its host has."""
+    host, _, port = addresses[0].rpartition(":")
+    return next(one for one in itertools.count(int(port) + 1) if f"{host}:{one}" not in addresses)
+
+
+def _given_port(text: str, addresses: tuple[str, ...]) -> int:
+    if not _is_port(text):
+        raise UsageError(f"no port in {WATCH_PORT}: {text!r}. Use a number below 65536.")
+    address = f"{addresses[0].rpartition(':')[0]}:{int(text)}"
+    if address in addresses:
+        raise UsageError(
+            f"the port of worker {addresses.index(address)} in {WATCH_PORT}: {text}. Use another."
+        )
+    return int(text)
+
+
 def _is_address(address: str) -> bool:
     host, _, port = address.rpartition(":")
     return bool(host) and _is_port(port)
 
 
 def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536
+    return text.isascii() and text.isdigit() and 0 < int(text[:6]) <= LAST_PORT
 
 
 def _secret(name: str, source: str) -> bytes:
@@ -138,5 +161,5 @@ def _secret(name: str, source: str) -> bytes:
     if mode & 0o077:
         raise UsageError(f"others may read {SECRET_FILE} {name}. Type `chmod 600 {name}`.")
     if len(secret) not in SECRET_BYTES:
-        raise UsageError(f"{SECRET_FILE} {name} has no 16 to 4,096 bytes. {remedy}")
+        raise UsageError(f"{SECRET_FILE} {name} must have 16 to 4,096 bytes. {remedy}")
     return secret

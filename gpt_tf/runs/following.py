@@ -75,8 +75,8 @@ def _train(
     for what, value in shared.items():
         if own[what] != value:
             raise UsageError(
-                f"another {what} of {run.path} on this worker than on the chief: {own[what]} and "
-                f"{value}. All workers need the same workspace, on a disk that all of them see."
+                f"the {what} of {run.path} differs between this worker and the chief: {own[what]} "
+                f"and {value}. All workers need the same workspace, on a disk that all of them see."
             )
     built = build(config, parts, job.team)
     checkpoints = Unsaved(built.model, built.optimizer, run.checkpoints)

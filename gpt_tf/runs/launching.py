@@ -10,6 +10,7 @@ import ctypes
 import json
 import os
 import secrets
+import shlex
 import signal
 import socket
 import subprocess
@@ -51,12 +52,16 @@ def check(count: int, words: Sequence[str], *, measure: bool = False) -> None:
     if not words or words[0] != "train":
         what = f"no command to launch: {words[0]}" if words else "nothing to launch"
         raise UsageError(f"{what}. Type `gpt-tf launch --workers {count} -- train`.")
-    if count == 1:
-        raise UsageError(f"one worker in --workers: 1. Type `gpt-tf {' '.join(words)}`.")
     if measure and "--resume" in {word.partition("=")[0] for word in words}:
         raise UsageError(
             "nothing is resumed with --measure. Give the settings of the run in place of --resume, "
             "such as --preset."
+        )
+    if "--measure" in words:
+        rest = shlex.join(word for word in words if word not in ("--measure", "--dry-run"))
+        raise UsageError(
+            "an option of `gpt-tf launch` after `--`: --measure. Type `gpt-tf launch --workers "
+            f"{count} --measure -- {rest}`."
         )
     for word in words:
         if word.partition("=")[0] in NOT_TOGETHER:
@@ -99,8 +104,7 @@ def run(
     Returns:
       The exit code of the first worker that failed, 128 + n if signal n ended it; otherwise 0.
     """
-    why = enter_own_network() if private else "not asked for"
-    if private and why:
+    if private and (why := enter_own_network()):
         _say(f"warning: {OPEN.format(why=why)}")
     with tempfile.TemporaryDirectory(prefix="gpt-tf-launch-") as folder:
         secret = Path(folder) / "secret"

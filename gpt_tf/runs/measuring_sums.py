@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from gpt_tf.config import Config
+from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.runs.building import first_model, make_step
 from gpt_tf.runs.out_of_memory import naming_sizes
 from gpt_tf.runs.sum_figures import SumFigures
@@ -21,7 +23,7 @@ from gpt_tf.training.joining import losses_named
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.workers import Workers
 
-ENOUGH = 8.0  # seconds of steps
+ENOUGH = 6.0  # seconds of steps
 MOST_CALLS = 1000
 SUMS, SHORT_SUMS = 5, 50
 LEAST_LONG = 4_000_000  # numbers of a sum that tells the bandwidth
@@ -49,38 +51,51 @@ def measured_sums(config: Config, team: Team) -> SumFigures:
 def _measured(config: Config, team: Team) -> SumFigures:
     workers = Workers(team.count, team.rank)
     share = workers.share_of(config.training.grad_accum_steps)
-    alone = dataclasses.replace(config.training, grad_accum_steps=share)
     model = first_model(config, None)
-    step = make_step(
-        dataclasses.replace(config, training=alone), model, make_optimizer(model, alone)
+    optimizer = make_optimizer(model, config.training)
+    computing, of_double = (
+        _slowest(workers, _seconds_of_update(config, model, optimizer, workers, batches))
+        for batches in (share, 2 * share)
     )
-    together = alone.steps_per_execution or 1
-    batch = _some_batch(config)
-
-    def call() -> None:
-        step([batch] * (share * together), [0.0] * together)
-
-    call()  # compiles
+    gradients = [tuple(variable.shape) for variable in model.trainable_variables]
     numbers = trained_parameters(model)
-    once = _slowest(workers, _seconds(call, 1))
-    calls = min(MOST_CALLS, max(2, math.ceil(ENOUGH / max(once, 1e-6))))
-    computing = _seconds(call, calls) / together
     size = max(numbers, LEAST_LONG)
     short, sums, long = (
-        _seconds_of_sum(workers, length, count)
-        for length, count in ((1, SHORT_SUMS), (numbers, SUMS), (size, SUMS))
+        _slowest(workers, _seconds_of_sum(workers, shapes, count))
+        for shapes, count in (([(1,)], SHORT_SUMS), (gradients, SUMS), ([(size,)], SUMS))
     )
     return SumFigures(
         workers=team.count,
         parameters=numbers,
-        batch_tokens=batch.inputs.size,
+        batch_tokens=config.training.batch_size * config.model.context_length,
         batches=share,
-        computing=_slowest(workers, computing),
-        summing=_slowest(workers, sums),
-        latency=_slowest(workers, short) / (2 * (team.count - 1)),
-        bandwidth=2 * (team.count - 1) / team.count * BYTES * (size - 1)
-        / max(1e-9, _slowest(workers, long) - _slowest(workers, short)),
-    )  # fmt: skip
+        computing=computing,
+        updating=min(max(0.0, 2 * computing - of_double), computing),
+        summing=sums,
+        latency=short / (2 * (team.count - 1)),
+        bandwidth=2 * (team.count - 1) / team.count * BYTES * (size - 1) / max(1e-9, long - short),
+    )
+
+
+def _seconds_of_update(
+    config: Config,
+    model: LanguageModel,
+    optimizer: keras.optimizers.Optimizer,
+    workers: Workers,
+    batches: int,
+) -> float:
+    """Seconds that this worker computes in an update of so many batches of its own."""
+    training = dataclasses.replace(config.training, grad_accum_steps=batches)
+    step = make_step(dataclasses.replace(config, training=training), model, optimizer)
+    several, batch = training.steps_per_execution or 1, _some_batch(config)
+
+    def call() -> None:
+        step([batch] * (batches * several), [0.0] * several)
+
+    call()  # compiles
+    once = _slowest(workers, _seconds(call, 1))
+    calls = min(MOST_CALLS, max(2, math.ceil(ENOUGH / max(once, 1e-6))))
+    return _seconds(call, calls) / several
 
 
 def _some_batch(config: Config) -> Batch:
@@ -91,16 +106,16 @@ def _some_batch(config: Config) -> Batch:
     return Batch(ids[:, :-1], ids[:, 1:], np.ones(shape, np.float32))
 
 
-def _seconds_of_sum(workers: Workers, length: int, count: int) -> float:
-    """Seconds of a sum of so many numbers over all workers."""
+def _seconds_of_sum(workers: Workers, shapes: Sequence[tuple[int, ...]], count: int) -> float:
+    """Seconds of a sum of such tensors over all workers."""
 
     @tf.function(autograph=False)
-    def total(vector: tf.Tensor) -> tf.Tensor:
-        return workers.sum_all([vector])[0]
+    def total(*tensors: tf.Tensor) -> list[tf.Tensor]:
+        return workers.sum_all(tensors)
 
-    vector = tf.ones([length])
-    total(vector)
-    return _seconds(lambda: total(vector).numpy(), count)
+    tensors = [tf.ones(shape) for shape in shapes]
+    total(*tensors)
+    return _seconds(lambda: [one.numpy() for one in total(*tensors)], count)
 
 
 def _slowest(workers: Workers, seconds: float) -> float:

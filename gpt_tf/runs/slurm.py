@@ -56,7 +56,7 @@ def step_of(environment: Mapping[str, str]) -> Step | None:
     nodes = expanded(environment.get(NODES, ""))
     counts = _tasks_of_nodes(environment, tasks, len(nodes))
     job = _number(environment, JOB)
-    # All tasks of a node, and the watch, have neighbouring ports; steps of other jobs, others.
+    # All tasks of a node, and the watch, have neighbouring ports; other steps usually have others.
     size = max(counts) + 1
     first = PORTS.start + (31 * job + step) % (len(PORTS) // size) * size
     addresses = tuple(

@@ -17,6 +17,7 @@ class SumFigures(NamedTuple):
       batch_tokens: tokens of a batch.
       batches: of one worker in an update.
       computing: seconds that a worker computes in an update.
+      updating: those of them that do not depend on the number of batches.
       summing: seconds of the sum of all gradients.
       latency: seconds of each of the 2 (W - 1) rounds of a sum of W workers.
       bandwidth: bytes per second that a worker sends.
@@ -27,6 +28,7 @@ class SumFigures(NamedTuple):
     batch_tokens: int
     batches: int
     computing: float
+    updating: float
     summing: float
     latency: float
     bandwidth: float
@@ -39,8 +41,9 @@ class SumFigures(NamedTuple):
     @property
     def good_tokens(self) -> int:
         """Tokens of a worker in an update from which the efficiency is GOOD."""
-        seconds_per_token = self.computing / (self.batches * self.batch_tokens)
-        return math.ceil(GOOD / (1 - GOOD) * self.summing / seconds_per_token)
+        per_token = (self.computing - self.updating) / (self.batches * self.batch_tokens)
+        needed = GOOD / (1 - GOOD) * self.summing - self.updating
+        return max(1, math.ceil(needed / max(per_token, 1e-12)))
 
     @property
     def good_batches(self) -> int:

@@ -80,6 +80,7 @@ def facts(job: Job, run: str | None) -> dict[str, str]:
         "--validation-data": job.validation,
         "--tokenizer": job.tokenizer,
         "--stop-at-step": job.stop_at_step,
+        "--accept-data-change": job.accept_data_change,
         "--from": job.pretrained.run.name if job.pretrained else None,
     }
     return {name: str(value) for name, value in asked.items()}
@@ -99,7 +100,7 @@ def shared_out(config: Config, team: Team, console: Console) -> Config:
     if size % parts:
         raise UsageError(
             f"{team.count} workers cannot share updates of training.grad_accum_steps {batches} and "
-            f"training.batch_size {size}. Give a batch size that {parts} divides."
+            f"training.batch_size {size}. Choose a batch size that is divisible by {parts}."
         )
     console.note(
         f"{team.count} workers: training.batch_size {size} becomes {size // parts}, and "

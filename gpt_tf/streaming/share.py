@@ -56,6 +56,6 @@ def own_batches(batches: int, workers: int) -> int:
         *possible, last = (str(count) for count in range(1, batches + 1) if batches % count == 0)
         raise UsageError(
             f"an update of {batches} batches (training.grad_accum_steps) cannot be shared by "
-            f"{workers} workers. Use {' or '.join(filter(None, [', '.join(possible), last]))}."
+            f"{workers} workers. Start {' or '.join(filter(None, [', '.join(possible), last]))}."
         )
     return batches // workers

@@ -90,5 +90,5 @@ def losses_named() -> Iterator[None]:
         time.sleep(PATIENCE)
         raise RunError(
             f"the workers cannot sum their gradients: {_in_a_line(error)}. "
-            "Checkpoints are kept: `gpt-tf train --resume` goes on."
+            "What was saved is kept: `gpt-tf train --resume` goes on with it."
         ) from error

@@ -201,7 +201,7 @@ class Trainer:
             self._stream.load_state_dict(before)
             return False
         rates = [float(self._schedule(self.state.step + i)) for i in range(count)]
-        results = self._step(batches, rates, float(request.own or 0))
+        results = self._step(batches, rates, float(request.is_asked()))
         request.hear(results[-1].stop)
         for i, (rate, result) in enumerate(zip(rates, results, strict=False)):
             if not result.finite:  # the last of the results

@@ -20,7 +20,7 @@ from gpt_tf.training.links import TURN, Link, StoodStillError
 GRACE = 3.0  # seconds in which this worker may come to the same error as another one
 CONSEQUENCE = 2.0  # seconds in which the cause of an error may become known
 LINGER = 10.0  # seconds that the chief waits at the end for the others
-KEPT = "the checkpoints are kept: train --resume goes on"
+KEPT = "what was saved is kept: `gpt-tf train --resume` goes on with it"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Peers:
         """Take a link to a worker, which `listen` then serves; or the reason why not."""
         with self._lock:
             if rank in self._links:
-                return f"{self.place.name(rank)} is there already"
+                return f"{self.place.name(rank)} is already connected"
             if self._leaving:
                 return "the run has ended"
             self._inboxes[rank] = queue.SimpleQueue()
@@ -131,11 +131,12 @@ class Peers:
                 elif message["is"] != "bye":
                     self._inboxes[rank].put(message)
         except StoodStillError:
-            self._end_unless_leaving(f"{self.place.name()} stood still; {KEPT}", 1)
+            text = f"{self.place.name()} stood still for more than {self.silence:g} s; {KEPT}"
+            self._end_unless_leaving(text, 1)
         except TimeoutError:
             self._lose(rank, f"{name} has been silent for {self.silence:g} s; {KEPT}")
         except (OSError, EOFError, ValueError):
-            self._lose(rank, f"{name} has gone without a word; {KEPT}")
+            self._lose(rank, f"{name} has closed its connection; {KEPT}")
         finally:
             link.close()
 

@@ -45,10 +45,9 @@ class StopRequest:
         return self.own is not None
 
     def hear(self, summed: float) -> None:
-        """Take note of the sum of the numbers that all workers have received."""
+        """Take note of how many workers have received one; the others leave as by SIGTERM."""
         if summed and self._heard is None:
-            others = int(summed) if int(summed) in set(SIGNALS) else signal.SIGTERM
-            self._heard = self.own or int(others)
+            self._heard = self.own or int(signal.SIGTERM)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.own is not None:

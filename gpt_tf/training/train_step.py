@@ -37,7 +37,7 @@ class StepResult(NamedTuple):
     tokens: float  # counted targets
     grad_norm: float  # before clipping
     finite: bool  # False where the update was refused
-    stop: float = 0.0  # what all workers gave, summed; 0 of a single one
+    stop: float = 0.0  # how many workers were asked to stop; 0 of a single one
 
 
 class TrainStep:
@@ -132,7 +132,7 @@ class TrainStep:
         end with it.
 
         Args:
-          stop: what this worker adds to the `stop` of the results, if there are others.
+          stop: 1 if this worker was asked to stop; the `stop` of the results counts those.
         """
         if not self._workers.is_alone:
             self._shared.stop.assign(np.float32(stop))

@@ -153,7 +153,7 @@ class Watch:
         if launch != place.launch:
             refusal = f"worker {rank} is of the launch {launch!r} instead of {place.launch!r}"
         elif not 0 < rank < place.count:
-            refusal = f"worker {rank} is none of {place.count} workers"
+            refusal = f"rank {rank} is not below the number of workers, {place.count}"
         else:
             refusal = self._peers.add(rank, link)
         if refusal is None:
@@ -221,9 +221,8 @@ class Watch:
             for name in (*own, *theirs):
                 if own.get(name) != theirs.get(name):
                     return (
-                        f"{name} differs between {self._place.name(rank)} and "
-                        f"{self._place.name(0)}: {theirs.get(name)} and {own.get(name)}. "
-                        "Give all workers the same."
+                        f"different {name}: {theirs.get(name)} on {self._place.name(rank)}, "
+                        f"{own.get(name)} on {self._place.name(0)}. All workers must have the same."
                     )
         return None
 

@@ -207,7 +207,7 @@ def test_connections_that_are_lost_between_workers_that_live_end_all(workspace: 
     """The watch knows of no lost worker; the message of the sums is shown."""
     launch = Launched(workspace, 2, TRAIN, command=(*ODD, "deaf"))
     assert launch.wait(90) == 1
-    said = r"^error: the workers cannot sum their gradients: .*\. Checkpoints are kept: `gpt-tf"
+    said = r"^error: the workers cannot sum their gradients: .*\. What was saved is kept: `gpt-tf"
     assert re.search(said, launch.said, re.MULTILINE), launch.said
     assert "Traceback" not in launch.said
     assert "File " not in launch.said

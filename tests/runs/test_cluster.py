@@ -70,10 +70,10 @@ def test_the_workers_of_tf_config(secret: Path) -> None:
         ({"cluster": TWO, "task": task(0, ["worker"])}, "no cluster and task"),
         ({"cluster": {**TWO, "ps": ["a:1"]}, "task": task()}, "'ps'"),
         ({"cluster": {"worker": ["a:1", "a:1"]}, "task": task()}, "the address a:1 twice"),
-        ({"cluster": {"worker": ["a:1", "b"]}, "task": task()}, "no address host:port: 'b'"),
-        ({"cluster": {"worker": ["a:1", "b:0"]}, "task": task()}, "no address host:port: 'b:0'"),
-        ({"cluster": {"worker": ["a:1", 7]}, "task": task()}, "no address host:port: 7"),
-        ({"cluster": {"worker": "host0:4700"}, "task": task()}, "no address host:port: 'h'"),
+        ({"cluster": {"worker": ["a:1", "b"]}, "task": task()}, "not a host:port address: 'b'"),
+        ({"cluster": {"worker": ["a:1", "b:0"]}, "task": task()}, "not a host:port address: 'b:0'"),
+        ({"cluster": {"worker": ["a:1", 7]}, "task": task()}, "not a host:port address: 7"),
+        ({"cluster": {"worker": "host0:4700"}, "task": task()}, "not a host:port address: 'h'"),
         (" " * 70_000 + "{}", "70,002 characters"),
     ],
     ids=str,
@@ -101,6 +101,22 @@ def test_the_secret_is_a_private_file_of_some_bytes(secret: Path) -> None:
         cluster_of(environment(config, secret))
     with pytest.raises(UsageError, match="no port in GPT_TF_WATCH_PORT: 'x'"):
         cluster_of(environment(config, secret, GPT_TF_WATCH_PORT="x"))
+
+
+def test_the_watch_has_a_port_of_its_own(secret: Path) -> None:
+    """Workers on one host often have ports in a row."""
+    row = {"worker": ["a:4700", "a:4701", "b:4702", "a:4703"]}
+    found = cluster_of(environment({"cluster": row, "task": task(3)}, secret))
+    assert found is not None and found.watch == ("a", 4702)
+    with pytest.raises(UsageError, match=r"port of worker 1 in GPT_TF_WATCH_PORT: 4701\. Use"):
+        cluster_of(environment({"cluster": row, "task": task()}, secret, GPT_TF_WATCH_PORT="4701"))
+    last = {"cluster": {"worker": ["a:65535", "b:1"]}, "task": task()}
+    with pytest.raises(
+        UsageError, match=r"above that of a:65535 in TF_CONFIG\. Name one in GPT_TF_"
+    ):
+        cluster_of(environment(last, secret))
+    found = cluster_of(environment(last, secret, GPT_TF_WATCH_PORT="7"))
+    assert found is not None and found.watch == ("a", 7)
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "WORKERS.md"

@@ -72,12 +72,13 @@ def noting_pid(folder: Path) -> str:
     [
         (2, (), "nothing to launch"),
         (2, ("show",), "no command to launch: show"),
-        (1, ("train", "--name", "x"), "Type `gpt-tf train --name x`"),
+        (2, ("train", "--measure", "--name", "x"),
+         "Type `gpt-tf launch --workers 2 --measure -- train --name x`"),
         (2, ("train", "--dry-run"), "--dry-run"),
         (2, ("train", "--profile=p"), "--profile=p"),
         (2, ("train", "--alone"), "--alone"),
     ],
-)
+)  # fmt: skip
 def test_what_several_workers_cannot_do_is_refused(count, words, said):
     with pytest.raises(UsageError) as refused:
         check(count, words)
@@ -92,11 +93,14 @@ def test_nothing_is_resumed_to_measure():
 
 def test_the_batch_is_told_that_makes_up_for_the_sums():
     figures = SumFigures(workers=2, parameters=1_000_000, batch_tokens=100, batches=2,
-                         computing=0.2, summing=0.05, latency=0.001, bandwidth=1e8)  # fmt: skip
+                         computing=0.2, updating=0.04, summing=0.05, latency=0.001,
+                         bandwidth=1e8)  # fmt: skip
     assert figures.efficiency == pytest.approx(0.8)
-    # a token is computed in 1 ms, so that 450 of them take nine times as long as the sum
-    assert figures.good_tokens in (450, 451)
-    assert figures.good_batches == 10
+    # a token is computed in 0.8 ms: 512.5 of them and the update take nine times as long as the sum
+    assert figures.good_tokens == 513
+    assert figures.good_batches == 12
+    larger = figures._replace(batches=6, computing=0.04 + 600 * 0.0008)
+    assert larger.efficiency >= 0.9
     shown = dict(rows(figures))
     assert shown["efficiency"] == "80%"
     assert shown["bandwidth"].startswith("100 MB per second")

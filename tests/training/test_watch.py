@@ -95,15 +95,15 @@ def test_different_facts_or_values_end_all(start: Start, place: dict[str, Any]) 
     workers = [start(rank, facts={"settings": "ab" if rank == 2 else "cd"}) for rank in range(3)]
     for process in workers:
         assert ended(process) == (2, "", (
-            "error: settings differs between worker 2 (host:2) and worker 0 (host:0): ab and cd. "
-            "Give all workers the same.\n"
+            "error: different settings: ab on worker 2 (host:2), cd on worker 0 (host:0). All "
+            "workers must have the same.\n"
         ))  # fmt: skip
     place["count"] = 2
     workers = [start(rank, ["compare", "weights", str(rank)]) for rank in range(2)]
     for process in workers:
         code, out, errors = ended(process)
         assert (code, out) == (2, "met\n")
-        assert errors.startswith("error: weights differs between worker 1 (host:1) and worker 0")
+        assert errors.startswith("error: different weights: 1 on worker 1 (host:1), 0 on worker 0")
 
 
 def test_missing_workers_are_named(start: Start, place: dict[str, Any]) -> None:
@@ -129,8 +129,8 @@ def test_all_end_when_one_is_killed(start: Start, place: dict[str, Any], lost: i
     workers.pop(lost).kill()
     for process in workers:
         assert ended(process) == (1, "", (
-            f"gpt-tf: worker {lost} (host:{lost}) has gone without a word; the checkpoints are "
-            "kept: train --resume goes on\n"
+            f"gpt-tf: worker {lost} (host:{lost}) has closed its connection; what was saved "
+            "is kept: `gpt-tf train --resume` goes on with it\n"
         ))  # fmt: skip
 
 
@@ -143,8 +143,8 @@ def test_all_end_when_one_stands_still(start: Start, place: dict[str, Any], lost
     stopped.send_signal(signal.SIGSTOP)
     for process in workers:
         assert ended(process) == (1, "", (
-            f"gpt-tf: worker {lost} (host:{lost}) has been silent for 1.2 s; the checkpoints are "
-            "kept: train --resume goes on\n"
+            f"gpt-tf: worker {lost} (host:{lost}) has been silent for 1.2 s; what was saved is "
+            "kept: `gpt-tf train --resume` goes on with it\n"
         ))  # fmt: skip
     time.sleep(0.3)  # by now it has stood still for more than the silence
     begun = time.monotonic()
@@ -303,7 +303,7 @@ def test_workers_that_do_not_belong_here_are_refused(start: Start, place: dict[s
     refused = {
         "the secret of this worker is not that of the chief": start(1, secret="t" * 32),
         "worker 1 is of the launch 'l0' instead of 'l1'": start(1, launch="l0"),
-        "worker 7 is none of 2 workers": start(7, count=8, names=[]),
+        "rank 7 is not below the number of workers, 2": start(7, count=8, names=[]),
     }
     for text, process in refused.items():
         code, out, errors = ended(process)
@@ -313,7 +313,7 @@ def test_workers_that_do_not_belong_here_are_refused(start: Start, place: dict[s
     met(chief, other)
     code, _, errors = ended(start(1))
     assert code == 2
-    assert "worker 1 (host:1) is there already" in errors
+    assert "worker 1 (host:1) is already connected" in errors
     assert ended(other)[0] == ended(chief)[0] == 0
 
 

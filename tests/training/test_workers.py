@@ -133,7 +133,7 @@ def test_a_single_worker_sums_nothing() -> None:
 
 def test_batches_that_cannot_be_shared_are_refused() -> None:
     assert Workers(2, 1).share_of(6) == 3
-    with pytest.raises(UsageError, match=r"by 4 workers\. Use 1, 2, 3 or 6"):
+    with pytest.raises(UsageError, match=r"by 4 workers\. Start 1, 2, 3 or 6"):
         Workers(4, 0).share_of(6)
     with pytest.raises(ValueError, match="rank must be"):
         Workers(2, 2)
