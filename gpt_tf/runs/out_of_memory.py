@@ -46,7 +46,8 @@ def _too_wide(model: ModelConfig) -> str:
     sizes = {"vocab_size": model.vocab_size}
     if model.architecture == "gpt":
         heads = model.num_heads * (model.head_dim or 0)
-        sizes |= {"ffn_dim": model.ffn_dim, "embed_dim": across, "head_dim": heads}
+        wide = "head_dim" if (model.head_dim or 0) >= model.num_heads else "num_heads"
+        sizes |= {"ffn_dim": model.ffn_dim, "embed_dim": across, wide: heads}
     name, size = max(sizes.items(), key=lambda each: each[1])
     needed, there = BYTES * size * across, psutil.virtual_memory().total
     if needed <= there:

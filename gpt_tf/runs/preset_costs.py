@@ -42,11 +42,11 @@ LIKE = {
     "shakespeare-": "shakespeare-baseline",
 }
 # Bytes, fitted to what `--dry-run` estimates for each preset; it takes the same from the graph of
-# the step (training/memory.py). At most 1 % from it with bfloat16 products, where auto gives them.
+# the step (training/memory.py). At most 5 % from it with bfloat16 products, where auto gives them.
 LIBRARIES = 1.075e9  # Python, TensorFlow and what compiling takes
 PER_WEIGHT = 12 + 1.35 * 6  # itself and two numbers of the optimizer; gradients and copies
 PER_LOGIT = 1.35 * 14.4  # of a chunk of the loss
-ROWS_OF_CHUNK = 512
+ROWS_OF_CHUNK = 512  # CHUNK_ROWS of training/losses.py
 PER_EMBEDDED = 1.35 * 4.4
 PER_UNIT = {"embed": 1.35 * 12.4, "ffn": 1.35 * 1.84, "scores": 1.35 * 0.5}  # and byte, of a layer
 

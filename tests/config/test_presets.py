@@ -15,9 +15,10 @@ from gpt_tf.errors import UsageError
 from gpt_tf.interop.families import parameter_shapes
 from gpt_tf.model.architectures import make_model
 from gpt_tf.model.variables import weight_variables
-from gpt_tf.runs.preset_costs import TIMES, memory_of
+from gpt_tf.runs.preset_costs import ROWS_OF_CHUNK, TIMES, memory_of
 from gpt_tf.runs.preset_facts import facts_of
 from gpt_tf.streaming.batches import Batch
+from gpt_tf.training.losses import CHUNK_ROWS
 from gpt_tf.training.optimizer import make_optimizer
 from gpt_tf.training.train_step import TrainStep
 
@@ -105,6 +106,7 @@ def test_the_facts_of_each_preset_are_those_of_its_model_and_of_the_documents() 
     assert "**W1** is compiled by XLA as one function. A step takes about 12 ms" in performance
     steps = resolve(read_preset("shakespeare-baseline")).training.max_steps
     assert TIMES["shakespeare-baseline"].minutes == steps * 0.012 / 60
+    assert ROWS_OF_CHUNK == CHUNK_ROWS
     for name in ("demo", "shakespeare-baseline", "shakespeare-gpt", "kerasnlp-mini"):
         by_dry_run, *_ = figures[f"memory estimated, taken and the difference: `{name}`"]
         precision = "float32" if name in ("demo", "shakespeare-baseline") else "bfloat16"

@@ -45,6 +45,7 @@ def test_a_dry_run_names_the_setting_of_weights_that_fit_in_no_memory(tmp_path: 
 @pytest.mark.parametrize(
     ("config", "begin"),
     [
+        (ModelConfig(num_heads=10**7, head_dim=40), "model.num_heads: training 400,000,000 x 128"),
         (ModelConfig(head_dim=10**8), "model.head_dim: training 400,000,000 x 128 weights"),
         (ModelConfig(architecture="bigram", vocab_size=10**7), "model.vocab_size: training 10,"),
         (ModelConfig(), "training: a batch of "),
