@@ -74,7 +74,7 @@ def evaluate(
     asked = Measurement(
         workspace=workspace,
         run=run,
-        # says what is missing before TensorFlow is loaded
+        # says early what is missing
         checkpoint=run.checkpoints.find(which, weights_only=True),
         data=data,
         split=split,
@@ -84,7 +84,8 @@ def evaluate(
     )
     with tempfile.TemporaryDirectory(prefix="gpt-tf-") as scratch:
         measured = find_measured(asked, Path(scratch))
-        import_tensorflow()
+        if engine != "numpy":
+            import_tensorflow()
         from gpt_tf.runs.engines import load_quietly
         from gpt_tf.runs.evaluating import measure
 

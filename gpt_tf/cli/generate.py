@@ -102,7 +102,7 @@ def generate(
     prompts = prompts_of(prompt, prompts_file, sampling.prompt or "")
     check_options(sampler, given)
     given = with_settings(sampler, given, sampling)
-    seconds = import_tensorflow()
+    seconds = 0.0 if engine == "numpy" else import_tensorflow()
     from gpt_tf.cli import writing
     from gpt_tf.runs.engines import load_quietly
 

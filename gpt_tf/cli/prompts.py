@@ -16,7 +16,7 @@ from gpt_tf.streaming.cleaning import MARK
 from gpt_tf.streaming.records import wide_encoding
 
 if TYPE_CHECKING:
-    from gpt_tf.inference.text_generator import TextGenerator
+    from gpt_tf.inference.text_writer import TextWriter
 
 STDIN = "-"
 
@@ -113,7 +113,7 @@ def prompts_of(prompt: str | None, prompts_file: str | None, own: str) -> list[s
 
 
 def refuse_too_long(
-    generator: TextGenerator, prompts: list[str], truncate: str | None, prompts_file: str | None
+    generator: TextWriter, prompts: list[str], truncate: str | None, prompts_file: str | None
 ) -> None:
     """Raise for a prompt longer than the context, unless it is to be shortened."""
     context = generator.engine.context_length

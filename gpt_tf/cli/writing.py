@@ -21,7 +21,7 @@ from gpt_tf.cli.output import STDOUT, write_output
 from gpt_tf.cli.prompts import typed_lines
 from gpt_tf.cli.wrapping import Wrapped
 from gpt_tf.inference.options import SAMPLERS
-from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
+from gpt_tf.inference.text_writer import Text, TextWriter, TokenText
 from gpt_tf.runs.stopping import handled
 from gpt_tf.storage.names import counted, printable
 
@@ -36,12 +36,12 @@ class Writer:
     Args:
       sampler, options: of `TextGenerator.texts`.
       raw: no control character is replaced.
-      import_seconds: what TensorFlow's import took, for the note on the first token.
+      import_seconds: what TensorFlow's import took, for the note on the first token; 0 without it.
     """
 
     def __init__(
         self,
-        generator: TextGenerator,
+        generator: TextWriter,
         sampler: str,
         options: dict[str, Any],
         *,
@@ -149,10 +149,9 @@ class Writer:
             return
         seconds = time.perf_counter() - begun
         speed = f"; {(count - 1) / seconds:,.0f} tokens/s after it" if count > 1 else ""
-        note(
-            f"first token {first:.1f} s after the start, {self._import_seconds:.1f} s of them "
-            f"TensorFlow's import{speed}"
-        )
+        importing = self._import_seconds
+        of_import = f", {importing:.1f} s of them TensorFlow's import" if importing else ""
+        note(f"first token {first:.1f} s after the start{of_import}{speed}")
 
     def _texts(self, prompts: Sequence[str], **more: Any) -> Iterator[tuple[str, list[Text]]]:
         """Each prompt with its texts, decoded in batches."""

@@ -11,17 +11,9 @@ from weakref import WeakKeyDictionary
 
 import tensorflow as tf
 
-from gpt_tf.inference.engine import (
-    Bools,
-    Decoded,
-    Ints,
-    ModelEngine,
-    bias_of,
-    checked,
-    compiled,
-    decode_step,
-)
+from gpt_tf.inference.engine import Bools, Decoded, Ints, bias_of, checked
 from gpt_tf.inference.kv_cache import KVCache
+from gpt_tf.inference.model_engine import ModelEngine, compiled, decode_step
 from gpt_tf.model.few_rows import FEW_ROWS, Product
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.where import Where

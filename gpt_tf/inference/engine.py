@@ -5,17 +5,13 @@ Shapes: B rows, T new tokens, S cached slots, K both (S + T), Q wanted tokens, V
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from gpt_tf.errors import RunError
 from gpt_tf.inference.kv_cache import Floats, KVCache
-from gpt_tf.model.language_model import LanguageModel
-from gpt_tf.model.where import Where
 
 Ints = NDArray[np.int32]
 Bools = NDArray[np.bool_]
@@ -60,51 +56,6 @@ class Engine(Protocol):
         Raises:
           RunError: if the model gives non-finite logits.
         """
-
-
-class ModelEngine:
-    """What the engines of one model share."""
-
-    def __init__(self, model: LanguageModel) -> None:
-        self.model = model
-        self.context_length = model.config.context_length
-        self.vocab_size = model.config.vocab_size
-
-    def new_cache(self, rows: int) -> KVCache:
-        """An empty cache for the keys and values of `rows` rows."""
-        return KVCache(self.model.cache_shape, rows)
-
-
-def decode_step(
-    model: LanguageModel,
-    x_BTD: tf.Tensor,
-    cache: Sequence[Any],
-    where: Where,
-    wanted_BQ: tf.Tensor,
-) -> tuple[tf.Tensor, ...]:
-    """The fields of `Decoded`, for embedded tokens; to be compiled by an engine."""
-    hidden_BTD, fresh = model.decode(x_BTD, cache, where)
-    logits_BQV = model.head(tf.gather(hidden_BTD, wanted_BQ, batch_dims=1))
-    if where.weights is None:
-        return logits_BQV, hidden_BTD, fresh
-    rows, time, every = tf.unstack(tf.shape(where.bias_BTK))
-    none = tf.zeros((0, rows, 1, time, every))  # of a model without attention
-    return logits_BQV, hidden_BTD, fresh, tf.stack(where.weights) if where.weights else none
-
-
-def compiled(
-    function: Callable[..., Any], signature: Sequence[tf.TensorSpec]
-) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """The function as one graph, called with tensors alone.
-
-    TensorFlow's own binding of arguments costs 0.7 ms a call; without it arguments are not checked.
-    """
-    concrete = tf.function(function, signature, autograph=False).get_concrete_function()
-
-    def call(*tensors: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return tuple(concrete.inference_fn.call_flat(*tensors, *concrete.captured_inputs))
-
-    return call
 
 
 def bias_of(visible_BTK: Bools) -> Floats:

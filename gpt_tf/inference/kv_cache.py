@@ -6,10 +6,13 @@ Shapes: L layers, B rows, N heads, S slots, T new slots, H head_dim.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 Floats = NDArray[np.float32]
 Slots = NDArray[np.intp]
@@ -26,7 +29,6 @@ class KVCache:
 
     Attributes:
       array: all slots, zeros at first.
-      tensor: the same memory as TensorFlow sees it: what is written needs no copy.
       writes: the slots of each write, [B, T], so that who has a copy can bring it up to date.
     """
 
@@ -34,12 +36,22 @@ class KVCache:
         self._shape_of = shape_of
         self._rows = rows
         self.writes: list[Slots] = []
+        self._tensor: tf.Tensor | None = None
         self._allocate(FEWEST_SLOTS)
 
     @property
     def slots(self) -> int:
         """How many there are."""
         return self.array.shape[4]
+
+    @property
+    def tensor(self) -> tf.Tensor:
+        """The same memory as TensorFlow sees it: what is written needs no copy."""
+        if self._tensor is None:
+            import tensorflow as tf
+
+            self._tensor = tf.experimental.dlpack.from_dlpack(self.array.__dlpack__())
+        return self._tensor
 
     def reserve(self, slots: int) -> None:
         """Have at least so many, twice as many as before at least where there are too few."""
@@ -60,4 +72,4 @@ class KVCache:
         memory = np.zeros(size + ALIGNMENT, np.uint8)
         begin = -memory.ctypes.data % ALIGNMENT
         self.array: Floats = memory[begin : begin + size].view(np.float32).reshape(shape)
-        self.tensor = tf.experimental.dlpack.from_dlpack(self.array.__dlpack__())
+        self._tensor = None

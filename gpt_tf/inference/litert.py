@@ -18,18 +18,9 @@ import numpy as np
 import tensorflow as tf
 
 from gpt_tf.errors import RunError, UsageError
-from gpt_tf.inference.engine import (
-    HIDDEN,
-    Bools,
-    Decoded,
-    Ints,
-    ModelEngine,
-    bias_of,
-    checked,
-    compiled,
-    decode_step,
-)
+from gpt_tf.inference.engine import HIDDEN, Bools, Decoded, Ints, bias_of, checked
 from gpt_tf.inference.kv_cache import Floats, KVCache
+from gpt_tf.inference.model_engine import ModelEngine, compiled, decode_step
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.model.where import Where
 from gpt_tf.storage import atomic

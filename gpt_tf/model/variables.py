@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from gpt_tf.errors import UsageError
 from gpt_tf.model.language_model import LanguageModel
+from gpt_tf.model.stored_arrays import check_arrays
 
 Arrays = dict[str, np.ndarray]
 Named = dict[str, keras.Variable]
@@ -52,16 +52,8 @@ def assign_values(named: Named, arrays: Mapping[str, np.ndarray], source: str) -
     Raises:
       UsageError: if names or shapes differ; it lists them.
     """
-    problems = [f"missing: {name}" for name in named if name not in arrays]
-    problems += [f"unknown: {name}" for name in arrays if name not in named]
-    problems += [
-        f"shape of {name}: {tuple(arrays[name].shape)}, the model has {tuple(variable.shape)}"
-        for name, variable in named.items()
-        if name in arrays and tuple(arrays[name].shape) != tuple(variable.shape)
-    ]
-    if problems:
-        shown = "\n".join(f"  {problem}" for problem in problems[:10])
-        raise UsageError(f"{source} does not fit the model ({len(problems)} problems):\n{shown}")
+    shapes = {name: tuple(variable.shape) for name, variable in named.items()}
+    check_arrays(shapes, arrays, source)
     for name, variable in named.items():
         variable.assign(arrays[name])
 

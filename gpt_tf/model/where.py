@@ -5,9 +5,10 @@ Shapes: B batch, N heads, T time, S cached time, K all time (S + T).
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import tensorflow as tf
+if TYPE_CHECKING:  # the model in NumPy is told the same
+    import tensorflow as tf
 
 
 class Where(NamedTuple):
@@ -27,4 +28,8 @@ class Where(NamedTuple):
     @property
     def time(self) -> int | tf.Tensor:
         """T, as a number if it is known."""
-        return self.bias_BTK.shape[1] or tf.shape(self.bias_BTK)[1]
+        if self.bias_BTK.shape[1]:
+            return int(self.bias_BTK.shape[1])
+        import tensorflow as tf
+
+        return tf.shape(self.bias_BTK)[1]

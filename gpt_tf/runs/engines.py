@@ -6,7 +6,7 @@ from gpt_tf.config_files import resolve_stored
 from gpt_tf.inference import loading
 from gpt_tf.inference.loading import LITERT_WEIGHTS, EngineName
 from gpt_tf.inference.options import with_settings
-from gpt_tf.inference.text_generator import TextGenerator
+from gpt_tf.inference.text_writer import TextWriter
 from gpt_tf.quiet_libraries import quiet_libraries
 from gpt_tf.runs.console import Console
 from gpt_tf.storage.checkpoint_files import Checkpoint
@@ -15,7 +15,7 @@ from gpt_tf.storage.run_directory import RunDirectory
 
 def load_quietly(
     run: RunDirectory, engine: EngineName, checkpoint: Checkpoint, console: Console
-) -> TextGenerator:
+) -> TextWriter:
     """The run's text generator with this engine and the weights of its checkpoint."""
     weights = LITERT_WEIGHTS.get(engine)
     if weights and not run.engine(weights, checkpoint.name).is_dir():

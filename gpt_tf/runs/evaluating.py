@@ -9,8 +9,9 @@ from typing import Any
 from gpt_tf.config import Config
 from gpt_tf.errors import ParameterError, UsageError
 from gpt_tf.inference import scoring
-from gpt_tf.inference.decoder import Decoder
-from gpt_tf.inference.text_generator import TextGenerator
+from gpt_tf.inference.engine import Engine
+from gpt_tf.inference.numpy_engine import NumpyEngine
+from gpt_tf.inference.text_writer import TextWriter
 from gpt_tf.runs.console import Advance
 from gpt_tf.runs.measured_data import MeasuredData, Measurement
 from gpt_tf.runs.streams import open_stream, unknown_words
@@ -18,11 +19,11 @@ from gpt_tf.streaming.batches import Batch
 from gpt_tf.streaming.stream import TokenStream
 from gpt_tf.tokenizer.files import tokenizer_sha256
 from gpt_tf.tokenizer.ordinary_text import UnseenError
-from gpt_tf.training.evaluator import evaluate, make_scores_of
+from gpt_tf.training.evaluator import ScoresOf, evaluate, make_scores_of
 
 
 def measure(
-    asked: Measurement, measured: MeasuredData, generator: TextGenerator, scratch: Path
+    asked: Measurement, measured: MeasuredData, generator: TextWriter, scratch: Path
 ) -> dict[str, Any]:
     """The figures by name, exact and in float32, or as another engine computes them.
 
@@ -56,11 +57,7 @@ def measure(
         raise _nothing_to_evaluate(asked, config) from error
     if unknown := unknown_words(stream, generator.tokenizer):
         console.note(f"warning: {unknown}. The figures measure little else.")
-    shape = (config.training.batch_size, config.model.context_length)
-    if isinstance(generator.engine, Decoder):
-        scores_of = make_scores_of(generator.engine.model, shape, xla=config.training.xla == "on")
-    else:
-        scores_of = scoring.make_scores_of(generator.engine)
+    scores_of = _scores_of(generator.engine, config)
     with stream, console.progress_bar("evaluating", "batches") as advance:
         result = evaluate(
             scores_of, _counted(stream, advance), token_bytes_V=generator.tokenizer.token_bytes()
@@ -72,6 +69,18 @@ def measure(
         "documents": contents.documents,
         "cut_share": contents.cut,
     }
+
+
+def _scores_of(engine: Engine, config: Config) -> ScoresOf:
+    """What scores a batch: TensorFlow's model as in training, or else the engine's logits."""
+    if isinstance(engine, NumpyEngine):
+        return scoring.make_scores_of(engine)
+    from gpt_tf.inference.decoder import Decoder  # TensorFlow is imported already
+
+    if not isinstance(engine, Decoder):
+        return scoring.make_scores_of(engine)
+    shape = (config.training.batch_size, config.model.context_length)
+    return make_scores_of(engine.model, shape, xla=config.training.xla == "on")
 
 
 def _nothing_to_evaluate(asked: Measurement, config: Config) -> UsageError:

@@ -13,9 +13,10 @@ from gpt_tf.config import Config
 from gpt_tf.config_files import resolve_stored
 from gpt_tf.inference.choosing import AnySampler
 from gpt_tf.inference.engine import Engine
-from gpt_tf.inference.loading import EngineName
+from gpt_tf.inference.loading import EngineName, model_of
 from gpt_tf.inference.options import with_settings
-from gpt_tf.inference.text_generator import Text, TextGenerator, TokenText
+from gpt_tf.inference.text_generator import TextGenerator
+from gpt_tf.inference.text_writer import Text, TextWriter, TokenText
 from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.reports.plot import Picture, draw_runs
 from gpt_tf.runs import assemble
@@ -109,16 +110,18 @@ class Run:
         return self._given or self.directory.checkpoints.best(weights_only=True)
 
     @cached_property
-    def generator(self) -> TextGenerator:
+    def generator(self) -> TextWriter:
         """What writes text with its weights."""
         return load_quietly(
             self.directory, self._engine_name, self._checkpoint, self._workspace.console
         )
 
-    @property
+    @cached_property
     def model(self) -> LanguageModel:
         """The model with the weights of the checkpoint."""
-        return self.generator.model
+        if isinstance(self.generator, TextGenerator):
+            return self.generator.model
+        return model_of(self.settings, self._checkpoint)
 
     @property
     def tokenizer(self) -> Tokenizer:

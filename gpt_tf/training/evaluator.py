@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from gpt_tf.errors import UsageError
-from gpt_tf.model.language_model import LanguageModel
 from gpt_tf.storage.names import counted
 from gpt_tf.streaming.batches import Batch
-from gpt_tf.training.batch_loss import batch_scores
 from gpt_tf.training.evaluation import Evaluation, Sums, evaluation_of
+
+if TYPE_CHECKING:  # another engine may score the batches
+    import tensorflow as tf
+
+    from gpt_tf.model.language_model import LanguageModel
 
 # a batch -> (summed weighted nats, summed weight of the targets guessed right)
 ScoresOf = Callable[[Batch], tuple[float, float]]
@@ -22,6 +25,10 @@ ScoresOf = Callable[[Batch], tuple[float, float]]
 
 def make_scores_of(model: LanguageModel, shape: tuple[int, int], *, xla: bool = False) -> ScoresOf:
     """A compiled function that scores a batch of `shape` (batch, context)."""
+    import tensorflow as tf
+
+    from gpt_tf.training.batch_loss import batch_scores
+
     signature = [
         tf.TensorSpec(shape, tf.int32),
         tf.TensorSpec(shape, tf.int32),

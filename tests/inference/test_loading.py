@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import reference
 from fakes import ByteTokenizer
 from scripted_model import ScriptedEngine
 from tiny_models import small_config, small_gpt
@@ -14,7 +15,7 @@ from gpt_tf.config import Config, DataConfig
 from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.inference.generate import generate
-from gpt_tf.inference.loading import load
+from gpt_tf.inference.loading import ENGINES, load
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.model.variables import read_values, weight_variables
 from gpt_tf.storage.checkpoint_files import MODEL_FILE
@@ -149,6 +150,17 @@ def test_a_run_without_tokenizer_is_refused(run):
         load(run)
 
 
+@pytest.mark.parametrize("engine", ENGINES[:2])
+def test_an_engine_has_the_weights_of_the_checkpoint(run, stored, engine):
+    ids_BT = np.array([[1, 2, 3]], np.int32)
+    places_BT = np.arange(3, dtype=np.int32)[None]
+    decoded = load(run, engine=engine).engine.run(
+        ids_BT, places_BT, None, np.tri(3, dtype=bool)[None], places_BT
+    )
+    expected = reference.logits(CONFIG.model, stored[3], ids_BT)
+    np.testing.assert_allclose(decoded.logits_BQV, expected, rtol=1e-5, atol=1e-5)
+
+
 # Weights that do not fit
 
 
@@ -175,10 +187,11 @@ def test_weights_that_do_not_fit_are_named(
 ):
     name = "final_norm/gamma"
     save(run, 4, change(stored[1], name))
-    with pytest.raises(UsageError, match="step-00000004 does not fit the model") as error:
-        load(run)
-    for problem in problems:
-        assert problem.format(name=name) in str(error.value)
+    for engine in ENGINES[:2]:
+        with pytest.raises(UsageError, match="step-00000004 does not fit the model") as error:
+            load(run, engine=engine)
+        for problem in problems:
+            assert problem.format(name=name) in str(error.value)
 
 
 def test_a_config_of_another_width_is_refused(run, stored):

@@ -19,6 +19,7 @@ from gpt_tf.config import LoraConfig, ModelConfig, TrainingConfig
 from gpt_tf.inference import litert
 from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.engine import Engine
+from gpt_tf.inference.numpy_engine import NumpyEngine
 from gpt_tf.inference.session import Session
 from gpt_tf.model import fused
 from gpt_tf.model.gpt import GPT
@@ -126,13 +127,17 @@ def of_tensorflow(model: GPT, directory: Path) -> Engine:
     return Decoder(model)
 
 
+def of_numpy(model: GPT, directory: Path) -> Engine:
+    return NumpyEngine(model.config, read_values(weight_variables(model)))
+
+
 def of_litert(model: GPT, directory: Path) -> Engine:
     pytest.importorskip("ai_edge_litert")
     return litert.LiteRTEngine(litert.prepared(directory, model, "float32", "these"), model)
 
 
 @each_option
-@pytest.mark.parametrize("make", [of_tensorflow, of_litert])
+@pytest.mark.parametrize("make", [of_tensorflow, of_numpy, of_litert])
 def test_an_engine_gives_the_oracles_logits_for_each_token_and_branch(
     option: Option, make: Callable[[GPT, Path], Engine], tmp_path: Path
 ) -> None:

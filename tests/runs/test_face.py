@@ -21,8 +21,9 @@ from gpt_tf.cli.options import engine_option
 from gpt_tf.config_files import resolve
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.decoder import Decoder
-from gpt_tf.inference.engine import Decoded, ModelEngine
+from gpt_tf.inference.engine import Decoded
 from gpt_tf.inference.loading import ENGINES, EngineName
+from gpt_tf.inference.model_engine import ModelEngine
 from gpt_tf.runs.stopping import tidied_up
 from gpt_tf.storage.run_directory import RunDirectory
 
