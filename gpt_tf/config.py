@@ -137,7 +137,8 @@ class ModelConfig(Section):
     head_dim: int | None = setting(
         None, "Width of one attention head; embed_dim // num_heads if not set.", minimum=1
     )
-    qkv_bias: bool = setting(True, "Queries, keys and values add a bias.")
+    bias: bool = setting(True, "Dense layers and layer norms add a bias; the head's is head_bias.")
+    qkv_bias: bool = setting(True, "Queries, keys and values add a bias, if bias is true.")
     activation: Literal["gelu", "gelu_tanh", "relu", "relu2", "swiglu"] = setting(
         "gelu",
         "Activation of the feed-forward: exact gelu, its tanh approximation, relu, its square; or "
@@ -187,6 +188,11 @@ class ModelConfig(Section):
     def head_width(self) -> int:
         """Width of one attention head."""
         return self.head_dim or self.embed_dim // self.num_heads
+
+    @property
+    def has_qkv_bias(self) -> bool:
+        """Whether queries, keys and values add a bias."""
+        return self.bias and self.qkv_bias
 
     @property
     def is_gated(self) -> bool:

@@ -83,6 +83,11 @@ def unchanged(values: dict[str, Any]) -> None:
     """Settings that need no completing."""
 
 
+def biases(*tables: Mapping[str, Theirs]) -> tuple[str, ...]:
+    """Our arrays in the tables that a model without biases does not have."""
+    return tuple(name for table in tables for name in table if name.endswith(("/bias", "/beta")))
+
+
 def nothing(config: ModelConfig) -> list[str]:
     """No objection."""
     return []
@@ -102,8 +107,8 @@ class Family:
         `dropout.embedding`.
       fixed: what our settings must be.
       required: what theirs must be, if they say it; one of their names stands for its value.
-      zero_without: our arrays, named as in `block`, by the setting that leaves them out if it is
-        false; theirs always has them, and they are zero then.
+      zero_without: our arrays, named as in `model` and `block`, by the setting that leaves them out
+        if it is false; theirs always has them, and they are zero then.
       unstored: settings of ours that change nothing about weights that are trained already.
       derived: settings of ours that follow from others.
       complete: fills in settings of ours that follow from others.
@@ -183,9 +188,10 @@ def parameter_shapes(config: ModelConfig) -> dict[str, Shape]:
         shapes["embedding/positions"] = (rows, width)
 
     def norm(name: str) -> dict[str, Shape]:
-        return {f"{name}/{array}": (width,) for array in NORM_ARRAYS[config.norm]}
+        arrays = [each for each in NORM_ARRAYS[config.norm] if config.bias or each != "beta"]
+        return {f"{name}/{array}": (width,) for array in arrays}
 
-    def dense(name: str, fan_in: int, units: int, bias: bool = True) -> dict[str, Shape]:
+    def dense(name: str, fan_in: int, units: int, bias: bool = config.bias) -> dict[str, Shape]:
         kernel: dict[str, Shape] = {f"{name}/kernel": (fan_in, units)}
         return {**kernel, f"{name}/bias": (units,)} if bias else kernel
 
@@ -194,7 +200,7 @@ def parameter_shapes(config: ModelConfig) -> dict[str, Shape]:
     for index in range(config.num_layers):
         block = f"block_{index}"
         shapes |= norm(f"{block}/attention_norm")
-        shapes |= dense(f"{block}/attention/qkv", width, 3 * heads, config.qkv_bias)
+        shapes |= dense(f"{block}/attention/qkv", width, 3 * heads, config.has_qkv_bias)
         shapes |= dense(f"{block}/attention/output", heads, width)
         shapes |= norm(f"{block}/ffn_norm")
         for name in ("expand", "gate") if config.is_gated else ("expand",):

@@ -5,7 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from gpt_tf.interop.families import ACTIVATIONS, GPT_WITHOUT_ADAPTERS, Family, Setting, plain
+from gpt_tf.interop.families import (
+    ACTIVATIONS,
+    GPT_WITHOUT_ADAPTERS,
+    Family,
+    Setting,
+    biases,
+    plain,
+)
 
 BLOCK = {
     "attention_norm/gamma": plain("ln_1.weight"),
@@ -49,16 +56,17 @@ def four_widths(values: dict[str, Any]) -> None:
         values["ffn_dim"] = 4 * values["embed_dim"]
 
 
+MODEL = {
+    "embedding/tokens": plain("wte.weight"),
+    "embedding/positions": plain("wpe.weight"),
+    "final_norm/gamma": plain("ln_f.weight"),
+    "final_norm/beta": plain("ln_f.bias"),
+}
 GPT2 = Family(
     model_type="gpt2",
     class_name="GPT2LMHeadModel",
     prefixes=("transformer.",),
-    model={
-        "embedding/tokens": plain("wte.weight"),
-        "embedding/positions": plain("wpe.weight"),
-        "final_norm/gamma": plain("ln_f.weight"),
-        "final_norm/beta": plain("ln_f.bias"),
-    },
+    model=MODEL,
     block=BLOCK,
     block_prefix="h.",
     ignored=(".attn.bias", ".attn.masked_bias"),
@@ -74,7 +82,7 @@ GPT2 = Family(
         "scale_attn_by_inverse_layer_idx": False,
         "add_cross_attention": False,
     },
-    zero_without={"qkv_bias": ("attention/qkv/bias",)},
+    zero_without={"bias": biases(MODEL, BLOCK), "qkv_bias": ("attention/qkv/bias",)},
     complete=four_widths,
 )
 

@@ -118,7 +118,12 @@ def zero_arrays(family: Family, model: ModelConfig, shapes: Mapping[str, Shape])
         if not getattr(model, setting)
         for array in arrays
     ]
-    return {name for name in shapes if name.partition("/")[2] in left_out}
+    return {name for name in shapes if name in left_out or _within_block(name) in left_out}
+
+
+def _within_block(name: str) -> str:
+    """An array's name as the tables of blocks have it."""
+    return name.partition("/")[2] if name.startswith("block_") else ""
 
 
 def check_arrays(stored: StoredRun, shapes: Mapping[str, Shape], family: Family) -> None:

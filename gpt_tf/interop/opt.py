@@ -10,6 +10,7 @@ from gpt_tf.interop.families import (
     GPT_WITHOUT_ADAPTERS,
     Family,
     Setting,
+    biases,
     linear,
     plain,
 )
@@ -30,34 +31,37 @@ def objections(config: ModelConfig) -> list[str]:
     return []
 
 
+MODEL = {
+    "embedding/tokens": plain("embed_tokens.weight"),
+    "embedding/positions": plain("embed_positions.weight"),
+    "final_norm/gamma": plain("final_layer_norm.weight"),
+    "final_norm/beta": plain("final_layer_norm.bias"),
+}
+BLOCK = {
+    "attention_norm/gamma": plain("self_attn_layer_norm.weight"),
+    "attention_norm/beta": plain("self_attn_layer_norm.bias"),
+    "attention/qkv/kernel": linear(
+        "self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"
+    ),
+    "attention/qkv/bias": plain(
+        "self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"
+    ),
+    "attention/output/kernel": linear("self_attn.out_proj.weight"),
+    "attention/output/bias": plain("self_attn.out_proj.bias"),
+    "ffn_norm/gamma": plain("final_layer_norm.weight"),
+    "ffn_norm/beta": plain("final_layer_norm.bias"),
+    "feed_forward/expand/kernel": linear("fc1.weight"),
+    "feed_forward/expand/bias": plain("fc1.bias"),
+    "feed_forward/contract/kernel": linear("fc2.weight"),
+    "feed_forward/contract/bias": plain("fc2.bias"),
+}
+
 OPT = Family(
     model_type="opt",
     class_name="OPTForCausalLM",
     prefixes=("model.decoder.", "decoder."),
-    model={
-        "embedding/tokens": plain("embed_tokens.weight"),
-        "embedding/positions": plain("embed_positions.weight"),
-        "final_norm/gamma": plain("final_layer_norm.weight"),
-        "final_norm/beta": plain("final_layer_norm.bias"),
-    },
-    block={
-        "attention_norm/gamma": plain("self_attn_layer_norm.weight"),
-        "attention_norm/beta": plain("self_attn_layer_norm.bias"),
-        "attention/qkv/kernel": linear(
-            "self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"
-        ),
-        "attention/qkv/bias": plain(
-            "self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"
-        ),
-        "attention/output/kernel": linear("self_attn.out_proj.weight"),
-        "attention/output/bias": plain("self_attn.out_proj.bias"),
-        "ffn_norm/gamma": plain("final_layer_norm.weight"),
-        "ffn_norm/beta": plain("final_layer_norm.bias"),
-        "feed_forward/expand/kernel": linear("fc1.weight"),
-        "feed_forward/expand/bias": plain("fc1.bias"),
-        "feed_forward/contract/kernel": linear("fc2.weight"),
-        "feed_forward/contract/bias": plain("fc2.bias"),
-    },
+    model=MODEL,
+    block=BLOCK,
     block_prefix="layers.",
     settings={
         "vocab_size": Setting("vocab_size", 50272),
@@ -89,7 +93,7 @@ OPT = Family(
         "layer_norm_elementwise_affine": True,
         "word_embed_proj_dim": "hidden_size",
     },
-    zero_without={"qkv_bias": ("attention/qkv/bias",)},
+    zero_without={"bias": biases(MODEL, BLOCK), "qkv_bias": ("attention/qkv/bias",)},
     complete=no_final_norm_after_post,
     objections=objections,
 )

@@ -144,7 +144,8 @@ class MultiHeadAttention(KeepsArguments):
       embed_dim: width D of inputs and outputs.
       num_heads, head_dim: N and H; N * H need not be D.
       weights_dropout: share of attention weights dropped while training.
-      use_bias: queries, keys and values add a bias; the output always does.
+      use_bias: queries, keys and values add a bias.
+      output_bias: the output projection adds one.
       positions: an entry of `POSITIONS`, which may turn queries and keys.
       initial_weights: gives the initializers.
       seed: of initial weights and dropout.
@@ -159,6 +160,7 @@ class MultiHeadAttention(KeepsArguments):
         head_dim: int,
         *,
         use_bias: bool = True,
+        output_bias: bool = True,
         weights_dropout: float = 0.0,
         positions: str = "none",
         initial_weights: InitialWeights = GPT2,
@@ -170,6 +172,7 @@ class MultiHeadAttention(KeepsArguments):
         self.num_heads = num_heads
         self.head_dim = head_dim
         self.use_bias = use_bias
+        self.output_bias = output_bias
         self.weights_dropout = weights_dropout
         self.positions = positions
         self._positions = by_name(POSITIONS, positions, "positions")
@@ -181,7 +184,14 @@ class MultiHeadAttention(KeepsArguments):
         )
         self.dropout = Dropout(weights_dropout, seed=derive_seed(seed, "weights"), name="dropout")
         self.output_projection = dense(
-            embed_dim, width, initial_weights, seed, name="output", dtype=dtype, to_residual=True
+            embed_dim,
+            width,
+            initial_weights,
+            seed,
+            name="output",
+            dtype=dtype,
+            use_bias=output_bias,
+            to_residual=True,
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

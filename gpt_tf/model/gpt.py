@@ -21,7 +21,7 @@ from gpt_tf.model.head import Head
 from gpt_tf.model.initial import INITIAL_WEIGHTS, derive_seed
 from gpt_tf.model.language_model import Cache, LanguageModel
 from gpt_tf.model.layers import DecoderBlock, FeedForward
-from gpt_tf.model.norms import NORMS
+from gpt_tf.model.norms import make_norm
 from gpt_tf.model.where import Where
 from gpt_tf.storage.names import counted
 
@@ -90,7 +90,8 @@ class GPT(LanguageModel):
         lora.freeze_base(self.weights, config.lora)
 
     def _norm(self, name: str) -> keras.layers.Layer:
-        return NORMS[self.config.norm](epsilon=self.config.norm_epsilon, name=name)
+        config = self.config
+        return make_norm(config.norm, bias=config.bias, epsilon=config.norm_epsilon, name=name)
 
     def _dropout(self, name: str, rate: float) -> Dropout:
         return Dropout(rate, seed=derive_seed(self.seed, name), name=name)
@@ -102,7 +103,8 @@ class GPT(LanguageModel):
             config.embed_dim,
             config.num_heads,
             config.head_width,
-            use_bias=config.qkv_bias,
+            use_bias=config.has_qkv_bias,
+            output_bias=config.bias,
             weights_dropout=rates.attention_weights,
             positions=config.positions,
             initial_weights=self._initial_weights,
@@ -114,6 +116,7 @@ class GPT(LanguageModel):
             config.embed_dim,
             config.ffn_dim,
             activation=config.activation,
+            use_bias=config.bias,
             hidden_dropout=rates.ffn_hidden,
             initial_weights=self._initial_weights,
             seed=derive_seed(seed, "feed_forward"),
@@ -126,6 +129,7 @@ class GPT(LanguageModel):
             norm=config.norm,
             norm_position=config.norm_position,
             norm_epsilon=config.norm_epsilon,
+            norm_bias=config.bias,
             input_dropout=rates.block_input,
             attention_dropout=rates.attention_output,
             ffn_dropout=rates.ffn_output,

@@ -21,7 +21,7 @@ from gpt_tf.model.dense import Dense, dense, dense_layers
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import GPT2, InitialWeights, derive_seed
 from gpt_tf.model.kept_arguments import KeepsArguments
-from gpt_tf.model.norms import NORMS
+from gpt_tf.model.norms import make_norm
 from gpt_tf.model.where import Where
 
 
@@ -58,6 +58,7 @@ class FeedForward(KeepsArguments):
         ffn_dim: int,
         *,
         activation: str = "gelu",
+        use_bias: bool = True,
         hidden_dropout: float = 0.0,
         initial_weights: InitialWeights = GPT2,
         seed: int = 0,
@@ -68,28 +69,22 @@ class FeedForward(KeepsArguments):
         self.ffn_dim = ffn_dim
         self.activation = activation
         self._activate = by_name(ACTIVATIONS, activation, "activation")
+        self.use_bias = use_bias
         self.hidden_dropout = hidden_dropout
         self.initial_weights = initial_weights
         self.seed = seed
-        dtype = self.dtype_policy
-        self.expand = dense(ffn_dim, embed_dim, initial_weights, seed, name="expand", dtype=dtype)
-        self.gate = (
-            dense(ffn_dim, embed_dim, initial_weights, seed, name="gate", dtype=dtype)
-            if activation in GATED
-            else None
-        )
+        options: dict[str, Any] = {"dtype": self.dtype_policy, "use_bias": use_bias}
+        inner = (ffn_dim, embed_dim, initial_weights, seed)
+        self.expand = dense(*inner, name="expand", **options)
+        self.gate = dense(*inner, name="gate", **options) if activation in GATED else None
         self.dropout = Dropout(
-            hidden_dropout, seed=derive_seed(seed, "hidden"), dtype=dtype, name="dropout"
+            hidden_dropout,
+            seed=derive_seed(seed, "hidden"),
+            dtype=self.dtype_policy,
+            name="dropout",
         )
-        self.contract = dense(
-            embed_dim,
-            ffn_dim,
-            initial_weights,
-            seed,
-            name="contract",
-            dtype=dtype,
-            to_residual=True,
-        )
+        outer = (embed_dim, ffn_dim, initial_weights, seed)
+        self.contract = dense(*outer, name="contract", to_residual=True, **options)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the dense layers for inputs [B, T, D]."""
@@ -128,6 +123,7 @@ class DecoderBlock(KeepsArguments):
         norm: str = "layer",
         norm_position: str = "pre",
         norm_epsilon: float = 1e-5,
+        norm_bias: bool = True,
         input_dropout: float = 0.0,
         attention_dropout: float = 0.0,
         ffn_dropout: float = 0.0,
@@ -140,6 +136,7 @@ class DecoderBlock(KeepsArguments):
         self.norm = norm
         self.norm_position = norm_position
         self.norm_epsilon = norm_epsilon
+        self.norm_bias = norm_bias
         self.input_dropout = input_dropout
         self.attention_dropout = attention_dropout
         self.ffn_dropout = ffn_dropout
@@ -147,10 +144,9 @@ class DecoderBlock(KeepsArguments):
         # before a sub-layer, what it reads; after the sum, the residual stream
         dtypes = {"pre": attention.compute_dtype, "post": "float32"}
         dtype = by_name(dtypes, norm_position, "norm_position")
-        kind = by_name(NORMS, norm, "norm")
-        options = {"epsilon": norm_epsilon, "output_dtype": dtype}
-        self.attention_norm = kind(name="attention_norm", **options)
-        self.ffn_norm = kind(name="ffn_norm", **options)
+        options: dict[str, Any] = {"epsilon": norm_epsilon, "output_dtype": dtype}
+        self.attention_norm = make_norm(norm, bias=norm_bias, name="attention_norm", **options)
+        self.ffn_norm = make_norm(norm, bias=norm_bias, name="ffn_norm", **options)
         self.drop_input = Dropout(
             input_dropout, seed=derive_seed(seed, "input"), name="input_dropout"
         )

@@ -1,8 +1,8 @@
 """Norms by name.
 
 An entry of `NORMS` is a layer that takes `epsilon`, `output_dtype` and `name`, and normalizes the
-last axis of float32 inputs. The residual stream is float32; what a norm gives to a matrix product
-may be of a smaller type.
+last axis of float32 inputs; `make_norm` makes one. The residual stream is float32; what a norm
+gives to a matrix product may be of a smaller type.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from gpt_tf.model import fused, fused_norms
+from gpt_tf.model.by_name import by_name
 from gpt_tf.model.kept_arguments import KeepsArguments
 
 
@@ -32,7 +33,8 @@ class LayerNorm(KeepsArguments, keras.layers.LayerNormalization):
         """Normalize the last axis."""
         if not (training and fused.pays(x)):
             return tf.cast(super().call(x), self.output_dtype)
-        gamma_D, beta_D = (tf.convert_to_tensor(v.value) for v in (self.gamma, self.beta))
+        gamma_D = tf.convert_to_tensor(self.gamma.value)
+        beta_D = tf.convert_to_tensor(self.beta.value) if self.center else tf.zeros_like(gamma_D)
         return fused_norms.layer_norm(x, gamma_D, beta_D, self.epsilon, self.output_dtype)
 
 
@@ -70,3 +72,15 @@ class RMSNorm(KeepsArguments):
 
 
 NORMS: dict[str, type[keras.layers.Layer]] = {"layer": LayerNorm, "rms": RMSNorm}
+
+
+def make_norm(kind: str, *, bias: bool = True, **options: Any) -> keras.layers.Layer:
+    """A norm of `NORMS`; if it is one that adds a bias, `bias` says whether it does.
+
+    Raises:
+      ValueError: if `NORMS` has no such norm.
+    """
+    made = by_name(NORMS, kind, "norm")
+    if made is LayerNorm:
+        options["center"] = bias
+    return made(**options)

@@ -116,6 +116,12 @@ RULES = (
         "model.initial_weights=gpt2",
     ),
     Rule(
+        ("model.qkv_bias",),
+        lambda config, choice: not config.model.bias,
+        "model.bias is false",
+        "model.bias=true",
+    ),
+    Rule(
         ("model.lora.",),
         lambda config, choice: config.model.lora.rank == 0,
         "there are no adapters",

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from tiny_models import small_config
 
 from gpt_tf.config import Config, DropoutConfig, ModelConfig, setting
@@ -114,6 +115,15 @@ def test_only_arrays_that_the_family_calls_zero_are_zero(tmp_path: Path) -> None
     del arrays["block_0/ffn_norm/beta"]
     with pytest.raises(UsageError, match="missing: block_0/ffn_norm/beta"):
         write_weights(stored(config, arrays), GPT2, tmp_path / "model.safetensors")
+
+
+def test_a_model_without_biases_is_written_with_biases_of_zero(tmp_path: Path) -> None:
+    config = small_config("demo", bias=False)
+    arrays = {name: np.ones(shape, np.float32) for name, shape in parameter_shapes(config).items()}
+    assert not any(name.endswith(("bias", "beta")) for name in arrays)
+    write_weights(stored(config, arrays), GPT2, tmp_path / "model.safetensors")
+    for name, array in safetensors.numpy.load_file(tmp_path / "model.safetensors").items():
+        np.testing.assert_array_equal(array, 0.0 if name.endswith(".bias") else 1.0)
 
 
 def test_an_array_without_a_place_is_refused_by_name(tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def test_an_architecture_without_a_counterpart_says_why(preset: str, reasons: li
         ({"activation": "relu"}, "GPT2LMHeadModel"),
         ({"tied_head": False, "qkv_bias": False}, "GPT2LMHeadModel"),
         ({"activation": "relu2"}, "GPT2LMHeadModel"),
+        ({"bias": False}, "GPT2LMHeadModel"),
         ({"activation": "relu", "positions": "offset"}, "OPTForCausalLM"),
         ({"positions": "offset", "final_norm": False}, "OPTForCausalLM"),
         ({"positions": "offset", "final_norm": False, "norm_position": "post"}, "OPTForCausalLM"),

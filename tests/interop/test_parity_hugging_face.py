@@ -144,6 +144,7 @@ FORMS = {
         [*SMALL, "--set", "model.positions=offset", "--set", "model.activation=relu"],
         "OPTForCausalLM",
     ),
+    "no-bias": ([*SMALL, "--set", "model.bias=false"], "GPT2LMHeadModel"),
     "no-qkv-bias": ([*SMALL, "--set", "model.qkv_bias=false"], "GPT2LMHeadModel"),
 }
 

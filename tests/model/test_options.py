@@ -54,7 +54,12 @@ class Option(NamedTuple):
 OPTIONS = {
     "rms": Option({"norm": "rms"}, PLAIN - FIVE_NORMS),
     "relu2": Option({"activation": "relu2"}, PLAIN),
+    "no bias": Option({"bias": False}, PLAIN - FIVE_NORMS - 2 * (36 + 12 + 20 + 12)),
     "swiglu": Option({"activation": "swiglu"}, PLAIN + 2 * (12 * 20 + 20)),
+    "rms, swiglu, no bias": Option(
+        {"norm": "rms", "activation": "swiglu", "bias": False},
+        PLAIN - FIVE_NORMS + 2 * (12 * 20 - 36 - 12 - 20 - 12),
+    ),
 }
 each_option = pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)
 

@@ -47,10 +47,14 @@ def test_every_weight_is_listed_under_a_name_that_lasts(config: ModelConfig) -> 
     names = [name for name in NAMES_OF_BLOCK if name not in left_out]
     if config.activation == "swiglu":
         names += ["feed_forward/gate/bias", "feed_forward/gate/kernel"]
+    if not config.bias:
+        names = [name for name in names if not name.endswith(("/bias", "/beta"))]
     expected += [f"{block}/{name}" for block in blocks for name in names]
     for norm in ("embedding_norm", "final_norm"):
         if getattr(config, norm):
-            expected += [f"{norm}/gamma"] + [f"{norm}/beta"] * (config.norm == "layer")
+            expected += [f"{norm}/gamma"] + [f"{norm}/beta"] * (
+                config.norm == "layer" and config.bias
+            )
     expected += [] if config.tied_head else ["head_kernel"]
     expected += ["head_bias"] if config.head_bias else []
     first, second = GPT(config), GPT(config, name="another_name")

@@ -42,6 +42,7 @@ def logits(config: ModelConfig, values: Values, token_ids_BT: np.ndarray) -> np.
 
 def hidden(config: ModelConfig, values: Values, token_ids_BT: np.ndarray) -> np.ndarray:
     """What the head reads, [B, T, D]."""
+    assert config.bias or not any(name.endswith(("/bias", "/beta")) for name in values)
     x_BTD = embed(config, part(values, "embedding"), token_ids_BT)
     if config.embedding_norm:
         x_BTD = norm(config, part(values, "embedding_norm"), x_BTD)
@@ -103,17 +104,18 @@ def attention(weights: Values, x_BTD: np.ndarray, num_heads: int) -> np.ndarray:
             weights_BS = softmax(scores_BS / math.sqrt(seen_BSH.shape[-1]))
             mixed_BTNH[:, t, n] = np.einsum("bs,bsh->bh", weights_BS, value_BTNH[:, : t + 1, n])
     joined = mixed_BTNH.reshape(*x_BTD.shape[:2], -1)
-    return joined @ weights["output/kernel"] + weights["output/bias"]
+    return joined @ weights["output/kernel"] + weights.get("output/bias", 0.0)
 
 
 def feed_forward(weights: Values, x_BTD: np.ndarray, activation: str) -> np.ndarray:
     """Two dense layers with an activation between them, whose gate may be a third."""
-    expanded_BTF = x_BTD @ weights["expand/kernel"] + weights["expand/bias"]
-    gates_BTF = []
-    if activation == "swiglu":
-        gates_BTF = [x_BTD @ weights["gate/kernel"] + weights["gate/bias"]]
-    hidden_BTF = activate(activation, expanded_BTF, *gates_BTF)
-    return hidden_BTF @ weights["contract/kernel"] + weights["contract/bias"]
+
+    def dense(name: str, x: np.ndarray) -> np.ndarray:
+        return x @ weights[f"{name}/kernel"] + weights.get(f"{name}/bias", 0.0)
+
+    names = ["expand", "gate"] if activation == "swiglu" else ["expand"]
+    hidden_BTF = activate(activation, *(dense(name, x_BTD) for name in names))
+    return dense("contract", hidden_BTF)
 
 
 def activate(activation: str, x: np.ndarray, *gates: np.ndarray) -> np.ndarray:
@@ -144,7 +146,9 @@ def layer_norm(weights: Values, x_BTD: np.ndarray, epsilon: float) -> np.ndarray
     """Mean 0 and variance 1 over D, then gamma and beta (Ba et al. 2016)."""
     centred_BTD = x_BTD - x_BTD.mean(axis=-1, keepdims=True)
     variance_BT1 = (centred_BTD**2).mean(axis=-1, keepdims=True)
-    return centred_BTD / np.sqrt(variance_BT1 + epsilon) * weights["gamma"] + weights["beta"]
+    return centred_BTD / np.sqrt(variance_BT1 + epsilon) * weights["gamma"] + weights.get(
+        "beta", 0.0
+    )
 
 
 def rms_norm(weights: Values, x_BTD: np.ndarray, epsilon: float) -> np.ndarray:

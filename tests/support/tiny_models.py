@@ -47,6 +47,7 @@ ARCHITECTURES = st.builds(
     norm=st.sampled_from(list(NORMS)),
     norm_position=st.sampled_from(["pre", "post"]),
     norm_epsilon=st.sampled_from([1e-5, 1e-3]),
+    bias=st.booleans(),
     qkv_bias=st.booleans(),
     positions=st.sampled_from(list(POSITIONS)),
     initial_weights=st.sampled_from(["gpt2", "keras", "pytorch"]),
