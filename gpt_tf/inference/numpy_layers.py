@@ -48,10 +48,10 @@ class Weights:
 
 
 class Dense:
-    """x · kernel + bias."""
+    """x · kernel + bias, if it has one."""
 
     def __init__(
-        self, weights: Weights, name: str, inputs: int, outputs: int, use_bias: bool = True
+        self, weights: Weights, name: str, inputs: int, outputs: int, use_bias: bool
     ) -> None:
         self._kernel = weights.take(f"{name}/kernel", inputs, outputs)
         self._bias = weights.take(f"{name}/bias", outputs) if use_bias else None
@@ -68,11 +68,14 @@ Norm = Callable[[Floats], Floats]
 
 
 class LayerNorm:
-    """Mean 0 and variance 1 over the last axis, then gamma and beta (Ba et al. 2016)."""
+    """Mean 0 and variance 1 over the last axis, then gamma and beta (Ba et al. 2016).
+
+    There is no beta in a model without biases.
+    """
 
     def __init__(self, weights: Weights, name: str, config: ModelConfig) -> None:
         self._gamma_D = weights.take(f"{name}/gamma", config.embed_dim)
-        self._beta_D = weights.take(f"{name}/beta", config.embed_dim)
+        self._beta_D = weights.take(f"{name}/beta", config.embed_dim) if config.bias else None
         self._epsilon = np.float32(config.norm_epsilon)
 
     def __call__(self, x: Floats) -> Floats:
@@ -81,7 +84,8 @@ class LayerNorm:
         variance = np.square(centred).mean(axis=-1, keepdims=True)
         centred /= np.sqrt(variance + self._epsilon)
         centred *= self._gamma_D
-        centred += self._beta_D
+        if self._beta_D is not None:
+            centred += self._beta_D
         return centred
 
 
@@ -165,8 +169,9 @@ class Attention:
     def __init__(self, weights: Weights, name: str, config: ModelConfig) -> None:
         self._heads, self._width = config.num_heads, config.head_width
         width = self._heads * self._width
-        self._qkv = Dense(weights, f"{name}/qkv", config.embed_dim, 3 * width, config.qkv_bias)
-        self._output = Dense(weights, f"{name}/output", width, config.embed_dim)
+        embed, has_bias = config.embed_dim, config.has_qkv_bias
+        self._qkv = Dense(weights, f"{name}/qkv", embed, 3 * width, has_bias)
+        self._output = Dense(weights, f"{name}/output", width, embed, config.bias)
         self._scale = np.float32(1 / math.sqrt(self._width))
 
     def __call__(
@@ -197,10 +202,10 @@ class FeedForward:
     """Two dense layers with an activation between them, whose gate may be a third."""
 
     def __init__(self, weights: Weights, name: str, config: ModelConfig) -> None:
-        width, inner = config.embed_dim, config.ffn_dim
+        width, inner, bias = config.embed_dim, config.ffn_dim, config.bias
         first = ["expand", "gate"] if config.is_gated else ["expand"]
-        self._first = [Dense(weights, f"{name}/{part}", width, inner) for part in first]
-        self._contract = Dense(weights, f"{name}/contract", inner, width)
+        self._first = [Dense(weights, f"{name}/{part}", width, inner, bias) for part in first]
+        self._contract = Dense(weights, f"{name}/contract", inner, width, bias)
         self._activate = ACTIVATIONS[config.activation]
 
     def __call__(self, x_RD: Floats) -> Floats:

@@ -31,6 +31,7 @@ SERVED: dict[str, Collection[Any] | None] = {
     "embed_dim": ANY,
     "ffn_dim": ANY,
     "head_dim": ANY,
+    "bias": ANY,
     "qkv_bias": ANY,
     "activation": ACTIVATIONS,
     "norm": NORMS,
