@@ -130,6 +130,10 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Any]:
                 f"no effect in --set: {assignment}: gpt-tf writes it. `gpt-tf train --from RUN` "
                 "begins with the best checkpoint of RUN."
             )
+        if name.strip() == "training.max_steps" and value.strip().startswith("+"):
+            raise UsageError(
+                f"more steps in --set: {assignment}. Type --max-steps {value.strip()}."
+            )
         level = result
         for key in keys[:-1]:
             level = level.setdefault(key, {})

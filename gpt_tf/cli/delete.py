@@ -42,7 +42,7 @@ def delete(
     from gpt_tf.cli import console
     from gpt_tf.cli.workspace import workspace_path
     from gpt_tf.reports.run_list import megabytes
-    from gpt_tf.runs.deleting import asked_for, chosen, finish
+    from gpt_tf.runs.deleting import asked_for, chosen, finish, rests
     from gpt_tf.storage.removing import remove_run
 
     if not words and not all_but:
@@ -51,14 +51,15 @@ def delete(
     names = asked_for(workspace, words, all_but)
     if not names:
         console.note("no run is left to delete")
-    finished = finish(workspace, names)
-    if finished:
-        console.note(f"removed what an earlier call had left of: {', '.join(finished)}")
+    finished = rests(workspace, names)
     left = [name for name in names if name not in finished]
     doomed = chosen(workspace, left, origins=origins, others_stay=bool(all_but))
     if doomed and not yes and not _is_confirmed(doomed):
         console.result("nothing was deleted", err=True)
-        doomed = []
+        doomed, finished = [], []
+    finish(workspace, finished)
+    if finished:
+        console.note(f"removed what an earlier call had left of: {', '.join(finished)}")
     gone: list[Doomed] = []
     try:
         for one in doomed:

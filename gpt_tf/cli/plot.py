@@ -48,10 +48,13 @@ def plot(names: tuple[str, ...], metric: str, output: Path | None, overwrite: bo
     for name, problem in odd.items():
         note(f"not drawn, it is damaged: {name}: {problem}")
     drawn = {name: named[name] for name in having(rows, metric)}
-    if output is None:
-        output, overwrite = PICTURE, overwrite or is_drawn_here(PICTURE)
-    check_output(output, overwrite=overwrite, binary=True)
-    check_png(output, "--output")
+    place = PICTURE if output is None else output
+
+    def may_replace() -> bool:  # asked again when it is drawn: another file may have come
+        return overwrite or (output is None and is_drawn_here(place))
+
+    check_output(place, overwrite=may_replace(), binary=True)
+    check_png(place, "--output")
     differ = metric.endswith(OF_TOKENS) and tokenizers_differ(drawn)
     settings, unknown = labels(drawn)
     remark = SAY_TOKENIZERS.replace(": ", ":\n") if differ else ""
@@ -62,6 +65,6 @@ def plot(names: tuple[str, ...], metric: str, output: Path | None, overwrite: bo
         note(f"settings unknown, the legend does not compare them: {name}: {problem}")
     if differ:
         note(f"{SAY_TOKENIZERS} To draw bits per byte: --metric {COMPARABLE}")
-    write_output(output, picture, overwrite=overwrite)
-    if output != STDOUT:
-        result(str(output))
+    write_output(place, picture, overwrite=may_replace())
+    if place != STDOUT:
+        result(str(place))

@@ -64,9 +64,11 @@ def _joined(job: Job, cluster: Cluster | None, run: str | None) -> Iterator[Team
     from gpt_tf.runs.meeting import join_sums, joined
 
     if cluster is not None:
-        count = len(cluster.addresses)
         load_tensorflow()  # in the way of the watch: an import keeps other threads waiting
-        console.note(f"one of {count} workers ({cluster.source}): waiting for all of them")
+        console.note(
+            f"worker {cluster.rank} of {len(cluster.addresses)} ({cluster.source}): "
+            "waiting for all of them"
+        )
     with joined(cluster, job, run) as team:
         if not team.is_chief:
             console.set_quiet(True)

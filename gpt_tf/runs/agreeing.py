@@ -21,12 +21,14 @@ def what_is_shared(job: Job, run: RunDirectory, parts: Parts) -> dict[str, str |
     Args:
       job: with the settings of the run.
     """
+    validation = parts.streams.validation
     return {
         "path": os.path.relpath(run.path, job.workspace.path),
         "checkpoint": parts.checkpoint.name if parts.checkpoint else None,
         "config.yaml": hashlib.sha256(as_yaml(job.config).encode()).hexdigest(),
         "tokenizer": parts.tokenizer_sha256,
         "list of training data": parts.streams.train.state_dict()["fingerprint"],
+        "list of validation data": validation.state_dict()["fingerprint"] if validation else None,
     }
 
 

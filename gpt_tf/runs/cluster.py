@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ TF_CONFIG, SECRET_FILE = "TF_CONFIG", "GPT_TF_SECRET_FILE"
 WATCH_PORT, LAUNCH = "GPT_TF_WATCH_PORT", "GPT_TF_LAUNCH"
 MOST_CHARACTERS = 64 * 1024
 LAST_PORT = 65535
+HOST = re.compile(r"\w[\w.-]*")
 SECRET_BYTES = range(16, 4097)
 EXAMPLE = (
     '{"cluster": {"worker": ["host0:4700", "host1:4700"]}, "task": {"type": "worker", "index": 0}}'
@@ -134,11 +136,12 @@ def _given_port(text: str, addresses: tuple[str, ...]) -> int:
 
 def _is_address(address: str) -> bool:
     host, _, port = address.rpartition(":")
-    return bool(host) and _is_port(port)
+    is_ipv6 = host.startswith("[") and host.endswith("]")
+    return _is_port(port) and (is_ipv6 or HOST.fullmatch(host) is not None)
 
 
 def _is_port(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 0 < int(text[:6]) <= LAST_PORT
+    return text.isascii() and text.isdigit() and len(text) <= 5 and 0 < int(text) <= LAST_PORT
 
 
 def _secret(name: str, source: str) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 from gpt_tf.errors import UsageError
 from gpt_tf.reports.run_list import names_matching
 from gpt_tf.reports.run_summary import RunSummary, summaries, summarize
-from gpt_tf.runs.origins import absolute, began_with, found_at, refuse_others, sweeps_of
+from gpt_tf.runs.origins import began_with, found_at, refuse_others, sweeps_of
 from gpt_tf.runs.sweeps.plan import SweepDirectory
 from gpt_tf.storage.atomic import litter
 from gpt_tf.storage.finding_runs import called_so
@@ -47,6 +47,7 @@ def asked_for(workspace: Path, words: Sequence[str], all_but: Sequence[str]) -> 
 
     Raises:
       NoSuchRunError: for a pattern that matches no run, and for a run to keep that is not there.
+      UsageError: for a run to keep that would stay anyhow: another one may have been meant.
     """
     is_whole = not any(_is_pattern(workspace, word) for word in (*words, *all_but))
     there = [] if words and is_whole else _names(workspace)
@@ -55,10 +56,23 @@ def asked_for(workspace: Path, words: Sequence[str], all_but: Sequence[str]) -> 
         is_pattern = _is_pattern(workspace, word)
         return names_matching(there, word, workspace) if is_pattern else [word]
 
-    kept = {found_at(workspace, name).path for word in all_but for name in meant(word)}
-    names = dict.fromkeys(name for word in words for name in meant(word)) if words else there
-    return [name for name in names
-            if not kept & {absolute(run).path for run in called_so(workspace, name)}]  # fmt: skip
+    names = list(dict.fromkeys(name for word in words for name in meant(word)) if words else there)
+    candidates = {name: _places(workspace, name) for name in names}
+    kept: set[str] = set()
+    for word in all_but:
+        places = {os.path.realpath(found_at(workspace, name).path) for name in meant(word)}
+        if not any(places & candidates[name] for name in names):
+            raise UsageError(
+                f"no effect in --all-but: {word} is none of the runs that would go: "
+                f"{', '.join(names) or 'none'}. Give --all-but once for each run that stays."
+            )
+        kept |= places
+    return [name for name in names if not kept & candidates[name]]
+
+
+def _places(workspace: Path, name: str) -> set[str]:
+    """Where a run of this name may be, whatever way leads there."""
+    return {os.path.realpath(run.path) for run in called_so(workspace, name)}
 
 
 def _is_pattern(workspace: Path, word: str) -> bool:
@@ -72,16 +86,23 @@ def _names(workspace: Path) -> list[str]:
     return sorted({*(one.run.name for one in summaries(workspace)[0]), *left})
 
 
-def finish(workspace: Path, names: Sequence[str]) -> list[str]:
-    """Remove the rest of runs whose removal was cut short; the names of which nothing is left."""
+def rests(workspace: Path, names: Sequence[str]) -> list[str]:
+    """The names of runs of which there is only what a cut-off removal has left."""
+    left = {path.name.rsplit(".", 2)[0] for path in litter(workspace / RUNS)}
     return [
-        name for name in names if any(_is_finished(run.path) for run in called_so(workspace, name))
-    ]
+        name
+        for name in names
+        if any(run.name in left and run.path.parent.name == RUNS and not os.path.lexists(run.path)
+               for run in called_so(workspace, name))
+    ]  # fmt: skip
 
 
-def _is_finished(place: Path) -> bool:
-    """Whether there was a rest of a run, which is gone now, and no run."""
-    return place.parent.name == RUNS and finish_removing(place) and not os.path.lexists(place)
+def finish(workspace: Path, names: Sequence[str]) -> None:
+    """Remove what is left of these."""
+    for name in names:
+        for run in called_so(workspace, name):
+            if run.path.parent.name == RUNS:
+                finish_removing(run.path)
 
 
 def chosen(
@@ -97,7 +118,8 @@ def chosen(
       UsageError: for a name that no run has, and for a run that may not be removed: in use, with
         files of the user's, the origin of another, or not a run of gpt-tf.
     """
-    runs = list({(run := found_at(workspace, name)).path: run for name in names}.values())
+    found = [found_at(workspace, name) for name in names]
+    runs = list({os.path.realpath(run.path): run for run in reversed(found)}.values())[::-1]
     for run in runs:
         refuse_others(run, "Remove it yourself.")
         check_removable(run.path)

@@ -29,7 +29,7 @@ from gpt_tf.errors import UsageError
 from gpt_tf.runs.cluster import LAUNCH, SECRET_FILE, TF_CONFIG, WATCH_PORT
 from gpt_tf.runs.own_network import enter_own_network
 
-NOT_TOGETHER = ("--dry-run", "--print-config", "--profile", "--alone")
+NOT_TOGETHER = ("--dry-run", "--print-config", "--profile", "--alone", "--help")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SECRET_LENGTH = 32  # bytes
 LINE = 64 * 1024  # bytes of a worker's line that are shown as one
@@ -50,7 +50,7 @@ def check(count: int, words: Sequence[str], *, measure: bool = False) -> None:
       UsageError: if the words are no training of several workers.
     """
     if not words or words[0] != "train":
-        what = f"no command to launch: {words[0]}" if words else "nothing to launch"
+        what = f"`launch` starts only `train`: not {words[0]}" if words else "nothing to launch"
         raise UsageError(f"{what}. Type `gpt-tf launch --workers {count} -- train`.")
     if measure and "--resume" in {word.partition("=")[0] for word in words}:
         raise UsageError(

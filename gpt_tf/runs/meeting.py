@@ -33,7 +33,7 @@ def joined(cluster: Cluster | None, job: Job, run: str | None) -> Iterator[Team]
         launch=cluster.launch,
         names=tuple(f"worker {rank} ({name})" for rank, name in enumerate(cluster.addresses)),
     )
-    with watching(place, facts(job, run)) as watch:
+    with watching(place, facts(job, run), say=job.workspace.console.note) as watch:
         yield Team(place.count, place.rank, watch)
 
 

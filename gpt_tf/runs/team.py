@@ -7,14 +7,13 @@ The first is the chief: it alone claims the run, writes and speaks. The others f
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gpt_tf.config import Config
-from gpt_tf.config_files import as_yaml
+from gpt_tf.config_files import flatten
 from gpt_tf.errors import UsageError
 from gpt_tf.runs.console import Console
 from gpt_tf.version import __version__
@@ -73,7 +72,7 @@ def facts(job: Job, run: str | None) -> dict[str, str]:
     asked = {
         "version of gpt-tf": __version__,
         **{f"version of {name}": importlib.metadata.version(name) for name in libraries},
-        "settings": hashlib.sha256(as_yaml(job.config).encode()).hexdigest()[:16],
+        **flatten(dataclasses.asdict(job.config)),
         "--resume": run,
         "--name": job.name,
         "--data": job.data,

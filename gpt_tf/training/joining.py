@@ -7,6 +7,7 @@ is for the watch to say (`watch.py`).
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from tensorflow.python.eager import context  # nothing public leaves the service
 from gpt_tf.errors import RunError, UsageError
 
 JOB = "worker"
+NO_PROXY = "no_grpc_proxy"  # of gRPC: where it goes directly
 # Seconds until the watch has surely named a worker that is lost, and ended this process.
 PATIENCE = 20.0
 LOST = (
@@ -25,6 +27,7 @@ LOST = (
     tf.errors.DeadlineExceededError,
     tf.errors.InternalError,
     tf.errors.UnavailableError,
+    tf.errors.UnimplementedError,  # something else answers at the address of a worker
     tf.errors.UnknownError,
 )
 _joined: list[int] = []  # the rank, once this process has joined
@@ -41,6 +44,7 @@ def join(addresses: Sequence[str], rank: int) -> None:
       UsageError: if this worker cannot listen at its address.
       RuntimeError: if TensorFlow is in use already.
     """
+    _leave_proxies_out(addresses)
     runtime = context.context()
     runtime.configure_collective_ops(
         collective_leader=f"/job:{JOB}/replica:0/task:0",
@@ -63,6 +67,13 @@ def join(addresses: Sequence[str], rank: int) -> None:
             "that no other program uses."
         ) from error
     _joined.append(rank)
+
+
+def _leave_proxies_out(addresses: Sequence[str]) -> None:
+    """Reach the workers directly: gRPC would ask the proxy of `http_proxy`, and wait for ever."""
+    hosts = [address.rpartition(":")[0].strip("[]") for address in addresses]
+    before = [os.environ[name] for name in (NO_PROXY, "no_proxy") if os.environ.get(name)]
+    os.environ[NO_PROXY] = ",".join([*dict.fromkeys(hosts), *before[:1]])
 
 
 def has_joined() -> bool:

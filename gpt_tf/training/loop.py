@@ -150,9 +150,9 @@ class Trainer:
                         updated = self._update(self._steps_together(stop_at_step), request)
                         if updated:
                             self._report()
+                self._save()  # first: the evaluation may take long, or fail
                 if request.received is None:
                     self._run_evaluation(request, self._state_dict())
-                self._save()
                 return Outcome(self.state.step, reason, request.received)
             finally:
                 self._stream.close()

@@ -8,28 +8,27 @@ TensorFlow. (A worker that holds Python's global lock for as long as the silence
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from gpt_tf.errors import UsageError
-from gpt_tf.training.door import Door
-from gpt_tf.training.links import Link, StoodStillError, prove
 from gpt_tf.training.peers import Peers, Place
+from gpt_tf.training.rendezvous import FACTS, Rendezvous, verdict
 
 __all__ = ["Place", "Watch", "watching"]
 
-FACTS = "the start"
 LONGEST = 4000  # characters of an error that the others are told
 
 
 @contextmanager
 def watching(
-    place: Place, facts: Mapping[str, str], *, start_limit: float = 300.0, silence: float = 15.0
+    place: Place,
+    facts: Mapping[str, str],
+    *,
+    start_limit: float = 300.0,
+    silence: float = 15.0,
+    say: Callable[[str], object] = lambda line: None,
 ) -> Iterator[Watch]:
     """Wait for all workers; then they watch one another until the context ends.
 
@@ -41,12 +40,13 @@ def watching(
       facts: what must be equal on all workers, by names that a message can hold.
       start_limit: seconds until all must have come.
       silence: seconds without a sign of life after which a worker is lost.
+      say: is told what is waited for, if that takes long.
 
     Raises:
       UsageError: on every worker, if one has not come, or has other facts; on this one, if it is
         refused, or cannot reach the chief, or cannot listen.
     """
-    watch = Watch(place, silence)
+    watch = Watch(place, silence, say)
     try:
         watch.meet({"the number of workers": str(place.count), **facts}, start_limit)
         yield watch
@@ -59,12 +59,10 @@ def watching(
 class Watch:
     """What a worker tells the others and hears from them; made by `watching`."""
 
-    def __init__(self, place: Place, silence: float) -> None:
+    def __init__(self, place: Place, silence: float, say: Callable[[str], object]) -> None:
         self._place = place
-        self._silence = silence
         self._peers = Peers(place, silence)
-        self._door: Door | None = None
-        self._refused: list[str] = []
+        self._way_in = Rendezvous(place, silence, self._peers, say)
 
     def share(self, name: str, value: Any = None) -> Any:
         """The chief's value, on every worker, which waits for it.
@@ -92,124 +90,22 @@ class Watch:
 
     def meet(self, facts: Mapping[str, str], limit: float) -> None:
         """Wait `limit` seconds for all workers, and compare the facts; see `watching`."""
-        deadline = time.monotonic() + limit
-        if self._place.is_chief:
-            self._gather(deadline, limit)
-        else:
-            self._find_chief(deadline, limit)
+        self._way_in.meet(limit)
         self._agree(FACTS, facts)
 
     def leave(self, error: BaseException | None) -> None:
         """Tell the others that this worker leaves; `error` is None if its work is done."""
         text, code = _reason(error)
         self._peers.leave(text[:LONGEST], code)
-        if self._door is not None:
-            self._door.close()
-
-    def _gather(self, deadline: float, limit: float) -> None:
-        """The chief lets the others in."""
-        place = self._place
-        self._door = self._listen(deadline, limit)
-        while missing := sorted({*range(1, place.count)} - {*self._peers.ranks}):
-            if time.monotonic() > deadline:
-                text = self._missing(missing, limit)
-                self._peers.tell_all(_verdict(FACTS, text))
-                raise UsageError(text)
-            time.sleep(0.05)
-
-    def _listen(self, deadline: float, limit: float) -> Door:
-        place = self._place
-        while True:
-            try:
-                return Door(place.address, place.secret, self._silence, self._welcome)
-            except (socket.gaierror, UnicodeError) as problem:
-                if time.monotonic() > deadline:
-                    raise UsageError(
-                        f"the chief does not find its own host {place.address[0]} within "
-                        f"{limit:g} s: {_why(problem)}. Name it as the network does."
-                    ) from None
-                time.sleep(0.25)  # a cluster may start a host before its name is known
-            except (OSError, OverflowError) as problem:
-                raise UsageError(
-                    f"the chief cannot listen for the other workers at {_shown(place.address)}: "
-                    f"{_why(problem)}. Choose a free port in GPT_TF_WATCH_PORT, for all workers."
-                ) from None
-
-    def _missing(self, ranks: list[int], limit: float) -> str:
-        names = " and ".join(self._place.name(rank) for rank in ranks)
-        notes = self._refused[-3:]
-        if self._door is not None and self._door.turned_away:
-            notes.append(f"{self._door.turned_away} connections without the secret")
-        refused = f"Refused: {'; '.join(notes)}. " if notes else ""
-        return (
-            f"{names} of {self._place.count} workers {'has' if len(ranks) == 1 else 'have'} not "
-            f"come within {limit:g} s. {refused}Start all workers, and see what each of them says."
-        )
-
-    def _welcome(self, link: Link, rank: int, launch: str) -> None:
-        """Hear a worker that has just come in, or refuse it; in a thread of its own."""
-        place = self._place
-        refusal: str | None
-        if launch != place.launch:
-            refusal = f"worker {rank} is of the launch {launch!r} instead of {place.launch!r}"
-        elif not 0 < rank < place.count:
-            refusal = f"rank {rank} is not below the number of workers, {place.count}"
-        else:
-            refusal = self._peers.add(rank, link)
-        if refusal is None:
-            self._peers.listen(rank, link)
-            return
-        self._refused.append(refusal)
-        with suppress(OSError, EOFError, ValueError, StoodStillError):
-            link.send(_verdict(FACTS, f"{refusal}. Start each worker of a launch once."))
-            link.send({"is": "bye"})
-            link.finish()
-            while True:
-                link.receive()  # until it goes; closing earlier could lose what it is told
-        link.close()
-
-    def _find_chief(self, deadline: float, limit: float) -> None:
-        """Another worker tries until the chief lets it in."""
-        place = self._place
-        while True:
-            try:
-                link = self._proven_link()
-                break
-            except UsageError:
-                raise
-            except (OSError, EOFError, ValueError, OverflowError) as problem:
-                if time.monotonic() > deadline:
-                    raise UsageError(
-                        f"the chief, {place.name(0)}, cannot be reached at "
-                        f"{_shown(place.address)} within {limit:g} s: {_why(problem)}. Start it, "
-                        "and see what it says."
-                    ) from None
-                time.sleep(0.25)
-        self._peers.add(0, link)
-        hearing = threading.Thread(
-            target=self._peers.listen, args=(0, link), name="gpt-tf watch", daemon=True
-        )
-        hearing.start()
-
-    def _proven_link(self) -> Link:
-        place = self._place
-        connection = socket.create_connection(place.address, timeout=5.0)
-        try:
-            if connection.getsockname() == connection.getpeername():
-                raise ConnectionError("nobody listens there")  # it met itself
-            link = Link(connection, self._silence)
-            prove(link, place.secret, place.rank, place.launch)
-        except BaseException:
-            connection.close()
-            raise
-        return link
+        if self._way_in.door is not None:
+            self._way_in.door.close()
 
     def _agree(self, name: str, values: Mapping[str, str]) -> None:
         peers, text = self._peers, None
         if self._place.is_chief:
             found = {rank: peers.take(rank, "values", name) for rank in peers.ranks}
             text = self._difference(values, found)
-            peers.tell_all(_verdict(name, text))
+            peers.tell_all(verdict(name, text))
         else:
             peers.tell_all({"is": "values", "name": name, "value": dict(values)})
             text = peers.take(0, "verdict", name)
@@ -227,10 +123,6 @@ class Watch:
         return None
 
 
-def _verdict(name: str, text: str | None) -> dict[str, Any]:
-    return {"is": "verdict", "name": name, "value": text}
-
-
 def _reason(error: BaseException | None) -> tuple[str, int | None]:
     """What the others are told, and the exit code; None for an error that is not gpt-tf's own."""
     if error is None:
@@ -242,15 +134,3 @@ def _reason(error: BaseException | None) -> tuple[str, int | None]:
         return "interrupted", 130
     own = getattr(error, "exit_code", None)  # of gpt-tf's errors, and click's
     return str(error) or type(error).__name__, own if isinstance(own, int) else None
-
-
-def _shown(address: tuple[str, int]) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _why(problem: Exception) -> str:
-    number = getattr(problem, "errno", None)
-    if number is not None and number > 0:
-        return os.strerror(number)
-    return getattr(problem, "strerror", None) or str(problem) or "closed"

@@ -264,6 +264,10 @@ def test_a_pattern_and_all_but_name_the_runs_that_go(
     [
         (["--all-but", "bsae"], "no such run: bsae. Did you mean base?"),
         (["tuned", "--all-but", "x*"], "no such run: x*."),
+        (["tuned", "--all-but", "base"], "no effect in --all-but: base is none of the runs that"),
+        (["base", "tuned", "--all-but", "other"], "would go: base, tuned. Give --all-but once for"),
+        (["--all-but", "their notes"], "no such run: their notes"),
+        (["--all-but", "../elsewhere"], "no effect in --all-but: ../elsewhere is none of the runs"),
         (["tuned", "x*"], "no such run: x*."),
         (["--all-but", "tuned"], "began with. Keep it with --all-but base, or add --origins"),
         ([], "no run to delete. Name runs, or those that stay with --all-but RUN."),
@@ -272,7 +276,17 @@ def test_a_pattern_and_all_but_name_the_runs_that_go(
 def test_what_cannot_be_meant_is_refused_whole(
     workspace: Path, words: list[str], problem: str
 ) -> None:
+    elsewhere = workspace.parent / "elsewhere" / "checkpoints"
+    elsewhere.mkdir(parents=True)
     assert problem in refused(workspace, *words, "--yes")
+
+
+@pytest.mark.parametrize("word", ["linked", "../linked/runs/base", "runs/linked"])
+def test_a_run_that_stays_may_be_named_through_a_link(workspace: Path, word: str) -> None:
+    (workspace.parent / "linked").symlink_to(workspace)
+    (workspace / "runs" / "linked").symlink_to("base")
+    called("delete", "other", "tuned", "base", "--all-but", word, "--yes", cwd=workspace)
+    assert names(workspace) == ["base", "linked"]
 
 
 def test_a_run_in_use_that_a_pattern_matches_is_refused(workspace: Path) -> None:
@@ -289,7 +303,8 @@ def test_a_run_whose_name_is_a_pattern_means_itself(workspace: Path) -> None:
 def test_a_pattern_finds_what_a_killed_call_left(workspace: Path) -> None:
     run = workspace / "runs" / "other"
     run.rename(temporary_name(run))
-    said = called("delete", "o*", "--all-but", "base", "--yes", cwd=workspace)
+    assert "no terminal to ask on" in refused(workspace, "*")
+    said = called("delete", "*", "--all-but", "[bt]*", "--yes", cwd=workspace)
     assert said.stderr == "removed what an earlier call had left of: other\n"
     assert names(workspace) == ["base", "tuned"]
 

@@ -111,6 +111,7 @@ def test_two_workers_begin_a_run_and_one_goes_on_with_it(
     workspace: Path, settings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TF_USE_LEGACY_KERAS", "1")  # as Ray Train does
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")  # which does not answer
     before = tree(workspace)
     new = ["train", "--data", "reviews", *settings, "--set", "training.log_interval=1"]
     steps = ["--max-steps", "10"]
@@ -178,7 +179,7 @@ def test_a_worker_that_sees_something_else_than_the_chief_refuses(trained_worksp
     with Streams(config, choice, tokenizer, sha256) as streams:
         told = what_is_shared(job, run, Parts(streams, tokenizer, sha256))
     assert told["path"] == "runs/tiny"
-    for what in ("config.yaml", "tokenizer", "list of training data"):
+    for what in ("config.yaml", "tokenizer", "list of training data", "list of validation data"):
         chief = Chief({**told, what: "0"})
         with pytest.raises(UsageError, match=f"the {what} of .*tiny differs between"):
             follow(replace(job, team=Team(2, 1, chief)))
@@ -224,7 +225,7 @@ def test_what_workers_are_asked_for_is_compared(
         return [name for name in own if own[name] != other[name]]
 
     longer = Config(training=TrainingConfig(max_steps=7))
-    assert differ(facts(replace(job, config=longer), "run")) == ["settings"]
+    assert differ(facts(replace(job, config=longer), "run")) == ["training.max_steps"]
     assert differ(facts(replace(job, data=Path("b")), "run")) == ["--data"]
     assert differ(facts(replace(job, validation=Path("b")), "run")) == ["--validation-data"]
     assert differ(facts(replace(job, tokenizer=Path("b")), "run")) == ["--tokenizer"]

@@ -71,7 +71,8 @@ def noting_pid(folder: Path) -> str:
     ("count", "words", "said"),
     [
         (2, (), "nothing to launch"),
-        (2, ("show",), "no command to launch: show"),
+        (2, ("show",), "`launch` starts only `train`: not show. Type"),
+        (2, ("train", "--help"), "--help"),
         (2, ("train", "--measure", "--name", "x"),
          "Type `gpt-tf launch --workers 2 --measure -- train --name x`"),
         (2, ("train", "--dry-run"), "--dry-run"),

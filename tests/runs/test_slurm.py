@@ -173,7 +173,7 @@ def test_train_in_a_step_meets_the_other_task(workspace: Path) -> None:
     codes, errors = ended(started(workspace, [[*NEW, "--name", name] for name in ("a", "b")]))
     assert codes == [2, 2]
     for error in errors:
-        assert f"one of 2 workers (Slurm step {os.getpid()}.3): waiting" in error
+        assert f" of 2 (Slurm step {os.getpid()}.3): waiting" in error
         assert "--name" in error.splitlines()[-1]
     assert not (workspace / "runs" / "a").exists()
 

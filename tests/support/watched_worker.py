@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 import time
+from functools import partial
 from typing import Any
 
 from gpt_tf.errors import RunError, UsageError
@@ -36,6 +37,8 @@ def act(watch: Watch, action: str, *arguments: Any) -> None:
 def main() -> int:
     place, options, actions = (json.loads(text) for text in sys.argv[1:])
     facts, afterwards = options.pop("facts", {}), options.pop("afterwards")
+    if options.pop("says"):
+        options["say"] = partial(print, file=sys.stderr, flush=True)
     place = {**place, "address": tuple(place["address"]), "secret": place["secret"].encode()}
     place["names"] = tuple(place.get("names", ()))
 

@@ -45,7 +45,13 @@ def start(place: dict[str, Any]) -> Iterator[Start]:
     def run(
         rank: int, *actions: list, facts: dict | None = None, before: Any = (), **other: Any
     ) -> Any:
-        options = {"start_limit": 8.0, "silence": 8.0, "facts": facts or {}, "afterwards": 0.0}
+        options = {
+            "start_limit": 8.0,
+            "silence": 8.0,
+            "facts": facts or {},
+            "afterwards": 0.0,
+            "says": False,
+        }
         options |= {name: other.pop(name) for name in set(options) & set(other)}
         names = [f"worker {rank} (host:{rank})" for rank in range(place["count"])]
         arguments = {**place, "names": names, "rank": rank, **other}, options, actions
@@ -319,13 +325,28 @@ def test_workers_that_do_not_belong_here_are_refused(start: Start, place: dict[s
     assert ended(other)[0] == ended(chief)[0] == 0
 
 
+def test_what_is_waited_for_is_said(start: Start, place: dict[str, Any]) -> None:
+    """And why: the chief's terminal is the one that is looked at."""
+    other = start(1, secret="t" * 32)
+    chief, lonely = start(0, start_limit=30.0, says=True), start(1, secret="t" * 32)
+    assert ended(other)[0] == ended(lonely)[0] == 2
+    assert chief.stderr is not None
+    line = chief.stderr.readline()
+    assert line.startswith("waiting for worker 1 (host:1); refused: 2 connections without the sec")
+    assert line.endswith(" s left)\n")
+    last = start(1)
+    assert ended(last)[0] == ended(chief)[0] == 0
+
+
 def test_refused_workers_are_named_when_none_came(start: Start) -> None:
     chief = start(0, start_limit=1.5)
     assert ended(start(1, launch="old"))[0] == 2
     assert ended(start(1, secret="t" * 32))[0] == 2
     code, _, errors = ended(chief)
     assert code == 2
-    assert "Refused: worker 1 is of the launch 'old' instead of 'l1'; 1 connections" in errors
+    assert (
+        "Refused: worker 1 is of the launch 'old' instead of 'l1'; 1 connection without" in errors
+    )
 
 
 def test_strangers_do_not_hurt(start: Start, place: dict[str, Any]) -> None:
