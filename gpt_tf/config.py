@@ -153,8 +153,16 @@ class ModelConfig(Section):
     norm_epsilon: float = setting(
         1e-5, "Added to the variance in norms, or to the mean square.", minimum=1e-12
     )
-    positions: Literal["learned", "offset", "none"] = setting(
-        "learned", "A learned vector for each position; the same shifted by 2 (OPT); or none."
+    positions: Literal["learned", "offset", "rotary", "none"] = setting(
+        "learned",
+        "A learned vector for each position; the same shifted by 2 (OPT); queries and keys rotated "
+        "by their position; or none.",
+    )
+    rope_base: float = setting(
+        10_000.0,
+        "Base of rotary positions: the slowest pair of numbers turns by almost 1 / base a token.",
+        minimum=1.0,
+        maximum=1e9,
     )
     embedding_norm: bool = setting(False, "A norm right after the embeddings.")
     final_norm: bool = setting(True, "A norm before the head.")
@@ -182,6 +190,12 @@ class ModelConfig(Section):
             raise UsageError(
                 f"embed_dim must be at least num_heads ({self.num_heads}) if head_dim is "
                 f"none, received: {self.embed_dim}"
+            )
+        if self.architecture == "gpt" and self.positions == "rotary" and self.head_width % 2:
+            source = f" (embed_dim {self.embed_dim} // num_heads {self.num_heads})"
+            raise UsageError(
+                "head_dim must be even if positions is rotary, "
+                f"received: {self.head_width}{'' if self.head_dim else source}"
             )
 
     @property

@@ -27,6 +27,7 @@ SETTINGS = {
     "n_positions": "context_length", "max_position_embeddings": "context_length",
     "num_hidden_layers": "num_layers", "num_attention_heads": "num_heads",
     "hidden_size": "embed_dim", "intermediate_size": "ffn_dim",
+    "rope_theta": "rope_base", "rms_norm_eps": "norm_epsilon", "hidden_act": "activation",
     # KerasHub
     "sequence_length": "context_length", "max_sequence_length": "context_length",
     "hidden_dim": "embed_dim", "intermediate_dim": "ffn_dim", "vocabulary_size": "vocab_size",

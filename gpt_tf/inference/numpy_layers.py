@@ -160,7 +160,25 @@ ACTIVATIONS: dict[str, Callable[..., Floats]] = {
     "swiglu": swiglu,  # Shazeer 2020
 }
 # rows of the learned table before that of position 0; None without a table
-POSITIONS: dict[str, int | None] = {"learned": 0, "offset": 2, "none": None}
+POSITIONS: dict[str, int | None] = {"learned": 0, "offset": 2, "rotary": None, "none": None}
+
+
+class Rotation:
+    """Turns queries and keys by their position (Su et al. 2021).
+
+    Numbers i and i + H/2 of a head are a point, turned by position · base^(-2i/H).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        half = config.head_width // 2
+        self._speeds = np.float32(config.rope_base ** (-np.arange(half) / half))
+
+    def __call__(self, x_2BNTH: Floats, positions_BT: np.ndarray) -> Floats:
+        """The same shape."""
+        angles = (np.float32(positions_BT)[..., None] * self._speeds)[:, None]
+        cos, sin = np.cos(angles), np.sin(angles)
+        left, right = np.split(x_2BNTH, 2, axis=-1)
+        return np.concatenate([left * cos - right * sin, right * cos + left * sin], axis=-1)
 
 
 class Attention:
@@ -172,6 +190,7 @@ class Attention:
         embed, has_bias = config.embed_dim, config.has_qkv_bias
         self._qkv = Dense(weights, f"{name}/qkv", embed, 3 * width, has_bias)
         self._output = Dense(weights, f"{name}/output", width, embed, config.bias)
+        self._rotation = Rotation(config) if config.positions == "rotary" else None
         self._scale = np.float32(1 / math.sqrt(self._width))
 
     def __call__(
@@ -181,6 +200,8 @@ class Attention:
         rows, time = len(where.bias_BTK), where.time
         qkv = self._qkv(x_RD).reshape(rows, time, 3, self._heads, self._width)
         fresh_3BNTH = np.ascontiguousarray(qkv.transpose(2, 0, 3, 1, 4))
+        if self._rotation is not None:
+            fresh_3BNTH[:2] = self._rotation(fresh_3BNTH[:2], where.positions_BT)
         query_BNTH, key_BNTH, value_BNTH = fresh_3BNTH
         query_BNTH = query_BNTH * self._scale
         scores_BNTK = query_BNTH @ key_BNTH.swapaxes(-1, -2)

@@ -38,6 +38,7 @@ SERVED: dict[str, Collection[Any] | None] = {
     "norm_position": ("pre", "post"),
     "norm_epsilon": ANY,
     "positions": POSITIONS,
+    "rope_base": ANY,
     "embedding_norm": ANY,
     "final_norm": ANY,
     "tied_head": ANY,

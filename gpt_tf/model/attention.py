@@ -147,6 +147,7 @@ class MultiHeadAttention(KeepsArguments):
       use_bias: queries, keys and values add a bias.
       output_bias: the output projection adds one.
       positions: an entry of `POSITIONS`, which may turn queries and keys.
+      rope_base: base of rotary positions.
       initial_weights: gives the initializers.
       seed: of initial weights and dropout.
 
@@ -163,6 +164,7 @@ class MultiHeadAttention(KeepsArguments):
         output_bias: bool = True,
         weights_dropout: float = 0.0,
         positions: str = "none",
+        rope_base: float = 10_000.0,
         initial_weights: InitialWeights = GPT2,
         seed: int = 0,
         **kwargs: Any,
@@ -175,7 +177,8 @@ class MultiHeadAttention(KeepsArguments):
         self.output_bias = output_bias
         self.weights_dropout = weights_dropout
         self.positions = positions
-        self._positions = by_name(POSITIONS, positions, "positions")
+        self.rope_base = rope_base
+        self._positions = by_name(POSITIONS, positions, "positions").with_base(rope_base)
         self.initial_weights = initial_weights
         self.seed = seed
         width, dtype = num_heads * head_dim, self.dtype_policy
@@ -204,7 +207,7 @@ class MultiHeadAttention(KeepsArguments):
     def call(self, x_BTD: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Attend within whole rows."""
         time = leading_shape(x_BTD)[1]
-        query_BNTH, key_BNTH, value_BNTH = self._project(x_BTD, time)
+        query_BNTH, key_BNTH, value_BNTH = self._project(x_BTD, time, training=training)
         if training and fused.pays(query_BNTH):
             mixed_BNTH = self._fused(query_BNTH, key_BNTH, value_BNTH)
         else:
@@ -254,13 +257,17 @@ class MultiHeadAttention(KeepsArguments):
         return self._output(mixed_BNTH), fresh_2BNTH
 
     def _project(
-        self, x: tf.Tensor, time: int | tf.Tensor, positions_BT: tf.Tensor | None = None
+        self,
+        x: tf.Tensor,
+        time: int | tf.Tensor,
+        positions_BT: tf.Tensor | None = None,
+        training: bool = False,
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """Queries, keys and values, [B, N, T, H] each."""
         qkv = tf.reshape(self.qkv(x), (-1, time, 3, self.num_heads, self.head_dim))
         # unstack, not slices: the gradient of three slices is three padded copies
         query, key, value = tf.unstack(tf.transpose(qkv, (2, 0, 3, 1, 4)), num=3)
-        return (*self._positions.turn(query, key, positions_BT), value)
+        return (*self._positions.turn(query, key, positions_BT, training), value)
 
     def _output(self, mixed_BNTH: tf.Tensor) -> tf.Tensor:
         """The heads side by side, projected to D: [R, D]."""

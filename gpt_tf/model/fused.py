@@ -149,6 +149,33 @@ def _in_float32(inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     return [tf.cast(x, tf.float32) for x in inputs]
 
 
+# Rotation by positions
+
+
+def rotated(x_BNTH: tf.Tensor, cos_BNTH: tf.Tensor, sin_BNTH: tf.Tensor) -> tf.Tensor:
+    """Points (x_i, x_{i + H/2}) turned by angles, of which cosine and sine are [..., H/2].
+
+    In plain TensorFlow, computed in float32; `rotate` is the same in one pass.
+    """
+    left, right = tf.split(tf.cast(x_BNTH, tf.float32), 2, axis=-1)
+    turned = left * cos_BNTH - right * sin_BNTH, right * cos_BNTH + left * sin_BNTH
+    return tf.cast(tf.concat(turned, axis=-1), x_BNTH.dtype)
+
+
+_rotated = compiled(rotated)
+
+
+def rotate(x_BNTH: tf.Tensor, cos_BNTH: tf.Tensor, sin_BNTH: tf.Tensor) -> tf.Tensor:
+    """`rotated` in one pass; its gradient is the rotation back. Angles have no gradient."""
+
+    @tf.custom_gradient
+    def apply(x_BNTH: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        turned = _rotated(x_BNTH, cos_BNTH, sin_BNTH)
+        return turned, lambda upstream: _rotated(upstream, cos_BNTH, -sin_BNTH)
+
+    return apply(x_BNTH)
+
+
 # Causal attention
 
 

@@ -107,6 +107,7 @@ class GPT(LanguageModel):
             output_bias=config.bias,
             weights_dropout=rates.attention_weights,
             positions=config.positions,
+            rope_base=config.rope_base,
             initial_weights=self._initial_weights,
             seed=derive_seed(seed, "attention"),
             dtype=products,

@@ -115,6 +115,7 @@ RULES = (
         "model.initial_weights is not gpt2",
         "model.initial_weights=gpt2",
     ),
+    *_of_choice("model.positions", {"rotary": ("rope_base",)}),
     Rule(
         ("model.qkv_bias",),
         lambda config, choice: not config.model.bias,

@@ -67,6 +67,15 @@ def test_all_problems_are_reported_at_once() -> None:
             {"model": {"embed_dim": 2, "num_heads": 3}},
             "model.embed_dim must be at least num_heads",
         ),
+        (
+            {"model": {"embed_dim": 10, "num_heads": 2, "positions": "rotary"}},
+            r"model.head_dim must be even if positions is rotary, received: 5 "
+            r"\(embed_dim 10 // num_heads 2\)$",
+        ),
+        (
+            {"model": {"head_dim": 7, "positions": "rotary"}},
+            "model.head_dim must be even if positions is rotary, received: 7$",
+        ),
         ({"training": {"min_learning_rate": 1.0}}, "at most training.peak_learning_rate"),
         ({"training": {"epsilon": float("nan")}}, "a finite number"),
         ({"training": {"batch_size": True}}, "of type int, received: True"),

@@ -66,6 +66,7 @@ def texts(tmp_path: Path) -> Path:
         (["training.schedule=constant", "training.min_learning_rate=1e-5"],
          ["training.min_learning_rate=1e-5", "training.schedule=cosine"]),
         (["model.initial_std=0.1"], ["model.initial_std=0.1", "model.initial_weights=gpt2"]),
+        (["model.rope_base=500"], ["model.rope_base=500", "model.positions=rotary"]),
         (["model.bias=false", "model.qkv_bias=false"],
          ["model.qkv_bias=false", "model.bias=true"]),
         (["model.lora.alpha=3"], ["model.lora.alpha=3", "model.lora.rank=4"]),

@@ -211,7 +211,11 @@ def test_positions_may_turn_queries_and_keys_in_the_full_pass_and_while_decoding
 ) -> None:
     class Turned(Positions):
         def turn(
-            self, query_BNTH: tf.Tensor, key_BNTH: tf.Tensor, positions_BT: tf.Tensor | None
+            self,
+            query_BNTH: tf.Tensor,
+            key_BNTH: tf.Tensor,
+            positions_BT: tf.Tensor | None,
+            training: bool = False,
         ) -> tuple[tf.Tensor, tf.Tensor]:
             if positions_BT is None:
                 positions_BT = tf.range(query_BNTH.shape[2])[None]
@@ -228,3 +232,27 @@ def test_positions_may_turn_queries_and_keys_in_the_full_pass_and_while_decoding
         y_RD, cache[..., start:end, :] = layer.decode(x_RD, cache, where)
         outputs.append(tf.reshape(y_RD, (2, -1, 12)))
     np.testing.assert_allclose(tf.concat(outputs, axis=1), layer(x_BTD), atol=1e-5)
+
+
+@pytest.mark.parametrize(("num_heads", "head_dim", "base"), [(3, 4, 10_000.0), (2, 6, 50.0)])
+def test_rotary_positions_equal_the_oracle(num_heads: int, head_dim: int, base: float) -> None:
+    layer = attention_of(num_heads, head_dim, positions="rotary", rope_base=base)
+    x_BTD = activations(3, 7)
+    expected = reference.attention(values_below(layer), x_BTD, num_heads, base)
+    np.testing.assert_allclose(layer(x_BTD), expected, atol=1e-5)
+    unturned = reference.attention(values_below(layer), x_BTD, num_heads)
+    assert np.abs(unturned - expected).max() > 0.1
+    twin = copied(layer)
+    np.testing.assert_array_equal(twin(x_BTD), layer(x_BTD))
+
+
+def test_rotary_scores_depend_on_distances_alone() -> None:
+    turn = POSITIONS["rotary"].turn
+    query, key = (tf.constant(activations(1, 4, 8, seed=i))[:, None] for i in range(2))
+    scores = []
+    for first in (0, 3, 100):
+        turned = turn(query, key, tf.range(first, first + 4)[None])
+        scores.append(tf.matmul(*turned, transpose_b=True))
+    for later in scores[1:]:
+        # an angle of 100 has 5 digits behind the point in float32
+        np.testing.assert_allclose(later, scores[0], atol=1e-4)

@@ -23,7 +23,7 @@ PRESETS = ["imdb", "demo"]
 
 @functools.cache
 def gpt(preset: str = "demo", **changes: object) -> GPT:
-    return small_gpt(preset, num_heads=3, head_dim=5, **changes)
+    return small_gpt(preset, num_heads=3, head_dim=6, **changes)
 
 
 def oracle(model: GPT, ids_BT: np.ndarray) -> np.ndarray:
@@ -167,7 +167,7 @@ def test_the_cache_is_only_read() -> None:
     where = Where(positions_BT, bias_BTK)
     _, fresh = model.decode(model.embed(ids_BT, positions_BT), cache.tensor, where)
     np.testing.assert_array_equal(cache.array, before)
-    assert fresh.shape == (2, 2, 2, 3, 3, 5)  # [L, 2, B, N, T, H]
+    assert fresh.shape == (2, 2, 2, 3, 3, 6)  # [L, 2, B, N, T, H]
 
 
 def test_decoding_drops_nothing() -> None:

@@ -128,6 +128,19 @@ def test_what_is_added_is_dropped() -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_rotations(dtype: tf.DType) -> None:
+    angles = random(2, 1, 5, 4)
+    cos, sin = tf.cos(angles), tf.sin(angles)
+    inputs, upstream = [random(2, 3, 5, 8, dtype=dtype)], random(2, 3, 5, 8, seed=1, dtype=dtype)
+    assert_same(
+        lambda x: fused.rotate(x, cos, sin),
+        lambda x: fused.rotated(x, cos, sin),
+        inputs,
+        upstream,
+    )
+
+
 @pytest.mark.parametrize("time", [1, 5, 16, 21])
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 def test_attention(time: int, rate: float, monkeypatch: pytest.MonkeyPatch) -> None:

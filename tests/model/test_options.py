@@ -56,9 +56,11 @@ OPTIONS = {
     "relu2": Option({"activation": "relu2"}, PLAIN),
     "no bias": Option({"bias": False}, PLAIN - FIVE_NORMS - 2 * (36 + 12 + 20 + 12)),
     "swiglu": Option({"activation": "swiglu"}, PLAIN + 2 * (12 * 20 + 20)),
-    "rms, swiglu, no bias": Option(
-        {"norm": "rms", "activation": "swiglu", "bias": False},
-        PLAIN - FIVE_NORMS + 2 * (12 * 20 - 36 - 12 - 20 - 12),
+    "rotary": Option({"positions": "rotary"}, PLAIN - 96),
+    "rotary, base 50": Option({"positions": "rotary", "rope_base": 50.0}, PLAIN - 96),
+    "like Llama": Option(
+        {"norm": "rms", "activation": "swiglu", "bias": False, "positions": "rotary"},
+        PLAIN - 96 - FIVE_NORMS + 2 * (12 * 20 - 36 - 12 - 20 - 12),
     ),
 }
 each_option = pytest.mark.parametrize("option", OPTIONS.values(), ids=OPTIONS)

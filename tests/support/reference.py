@@ -63,7 +63,7 @@ def head(config: ModelConfig, values: Values, hidden_BTD: np.ndarray) -> np.ndar
 def embed(config: ModelConfig, weights: Values, token_ids_BT: np.ndarray) -> np.ndarray:
     """Token vector plus position vector, if there is one."""
     x_BTD = weights["tokens"][token_ids_BT]
-    if config.positions == "none":
+    if config.positions in ("none", "rotary"):
         assert "positions" not in weights
         return x_BTD
     first = 2 if config.positions == "offset" else 0
@@ -75,7 +75,8 @@ def decoder_block(config: ModelConfig, weights: Values, x_BTD: np.ndarray) -> np
     """Attention and feed-forward with their residual sums and norms."""
 
     def attend(x_BTD: np.ndarray) -> np.ndarray:
-        return attention(part(weights, "attention"), x_BTD, config.num_heads)
+        rope_base = config.rope_base if config.positions == "rotary" else None
+        return attention(part(weights, "attention"), x_BTD, config.num_heads, rope_base)
 
     def feed(x_BTD: np.ndarray) -> np.ndarray:
         return feed_forward(part(weights, "feed_forward"), x_BTD, config.activation)
@@ -88,7 +89,18 @@ def decoder_block(config: ModelConfig, weights: Values, x_BTD: np.ndarray) -> np
     return x_BTD
 
 
-def attention(weights: Values, x_BTD: np.ndarray, num_heads: int) -> np.ndarray:
+def rotated(x_BTNH: np.ndarray, base: float) -> np.ndarray:
+    """Halves of a head as complex numbers, turned by t · base^(-2i/H) (Su et al. 2021)."""
+    time, width = x_BTNH.shape[1], x_BTNH.shape[3]
+    points = x_BTNH[..., : width // 2] + 1j * x_BTNH[..., width // 2 :]
+    angles_TH = np.outer(np.arange(time), base ** (-2.0 * np.arange(width // 2) / width))
+    points = points * np.exp(1j * angles_TH)[:, None]
+    return np.concatenate([points.real, points.imag], axis=-1)
+
+
+def attention(
+    weights: Values, x_BTD: np.ndarray, num_heads: int, rope_base: float | None = None
+) -> np.ndarray:
     """Causal attention, one head after the other and one position after the other."""
     query_BTNH, key_BTNH, value_BTNH = (
         item.reshape(*x_BTD.shape[:2], num_heads, -1)
@@ -96,6 +108,8 @@ def attention(weights: Values, x_BTD: np.ndarray, num_heads: int) -> np.ndarray:
             x_BTD @ weights["qkv/kernel"] + weights.get("qkv/bias", 0.0), 3, axis=-1
         )
     )
+    if rope_base is not None:
+        query_BTNH, key_BTNH = (rotated(item, rope_base) for item in (query_BTNH, key_BTNH))
     mixed_BTNH = np.zeros_like(value_BTNH)
     for n in range(num_heads):
         for t in range(x_BTD.shape[1]):

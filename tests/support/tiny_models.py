@@ -34,8 +34,17 @@ RATES = DropoutConfig(
     ffn_output=0.5,
     head=0.6,
 )
+
+
+def any_config(**settings: Any) -> ModelConfig:
+    """A model of these settings, its heads twice as wide if rotary positions need it."""
+    if settings["positions"] == "rotary" and settings["head_dim"] is not None:
+        settings["head_dim"] *= 2
+    return ModelConfig(**settings)
+
+
 ARCHITECTURES = st.builds(
-    ModelConfig,
+    any_config,
     vocab_size=st.sampled_from([2, 29]),
     context_length=st.just(8),
     num_layers=st.integers(1, 3),
