@@ -15,6 +15,9 @@ def main() -> None:
     """Run the command line and leave with its exit code."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a script began it with &
         signal.signal(signal.SIGINT, _stop)
+    # NumPy's library reads it when it is imported. Its threads wait for one another in loops: small
+    # products take ten times as long while another program keeps a processor busy.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from gpt_tf.cli.main import main as run
 
     try:

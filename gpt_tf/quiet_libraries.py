@@ -28,7 +28,8 @@ def quiet_libraries() -> Iterator[None]:
     silence what comes later. Lines of other threads are not lost: they are shown at the end.
     """
     if sys.stderr is not None:
-        sys.stderr.flush()
+        with suppress(OSError):  # it may be on a full disk
+            sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as said:
         hidden = LINE_OF_LIBRARIES if threading.active_count() > 1 else EVERY_LINE

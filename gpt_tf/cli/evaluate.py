@@ -84,9 +84,11 @@ def evaluate(
     )
     with tempfile.TemporaryDirectory(prefix="gpt-tf-") as scratch:
         measured = find_measured(asked, Path(scratch))
+        from gpt_tf.runs.engines import load_quietly, settled
+
+        engine = settled(engine, asked.checkpoint, console)
         if engine != "numpy":
             import_tensorflow()
-        from gpt_tf.runs.engines import load_quietly
         from gpt_tf.runs.evaluating import measure
 
         generator = load_quietly(run, engine, asked.checkpoint, console)

@@ -102,9 +102,11 @@ def generate(
     prompts = prompts_of(prompt, prompts_file, sampling.prompt or "")
     check_options(sampler, given)
     given = with_settings(sampler, given, sampling)
+    from gpt_tf.runs.engines import load_quietly, settled
+
+    engine = settled(engine, checkpoint, console)
     seconds = 0.0 if engine == "numpy" else import_tensorflow()
     from gpt_tf.cli import writing
-    from gpt_tf.runs.engines import load_quietly
 
     console.meanwhile(f"loading {run.name}")
     generator = load_quietly(run, engine, checkpoint, console)

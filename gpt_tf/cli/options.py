@@ -77,9 +77,10 @@ _TRAIN_OPTIONS = (
 
 
 engine_option = click.option(
-    "--engine", type=click.Choice(["tensorflow", "numpy", "litert", "litert-float32"]),
-    default="tensorflow", show_default=True, help="What runs the model; numpy starts without "
-    "TensorFlow; LiteRT's form, with int8 or exact weights, is made once and kept in the run.",
+    "--engine", type=click.Choice(["auto", "numpy", "tensorflow", "litert", "litert-float32"]),
+    default="auto", show_default=True, help="What runs the model; auto takes numpy, which starts "
+    "without TensorFlow, if it knows the model's settings. LiteRT's form, with int8 or exact "
+    "weights, is made once and kept in the run.",
 )  # fmt: skip
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from gpt_tf.config import Config
+from gpt_tf.config import Config, LoraConfig, ModelConfig
 from gpt_tf.config_files import resolve_stored
 from gpt_tf.errors import UsageError
 from gpt_tf.inference.numpy_engine import NumpyEngine
+from gpt_tf.inference.numpy_model import not_served
 from gpt_tf.inference.text_writer import TextWriter, check_fits
 from gpt_tf.model.lora import merged
 from gpt_tf.storage.checkpoint_files import MODEL_FILE, Checkpoint
@@ -21,9 +23,9 @@ from gpt_tf.tokenizer.files import check_same_tokenizer
 if TYPE_CHECKING:
     from gpt_tf.model.language_model import LanguageModel
 
-EngineName = Literal["tensorflow", "numpy", "litert", "litert-float32"]
+EngineName = Literal["auto", "numpy", "tensorflow", "litert", "litert-float32"]
 LITERT_WEIGHTS = {"litert": "int8", "litert-float32": "float32"}
-ENGINES = ("tensorflow", "numpy", *LITERT_WEIGHTS)
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 log = logging.getLogger(__name__)
 
 
@@ -37,8 +39,9 @@ def load(
 
     Args:
       run: a run directory, its path, or its name in the present workspace.
-      engine: what runs the model; "numpy" needs no TensorFlow; "litert" has int8 weights,
-        "litert-float32" exact ones, both converted once and kept in the run if it can be written.
+      engine: what runs the model; "numpy" needs no TensorFlow, and "auto" takes it if it knows
+        the model's settings, otherwise TensorFlow; "litert" has int8 weights, "litert-float32"
+        exact ones, both converted once and kept in the run if it can be written.
       checkpoint: the run's, where it was read already.
 
     Raises:
@@ -55,6 +58,8 @@ def load(
     tokenizer = Tokenizer.load(directory.tokenizer)
     check_fits(tokenizer, config.model.vocab_size, f" in {directory.tokenizer}")
     log.info("%s, checkpoint %s", directory.path, checkpoint.name)
+    if engine == "auto":
+        engine = fitting_engine(config.model).name
     if engine == "numpy":
         architecture, weights = merged(config.model, checkpoint.model)
         runner = NumpyEngine(architecture, weights, f"checkpoint {checkpoint.name}")
@@ -72,6 +77,21 @@ def load(
         converted = prepared(kept, model, weights_type, sha256)
         generator.engine = LiteRTEngine(converted, model)
     return generator
+
+
+class Fitting(NamedTuple):
+    """The engine that suits a model best, and a clause that says why."""
+
+    name: EngineName
+    reason: str
+
+
+def fitting_engine(config: ModelConfig) -> Fitting:
+    """NumPy's, unless a setting of the model is none that it knows."""
+    unknown = not_served(dataclasses.replace(config, lora=LoraConfig()))  # adapters are merged
+    if unknown:
+        return Fitting("tensorflow", f"because numpy does not serve {', '.join(unknown)}")
+    return Fitting("numpy", "which starts without TensorFlow")
 
 
 def model_of(config: Config, checkpoint: Checkpoint) -> LanguageModel:

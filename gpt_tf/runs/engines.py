@@ -13,6 +13,15 @@ from gpt_tf.storage.checkpoint_files import Checkpoint
 from gpt_tf.storage.run_directory import RunDirectory
 
 
+def settled(engine: EngineName, checkpoint: Checkpoint, console: Console) -> EngineName:
+    """The engine that "auto" means for a checkpoint, said with the reason; any other as it is."""
+    if engine != "auto":
+        return engine
+    name, reason = loading.fitting_engine(resolve_stored(checkpoint.manifest["config"]).model)
+    console.note(f"engine: {name}, {reason}")
+    return name
+
+
 def load_quietly(
     run: RunDirectory, engine: EngineName, checkpoint: Checkpoint, console: Console
 ) -> TextWriter:

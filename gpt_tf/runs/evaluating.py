@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def measure(
 def _scores_of(engine: Engine, config: Config) -> ScoresOf:
     """What scores a batch: TensorFlow's model as in training, or else the engine's logits."""
     if isinstance(engine, NumpyEngine):
-        return scoring.make_scores_of(engine)
+        return scoring.make_scores_of(engine, threads=len(os.sched_getaffinity(0)))
     from gpt_tf.inference.decoder import Decoder  # TensorFlow is imported already
 
     if not isinstance(engine, Decoder):

@@ -157,8 +157,9 @@ def load(
       run: its name in the present workspace, or its path; by default the newest.
       checkpoint: a step, also as digits; "best" (else the last), "last", or "stable", at which a
         rate that was held begins to fall.
-      engine: what runs the model; "numpy" needs no TensorFlow; "litert" has int8 weights,
-        "litert-float32" exact ones, both converted once and kept in the run if it can be written.
+      engine: what runs the model; "numpy" needs no TensorFlow, and "auto" takes it if it knows
+        the model's settings, otherwise TensorFlow; "litert" has int8 weights, "litert-float32"
+        exact ones, both converted once and kept in the run if it can be written.
       quiet: print nothing, neither now nor when the run is measured or resumed.
 
     Raises:

@@ -113,7 +113,7 @@ def test_an_interrupt_while_tensorflow_is_imported_shows_no_library_lines(
     trained_workspace: Path,
 ) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "gpt_tf", *shlex.split(ASK)],
+        [sys.executable, "-m", "gpt_tf", *shlex.split(ASK), "--engine", "tensorflow"],
         cwd=trained_workspace,
         stderr=subprocess.PIPE,
         text=True,

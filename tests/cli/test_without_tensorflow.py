@@ -17,7 +17,7 @@ for words in json.loads(sys.argv[1]):
     assert main._run(words) == 0, words
 sys.exit(f"imported: {loaded}" if (loaded := {*json.loads(sys.argv[2])} & {*sys.modules}) else 0)
 """
-GENERATE = ["generate", "--engine", "numpy", "--max-new-tokens", "5"]
+GENERATE = ["generate", "--max-new-tokens", "5"]
 EVALUATE = ["evaluate", "--json", "--engine"]
 
 
@@ -48,7 +48,7 @@ def test_every_sampler_and_way_to_write_runs_without_tensorflow(trained_workspac
 
 
 def test_evaluate_gives_the_figures_of_tensorflow_without_it(trained_workspace: Path) -> None:
-    own = json.loads(run_all(trained_workspace, [*EVALUATE, "numpy"]))
+    own = json.loads(run_all(trained_workspace, [*EVALUATE, "auto"]))
     other = json.loads(run_all(trained_workspace, [*EVALUATE, "tensorflow"], unwanted=set()))
     assert (own.pop("engine"), other.pop("engine")) == ("numpy", "tensorflow")
     assert own.keys() == other.keys()

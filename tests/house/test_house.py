@@ -149,11 +149,17 @@ def test_presets_are_in_the_wheel_metadata() -> None:
 
 
 def test_no_tensorflow_noise_and_no_network_on_any_command(trained_workspace: Path) -> None:
-    result = run_gpt_tf("generate", "--max-new-tokens", "3", cwd=trained_workspace)
-    lines = result.stderr.splitlines()
-    assert len(lines) == 2, result.stderr
-    assert lines[0].startswith("run: ") and lines[1].startswith("first token ")
-    assert "TensorFlow's import" in lines[1]  # its time is told apart
+    words = ("generate", "--max-new-tokens", "3", "--engine")
+    of_tensorflow, of_auto = (
+        run_gpt_tf(*words, engine, cwd=trained_workspace).stderr.splitlines()
+        for engine in ("tensorflow", "auto")
+    )
+    assert len(of_tensorflow) == 2, of_tensorflow
+    assert of_tensorflow[0].startswith("run: ") and of_tensorflow[1].startswith("first token ")
+    assert "TensorFlow's import" in of_tensorflow[1]  # its time is told apart
+    assert len(of_auto) == 3, of_auto
+    assert of_auto[0] == "engine: numpy, which starts without TensorFlow"
+    assert "TensorFlow" not in of_auto[2] and of_auto[1] == of_tensorflow[0]
 
 
 def test_environment_of_another_keras_does_no_harm_and_quiet_is_quiet(

@@ -11,11 +11,14 @@ from fakes import ByteTokenizer
 from scripted_model import ScriptedEngine
 from tiny_models import small_config, small_gpt
 
-from gpt_tf.config import Config, DataConfig
+from gpt_tf.config import Config, DataConfig, LoraConfig
 from gpt_tf.config_files import as_yaml
 from gpt_tf.errors import RunError, UsageError
+from gpt_tf.inference import numpy_model
+from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.generate import generate
-from gpt_tf.inference.loading import ENGINES, load
+from gpt_tf.inference.loading import EngineName, fitting_engine, load
+from gpt_tf.inference.numpy_engine import NumpyEngine
 from gpt_tf.inference.text_generator import TextGenerator
 from gpt_tf.model.variables import read_values, weight_variables
 from gpt_tf.storage.checkpoint_files import MODEL_FILE
@@ -23,6 +26,7 @@ from gpt_tf.storage.run_directory import RunDirectory
 from gpt_tf.tokenizer.bpe import BPETokenizer
 from gpt_tf.tokenizer.files import TOKENIZER_FILE, tokenizer_sha256
 
+EXACT: tuple[EngineName, ...] = ("numpy", "tensorflow")
 Arrays = dict[str, np.ndarray]
 VOCAB_SIZE = 262
 CORPUS = ["a good movie, good"]
@@ -150,7 +154,7 @@ def test_a_run_without_tokenizer_is_refused(run):
         load(run)
 
 
-@pytest.mark.parametrize("engine", ENGINES[:2])
+@pytest.mark.parametrize("engine", EXACT)
 def test_an_engine_has_the_weights_of_the_checkpoint(run, stored, engine):
     ids_BT = np.array([[1, 2, 3]], np.int32)
     places_BT = np.arange(3, dtype=np.int32)[None]
@@ -159,6 +163,18 @@ def test_an_engine_has_the_weights_of_the_checkpoint(run, stored, engine):
     )
     expected = reference.logits(CONFIG.model, stored[3], ids_BT)
     np.testing.assert_allclose(decoded.logits_BQV, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_auto_takes_numpy_unless_it_does_not_know_a_setting(run, monkeypatch):
+    assert isinstance(load(run, engine="auto").engine, NumpyEngine)
+    with_adapters = dataclasses.replace(CONFIG.model, lora=LoraConfig(rank=2))
+    assert fitting_engine(with_adapters).name == "numpy"  # they are merged
+    monkeypatch.setitem(numpy_model.SERVED, "norm", ())
+    assert isinstance(load(run, engine="auto").engine, Decoder)
+    expected = ("tensorflow", "because numpy does not serve model.norm=layer")
+    assert fitting_engine(CONFIG.model) == expected
+    with pytest.raises(UsageError, match=r"numpy does not serve model\.norm=layer\. Use --engine"):
+        load(run, engine="numpy")
 
 
 # Weights that do not fit
@@ -187,7 +203,7 @@ def test_weights_that_do_not_fit_are_named(
 ):
     name = "final_norm/gamma"
     save(run, 4, change(stored[1], name))
-    for engine in ENGINES[:2]:
+    for engine in EXACT:
         with pytest.raises(UsageError, match="step-00000004 does not fit the model") as error:
             load(run, engine=engine)
         for problem in problems:

@@ -187,7 +187,7 @@ def test_a_run_tells_what_it_was_trained_with_and_goes_on(
         (lambda: ended.resume(stop_at_step="9"), "out of range in stop_at_step: '9'"),  # type: ignore[arg-type]
         (lambda: ended.resume(stop_at_step=9), "no effect in stop_at_step: 9"),
         (lambda: early.plot("eval/los"), "metric in metric: eval/los. Did you mean eval/loss?"),
-        (lambda: gpt_tf.load("stopped", engine="onnx"), "no such engine: onnx. Engines: tensorf"),
+        (lambda: gpt_tf.load("stopped", engine="onnx"), "no such engine: onnx. Engines: auto"),
     ):
         with pytest.raises(UsageError, match=re.escape(words)):
             call()

@@ -89,7 +89,11 @@ def test_a_training_that_is_stopped_before_it_began_leaves_no_trace(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "when"), [(["train-tokenizer", "reviews"], "data: "), (["generate"], "1.2")]
+    ("arguments", "when"),
+    [
+        (["train-tokenizer", "reviews"], "data: "),
+        (["generate", "--engine", "tensorflow"], "1.2"),
+    ],
 )
 def test_any_other_command_that_is_stopped_says_so(
     workspace: Path, arguments: list[str], when: str
