@@ -176,6 +176,11 @@ class ModelConfig(Section):
     initial_std: float = setting(
         0.02, "Standard deviation of the initial weights of gpt2.", minimum=1e-6, maximum=1.0
     )
+    initial_residual: Literal["scaled", "zero"] = setting(
+        "scaled",
+        "Matrices whose products are added to the residual stream begin as initial_weights says, "
+        "or at zero.",
+    )
     dropout: DropoutConfig = field(default_factory=DropoutConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
 

@@ -45,6 +45,7 @@ SERVED: dict[str, Collection[Any] | None] = {
     "head_bias": ANY,
     "initial_weights": ANY,
     "initial_std": ANY,
+    "initial_residual": ANY,
     "dropout": ANY,
     "lora": (LoraConfig(),),  # adapters are merged before
 }

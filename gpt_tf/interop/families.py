@@ -71,7 +71,7 @@ class Setting(NamedTuple):
 
 # what only the start of a training or the training itself asks for
 UNSTORED = frozenset({
-    "initial_weights", "initial_std",
+    "initial_weights", "initial_std", "initial_residual",
     "rope_base",  # of rotary positions alone, which no family here has
     "dropout.embedding", "dropout.block_input", "dropout.attention_weights",
     "dropout.attention_output", "dropout.ffn_hidden", "dropout.ffn_output", "dropout.head",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -25,12 +25,18 @@ def derive_seed(seed: int, name: str) -> int:
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """What every entry gives: an initializer for each kind of variable."""
+    """What every entry gives: an initializer for each kind of variable.
+
+    Attributes:
+      zero_residual: kernels whose products are added to the residual stream begin at zero.
+    """
+
+    zero_residual: bool = field(default=False, kw_only=True)
 
     @classmethod
     def of(cls, config: ModelConfig) -> InitialWeights:
         """The entry as a model of these settings needs it."""
-        return cls()
+        return cls(zero_residual=config.initial_residual == "zero")
 
     def kernel(self, fan_in: int, seed: int) -> Initializer:
         """For the matrix of a dense layer with `fan_in` inputs."""
@@ -38,6 +44,9 @@ class InitialWeights:
 
     def output(self, fan_in: int, seed: int) -> Initializer:
         """For a kernel whose product is added to the residual stream."""
+        return keras.initializers.Zeros() if self.zero_residual else self._output(fan_in, seed)
+
+    def _output(self, fan_in: int, seed: int) -> Initializer:
         return self.kernel(fan_in, seed)
 
     def bias(self, fan_in: int, seed: int) -> Initializer:
@@ -69,14 +78,17 @@ class GPT2Weights(InitialWeights):
     @classmethod
     def of(cls, config: ModelConfig) -> GPT2Weights:
         """With the deviation of residual outputs divided by √(2 · layers)."""
-        return cls(config.initial_std, config.initial_std / math.sqrt(2 * config.num_layers))
+        return cls(
+            config.initial_std,
+            config.initial_std / math.sqrt(2 * config.num_layers),
+            zero_residual=config.initial_residual == "zero",
+        )
 
     def kernel(self, fan_in: int, seed: int) -> Initializer:
         """Normal with `std`."""
         return keras.initializers.RandomNormal(stddev=self.std, seed=seed)
 
-    def output(self, fan_in: int, seed: int) -> Initializer:
-        """Normal with `output_std`."""
+    def _output(self, fan_in: int, seed: int) -> Initializer:
         return keras.initializers.RandomNormal(stddev=self.output_std, seed=seed)
 
     def embedding(self, seed: int) -> Initializer:

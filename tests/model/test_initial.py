@@ -4,16 +4,21 @@ import math
 
 import numpy as np
 import pytest
-from tiny_models import small_config
+from tiny_models import small_config, token_ids
 
+from gpt_tf.config import TrainingConfig
 from gpt_tf.model.gpt import GPT
-from gpt_tf.model.variables import weight_variables
+from gpt_tf.model.variables import read_values, weight_variables
+from gpt_tf.streaming.batches import Batch
+from gpt_tf.training.optimizer import make_optimizer
+from gpt_tf.training.train_step import TrainStep
 
 WIDE = {"embed_dim": 48, "ffn_dim": 96, "num_heads": 4, "vocab_size": 200, "context_length": 64}
 
 
-def weights(scheme: str, seed: int = 0) -> dict[str, np.ndarray]:
-    config = small_config("kerasnlp-mini", initial_weights=scheme, qkv_bias=True, **WIDE)
+def weights(scheme: str, seed: int = 0, **changes: str) -> dict[str, np.ndarray]:
+    settings = {"initial_weights": scheme, "qkv_bias": True, **WIDE, **changes}
+    config = small_config("kerasnlp-mini", **settings)
     return {k: v.numpy() for k, v in weight_variables(GPT(config, seed=seed)).items()}
 
 
@@ -53,6 +58,31 @@ def test_gpt2_is_normal_with_smaller_residual_outputs() -> None:
             assert array.std() == pytest.approx(goal, rel=0.05), name
         elif name.endswith("bias"):
             assert not array.any(), name
+
+
+@pytest.mark.parametrize("scheme", ["gpt2", "keras", "pytorch"])
+def test_what_is_added_to_the_residual_stream_may_begin_at_zero(scheme: str) -> None:
+    scaled, zero = weights(scheme), weights(scheme, initial_residual="zero")
+    for name, array in zero.items():
+        if name.endswith(("output/kernel", "contract/kernel")):
+            assert not array.any() and scaled[name].any(), name
+        else:
+            np.testing.assert_array_equal(array, scaled[name])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_matrices_that_begin_at_zero_learn_at_the_first_step_and_all_others_after_it(
+    optimizer: str,
+) -> None:
+    model = GPT(small_config(initial_residual="zero", final_norm=True))
+    made = make_optimizer(model, TrainingConfig(optimizer=optimizer))
+    step = TrainStep(model, made, shape=(2, 8))
+    batch = Batch(token_ids(2, 8), token_ids(2, 8, seed=1), np.ones((2, 8), np.float32))
+    for _ in range(2):
+        assert step([batch], [1e-2])[0].finite
+    again = read_values(weight_variables(GPT(model.config)))
+    for name, array in read_values(weight_variables(model)).items():
+        assert not np.array_equal(array, again[name]), name
 
 
 @pytest.mark.parametrize("scheme", ["gpt2", "keras", "pytorch"])
