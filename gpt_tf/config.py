@@ -139,6 +139,9 @@ class ModelConfig(Section):
     )
     bias: bool = setting(True, "Dense layers and layer norms add a bias; the head's is head_bias.")
     qkv_bias: bool = setting(True, "Queries, keys and values add a bias, if bias is true.")
+    qk_norm: bool = setting(
+        False, "Queries and keys of each head go through a root mean square norm (Qwen3)."
+    )
     activation: Literal["gelu", "gelu_tanh", "relu", "relu2", "swiglu"] = setting(
         "gelu",
         "Activation of the feed-forward: exact gelu, its tanh approximation, relu, its square; or "

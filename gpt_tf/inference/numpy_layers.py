@@ -90,10 +90,15 @@ class LayerNorm:
 
 
 class RMSNorm:
-    """Root mean square 1 over the last axis, then gamma (Zhang and Sennrich 2019)."""
+    """Root mean square 1 over the last axis, then gamma (Zhang and Sennrich 2019).
 
-    def __init__(self, weights: Weights, name: str, config: ModelConfig) -> None:
-        self._gamma_D = weights.take(f"{name}/gamma", config.embed_dim)
+    The last axis is as wide as the model, or `width`.
+    """
+
+    def __init__(
+        self, weights: Weights, name: str, config: ModelConfig, width: int | None = None
+    ) -> None:
+        self._gamma_D = weights.take(f"{name}/gamma", width or config.embed_dim)
         self._epsilon = np.float32(config.norm_epsilon)
 
     def __call__(self, x: Floats) -> Floats:
@@ -190,6 +195,10 @@ class Attention:
         embed, has_bias = config.embed_dim, config.has_qkv_bias
         self._qkv = Dense(weights, f"{name}/qkv", embed, 3 * width, has_bias)
         self._output = Dense(weights, f"{name}/output", width, embed, config.bias)
+        self._norms = [
+            RMSNorm(weights, f"{name}/{each}", config, self._width)
+            for each in (("query_norm", "key_norm") if config.qk_norm else ())
+        ]
         self._rotation = Rotation(config) if config.positions == "rotary" else None
         self._scale = np.float32(1 / math.sqrt(self._width))
 
@@ -200,6 +209,8 @@ class Attention:
         rows, time = len(where.bias_BTK), where.time
         qkv = self._qkv(x_RD).reshape(rows, time, 3, self._heads, self._width)
         fresh_3BNTH = np.ascontiguousarray(qkv.transpose(2, 0, 3, 1, 4))
+        for part, norm in enumerate(self._norms):
+            fresh_3BNTH[part] = norm(fresh_3BNTH[part])
         if self._rotation is not None:
             fresh_3BNTH[:2] = self._rotation(fresh_3BNTH[:2], where.positions_BT)
         query_BNTH, key_BNTH, value_BNTH = fresh_3BNTH

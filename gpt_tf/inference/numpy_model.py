@@ -32,6 +32,7 @@ SERVED: dict[str, Collection[Any] | None] = {
     "ffn_dim": ANY,
     "head_dim": ANY,
     "bias": ANY,
+    "qk_norm": ANY,
     "qkv_bias": ANY,
     "activation": ACTIVATIONS,
     "norm": NORMS,

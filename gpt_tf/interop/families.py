@@ -202,6 +202,9 @@ def parameter_shapes(config: ModelConfig) -> dict[str, Shape]:
         block = f"block_{index}"
         shapes |= norm(f"{block}/attention_norm")
         shapes |= dense(f"{block}/attention/qkv", width, 3 * heads, config.has_qkv_bias)
+        if config.qk_norm:
+            for name in ("query_norm", "key_norm"):
+                shapes[f"{block}/attention/{name}/gamma"] = (config.head_width,)
         shapes |= dense(f"{block}/attention/output", heads, width)
         shapes |= norm(f"{block}/ffn_norm")
         for name in ("expand", "gate") if config.is_gated else ("expand",):

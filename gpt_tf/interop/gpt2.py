@@ -44,6 +44,7 @@ SETTINGS = {
 FIXED = {
     **GPT_WITHOUT_ADAPTERS,
     "norm": "layer",
+    "qk_norm": False,
     "positions": "learned",
     "embedding_norm": False,
     "head_bias": False,

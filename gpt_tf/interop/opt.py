@@ -83,6 +83,7 @@ OPT = Family(
     fixed={
         **GPT_WITHOUT_ADAPTERS,
         "norm": "layer",
+        "qk_norm": False,
         "positions": "offset",
         "embedding_norm": False,
         "head_bias": False,

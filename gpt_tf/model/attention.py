@@ -22,6 +22,7 @@ from gpt_tf.model.dense import dense, leading_shape
 from gpt_tf.model.dropout import Dropout
 from gpt_tf.model.initial import GPT2, InitialWeights, derive_seed
 from gpt_tf.model.kept_arguments import KeepsArguments
+from gpt_tf.model.norms import RMSNorm
 from gpt_tf.model.positions import POSITIONS
 from gpt_tf.model.where import Where
 
@@ -148,6 +149,9 @@ class MultiHeadAttention(KeepsArguments):
       output_bias: the output projection adds one.
       positions: an entry of `POSITIONS`, which may turn queries and keys.
       rope_base: base of rotary positions.
+      qk_norm: queries and keys go through a root mean square norm over H, before they are turned
+        (Dehghani et al. 2023, section 2, with layer norms).
+      norm_epsilon: of this norm.
       initial_weights: gives the initializers.
       seed: of initial weights and dropout.
 
@@ -165,6 +169,8 @@ class MultiHeadAttention(KeepsArguments):
         weights_dropout: float = 0.0,
         positions: str = "none",
         rope_base: float = 10_000.0,
+        qk_norm: bool = False,
+        norm_epsilon: float = 1e-5,
         initial_weights: InitialWeights = GPT2,
         seed: int = 0,
         **kwargs: Any,
@@ -178,12 +184,18 @@ class MultiHeadAttention(KeepsArguments):
         self.weights_dropout = weights_dropout
         self.positions = positions
         self.rope_base = rope_base
+        self.qk_norm = qk_norm
+        self.norm_epsilon = norm_epsilon
         self._positions = by_name(POSITIONS, positions, "positions").with_base(rope_base)
         self.initial_weights = initial_weights
         self.seed = seed
         width, dtype = num_heads * head_dim, self.dtype_policy
         self.qkv = dense(
             3 * width, embed_dim, initial_weights, seed, name="qkv", dtype=dtype, use_bias=use_bias
+        )
+        self.query_norm, self.key_norm = (
+            RMSNorm(norm_epsilon, output_dtype=self.compute_dtype, name=name) if qk_norm else None
+            for name in ("query_norm", "key_norm")
         )
         self.dropout = Dropout(weights_dropout, seed=derive_seed(seed, "weights"), name="dropout")
         self.output_projection = dense(
@@ -198,9 +210,12 @@ class MultiHeadAttention(KeepsArguments):
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create the two projections for inputs [B, T, D]."""
+        """Create the two projections, and the norms of queries and keys, for inputs [B, T, D]."""
         self.input_spec = keras.layers.InputSpec(ndim=3, axes={-1: self.embed_dim})
         self.qkv.build((None, None, self.embed_dim))
+        for norm in (self.query_norm, self.key_norm):
+            if norm is not None:
+                norm.build((None, self.num_heads, None, self.head_dim))
         self.dropout.build((None, self.num_heads, None, None))
         self.output_projection.build((None, None, self.num_heads * self.head_dim))
 
@@ -267,6 +282,9 @@ class MultiHeadAttention(KeepsArguments):
         qkv = tf.reshape(self.qkv(x), (-1, time, 3, self.num_heads, self.head_dim))
         # unstack, not slices: the gradient of three slices is three padded copies
         query, key, value = tf.unstack(tf.transpose(qkv, (2, 0, 3, 1, 4)), num=3)
+        if self.query_norm is not None and self.key_norm is not None:
+            query = self.query_norm(query, training=training)
+            key = self.key_norm(key, training=training)
         return (*self._positions.turn(query, key, positions_BT, training), value)
 
     def _output(self, mixed_BNTH: tf.Tensor) -> tf.Tensor:

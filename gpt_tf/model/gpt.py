@@ -108,6 +108,8 @@ class GPT(LanguageModel):
             weights_dropout=rates.attention_weights,
             positions=config.positions,
             rope_base=config.rope_base,
+            qk_norm=config.qk_norm,
+            norm_epsilon=config.norm_epsilon,
             initial_weights=self._initial_weights,
             seed=derive_seed(seed, "attention"),
             dtype=products,

@@ -129,6 +129,7 @@ def test_which_class_reads_it(changes: dict, class_name: str | None) -> None:
     ("changes", "reason"),
     [
         ({"norm": "rms"}, "norm layer, not rms"),
+        ({"qk_norm": True}, "qk_norm false, not true"),
         ({"positions": "rotary"}, ", not rotary"),
         ({"activation": "swiglu"}, "another activation than swiglu"),
     ],

@@ -58,6 +58,8 @@ OPTIONS = {
     "swiglu": Option({"activation": "swiglu"}, PLAIN + 2 * (12 * 20 + 20)),
     "rotary": Option({"positions": "rotary"}, PLAIN - 96),
     "rotary, base 50": Option({"positions": "rotary", "rope_base": 50.0}, PLAIN - 96),
+    "qk_norm": Option({"qk_norm": True}, PLAIN + 2 * 2 * 6),
+    "qk_norm, rotary": Option({"qk_norm": True, "positions": "rotary"}, PLAIN - 96 + 2 * 2 * 6),
     "like Llama": Option(
         {"norm": "rms", "activation": "swiglu", "bias": False, "positions": "rotary"},
         PLAIN - 96 - FIVE_NORMS + 2 * (12 * 20 - 36 - 12 - 20 - 12),

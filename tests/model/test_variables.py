@@ -47,6 +47,8 @@ def test_every_weight_is_listed_under_a_name_that_lasts(config: ModelConfig) -> 
     names = [name for name in NAMES_OF_BLOCK if name not in left_out]
     if config.activation == "swiglu":
         names += ["feed_forward/gate/bias", "feed_forward/gate/kernel"]
+    if config.qk_norm:
+        names += ["attention/query_norm/gamma", "attention/key_norm/gamma"]
     if not config.bias:
         names = [name for name in names if not name.endswith(("/bias", "/beta"))]
     expected += [f"{block}/{name}" for block in blocks for name in names]

@@ -76,7 +76,8 @@ def decoder_block(config: ModelConfig, weights: Values, x_BTD: np.ndarray) -> np
 
     def attend(x_BTD: np.ndarray) -> np.ndarray:
         rope_base = config.rope_base if config.positions == "rotary" else None
-        return attention(part(weights, "attention"), x_BTD, config.num_heads, rope_base)
+        epsilon = config.norm_epsilon if config.qk_norm else None
+        return attention(part(weights, "attention"), x_BTD, config.num_heads, rope_base, epsilon)
 
     def feed(x_BTD: np.ndarray) -> np.ndarray:
         return feed_forward(part(weights, "feed_forward"), x_BTD, config.activation)
@@ -99,7 +100,11 @@ def rotated(x_BTNH: np.ndarray, base: float) -> np.ndarray:
 
 
 def attention(
-    weights: Values, x_BTD: np.ndarray, num_heads: int, rope_base: float | None = None
+    weights: Values,
+    x_BTD: np.ndarray,
+    num_heads: int,
+    rope_base: float | None = None,
+    norm_epsilon: float | None = None,
 ) -> np.ndarray:
     """Causal attention, one head after the other and one position after the other."""
     query_BTNH, key_BTNH, value_BTNH = (
@@ -108,6 +113,9 @@ def attention(
             x_BTD @ weights["qkv/kernel"] + weights.get("qkv/bias", 0.0), 3, axis=-1
         )
     )
+    if norm_epsilon is not None:
+        query_BTNH = rms_norm(part(weights, "query_norm"), query_BTNH, norm_epsilon)
+        key_BTNH = rms_norm(part(weights, "key_norm"), key_BTNH, norm_epsilon)
     if rope_base is not None:
         query_BTNH, key_BTNH = (rotated(item, rope_base) for item in (query_BTNH, key_BTNH))
     mixed_BTNH = np.zeros_like(value_BTNH)

@@ -57,6 +57,7 @@ ARCHITECTURES = st.builds(
     norm_position=st.sampled_from(["pre", "post"]),
     norm_epsilon=st.sampled_from([1e-5, 1e-3]),
     bias=st.booleans(),
+    qk_norm=st.booleans(),
     qkv_bias=st.booleans(),
     positions=st.sampled_from(list(POSITIONS)),
     initial_weights=st.sampled_from(["gpt2", "keras", "pytorch"]),
