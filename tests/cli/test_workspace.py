@@ -33,7 +33,8 @@ def test_it_stands_before_or_after_the_command(
     option = ["--workspace", str(trained_workspace)]
     before = called(*option, *words, cwd=elsewhere, check=False)
     after = called(*words, *option, cwd=elsewhere, check=False)
-    assert (before.returncode, before.stdout) == (after.returncode, after.stdout)
+    said = [re.sub(r"[\d.]+ GB", "GB", one.stdout) for one in (before, after)]  # free just now
+    assert (before.returncode, said[0]) == (after.returncode, said[1])
     assert "no such" not in before.stderr + after.stderr
     # paths of other options are relative to the current folder
     assert {*tree(elsewhere)} == ({"plot.png"} if "plot" in words else set())

@@ -92,7 +92,8 @@ def test_models_and_layers_have_a_short_repr() -> None:
     )
     assert repr(Bigram(vocab_size=7)) == "<Bigram: vocabulary 7, 49 parameters>"
     assert repr(model.blocks[0].attention) == (
-        "MultiHeadAttention(embed_dim=12, num_heads=2, head_dim=6, positions='learned')"
+        "MultiHeadAttention(embed_dim=12, num_heads=2, head_dim=6, positions='learned', "
+        "norm_epsilon=0.001)"
     )
 
 
