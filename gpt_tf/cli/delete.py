@@ -51,13 +51,13 @@ def delete(
     names = asked_for(workspace, words, all_but)
     if not names:
         console.note("no run is left to delete")
-    finished = rests(workspace, names)
-    left = [name for name in names if name not in finished]
+    cut_off = rests(workspace, names)
+    left = [name for name in names if name not in cut_off]
     doomed = chosen(workspace, left, origins=origins, others_stay=bool(all_but))
     if doomed and not yes and not _is_confirmed(doomed):
         console.result("nothing was deleted", err=True)
-        doomed, finished = [], []
-    finish(workspace, finished)
+        doomed, cut_off = [], []
+    finished = finish(workspace, cut_off)
     if finished:
         console.note(f"removed what an earlier call had left of: {', '.join(finished)}")
     gone: list[Doomed] = []

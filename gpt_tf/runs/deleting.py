@@ -82,27 +82,33 @@ def _is_pattern(workspace: Path, word: str) -> bool:
 
 def _names(workspace: Path) -> list[str]:
     """The runs that `gpt-tf runs` lists, and those of which a killed call left a part."""
-    left = (path.name.rsplit(".", 2)[0] for path in litter(workspace / RUNS))
-    return sorted({*(one.run.name for one in summaries(workspace)[0]), *left})
+    return sorted({*(one.run.name for one in summaries(workspace)[0]), *_left(workspace)})
+
+
+def _left(workspace: Path) -> set[str]:
+    """The runs of which a killed call left a part."""
+    return {path.name.rsplit(".", 2)[0] for path in litter(workspace / RUNS)}
 
 
 def rests(workspace: Path, names: Sequence[str]) -> list[str]:
     """The names of runs of which there is only what a cut-off removal has left."""
-    left = {path.name.rsplit(".", 2)[0] for path in litter(workspace / RUNS)}
-    return [
-        name
-        for name in names
-        if any(run.name in left and run.path.parent.name == RUNS and not os.path.lexists(run.path)
-               for run in called_so(workspace, name))
-    ]  # fmt: skip
+    left = _left(workspace)
+    return [name for name in names if any(run.name in left and not os.path.lexists(run.path)
+                                          for run in _in_runs(workspace, name))]  # fmt: skip
 
 
-def finish(workspace: Path, names: Sequence[str]) -> None:
-    """Remove what is left of these."""
+def finish(workspace: Path, names: Sequence[str]) -> list[str]:
+    """Remove what is left of these; the names of which nothing is left."""
     for name in names:
-        for run in called_so(workspace, name):
-            if run.path.parent.name == RUNS:
-                finish_removing(run.path)
+        for run in _in_runs(workspace, name):
+            finish_removing(run.path)
+    return [name for name in names
+            if not any(os.path.lexists(run.path) for run in _in_runs(workspace, name))]  # fmt: skip
+
+
+def _in_runs(workspace: Path, name: str) -> list[RunDirectory]:
+    """What a name may mean in a folder of runs."""
+    return [run for run in called_so(workspace, name) if run.path.parent.name == RUNS]
 
 
 def chosen(

@@ -88,17 +88,19 @@ class Rendezvous:
                 ) from None
 
     def _missing(self, ranks: list[int], limit: float) -> str:
-        names = " and ".join(self._place.name(rank) for rank in ranks)
         refused = f"Refused: {notes}. " if (notes := self._refusals()) else ""
         return (
-            f"{names} of {self._place.count} workers {'has' if len(ranks) == 1 else 'have'} not "
-            f"come within {limit:g} s. {refused}Start all workers, and see what each of them says."
+            f"{self._names(ranks)} of {self._place.count} workers "
+            f"{'has' if len(ranks) == 1 else 'have'} not come within {limit:g} s. {refused}Start "
+            "all workers, and see what each of them says."
         )
 
     def _waited_for(self, ranks: list[int]) -> str:
-        names = " and ".join(self._place.name(rank) for rank in ranks)
         refused = f"; refused: {notes}" if (notes := self._refusals()) else ""
-        return f"waiting for {names}{refused}"
+        return f"waiting for {self._names(ranks)}{refused}"
+
+    def _names(self, ranks: list[int]) -> str:
+        return " and ".join(self._place.name(rank) for rank in ranks)
 
     def _refusals(self) -> str:
         notes = self._refused[-3:]

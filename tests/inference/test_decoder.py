@@ -9,12 +9,12 @@ import reference
 import tensorflow as tf
 from appending_cache import AppendingCache
 from tiny_models import small_gpt, token_ids
+from whole_rows import run
 
 from gpt_tf.config import LoraConfig
 from gpt_tf.errors import RunError
 from gpt_tf.inference.decoder import Decoder
 from gpt_tf.inference.engine import Decoded, checked
-from gpt_tf.inference.kv_cache import KVCache
 from gpt_tf.model.bigram import Bigram
 from gpt_tf.model.few_rows import FEW_ROWS
 from gpt_tf.model.gpt import GPT
@@ -27,19 +27,6 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 @pytest.fixture(scope="module", params=["demo", "imdb"])
 def decoder(request: pytest.FixtureRequest) -> Decoder:
     return Decoder(small_gpt(request.param))
-
-
-def run(
-    decoder: Decoder, ids_BT: np.ndarray, cache: KVCache | None, start: int = 0, **asked: bool
-) -> Decoded:
-    """Whole rows after `start` cached tokens; logits of all."""
-    rows, time = ids_BT.shape
-    slots = 0 if cache is None else cache.slots
-    seen_TS = np.tile(np.arange(slots) < start, (time, 1))
-    visible_TK = np.concatenate([seen_TS, np.tri(time, dtype=bool)], axis=1)
-    places_BT = np.tile(np.arange(time, dtype=np.int32), (rows, 1))
-    visible_BTK = np.tile(visible_TK, (rows, 1, 1))
-    return decoder.run(ids_BT, start + places_BT, cache, visible_BTK, places_BT, **asked)
 
 
 def oracle(model: GPT, ids_BT: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The engine of NumPy gives what TensorFlow's gives, for every setting of a model."""
 
 import dataclasses
-from typing import Any, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -10,12 +10,13 @@ from appending_cache import AppendingCache
 from hypothesis import strategies as st
 from properties import holds
 from tiny_models import ARCHITECTURES, RATES, randomise, small_config, small_gpt, token_ids
+from whole_rows import run
 
 from gpt_tf.config import LoraConfig, ModelConfig
 from gpt_tf.errors import RunError, UsageError
 from gpt_tf.inference import generate as generating
 from gpt_tf.inference.decoder import Decoder
-from gpt_tf.inference.engine import Decoded, Engine
+from gpt_tf.inference.engine import Decoded
 from gpt_tf.inference.numpy_engine import NumpyEngine
 from gpt_tf.inference.numpy_layers import ELEMENTS_AT_ONCE, gelu
 from gpt_tf.inference.numpy_model import ANY, NOT_SERVED, SERVED, not_served
@@ -35,19 +36,6 @@ CLEAR_MARGIN = 1e-4  # logits: closer ones may change places
 def engine_of(model: LanguageModel) -> NumpyEngine:
     """The same model in NumPy."""
     return NumpyEngine(*merged(model.config, read_values(weight_variables(model))))
-
-
-def run(
-    engine: Engine, ids_BT: np.ndarray, cache: Any = None, start: int = 0, **asked: bool
-) -> Decoded:
-    """Whole rows after `start` cached tokens; logits of all."""
-    rows, time = ids_BT.shape
-    slots = 0 if cache is None else cache.slots
-    seen_TS = np.tile(np.arange(slots) < start, (time, 1))
-    visible_TK = np.concatenate([seen_TS, np.tri(time, dtype=bool)], axis=1)
-    places_BT = np.tile(np.arange(time, dtype=np.int32), (rows, 1))
-    visible_BTK = np.tile(visible_TK, (rows, 1, 1))
-    return engine.run(ids_BT, start + places_BT, cache, visible_BTK, places_BT, **asked)
 
 
 def in_two_parts(engine: NumpyEngine, ids_BT: np.ndarray, first: int) -> tuple[Decoded, Decoded]:
